@@ -1,0 +1,53 @@
+# make demo        set up, run the whole workflow on a generated world, print Table 1
+# make test        set up, lint, all tests that need no server
+# make help        everything else
+
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-$(shell cat envs/*.txt | sha256sum | cut -c1-12)
+DEMO := --configfile config/demo.yaml
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format clean-demo
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+setup: $(INSTALLED) ## make .venv with the pinned packages of envs/
+
+$(INSTALLED): envs/dev.txt envs/geo.txt envs/torch.txt envs/tensorflow.txt
+	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || \
+	  { echo "No Python found; install Python 3.11 or newer, or call make PYTHON=/path/to/python"; exit 1; }
+	@py=$$(command -v $(PYTHON) || command -v python3); \
+	  $$py -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$$py is older than 3.11; call make PYTHON=/path/to/python3.11"; exit 1; }; \
+	  test -x $(BIN)/python || $$py -m venv $(VENV)
+	@echo "Installing the packages of envs/dev.txt into $(VENV): about 8 GB, some minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.txt
+	@rm -f $(VENV)/.installed-*; touch $@
+
+demo: setup ## run everything on a generated world and print Table 1
+	@snakemake $(DEMO)
+	@$(MAKE) --no-print-directory results/demo/report.html
+	@echo; cat results/demo/table1.txt; echo; echo "Report: $(CURDIR)/results/demo/report.html"
+
+results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
+	@snakemake $(DEMO) --report $@ >results/demo/logs/report.log 2>&1 || \
+	  { cat results/demo/logs/report.log; exit 1; }
+
+test: setup lint ## lint and all tests that need no server
+	@python -m pytest -n 2
+
+lint: setup ## ruff, snakefmt and snakemake --lint
+	@ruff check . && ruff format --check .
+	@snakefmt --check Snakefile rules
+	@snakemake --lint
+
+format: setup ## put code into its canonical form
+	@ruff check --fix . ; ruff format . ; snakefmt Snakefile rules
+
+clean-demo: ## delete what the demo made
+	rm -rf results/demo resources/demo

@@ -1,0 +1,34 @@
+# Beyond the Image: raw street images -> masks -> weighted datasets -> models -> Table 1.
+# Rules declare, scripts translate, scripts/geoloc computes. README.md shows the way of an image.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/retrieve.smk"
+include: "rules/demo.smk"
+include: "rules/index.smk"
+include: "rules/prepare.smk"
+include: "rules/segment.smk"
+include: "rules/arrays.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        weights_before_index,
+        rules.table1.output.table,
+        rules.metrics.output.metrics,
+        rules.quarantine.output.quarantine,
+        rules.score_examples.output.figure,
+        rules.training_curves.output.figure,
+        rules.accuracy_figure.output.figure,
+    localrule: True

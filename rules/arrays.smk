@@ -1,0 +1,30 @@
+# What the Keras models read: one 224x224 image and one 224x224 score map an image.
+
+
+rule arrays:
+    input:
+        images="<results>/images/{collection}/{country}/{shard}.h5",
+        # Benchmark photographs are never masked.
+        masks=lambda wildcards: (
+            f"<results>/masks/{wildcards.country}/{wildcards.shard}.h5"
+            if wildcards.collection == "street"
+            else []
+        ),
+    output:
+        arrays="<results>/arrays/{collection}/{country}/{shard}.h5",
+    log:
+        "<logs>/arrays/{collection}/{country}/{shard}.log",
+    benchmark:
+        "<benchmarks>/arrays/{collection}/{country}/{shard}.tsv"
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(60),
+    message:
+        "Arrays of {wildcards.collection} {wildcards.country} {wildcards.shard}"
+    script:
+        "../scripts/arrays.py"

@@ -1,0 +1,102 @@
+# What all rules share: the checked configuration, wildcards, paths and lists of targets.
+
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+
+from geoloc.config import ConfigError, check_config, load_schema
+from geoloc.index import read_rows
+from geoloc.retrieve import load_weights
+from geoloc.sources import configured_sources, listing_digest
+
+try:
+    check_config(
+        config, load_schema(Path(workflow.basedir, "config/config.schema.yaml"))
+    )
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+
+pathvars:
+    results=f"results/{config['run']}",
+    logs=f"results/{config['run']}/logs",
+    benchmarks=f"results/{config['run']}/benchmarks",
+    resources="resources",
+
+
+SOURCES = {source.name: source for source in configured_sources(config)}
+STREET = [name for name, source in SOURCES.items() if source.collection == "street"]
+BENCHMARKS = [name for name, source in SOURCES.items() if source.collection == name]
+KERAS_MODELS = ["cnn", "transfer"]
+DATASETS = ["original", "weighted_base", "weighted_custom"]
+TABLE_ROWS = [(model, dataset) for model in KERAS_MODELS for dataset in DATASETS]
+TABLE_ROWS += [("clip", "default")]
+WEIGHTS = load_weights(Path(workflow.basedir, "config/weights.yaml"))
+RETRIEVED = [
+    name
+    for name, entry in (config["sources"] | config["benchmarks"]).items()
+    if entry and entry["retrieve"]
+]
+
+
+wildcard_constraints:
+    collection="|".join(["street", *BENCHMARKS]),
+    country="[A-Z]{2}",
+    shard="[0-9]+",
+    model="|".join([*KERAS_MODELS, "clip"]),
+    dataset="|".join([*DATASETS, "default"]),
+
+
+@cache
+def read_shards(path, modified):
+    """(collection, country, shard) of every shard of the index, read once a version of it."""
+    return [
+        (row["collection"], row["country"], row["shard"]) for row in read_rows(path)
+    ]
+
+
+def of_shards(pattern, *collections):
+    """An input function: the file `pattern` of every shard of the given collections. It waits for
+    the index, which decides what shards there are."""
+
+    def files(wildcards):
+        path = str(checkpoints.index.get().output.shards)
+        shards = read_shards(path, os.stat(path).st_mtime_ns)
+        return [
+            pattern.format(collection=collection, country=country, shard=shard)
+            for collection, country, shard in shards
+            if collection in collections
+        ]
+
+    return files
+
+
+def countries_table(wildcards):
+    """The table of countries, which fixes the classes of all models and their order."""
+    return checkpoints.index.get().output.countries
+
+
+def scaled(amount):
+    """A resource that grows with the attempt, for jobs that were killed for want of it."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def names_of(kind):
+    """A constraint for the names in config/weights.yaml of one kind."""
+    return "|".join(re.escape(name) for name, entry in WEIGHTS.items() if kind in entry)
+
+
+def weights_before_index(wildcards):
+    """All weights while there is no index yet, so that they are fetched first and a dry run shows
+    them. Later only the jobs that read them ask for them."""
+    if Path("results", config["run"], "index/countries.csv").exists():
+        return []
+    segment, models = config["segment"], config["models"]
+    weights = [segment["segmenter_weights"], segment["classifier_weights"]]
+    return [path for path in weights if path] + [models["transfer"]["backbone_weights"]]

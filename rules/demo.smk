@@ -1,0 +1,29 @@
+# The generated world of the demo, in the raw layouts of the real sources.
+
+if config["run"] == "demo":
+
+    rule make_demo_data:
+        output:
+            geoguessr=directory(SOURCES["geoguessr"].path),
+            streetview=directory(SOURCES["streetview"].path),
+            im2gps3k=directory(SOURCES["im2gps3k"].path),
+        log:
+            "<logs>/make_demo_data.log",
+        benchmark:
+            "<benchmarks>/make_demo_data.tsv"
+        conda:
+            "../envs/geo.yaml"
+        container:
+            config["containers"]["geo"]
+        threads: 2
+        resources:
+            mem_mb=scaled(4000),
+            runtime=scaled(30),
+        params:
+            seed=config["seed"],
+            images_per_country=config["demo"]["images_per_country"],
+            benchmark_images=config["demo"]["benchmark_images"],
+        message:
+            "Drawing the world of the demo"
+        script:
+            "../scripts/make_demo_data.py"

@@ -1,0 +1,150 @@
+# Every model on every test set, Table 1 and the metrics beside it.
+
+
+rule predict:
+    input:
+        model="<results>/models/{model}/{dataset}/model.keras",
+        classes="<results>/models/{model}/{dataset}/classes.json",
+        street=of_shards("<results>/arrays/{collection}/{country}/{shard}.h5", "street"),
+        benchmarks=of_shards(
+            "<results>/arrays/{collection}/{country}/{shard}.h5", *BENCHMARKS
+        ),
+        countries=countries_table,
+    output:
+        predictions="<results>/predictions/{model}/{dataset}.parquet",
+    log:
+        "<logs>/predict/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{dataset}.tsv"
+    wildcard_constraints:
+        model="|".join(KERAS_MODELS),
+    conda:
+        "../envs/tensorflow.yaml"
+    container:
+        config["containers"]["tensorflow"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(120),
+    params:
+        seed=config["seed"],
+        factor=config["datasets"],
+        batch_size=config["train"]["batch_size"],
+    message:
+        "Evaluating {wildcards.model} trained on {wildcards.dataset}"
+    script:
+        "../scripts/predict.py"
+
+
+rule predict_clip:
+    input:
+        model=config["models"]["clip"]["path"],
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
+        benchmarks=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *BENCHMARKS
+        ),
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        predictions="<results>/predictions/clip/default.parquet",
+    log:
+        "<logs>/predict/clip/default.log",
+    benchmark:
+        "<benchmarks>/predict/clip/default.tsv"
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(240),
+    params:
+        factor=config["datasets"],
+        prompt=lambda wildcards: config["models"]["clip"]["prompt"],
+        batch_size=config["models"]["clip"]["batch_size"],
+    message:
+        "Evaluating {input.model}"
+    script:
+        "../scripts/predict_clip.py"
+
+
+PREDICTIONS = [
+    f"<results>/predictions/{model}/{dataset}.parquet" for model, dataset in TABLE_ROWS
+]
+
+
+rule table1:
+    input:
+        predictions=PREDICTIONS,
+        countries=countries_table,
+    output:
+        table=report(
+            "<results>/table1.csv",
+            category="Results",
+            labels={"table": "Table 1: accuracy of every model on every test set"},
+            caption="../report/table1.rst",
+        ),
+        text="<results>/table1.txt",
+    log:
+        "<logs>/table1.log",
+    benchmark:
+        "<benchmarks>/table1.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        rows=TABLE_ROWS,
+        titles={
+            model: entry["title"] for model, entry in sorted(config["models"].items())
+        },
+    message:
+        "Table 1"
+    script:
+        "../scripts/table1.py"
+
+
+rule metrics:
+    input:
+        predictions=PREDICTIONS,
+        countries=countries_table,
+    output:
+        metrics=report(
+            "<results>/metrics.csv",
+            category="Results",
+            labels={
+                "table": "Metrics beside Table 1, with 95 % intervals and baselines"
+            },
+            caption="../report/metrics.rst",
+        ),
+    log:
+        "<logs>/metrics.log",
+    benchmark:
+        "<benchmarks>/metrics.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        rows=TABLE_ROWS,
+        titles={
+            model: entry["title"] for model, entry in sorted(config["models"].items())
+        },
+    message:
+        "Accuracy, intervals and baselines of every model"
+    script:
+        "../scripts/metrics.py"

@@ -1,0 +1,40 @@
+# The one checkpoint: which images there are, of which country, in which split and shard.
+
+
+checkpoint index:
+    input:
+        sources=[source.path for source in SOURCES.values()],
+    output:
+        images="<results>/index/images.parquet",
+        countries="<results>/index/countries.csv",
+        rejected="<results>/index/rejected.csv",
+        shards="<results>/index/shards.csv",
+        manifests=directory("<results>/index/shards"),
+    log:
+        "<logs>/index.log",
+    benchmark:
+        "<benchmarks>/index.tsv"
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(60),
+    params:
+        sources=config["sources"],
+        benchmarks=config["benchmarks"],
+        # A function, so that it is taken after retrieving: new and vanished files rerun the index.
+        listing=lambda wildcards: {
+            n: listing_digest(s) for n, s in sorted(SOURCES.items())
+        },
+        min_images=config["index"]["min_images"],
+        shard_size=config["index"]["shard_size"],
+        split=config["index"]["split"],
+        max_rejected=config["index"]["max_rejected"],
+        seed=config["seed"],
+    message:
+        "Listing all images, naming their countries, splitting"
+    script:
+        "../scripts/index.py"

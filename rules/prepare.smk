@@ -1,0 +1,66 @@
+# Raw files are read here and nowhere else: verified, oriented, cropped, resized, packed.
+
+
+rule prepare:
+    input:
+        manifest="<results>/index/shards/{collection}/{country}/{shard}.csv",
+    output:
+        images="<results>/images/{collection}/{country}/{shard}.h5",
+        quarantine="<results>/quarantine/{collection}/{country}/{shard}.csv",
+    log:
+        "<logs>/prepare/{collection}/{country}/{shard}.log",
+    benchmark:
+        "<benchmarks>/prepare/{collection}/{country}/{shard}.tsv"
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(60),
+    params:
+        sources=lambda wildcards: config[
+            "sources" if wildcards.collection == "street" else "benchmarks"
+        ],
+    message:
+        "Preparing {wildcards.collection} {wildcards.country} {wildcards.shard}"
+    script:
+        "../scripts/prepare.py"
+
+
+rule quarantine:
+    input:
+        rejected=lambda wildcards: checkpoints.index.get().output.rejected,
+        shards=of_shards(
+            "<results>/quarantine/{collection}/{country}/{shard}.csv",
+            "street",
+            *BENCHMARKS,
+        ),
+        images=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        quarantine=report(
+            "<results>/quarantine.csv",
+            category="Data",
+            labels={"table": "Quarantine: images that were left out, and why"},
+            caption="../report/quarantine.rst",
+        ),
+    log:
+        "<logs>/quarantine.log",
+    benchmark:
+        "<benchmarks>/quarantine.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        max_unreadable=config["prepare"]["max_unreadable"],
+    message:
+        "Gathering the images that were left out"
+    script:
+        "../scripts/quarantine.py"

@@ -1,0 +1,107 @@
+# Figures. Snakemake's own report gathers them: snakemake --report results/{run}/report.html
+
+
+rule score_examples:
+    input:
+        images=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
+    output:
+        figure=report(
+            "<results>/figures/score_examples.png",
+            category="Figures",
+            labels={
+                "figure": "Images, their scores and the weighted datasets (Fig. 2)"
+            },
+            caption="../report/score_examples.rst",
+        ),
+    log:
+        "<logs>/score_examples.log",
+    benchmark:
+        "<benchmarks>/score_examples.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        factor=config["datasets"],
+        seed=config["seed"],
+        examples=4,
+    message:
+        "Figure of images, scores and weighted datasets"
+    script:
+        "../scripts/score_examples.py"
+
+
+rule training_curves:
+    input:
+        histories=[
+            f"<results>/models/{model}/{dataset}/history.csv"
+            for model in KERAS_MODELS
+            for dataset in DATASETS
+        ],
+        countries=countries_table,
+    output:
+        figure=report(
+            "<results>/figures/training_curves.png",
+            category="Figures",
+            labels={"figure": "Training curves"},
+            caption="../report/training_curves.rst",
+        ),
+    log:
+        "<logs>/training_curves.log",
+    benchmark:
+        "<benchmarks>/training_curves.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        rows=[(model, dataset) for model in KERAS_MODELS for dataset in DATASETS],
+        titles={
+            model: entry["title"] for model, entry in sorted(config["models"].items())
+        },
+    message:
+        "Figure of the training curves"
+    script:
+        "../scripts/training_curves.py"
+
+
+rule accuracy_figure:
+    input:
+        metrics=rules.metrics.output.metrics,
+    output:
+        figure=report(
+            "<results>/figures/accuracy.png",
+            category="Figures",
+            labels={
+                "figure": "Accuracy with 95 % intervals against always the most frequent country"
+            },
+            caption="../report/accuracy.rst",
+        ),
+    log:
+        "<logs>/accuracy_figure.log",
+    benchmark:
+        "<benchmarks>/accuracy_figure.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Figure of accuracies and baselines"
+    script:
+        "../scripts/accuracy_figure.py"

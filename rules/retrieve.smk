@@ -1,0 +1,82 @@
+# Data and weights from elsewhere, fetched on the node where snakemake runs. What is already in
+# place is used as it is.
+
+
+rule retrieve_source:
+    output:
+        folder=directory("<resources>/{source}"),
+    log:
+        "<logs>/retrieve_source/{source}.log",
+    benchmark:
+        "<benchmarks>/retrieve_source/{source}.tsv"
+    wildcard_constraints:
+        source="|".join(RETRIEVED) or "none",
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=600,
+    params:
+        source=lambda wildcards: (config["sources"] | config["benchmarks"])[
+            wildcards.source
+        ],
+    message:
+        "Retrieving {wildcards.source}"
+    script:
+        "../scripts/retrieve_source.py"
+
+
+rule retrieve_weights:
+    output:
+        weights="<resources>/weights/{file}",
+    log:
+        "<logs>/retrieve_weights/{file}.log",
+    benchmark:
+        "<benchmarks>/retrieve_weights/{file}.tsv"
+    wildcard_constraints:
+        file=names_of("url"),
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        entry=lambda wildcards: WEIGHTS[wildcards.file],
+    message:
+        "Retrieving {wildcards.file}"
+    script:
+        "../scripts/retrieve_weights.py"
+
+
+rule retrieve_model:
+    output:
+        folder=directory("<resources>/weights/{folder}"),
+    log:
+        "<logs>/retrieve_model/{folder}.log",
+    benchmark:
+        "<benchmarks>/retrieve_model/{folder}.tsv"
+    wildcard_constraints:
+        folder=names_of("hub_id"),
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        entry=lambda wildcards: WEIGHTS[wildcards.folder],
+    message:
+        "Retrieving {params.entry[hub_id]}"
+    script:
+        "../scripts/retrieve_model.py"

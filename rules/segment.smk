@@ -1,0 +1,58 @@
+# Masks of everything in an image with the ten best classes of each (the long stage), and the score
+# map that is made of them.
+
+
+rule segment:
+    input:
+        images="<results>/images/street/{country}/{shard}.h5",
+        segmenter_weights=config["segment"]["segmenter_weights"],
+        classifier_weights=config["segment"]["classifier_weights"] or [],
+    output:
+        segments="<results>/segments/{country}/{shard}.h5",
+    log:
+        "<logs>/segment/{country}/{shard}.log",
+    benchmark:
+        "<benchmarks>/segment/{country}/{shard}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["segment"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(240),
+    params:
+        segment=config["segment"],
+    message:
+        "Segmenting {wildcards.country} {wildcards.shard}"
+    script:
+        "../scripts/segment.py"
+
+
+rule mask:
+    input:
+        segments="<results>/segments/{country}/{shard}.h5",
+        selected_classes=config["mask"]["selected_classes"],
+    output:
+        masks="<results>/masks/{country}/{shard}.h5",
+    log:
+        "<logs>/mask/{country}/{shard}.log",
+    benchmark:
+        "<benchmarks>/mask/{country}/{shard}.tsv"
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        ambiguous_classes=config["mask"]["ambiguous_classes"],
+        minimum=config["mask"]["minimum"],
+        merge=config["mask"]["merge"],
+    message:
+        "Score maps of {wildcards.country} {wildcards.shard}"
+    script:
+        "../scripts/mask.py"

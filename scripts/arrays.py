@@ -1,0 +1,15 @@
+"""Squash the images and score maps of a shard to what the Keras models read."""
+
+from pathlib import Path
+
+from geoloc.logs import start_log
+from geoloc.packing import pack_arrays
+
+start_log(snakemake.log[0])
+masks = snakemake.input.get("masks")
+pack_arrays(
+    Path(snakemake.input.images),
+    Path(masks) if masks else None,
+    snakemake.wildcards.country,
+    Path(snakemake.output.arrays),
+)

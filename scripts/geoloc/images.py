@@ -1,0 +1,107 @@
+"""Raw image files: verified, oriented, cropped and packed."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".mpo", ".bmp", ".tif", ".tiff"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # MPO is opened as JPEG
+KEPT_AS_THEY_ARE = ("JPEG", "PNG")
+MAX_PIXELS = 178_956_970  # the limit above which Pillow suspects a decompression bomb
+
+
+class UnreadableImage(ValueError):
+    """The bytes are no picture that can be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What happens to an image of a source: `crop` is `center` (the largest square) or `none`;
+    `size` is the side in pixels after the crop, or None to keep it."""
+
+    crop: str = "none"
+    size: int | None = None
+
+
+def _open(data: bytes) -> Image.Image:
+    """Decode completely, so that a truncated file is found here and not later."""
+    if not data:
+        raise UnreadableImage("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImage(f"the image has more than {MAX_PIXELS} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise UnreadableImage("not a JPEG, PNG, WebP, MPO, BMP or TIFF image") from error
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError) as error:
+        raise UnreadableImage(f"damaged image: {error}") from error
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Transparent pixels become black; 16-bit gray is scaled and not clipped."""
+    if image.mode.startswith("I"):
+        gray = np.asarray(image, np.float64)
+        scale = 255 / 65535 if gray.max(initial=0) > 255 else 1
+        return Image.fromarray((gray * scale).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def center_square(image: Image.Image) -> Image.Image:
+    """The largest centred square of an image."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def prepare(data: bytes, preparation: Preparation) -> bytes:
+    """Turn a raw file into an upright RGB image of the wanted size.
+
+    Returns PNG, or the very bytes that came in where nothing had to change. Resizing is bicubic.
+    Raises UnreadableImage with the reason.
+    """
+    image = _open(data)
+    oriented = ImageOps.exif_transpose(image)
+    changed = image.format not in KEPT_AS_THEY_ARE or image.mode != "RGB"
+    changed |= "transparency" in image.info or image.getexif().get(0x0112, 1) != 1
+    result = _to_rgb(oriented)
+    if preparation.crop == "center" and result.width != result.height:
+        result, changed = center_square(result), True
+    if preparation.size and result.size != (preparation.size, preparation.size):
+        size = (preparation.size, preparation.size)
+        result, changed = result.resize(size, Image.Resampling.BICUBIC), True
+    if not changed:
+        return data
+    buffer = io.BytesIO()
+    result.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Decode a packed image to uint8 (H, W, 3), RGB. Raises UnreadableImage."""
+    return np.asarray(_to_rgb(_open(bytes(data))))
+
+
+def nearest_indices(size: int, new_size: int) -> np.ndarray:
+    """Source index of each of `new_size` pixels when `size` are resized by nearest neighbour,
+    as Pillow does it (the pixel under the centre of the new one): int64 (new_size,)."""
+    return ((np.arange(new_size) + 0.5) * size / new_size).astype(np.int64)
+
+
+def resize_nearest(array: np.ndarray, size: int) -> np.ndarray:
+    """Squash (H, W, …) to (size, size, …) by nearest neighbour, the default of Keras'
+    `flow_from_directory`; equal to Pillow's `Image.resize(…, NEAREST)`."""
+    rows = nearest_indices(array.shape[0], size)
+    columns = nearest_indices(array.shape[1], size)
+    return array[rows[:, None], columns]

@@ -1,0 +1,161 @@
+"""The index: which images there are, of which country, in which split and shard.
+
+Everything after it is decided by this one table. Each shard also gets a manifest of its own,
+which is the only thing that its jobs depend on.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from geoloc.files import atomic_path
+from geoloc.geocode import display_name
+from geoloc.progress import Progress
+from geoloc.sources import Source, SourceError, check_rejected, list_source
+from geoloc.split import split_names, unique_names
+
+log = logging.getLogger(__name__)
+
+INDEX_COLUMNS = [
+    "image_id", "source", "collection", "path", "latitude", "longitude", "country", "split", "shard"
+]  # fmt: skip
+MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
+REJECTED_COLUMNS = ["source", "path", "reason"]
+
+
+def list_sources(
+    sources: Sequence[Source], max_rejected: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """List all sources: a table of images (INDEX_COLUMNS without split and shard) and one of what
+    could not be placed (REJECTED_COLUMNS). Raises SourceError where more than the share
+    `max_rejected` of a source cannot be placed."""
+    images, rejected = [], []
+    for source in sources:
+        listed = list_source(source)
+        check_rejected(source, listed, max_rejected)
+        for item in listed:
+            if item.rejected:
+                rejected.append((source.name, item.path, item.rejected))
+            else:
+                images.append(
+                    (f"{source.name}/{item.path}", source.name, source.collection, item.path,
+                     item.latitude, item.longitude, item.country)
+                )  # fmt: skip
+        log.info("%s: %d images, %d countries", source.name, len(listed),
+                 len({item.country for item in listed if item.country}))  # fmt: skip
+    columns = INDEX_COLUMNS[:-2]
+    return pd.DataFrame(images, columns=columns), pd.DataFrame(rejected, columns=REJECTED_COLUMNS)
+
+
+def kept_countries(images: pd.DataFrame, min_images: int) -> list[str]:
+    """ISO codes of the countries with at least `min_images` street images, sorted."""
+    counts = images.loc[images.collection == "street", "country"].value_counts()
+    kept = sorted(counts[counts >= min_images].index)
+    if len(kept) < 2:
+        raise SourceError(
+            f"{len(kept)} countries have at least {min_images} street images, and a classifier "
+            "needs two; lower index.min_images or add images"
+        )
+    return kept
+
+
+def assign_splits(images: pd.DataFrame, seed: int, ratio: Sequence[float]) -> pd.Series:
+    """The split of each image: train, val or test for street images, country by country, and test
+    for every image of a benchmark."""
+    split = pd.Series("test", index=images.index)
+    street = images[images.collection == "street"]
+    groups = street.groupby("country")
+    for _, group in Progress(groups, len(groups), "split", unit="countries"):
+        names = unique_names(group.path)
+        chosen = split_names(names, seed, ratio)
+        split[group.index] = [chosen[name] for name in names]
+    return split
+
+
+def assign_shards(images: pd.DataFrame, shard_size: int) -> pd.Series:
+    """The shard of each image, text of four digits: the images of a country in their order, cut
+    into as few shards of nearly equal size as hold at most `shard_size` each."""
+    groups = images.groupby(["collection", "country"])
+    position, count = groups.cumcount(), groups.path.transform("size")
+    shards = -(-count // shard_size)
+    return (position * shards // count).map("{:04d}".format)
+
+
+def build_index(
+    sources: Sequence[Source],
+    min_images: int,
+    shard_size: int,
+    seed: int,
+    ratio: Sequence[float],
+    max_rejected: float,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Build the index of all sources.
+
+    Returns the images of the kept countries (INDEX_COLUMNS), a row for every country that occurs
+    (country, name, images, train, val, test, kept) and what was rejected (REJECTED_COLUMNS).
+    Benchmark images of countries that are not kept are left out, as in the study.
+    """
+    images, rejected = list_sources(sources, max_rejected)
+    kept = kept_countries(images, min_images)
+    countries = images[images.collection == "street"].country.value_counts()
+    images = images[images.country.isin(kept)].reset_index(drop=True)
+    images["split"] = assign_splits(images, seed, ratio)
+    images["shard"] = assign_shards(images, shard_size)
+    return images[INDEX_COLUMNS], summarize_countries(images, countries, kept), rejected
+
+
+def summarize_countries(
+    images: pd.DataFrame, counts: pd.Series, kept: Sequence[str]
+) -> pd.DataFrame:
+    """A row a country that has street images: country, name, images, train, val, test, kept."""
+    street = images[images.collection == "street"]
+    splits = street.groupby(["country", "split"]).size().unstack(fill_value=0)
+    splits = splits.reindex(index=sorted(counts.index), columns=["train", "val", "test"])
+    table = splits.fillna(0).astype(int).rename_axis("country").reset_index()
+    table.insert(1, "name", [display_name(country) for country in table.country])
+    table.insert(2, "images", counts[table.country].to_numpy())
+    table["kept"] = table.country.isin(kept)
+    return table
+
+
+def write_index(
+    folder: Path, images: pd.DataFrame, countries: pd.DataFrame, rejected: pd.DataFrame
+) -> None:
+    """Write images.parquet, countries.csv, rejected.csv, shards.csv and the manifests
+    shards/{collection}/{country}/{shard}.csv below `folder`."""
+    shards = images.groupby(["collection", "country", "shard"], sort=True)
+    for (collection, country, shard), rows in shards:
+        target = folder / "shards" / collection / country / f"{shard}.csv"
+        _write_csv(target, rows[MANIFEST_COLUMNS])
+    _write_csv(folder / "shards.csv", shards.size().rename("images").reset_index())
+    _write_csv(folder / "countries.csv", countries)
+    _write_csv(folder / "rejected.csv", rejected)
+    with atomic_path(folder / "images.parquet") as temporary:
+        images.to_parquet(temporary, index=False)
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a small CSV of the index as text; `NA` stays Namibia."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def kept_classes(countries_path: str | Path) -> list[str]:
+    """The classes of all models, in their order: sorted ISO codes of the kept countries."""
+    return sorted(row["country"] for row in read_rows(countries_path) if row["kept"] == "True")
+
+
+def majority_country(countries_path: str | Path) -> str:
+    """The country with the most training images; of equal ones the first code."""
+    rows = [row for row in read_rows(countries_path) if row["kept"] == "True"]
+    return min(rows, key=lambda row: (-int(row["train"]), row["country"]))["country"]

@@ -1,0 +1,19 @@
+"""Build the index: which images there are, of which country, in which split and shard."""
+
+from pathlib import Path
+
+from geoloc.index import build_index, write_index
+from geoloc.logs import start_log
+from geoloc.sources import configured_sources
+
+start_log(snakemake.log[0])
+params = snakemake.params
+images, countries, rejected = build_index(
+    configured_sources({"sources": params.sources, "benchmarks": params.benchmarks}),
+    min_images=params.min_images,
+    shard_size=params.shard_size,
+    seed=params.seed,
+    ratio=params.split,
+    max_rejected=params.max_rejected,
+)
+write_index(Path(snakemake.output.images).parent, images, countries, rejected)

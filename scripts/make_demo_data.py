@@ -1,0 +1,15 @@
+"""Draw the world of the demo in the raw layouts of the real sources."""
+
+from pathlib import Path
+
+from geoloc.logs import start_log
+from geoloc.scenes.world import write_world
+
+start_log(snakemake.log[0])
+write_world(
+    Path(snakemake.output.geoguessr).parent,
+    seed=snakemake.params.seed,
+    images_per_country=snakemake.params.images_per_country,
+    benchmark_images=snakemake.params.benchmark_images,
+    workers=snakemake.threads,
+)

@@ -1,0 +1,18 @@
+"""Make the score maps of a shard from its segments."""
+
+from geoloc.logs import start_log
+from geoloc.scoring import read_selected, score_map
+from geoloc.stores import read_segments, write_masks
+
+log = start_log(snakemake.log[0])
+params = snakemake.params
+selected = read_selected(snakemake.input.selected_classes, params.ambiguous_classes)
+count = write_masks(
+    snakemake.output.masks,
+    (
+        (segments.image_id, score_map(segments, selected, params.minimum, params.merge))
+        for segments in read_segments(snakemake.input.segments)
+    ),
+    {"selected": selected.tolist(), "minimum": params.minimum, "merge": params.merge},
+)
+log.info("%d score maps", count)

@@ -1,0 +1,36 @@
+"""Evaluate a CLIP model, zero-shot, on all test sets."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from geoloc.files import atomic_path
+from geoloc.geocode import display_name
+from geoloc.index import kept_classes
+from geoloc.logs import start_log
+from geoloc.models.clip import ClipZeroShot, predict_images, read_full_size
+from geoloc.predictions import predictions_frame
+from geoloc.weighting import DATASETS, dataset_factor
+
+start_log(snakemake.log[0])
+torch.set_num_threads(snakemake.threads)
+params, inputs = snakemake.params, snakemake.input
+classes = kept_classes(inputs.countries)
+index = pd.read_parquet(inputs.index).set_index("image_id", drop=False)
+index = index[index.split == "test"]
+model = ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt)
+custom = params.factor["weighted_custom"]
+factors = {name: dataset_factor(name, custom) for name in DATASETS} | {"original": None}
+
+street = list(zip(inputs.street, inputs.masks, strict=True))
+benchmarks = [(path, None) for path in inputs.benchmarks]
+frames = []
+for shards, views in ((street, factors), (benchmarks, {"im2gps3k": None})):
+    items = read_full_size(shards, set(index.image_id))
+    image_ids, probabilities = predict_images(model, items, views, params.batch_size)
+    rows = index.loc[np.array(image_ids, object)]
+    columns = (rows[c] for c in ("image_id", "source", "country", "latitude", "longitude"))
+    columns = [column.to_numpy() for column in columns]
+    frames += [predictions_frame(probabilities[name], classes, *columns, name) for name in views]
+with atomic_path(snakemake.output.predictions) as temporary:
+    pd.concat(frames).to_parquet(temporary, index=False)

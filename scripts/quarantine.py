@@ -1,0 +1,19 @@
+"""Gather the images that were left out, and stop the run where they are too many."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from geoloc.logs import start_log
+from geoloc.packing import collect_quarantine, write_quarantine
+
+log = start_log(snakemake.log[0])
+sizes = pd.read_parquet(snakemake.input.images, columns=["source"]).source.value_counts()
+rows = collect_quarantine(
+    Path(snakemake.input.rejected),
+    [Path(path) for path in snakemake.input.shards],
+    sizes.to_dict(),
+    snakemake.params.max_unreadable,
+)
+write_quarantine(Path(snakemake.output.quarantine), rows)
+log.info("%d images were left out", len(rows))

@@ -1,0 +1,23 @@
+"""Find the masks of a shard's images and the ten best classes of each."""
+
+import torch
+
+from geoloc.classifiers import build_classifier
+from geoloc.files import file_hash
+from geoloc.logs import start_log
+from geoloc.segmenters import build_segmenter
+from geoloc.segmenting import segment_shard
+
+start_log(snakemake.log[0])
+torch.set_num_threads(snakemake.threads)
+settings = dict(snakemake.params.segment)
+names = ("segmenter", "segmenter_weights", "classifier", "classifier_weights")
+segmenter, segmenter_weights, classifier, classifier_weights = map(settings.pop, names)
+weights = {path: file_hash(path) for path in (segmenter_weights, classifier_weights) if path}
+segment_shard(
+    snakemake.input.images,
+    snakemake.output.segments,
+    build_segmenter(segmenter, segmenter_weights, **settings),
+    build_classifier(classifier, classifier_weights),
+    snakemake.params.segment | {"weights": weights},
+)

@@ -1,0 +1,22 @@
+"""Table 1: accuracy of every model on every test set."""
+
+import pandas as pd
+
+from geoloc.files import atomic_path, write_text
+from geoloc.geocode import display_name
+from geoloc.index import majority_country
+from geoloc.logs import start_log
+from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
+
+log = start_log(snakemake.log[0])
+frames = [pd.read_parquet(path) for path in snakemake.input.predictions]
+table = table1(
+    (snakemake.params.titles[model], DATASET_TITLES[dataset], frame)
+    for (model, dataset), frame in zip(snakemake.params.rows, frames, strict=True)
+)
+with atomic_path(snakemake.output.table) as temporary:
+    table.to_csv(temporary, index=False)
+majority = majority_country(snakemake.input.countries)
+text = format_table(table, baselines(frames[0], majority), display_name(majority))
+write_text(snakemake.output.text, text + "\n")
+log.info("\n%s", text)

@@ -1,0 +1,19 @@
+"""Train a small CLIP on captions of the training images."""
+
+import torch
+
+from geoloc.geocode import display_name
+from geoloc.index import kept_classes
+from geoloc.logs import start_log
+from geoloc.models.clip_training import train_clip
+from geoloc.stores import Arrays
+
+start_log(snakemake.log[0])
+torch.set_num_threads(snakemake.threads)
+train_clip(
+    snakemake.output.model,
+    Arrays(snakemake.input.arrays, "train"),
+    Arrays(snakemake.input.arrays, "val"),
+    {country: display_name(country) for country in kept_classes(snakemake.input.countries)},
+    seed=snakemake.params.seed,
+)

@@ -1,0 +1,59 @@
+import copy
+
+import pytest
+import yaml
+
+from geoloc.config import ConfigError, check_config, load_schema
+from tests.conftest import ROOT
+
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+def leaves(schema, path=()):
+    for key, entry in schema.get("properties", {}).items():
+        if entry.get("type") == "object":
+            yield from leaves(entry, (*path, key))
+        else:
+            yield (*path, key), entry
+
+
+def test_the_configuration_states_every_key_with_the_default_of_the_schema():
+    for path, entry in leaves(SCHEMA):
+        if path[0] in ("sources", "benchmarks", "demo"):
+            continue
+        value = STUDY
+        for key in path:
+            assert key in value, f"config.yaml has no {'.'.join(path)}"
+            value = value[key]
+        assert value == entry["default"], ".".join(path)
+        assert entry["description"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("segment.points_per_side", "many", "segment.points_per_side: 'many' will not do; write integer"),
+        ("sources.geoguessr.kind", "folder", "write one of country_folders, coordinates_table"),
+        ("sources.geoguessr.pth", "x", "sources.geoguessr: 'pth' was unexpected; known keys: kind, path"),
+        ("index.split", [0.5, 0.1, 0.1], "must add up to 1"),
+        ("models.clip.prompt", "a street", "text of a country, with {country}"),
+        ("sources.streetview.table", None, "sources.streetview.table: None will not do; write string"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_answered_with_what_to_write(path, value, message):
+    config = copy.deepcopy(STUDY)
+    *parents, key = path.split(".")
+    entry = config
+    for parent in parents:
+        entry = entry[parent]
+    entry[key] = value
+    with pytest.raises(ConfigError) as error:
+        check_config(config, SCHEMA)
+    assert message in str(error.value)
+
+
+def test_a_source_set_to_null_is_left_out():
+    config = copy.deepcopy(STUDY)
+    config["sources"]["geoguessr"] = None
+    check_config(config, SCHEMA)

@@ -1,0 +1,130 @@
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import splitfolders
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoloc.index import assign_shards, build_index, kept_classes, majority_country, write_index
+from geoloc.sources import Source, SourceError
+from geoloc.split import split_names, unique_names
+
+RATIO = (0.8, 0.1, 0.1)
+COUNTS = {"France": 30, "Japan": 20, "Namibia": 10, "Iceland": 3}
+
+
+@pytest.fixture
+def street(tmp_path):
+    for country, count in COUNTS.items():
+        (tmp_path / "street" / country).mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / "street" / country / f"canvas_{i}.jpg").touch()
+    return Source("geoguessr", "street", "country_folders", tmp_path / "street")
+
+
+def build(sources, **changes):
+    settings = {"min_images": 10, "shard_size": 8, "seed": 42, "ratio": RATIO, "max_rejected": 0.01}
+    return build_index(sources, **(settings | changes))
+
+
+def test_small_countries_are_dropped_and_reported(street):
+    images, countries, _ = build([street])
+    assert sorted(images.country.unique()) == ["FR", "JP", "NA"]
+    iceland = countries.set_index("country").loc["IS"]
+    assert (iceland.images, iceland.train, iceland.kept) == (3, 0, False)
+
+
+def test_benchmark_images_of_other_countries_are_left_out(street, tmp_path):
+    (tmp_path / "bench").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "bench" / name).touch()
+    (tmp_path / "bench/t.csv").write_text(
+        "file,latitude,longitude\na.jpg,48.8,2.3\nb.jpg,64.1,-21.9\n"
+    )
+    bench = Source(
+        "im2gps3k", "im2gps3k", "coordinates_table", tmp_path / "bench", ".", "t.csv", "file"
+    )
+    images, _, _ = build([street, bench])
+    found = images[images.collection == "im2gps3k"]
+    assert found[["image_id", "country", "split"]].to_numpy().tolist() == [
+        ["im2gps3k/a.jpg", "FR", "test"]
+    ]
+
+
+def test_every_image_is_in_one_split_and_one_shard(street):
+    images, countries, _ = build([street])
+    assert images.image_id.is_unique
+    assert len(images) == 60
+    assert Counter(images[images.country == "FR"].split) == {"train": 24, "val": 3, "test": 3}
+    sizes = images.groupby(["country", "shard"]).size()
+    assert sizes.max() <= 8
+    assert sizes["FR"].tolist() == [8, 7, 8, 7]
+    assert countries[["train", "val", "test"]].to_numpy().sum() == 60
+
+
+def test_a_new_image_changes_the_manifests_of_its_country_only(street, tmp_path):
+    def manifests(folder):
+        return {p.relative_to(folder): p.read_text() for p in folder.rglob("shards/**/*.csv")}
+
+    write_index(tmp_path / "before", *build([street]))
+    (street.path / "Namibia" / "new.jpg").touch()
+    write_index(tmp_path / "after", *build([street]))
+    before, after = manifests(tmp_path / "before"), manifests(tmp_path / "after")
+    changed = {path for path in after if before.get(path) != after[path]}
+    assert changed
+    assert {path.parts[2] for path in changed} == {"NA"}
+
+
+def test_namibia_survives_the_files(street, tmp_path):
+    write_index(tmp_path / "index", *build([street]))
+    assert kept_classes(tmp_path / "index/countries.csv") == ["FR", "JP", "NA"]
+    assert majority_country(tmp_path / "index/countries.csv") == "FR"
+    stored = pd.read_parquet(tmp_path / "index/images.parquet")
+    assert (stored.country == "NA").sum() == 10
+
+
+def test_too_few_countries_stop_the_run(street):
+    with pytest.raises(SourceError, match="lower index.min_images"):
+        build([street], min_images=25)
+
+
+names = st.lists(st.from_regex(r"[a-zé' 0-9]{1,8}\.jpg", fullmatch=True), unique=True, max_size=60)
+
+
+@settings(max_examples=20, deadline=None)
+@given(names.filter(bool), st.integers(0, 100))
+def test_splits_are_disjoint_and_complete(names, seed):
+    names = [name.strip() for name in names]
+    names = list(dict.fromkeys(names))
+    split = split_names(names, seed, RATIO)
+    assert sorted(split) == sorted(names)
+    counts = Counter(split.values())
+    assert counts["train"] == int(0.8 * len(names))
+    assert counts["val"] == int(0.1 * len(names))
+
+
+def test_splits_are_those_of_split_folders_on_the_images_themselves(tmp_path):
+    names = [f"canvas_{7919 * i % 1000}.jpg" for i in range(57)]
+    (tmp_path / "in/France").mkdir(parents=True)
+    for name in names:
+        (tmp_path / "in/France" / name).write_bytes(name.encode())
+    splitfolders.ratio(tmp_path / "in", tmp_path / "out", seed=42, ratio=RATIO)
+    expected = {path.name: path.parts[-3] for path in Path(tmp_path / "out").glob("*/*/*")}
+    assert split_names(names, 42, RATIO) == expected
+
+
+@given(st.lists(st.sampled_from(["a/x.jpg", "b/x.jpg", "c/y.jpg", "x~1.jpg"]), max_size=8))
+def test_names_are_made_unique(paths):
+    found = unique_names(paths)
+    assert len(set(found)) == len(paths)
+
+
+@given(st.integers(1, 2000), st.integers(1, 600))
+def test_shards_are_few_and_of_nearly_equal_size(count, shard_size):
+    images = pd.DataFrame({"collection": "street", "country": "FR", "path": range(count)})
+    sizes = assign_shards(images, shard_size).value_counts()
+    assert len(sizes) == -(-count // shard_size)
+    assert sizes.max() <= shard_size
+    assert sizes.max() - sizes.min() <= 1

@@ -1,0 +1,107 @@
+import csv
+import math
+
+import pytest
+
+from geoloc.sources import Source, SourceError, check_rejected, list_source, listing_digest
+
+
+def table_source(tmp_path, header, rows, files, **options):
+    (tmp_path / "images").mkdir(exist_ok=True)
+    for name in files:
+        (tmp_path / "images" / name).touch()
+    with (tmp_path / "table.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return Source("s", "street", "coordinates_table", tmp_path, "images", "table.csv", **options)
+
+
+def folder_source(tmp_path, files):
+    for name in files:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return Source("s", "street", "country_folders", tmp_path)
+
+
+def test_folders_name_the_country_and_other_files_are_left_out(tmp_path):
+    source = folder_source(
+        tmp_path, ["Namibia/b 'é'.JPG", "Namibia/a.png", "Namibia/.hidden.jpg", "NA/c.txt", "x.jpg"]
+    )
+    listed = list_source(source)
+    assert [(item.path, item.country) for item in listed] == [
+        ("Namibia/a.png", "NA"), ("Namibia/b 'é'.JPG", "NA")
+    ]  # fmt: skip
+    assert math.isnan(listed[0].latitude)
+
+
+def test_row_i_of_a_table_without_file_names_belongs_to_image_i(tmp_path):
+    rows = [["48.85", "2.35"], ["35.68", "139.69"], ["-22.56", "17.08"]]
+    source = table_source(tmp_path, ["latitude", "longitude"], rows, ["0.png", "2.png", "10.png"])
+    listed = {item.path: item for item in list_source(source)}
+    assert listed["0.png"].country == "FR"
+    assert listed["2.png"].country == "NA"
+    assert listed["1.png"].rejected == "named in the table, but there is no such image file"
+    assert listed["10.png"].rejected == "not named in the table"
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "reason"),
+    [
+        ("", "2.35", "no coordinates"),
+        ("48,85", "2.35", "no numbers"),
+        ("n/a", "2.35", "no numbers"),
+        ("nan", "2.35", "out of range"),
+        ("139.69", "35.68", "out of range"),
+        ("48.85", "181", "out of range"),
+        ("0", "0.0", "unknown place"),
+    ],
+)
+def test_an_unusable_place_is_rejected_with_its_reason(tmp_path, latitude, longitude, reason):
+    rows = [["a.jpg", latitude, longitude], ["b.jpg", "48.85", "2.35"]]
+    source = table_source(
+        tmp_path, ["IMG_ID", "LAT", "LON"], rows, ["a.jpg", "b.jpg"],
+        file_column="IMG_ID", latitude_column="LAT", longitude_column="LON",
+    )  # fmt: skip
+    first, second = list_source(source)
+    assert reason in first.rejected
+    assert (second.country, second.rejected) == ("FR", "")
+
+
+def test_a_table_cannot_name_files_outside_its_folder(tmp_path):
+    (tmp_path / "secret.jpg").touch()
+    rows = [["../secret.jpg", "48.85", "2.35"], ["b.jpg", "48.85", "2.35"]]
+    header = ["file", "latitude", "longitude"]
+    source = table_source(tmp_path, header, rows, ["b.jpg"], file_column="file")
+    assert [item.path for item in list_source(source) if not item.rejected] == ["b.jpg"]
+
+
+def test_a_missing_column_is_named_with_the_key_to_set(tmp_path):
+    source = table_source(tmp_path, ["lat", "lon"], [["1", "2"]], ["0.png"])
+    with pytest.raises(SourceError, match=r"no column 'latitude' but lat, lon.*latitude_column"):
+        list_source(source)
+
+
+@pytest.mark.parametrize(("files", "message"), [([], "there is no folder"), (["Foo/a.jpg"], "Foo")])
+def test_a_source_that_is_not_as_configured_says_what_to_do(tmp_path, files, message):
+    source = folder_source(tmp_path / "data", files)
+    with pytest.raises(SourceError, match=message):
+        list_source(source)
+
+
+def test_too_many_images_without_a_place_stop_the_run(tmp_path):
+    rows = [["", ""]] * 3 + [["48.85", "2.35"]] * 7
+    files = [f"{i}.png" for i in range(10)]
+    source = table_source(tmp_path, ["latitude", "longitude"], rows, files)
+    listed = list_source(source)
+    check_rejected(source, listed, 0.3)
+    with pytest.raises(SourceError, match="3 of 10 images have no usable place"):
+        check_rejected(source, listed, 0.2)
+
+
+def test_the_listing_changes_with_the_files_and_not_with_their_dates(tmp_path):
+    source = folder_source(tmp_path, ["France/a.jpg", "Japan/b.jpg"])
+    before = listing_digest(source)
+    (tmp_path / "France/a.jpg").touch()
+    assert listing_digest(source) == before
+    (tmp_path / "France/c.jpg").touch()
+    assert listing_digest(source) != before

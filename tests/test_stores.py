@@ -1,0 +1,124 @@
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoloc import stores
+from geoloc.stores import Arrays, Segments
+
+RNG = np.random.default_rng(0)
+
+
+def segments_of(image_id: str, run_lengths: list[list[int]]) -> Segments:
+    m = len(run_lengths)
+    return Segments(
+        image_id=image_id,
+        size=(4, 5),
+        bbox=RNG.integers(0, 5, (m, 4), np.int32),
+        area=RNG.integers(0, 20, m, np.int32),
+        predicted_iou=RNG.random(m, np.float32),
+        stability_score=RNG.random(m, np.float32),
+        counts=[np.array(counts, np.uint32) for counts in run_lengths],
+        class_id=RNG.integers(-1, 1000, (m, 10), np.int16),
+        class_probability=RNG.random((m, 10), np.float32),
+    )
+
+
+def write_arrays(path, ids, images, scores, splits=None):
+    n = len(ids)
+    columns = {"image_id": ids, "label": ["NA"] * n, "split": splits or ["train"] * n}
+    columns |= {"source": ["s"] * n, "latitude": np.zeros(n), "longitude": np.zeros(n)}
+    stores.write_arrays(path, columns, zip(images, scores, strict=True))
+
+
+def test_images_come_back_as_they_were(tmp_path):
+    rows = [
+        {"image_id": f"s/Åland/{i} 'x'.jpg", "image": bytes(range(i)), "latitude": np.nan,
+         "longitude": float(i), "split": "train", "source": "s"}
+        for i in range(5)
+    ]  # fmt: skip
+    path = tmp_path / "images.h5"
+    assert stores.write_images(path, rows) == 5
+    assert list(stores.read_images(path)) == [(r["image_id"], r["image"]) for r in rows]
+    assert next(stores.read_images(path, start=3))[0] == rows[3]["image_id"]
+    columns = stores.read_image_columns(path)
+    assert np.isnan(columns["latitude"]).all()
+    assert columns["longitude"].tolist() == [0, 1, 2, 3, 4]
+
+
+runs = st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=5), max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(runs, max_size=4))
+def test_segments_come_back_as_they_were(tmp_path_factory, run_lengths):
+    path = tmp_path_factory.mktemp("segments") / "segments.h5"
+    given_segments = [segments_of(f"image {i}", r) for i, r in enumerate(run_lengths)]
+    stores.write_segments(path, given_segments)
+    read = list(stores.read_segments(path))
+    assert [s.image_id for s in read] == [s.image_id for s in given_segments]
+    for expected, found in zip(given_segments, read, strict=True):
+        assert found.size == expected.size
+        assert [c.tolist() for c in found.counts] == [c.tolist() for c in expected.counts]
+        for name in stores.SEGMENT_COLUMNS:
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_masks_come_back_as_they_were(tmp_path):
+    maps = [(str(i), RNG.integers(0, 101, (640, 640), np.uint8)) for i in range(2)]
+    stores.write_masks(tmp_path / "masks.h5", maps)
+    for expected, found in zip(maps, stores.read_masks(tmp_path / "masks.h5"), strict=True):
+        assert found[0] == expected[0]
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_arrays_of_several_files_are_one_in_the_order_asked_for(tmp_path):
+    images = RNG.integers(0, 256, (7, 224, 224, 3), np.uint8)
+    scores = RNG.integers(0, 101, (7, 224, 224), np.uint8)
+    splits = ["train", "test", "train", "train", "test", "train", "train"]
+    for name, part in {"a": slice(0, 3), "b": slice(3, 3), "c": slice(3, 7)}.items():
+        ids = [str(i) for i in range(7)][part]
+        path = tmp_path / f"{name}.h5"
+        write_arrays(path, ids, images[part], scores[part], splits[part])
+    paths = [tmp_path / f"{name}.h5" for name in "abc"]
+    train = Arrays(paths, "train")
+    assert train.image_id.tolist() == ["0", "2", "3", "5", "6"]
+    assert train.label.tolist() == ["NA"] * 5
+    image, score = train.read(np.array([4, 0, 2]))
+    np.testing.assert_array_equal(image, images[[6, 0, 3]])
+    np.testing.assert_array_equal(score, scores[[6, 0, 3]])
+    assert len(Arrays(paths)) == 7
+
+
+def test_a_file_that_cannot_be_finished_never_appears(tmp_path):
+    def broken():
+        yield "a", np.zeros((640, 640), np.uint8)
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        stores.write_masks(tmp_path / "masks.h5", broken())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_cut_short_names_itself_and_the_remedy(tmp_path):
+    path = tmp_path / "masks.h5"
+    stores.write_masks(path, [("a", RNG.integers(0, 101, (640, 640), np.uint8))])
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(OSError, match=r"masks\.h5.*delete"):
+        list(stores.read_masks(path))
+
+
+def test_a_file_of_another_layout_is_refused(tmp_path):
+    path = tmp_path / "masks.h5"
+    stores.write_masks(path, [])
+    with pytest.raises(OSError, match="expected segments"):
+        list(stores.read_segments(path))
+
+
+def test_stores_say_what_they_were_made_with(tmp_path):
+    stores.write_masks(tmp_path / "a.h5", [], {"minimum": 0.1, "merge": "maximum"})
+    stores.write_masks(tmp_path / "b.h5", [], {"merge": "maximum", "minimum": 0.1})
+    with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
+        assert a.attrs["config"] == b.attrs["config"]
+        assert f"h5py={h5py.__version__}" in a.attrs["software"]
