@@ -1,0 +1,97 @@
+"""How good predictions are, with what is needed to judge an accuracy: an interval, the accuracy
+without the weight of frequent countries, and what always giving the same answer would score."""
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+
+
+def accuracy(frame: pd.DataFrame) -> float:
+    """Share (0–1) of the rows of a predictions table whose likeliest country is the label."""
+    return float(np.mean(frame["country_1"] == frame["label"]))
+
+
+def majority_accuracy(frame: pd.DataFrame, majority_label: str) -> float:
+    """Share (0–1) of rows that always answering `majority_label` (ISO alpha-2) gets right."""
+    return float(np.mean(frame["label"] == majority_label))
+
+
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a share (Wilson 1927), low and high, 0–1; n must be positive."""
+    interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def top_accuracy(frame: pd.DataFrame, top: int = 5) -> float:
+    """Share (0–1) of rows whose label is among the `top` likeliest countries."""
+    columns = [f"country_{rank}" for rank in range(1, top + 1)]
+    return float(np.mean(frame[columns].eq(frame["label"], axis=0).any(axis=1)))
+
+
+def balanced_accuracy(frame: pd.DataFrame) -> float:
+    """Mean share (0–1) of right answers of each country that occurs among the labels."""
+    with warnings.catch_warnings():
+        # Answers may well name a country that this test set lacks (those are plain errors), and
+        # a small test set may hold one country only.
+        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
+        warnings.filterwarnings("ignore", message="A single label was found")
+        return float(balanced_accuracy_score(frame["label"], frame["country_1"]))
+
+
+def mean_log_loss(frame: pd.DataFrame) -> float:
+    """Mean −ln(probability of the label), in nats.
+
+    The table keeps the probability of the label but not of every country. Cross-entropy needs no
+    more: as a two-class problem (label or not) it has the same value.
+    """
+    p = frame["label_probability"].to_numpy(dtype=np.float64)
+    return float(log_loss(np.ones(len(p)), np.column_stack([1 - p, p]), labels=[0, 1]))
+
+
+def metrics(frame: pd.DataFrame, majority_label: str) -> dict[str, object]:
+    """Measures of one model on one test set.
+
+    `frame` is a predictions table (geoloc.predictions) of one test set with at least one row.
+    `majority_label` is the most frequent country of the *training* images. Shares are 0–1.
+
+    Balanced accuracy and macro F1 average over the countries that occur among the labels, so that
+    a country which this test set lacks changes nothing.
+    """
+    if frame.empty:
+        raise ValueError("a test set without images has no metrics; leave it out")
+    label, answer = frame["label"], frame["country_1"]
+    correct = int((label == answer).sum())
+    low, high = wilson_interval(correct, len(frame))
+    present = sorted(label.unique())
+    return {
+        "n": len(frame),
+        "countries": len(present),
+        "accuracy": correct / len(frame),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "balanced_accuracy": balanced_accuracy(frame),
+        "top5_accuracy": top_accuracy(frame, 5),
+        "macro_f1": float(f1_score(label, answer, labels=present, average="macro")),
+        "log_loss": mean_log_loss(frame),
+        "majority_country": majority_label,
+        "majority_baseline": majority_accuracy(frame, majority_label),
+    }
+
+
+def metrics_table(
+    predictions: Iterable[tuple[str, str, pd.DataFrame]], majority_label: str
+) -> pd.DataFrame:
+    """One row a model × test set: `model`, `dataset`, `test_set` and the measures of `metrics`.
+
+    `predictions` yields (model, dataset it was trained on, predictions table of all test sets).
+    """
+    rows = [
+        {"model": model, "dataset": dataset, "test_set": test_set, **metrics(part, majority_label)}
+        for model, dataset, frame in predictions
+        for test_set, part in frame.groupby("test_set", sort=False)
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,292 @@
+"""A small CLIP trained from scratch on images and captions made of their countries.
+
+The classes are those of transformers, so that the result is evaluated by the same code as
+StreetCLIP. Everything that it learns, the vocabulary included, comes from the training split.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torchvision.transforms.v2 import functional as transforms
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    CLIPTokenizer,
+    get_cosine_schedule_with_warmup,
+)
+
+from geoloc import weighting
+from geoloc.models.clip_tokenizer import train_tokenizer
+from geoloc.progress import Progress
+
+CAPTIONS = (
+    "{country}",
+    "a street in {country}",
+    "a road in {country}",
+    "a street view photo from {country}",
+    "this photo was taken in {country}",
+)
+MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
+
+
+class LabelledImages(Protocol):
+    """What training reads; geoloc.stores.Arrays is one."""
+
+    label: np.ndarray  # (n,) ISO alpha-2
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 (b, H, W, 3) and score maps uint8 (b, H, W) of some rows."""
+
+
+@dataclass(frozen=True)
+class ClipParameters:
+    """Size of the model and course of its training; lengths in pixels, times in epochs."""
+
+    image_size: int = 112
+    patch_size: int = 16
+    hidden_size: int = 128
+    layers: int = 3
+    heads: int = 4
+    text_hidden_size: int = 64
+    text_layers: int = 1
+    projection_dim: int = 64
+    epochs: int = 30
+    warmup: float = 2
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    smallest_crop: float = 0.5  # share of the image's area
+    captions: Sequence[str] = CAPTIONS
+
+
+def build_clip(tokenizer: CLIPTokenizer, parameters: ClipParameters) -> CLIPModel:
+    """Untrained CLIP; its text side fits the tokenizer."""
+    p = parameters
+    vision = {
+        "hidden_size": p.hidden_size,
+        "intermediate_size": 4 * p.hidden_size,
+        "num_hidden_layers": p.layers,
+        "num_attention_heads": p.heads,
+        "image_size": p.image_size,
+        "patch_size": p.patch_size,
+        "projection_dim": p.projection_dim,
+    }
+    text = {
+        "hidden_size": p.text_hidden_size,
+        "intermediate_size": 4 * p.text_hidden_size,
+        "num_hidden_layers": p.text_layers,
+        "num_attention_heads": max(1, p.text_hidden_size // 32),
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "projection_dim": p.projection_dim,
+    }
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=p.projection_dim)
+    return CLIPModel(config)
+
+
+def contrastive_loss(logits: torch.Tensor, country: np.ndarray) -> torch.Tensor:
+    """Image-text loss in which every caption of an image's own country is a match.
+
+    `logits` (b, b): images × captions; `country` (b,) of both. With few countries most batches
+    hold a country twice, and CLIP's own loss would push such pairs apart; sharing the target among
+    them is the image-text-label loss of UniCL (Yang et al. 2022). If no country repeats, the two
+    losses are the same.
+    """
+    same = torch.from_numpy(country[:, None] == country[None, :]).to(logits)
+    target = same / same.sum(dim=1, keepdim=True)  # symmetric: serves both directions
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+
+
+def random_crops(
+    images: np.ndarray, size: int, smallest: float, generator: np.random.Generator
+) -> torch.Tensor:
+    """Each image's own random crop, brightness and contrast: float32 (b, 3, size, size), 0–255.
+
+    `images` uint8 (b, H, W, 3). A crop has at least `smallest` of the area. There is no flip: it
+    would turn the side of traffic, one of the marks by which countries are told apart.
+    """
+    height, width = images.shape[1:3]
+    crops = []
+    for image in torch.from_numpy(images).permute(0, 3, 1, 2):
+        side = np.sqrt(generator.uniform(smallest, 1))
+        h, w = round(side * height), round(side * width)
+        top, left = generator.integers(height - h + 1), generator.integers(width - w + 1)
+        crop = image[:, top : top + h, left : left + w]
+        crops.append(transforms.resize(crop, [size, size], transforms.InterpolationMode.BICUBIC))
+    pixels = torch.stack(crops).float()
+    brightness, contrast = torch.from_numpy(generator.uniform(0.8, 1.2, (2, len(images), 1, 1, 1)))
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean * brightness + (pixels - mean) * contrast).clamp(0, 255).float()
+
+
+class ClipTrainer:
+    """One training of a CLIP: the model, its data and the random numbers that it draws."""
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        names: Mapping[str, str],
+        parameters: ClipParameters,
+        factor: np.ndarray | None,
+        seed: int,
+        device: str | torch.device,
+    ) -> None:
+        p = self.parameters = parameters
+        self.classes, self.names, self.factor = np.array(classes), names, factor
+        self.device = torch.device(device)
+        self.generator = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        tokenizer = train_tokenizer([self.caption(c, t) for c in classes for t in p.captions])
+        size = {"height": p.image_size, "width": p.image_size}
+        images = CLIPImageProcessor(size={"shortest_edge": p.image_size}, crop_size=size)
+        self.processor = CLIPProcessor(images, tokenizer)
+        self.model = build_clip(tokenizer, p).to(self.device)
+
+    def caption(self, country: str, template: str) -> str:
+        return template.format(country=self.names[country])
+
+    def read(self, data: LabelledImages, rows: np.ndarray) -> np.ndarray:
+        """Images uint8 (b, H, W, 3) as the dataset weights them."""
+        image, score = data.read(rows)
+        return image if self.factor is None else weighting.apply_factor(image, score, self.factor)
+
+    def logits(self, pixels: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Similarities (b, k) of images (b, 3, S, S), 0–255, with texts."""
+        images = self.processor.image_processor
+        mean, deviation = (
+            torch.tensor(values).view(3, 1, 1) for values in (images.image_mean, images.image_std)
+        )
+        tokens = self.processor.tokenizer(list(texts), padding=True, return_tensors="pt")
+        normalized = (pixels / 255 - mean) / deviation
+        inputs = {**tokens, "pixel_values": normalized}
+        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        return self.model(**inputs).logits_per_image
+
+    def train_epoch(self, data: LabelledImages, optimizer, schedule) -> dict[str, float]:
+        """One pass over the images in random order; mean loss and accuracy."""
+        p, generator = self.parameters, self.generator
+        self.model.train()
+        losses, right = [], []
+        order = generator.permutation(len(data))
+        for start in range(0, len(order), p.batch_size):
+            rows = order[start : start + p.batch_size]
+            country = data.label[rows]
+            templates = generator.choice(p.captions, size=len(rows))
+            crops = random_crops(self.read(data, rows), p.image_size, p.smallest_crop, generator)
+            texts = [self.caption(*pair) for pair in zip(country, templates, strict=True)]
+            logits = self.logits(crops, texts)
+            loss = contrastive_loss(logits, country)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            self.model.logit_scale.data.clamp_(max=MAX_LOGIT_SCALE)
+            losses += [loss.item()] * len(rows)
+            right += list(country[logits.argmax(dim=1).cpu().numpy()] == country)
+        return {"loss": float(np.mean(losses)), "accuracy": float(np.mean(right))}
+
+    @torch.inference_mode()
+    def validate(self, data: LabelledImages) -> dict[str, float]:
+        """Zero-shot with the bare names: cross-entropy in nats and accuracy."""
+        self.model.eval()
+        names = [self.names[country] for country in self.classes]
+        losses, right = [], []
+        for start in range(0, len(data), self.parameters.batch_size):
+            rows = np.arange(start, min(start + self.parameters.batch_size, len(data)))
+            pixels = self.processor.image_processor(
+                list(self.read(data, rows)), do_rescale=False, do_normalize=False,
+                input_data_format="channels_last", return_tensors="pt",
+            )["pixel_values"]  # fmt: skip
+            logits = self.logits(pixels, names).cpu()
+            target = torch.from_numpy(np.searchsorted(self.classes, data.label[rows]))
+            losses += torch.nn.functional.cross_entropy(logits, target, reduction="none").tolist()
+            right += (logits.argmax(dim=1) == target).tolist()
+        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))}
+
+    def fit(self, training: LabelledImages, validation: LabelledImages) -> pd.DataFrame:
+        """Train all epochs, keep the best weights, return the history."""
+        p = self.parameters
+        steps = math.ceil(len(training) / p.batch_size)
+        optimizer = torch.optim.AdamW(
+            self._groups(), lr=p.learning_rate, betas=(0.9, 0.98), eps=1e-6
+        )
+        schedule = get_cosine_schedule_with_warmup(
+            optimizer, int(p.warmup * steps), p.epochs * steps
+        )
+        history, best, weights = [], None, None
+        epochs = Progress(range(1, p.epochs + 1), description="train CLIP", unit="epochs")
+        for epoch in epochs:
+            row = {"epoch": epoch, **self.train_epoch(training, optimizer, schedule)}
+            row |= self.validate(validation)
+            row["learning_rate"] = schedule.get_last_lr()[0]
+            history.append(row)
+            epochs.note = ", ".join(f"{k} {row[k]:.3f}" for k in ("loss", "val_accuracy"))
+            rank = row["val_accuracy"], -row["val_loss"]
+            if best is None or rank > best:
+                best, weights = rank, deepcopy(self.model.state_dict())
+        self.model.load_state_dict(weights)
+        return pd.DataFrame(history)
+
+    def _groups(self) -> list[dict]:
+        """Weight decay for matrices only, as CLIP was trained."""
+        matrices = [w for w in self.model.parameters() if w.ndim >= 2]
+        others = [w for w in self.model.parameters() if w.ndim < 2]
+        decay = self.parameters.weight_decay
+        return [
+            {"params": matrices, "weight_decay": decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+
+
+def train_clip(
+    folder: str | Path,
+    training: LabelledImages,
+    validation: LabelledImages,
+    names: Mapping[str, str],
+    parameters: ClipParameters | None = None,
+    factor: np.ndarray | None = None,
+    seed: int = 42,
+    device: str | torch.device = "cpu",
+) -> pd.DataFrame:
+    """Train a CLIP and write it to `folder`: config, safetensors, tokenizer, processor, history.
+
+    `names`: display name of each country (ISO alpha-2) of the training images; the captions are
+    made of them. `factor` (256,) float32 of the dataset to train on, None for the images as they
+    are. The weights of the epoch with the best validation accuracy are kept (of equal ones those
+    with the lower loss).
+
+    Returns the history, one row an epoch: epoch (from 1), loss, accuracy (share of training images
+    whose best caption of the batch is of their country), val_loss (nats), val_accuracy (zero-shot
+    with the bare names, as in evaluation), learning_rate. On a CPU the same seed and number of
+    threads give the same result. Raises ValueError when a split is empty, a country has no name or
+    a country is validated that was not trained.
+    """
+    classes = sorted(set(training.label))
+    if not len(training) or not len(validation):
+        raise ValueError("CLIP needs training and validation images; lower min_images or add some")
+    if unnamed := sorted(set(classes) - set(names)):
+        raise ValueError(f"no display name for {', '.join(unnamed)}; captions need one each")
+    if unknown := sorted(set(validation.label) - set(classes)):
+        raise ValueError(f"validation images of {', '.join(unknown)}, but none to train on")
+    trainer = ClipTrainer(classes, names, parameters or ClipParameters(), factor, seed, device)
+    history = trainer.fit(training, validation)
+    trainer.model.save_pretrained(folder)
+    trainer.processor.save_pretrained(folder)
+    history.to_csv(Path(folder) / "history.csv", index=False)
+    return history

@@ -1,0 +1,88 @@
+"""The table of predictions: one row an image, the same columns for every model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+TEST_SETS = ("original", "weighted_base", "weighted_custom", "im2gps3k")
+
+
+def predictions_frame(
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    image_id: Sequence[str],
+    source: Sequence[str],
+    label: Sequence[str],
+    latitude: Sequence[float],
+    longitude: Sequence[float],
+    test_set: str,
+    top: int = 5,
+) -> pd.DataFrame:
+    """Table of the likeliest countries of n images.
+
+    `probabilities` (n, k) float, 0–1, column j belonging to `classes[j]` (ISO alpha-2); the other
+    sequences have length n; coordinates in degrees, NaN where unknown; `test_set` one of TEST_SETS.
+
+    Columns: image_id, test_set, source, label, latitude, longitude, country_1 … country_top and
+    probability_1 … probability_top (float32, descending; of equals the earlier class comes first;
+    None and NaN beyond the k-th), label_probability (float32).
+
+    Raises ValueError for a label that is none of the classes, for repeated classes and for lengths
+    that do not fit together.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float32)
+    _check_shapes(probabilities, classes, image_id, source, label, latitude, longitude)
+    if test_set not in TEST_SETS:
+        raise ValueError(f"test_set is {test_set!r}; write one of {', '.join(TEST_SETS)}")
+
+    names = np.asarray(classes, dtype=object)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    frame = pd.DataFrame(
+        {
+            "image_id": np.asarray(image_id, dtype=object),
+            "test_set": test_set,
+            "source": np.asarray(source, dtype=object),
+            "label": np.asarray(label, dtype=object),
+            "latitude": np.asarray(latitude, dtype=np.float64),
+            "longitude": np.asarray(longitude, dtype=np.float64),
+        }
+    )
+    ranks = range(order.shape[1])
+    for rank in range(top):
+        known = rank in ranks
+        frame[f"country_{rank + 1}"] = names[order[:, rank]] if known else None
+    for rank in range(top):
+        known = rank in ranks
+        frame[f"probability_{rank + 1}"] = (
+            np.take_along_axis(probabilities, order[:, [rank]], axis=1)[:, 0]
+            if known
+            else np.full(len(frame), np.nan, dtype=np.float32)
+        )
+    frame["label_probability"] = probabilities[np.arange(len(frame)), _columns(label, classes)]
+    return frame
+
+
+def _check_shapes(probabilities: np.ndarray, classes: Sequence[str], *columns: Sequence) -> None:
+    if len(set(classes)) != len(classes):
+        raise ValueError("classes repeat; each country is one column of probabilities")
+    expected = (len(columns[0]), len(classes))
+    if probabilities.shape != expected:
+        raise ValueError(
+            f"probabilities have shape {probabilities.shape}, "
+            f"but {expected[0]} images and {expected[1]} classes were given"
+        )
+    if any(len(column) != expected[0] for column in columns):
+        raise ValueError(f"columns have lengths {[len(column) for column in columns]}, not equal")
+
+
+def _columns(label: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Column of each image's label (n,) int."""
+    index = {country: column for column, country in enumerate(classes)}
+    unknown = sorted({str(country) for country in label if country not in index})
+    if unknown:
+        raise ValueError(
+            f"labels {', '.join(unknown)} are none of the model's {len(index)} countries: "
+            "the model was trained with another index; train it again or predict with its own"
+        )
+    return np.array([index[country] for country in label], dtype=np.int64)

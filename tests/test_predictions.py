@@ -1,0 +1,76 @@
+"""The table of predictions: order, ties, few countries, unknown labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from geoloc.predictions import predictions_frame
+
+CLASSES = ["BR", "FI", "FR", "GB", "JP", "NA", "US"]
+
+
+def make_frame(probabilities, label, classes=CLASSES, test_set="original"):
+    n = len(label)
+    ids = [f"{row}.png" for row in range(n)]
+    return predictions_frame(
+        probabilities, classes, ids, ["s"] * n, label, [1.5] * n, [np.nan] * n, test_set
+    )
+
+
+@settings(deadline=None)  # a busy machine is no fault of the code
+@given(arrays(np.float32, (4, 7), elements=st.floats(0, 1, width=32)))
+def test_best_five_descend_and_belong_to_their_countries(probabilities):
+    frame = make_frame(probabilities, ["BR", "NA", "US", "NA"])
+    shown = frame[[f"probability_{rank}" for rank in range(1, 6)]].to_numpy()
+    assert np.array_equal(shown, -np.sort(-probabilities, axis=1)[:, :5])
+    for rank in range(1, 6):
+        columns = [CLASSES.index(country) for country in frame[f"country_{rank}"]]
+        assert np.array_equal(probabilities[np.arange(4), columns], frame[f"probability_{rank}"])
+    assert np.array_equal(frame["label_probability"], probabilities[np.arange(4), [0, 5, 6, 5]])
+
+
+def test_equal_probabilities_rank_in_order_of_classes():
+    frame = make_frame(np.full((1, 7), 1 / 7, np.float32), ["US"])
+    assert list(frame.loc[0, "country_1":"country_5"]) == CLASSES[:5]
+
+
+def test_fewer_countries_than_five_leave_columns_empty(tmp_path):
+    frame = make_frame(np.array([[0.2, 0.8]]), ["FI"], classes=["BR", "FI"])
+    frame.to_parquet(tmp_path / "p.parquet")
+    frame = pd.read_parquet(tmp_path / "p.parquet")
+    assert frame.loc[0, "country_1"] == "FI"
+    assert frame.loc[0, "country_3":"country_5"].isna().all()
+    assert frame.loc[0, "probability_3":"probability_5"].isna().all()
+
+
+def test_namibia_survives_the_file(tmp_path):
+    frame = make_frame(np.eye(7)[[5]], ["NA"])
+    frame.to_parquet(tmp_path / "p.parquet")
+    again = pd.read_parquet(tmp_path / "p.parquet")
+    assert again.loc[0, "label"] == again.loc[0, "country_1"] == "NA"
+
+
+def test_columns_do_not_depend_on_the_number_of_images():
+    empty = make_frame(np.zeros((0, 7)), [])
+    assert list(empty.columns) == list(make_frame(np.eye(7)[:1], ["BR"]).columns)
+
+
+def test_label_outside_the_classes_is_refused():
+    with pytest.raises(ValueError, match="SE"):
+        make_frame(np.eye(7)[:2], ["BR", "SE"])
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "classes", "test_set"),
+    [
+        (np.zeros((2, 6)), CLASSES, "original"),
+        (np.zeros((2, 7)), ["BR"] * 7, "original"),
+        (np.zeros((2, 7)), CLASSES, "weighted"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(probabilities, classes, test_set):
+    with pytest.raises(ValueError, match="shape|repeat|write one of"):
+        make_frame(probabilities, ["BR", "BR"], classes, test_set)
