@@ -1,0 +1,93 @@
+"""What every crop classifier has in common: normalisation, batches, the ten best classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from geoloc.devices import Batches, autocast
+
+BEST = 10  # classes stored for each crop
+
+
+class CropClassifier:
+    """An ImageNet-1k classifier of square RGB crops.
+
+    `resize` and `input_size` declare the crop it expects: the shorter side becomes `resize`
+    pixels, the centre `input_size`×`input_size` pixels are classified. `mean` and `std` are those
+    of RGB in 0–1.
+    """
+
+    resize = 256
+    input_size = 224
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        batch_size: int = 32,
+        precision: str = "float32",
+        compile: bool = False,
+    ) -> None:
+        model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self.model = torch.compile(model) if compile else model
+        self.device = device
+        self.precision = precision
+        self.batches = Batches(batch_size, "crop")
+        self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
+
+    def classify(self, crops: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The ten best classes of each crop, best first.
+
+        crops: uint8 (k, S, S, 3), S = `input_size`, on any device; k may be 0.
+        Returns class_id (k, 10) int16 (ImageNet index) and probability (k, 10) float32 in 0–1,
+        the softmax over all 1,000 classes.
+        """
+        size = self.input_size
+        if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (size, size, 3):
+            raise ValueError(
+                f"crops must be uint8 (k, {size}, {size}, 3), "
+                f"are {crops.dtype} {tuple(crops.shape)}"
+            )
+        found = self.batches.map(lambda rows: self._best(crops[rows]), len(crops))
+        if not found:
+            return np.empty((0, BEST), np.int16), np.empty((0, BEST), np.float32)
+        class_id = torch.cat([index for index, _ in found]).cpu().numpy().astype(np.int16)
+        return class_id, torch.cat([probability for _, probability in found]).cpu().numpy()
+
+    @torch.inference_mode()
+    def _best(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # (k, S, S, 3) seen as (k, 3, S, S) already has the channels-last memory order.
+        pixels = crops.to(self.device).permute(0, 3, 1, 2).float()
+        with autocast(self.device, self.precision):
+            logits = self.model((pixels / 255 - self._mean) / self._std)
+        probability, index = logits.float().softmax(dim=1).topk(BEST, dim=1)
+        return index, probability
+
+
+def load_checkpoint(model: nn.Module, path: str | Path, source: str) -> nn.Module:
+    """Fills `model` with the state dict at `path`; `source` tells the reader where to get it.
+
+    Raises OSError if the file is missing, truncated or no checkpoint, ValueError if its names or
+    shapes are those of another model.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise OSError(f"{path}: no such checkpoint; get it from {source}") from None
+    except Exception as error:
+        reason = f"not a readable checkpoint ({error})"
+        raise OSError(f"{path}: {reason}; get it anew from {source}") from error
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not the weights of {type(model).__name__} ({error}); get them from {source}"
+        ) from error
+    return model

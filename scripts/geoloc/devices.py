@@ -1,0 +1,81 @@
+"""Where and how torch models run: device, number format, batches that halve when memory ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The named device, or CUDA where there is one and the CPU otherwise.
+
+    Raises ValueError if CUDA is asked for and torch sees none.
+    """
+    if name in (None, "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: torch sees no GPU; configure 'cpu' or 'auto'")
+    return device
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Context in which torch modules compute in `precision` (float32, bfloat16 or float16)."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}")
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=PRECISIONS[precision])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for torch running out of device memory, and for its CPU allocator failing."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
+
+
+class Batches:
+    """Applies a function to slices of a range; the slices halve for good when memory runs out."""
+
+    def __init__(self, size: int, name: str) -> None:
+        if size < 1:
+            raise ValueError(f"{name} batch must be at least 1, is {size}")
+        self.size = size
+        self.name = name
+
+    def map(self, function: Callable[[slice], T], total: int) -> list[T]:
+        """Results of `function` for consecutive slices that cover range(total)."""
+        results: list[T] = []
+        start = 0
+        while start < total:
+            stop = min(start + self.size, total)
+            try:
+                results.append(function(slice(start, stop)))
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.size == 1:
+                    raise
+                self._halve()
+                continue
+            start = stop
+        return results
+
+    def _halve(self) -> None:
+        self.size //= 2
+        logger.warning("out of memory: %s batch is now %d", self.name, self.size)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,142 @@
+"""Segment Anything models by name: the published ones, and the small one of the demo.
+
+Kirillov et al., "Segment Anything", ICCV 2023; all classes are those of the package
+`segment_anything`.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from segment_anything.modeling import Sam
+
+PUBLISHED = ("vit_b", "vit_l", "vit_h")
+NAMES = (*PUBLISHED, "demo")
+
+
+def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
+    """Build the SAM of a name (`vit_b`, `vit_l`, `vit_h` or `demo`) in evaluation mode.
+
+    `checkpoint` is a PyTorch file (read with `weights_only=True`) or a safetensors file, told
+    apart by the suffix; None leaves the weights at random. Every key has to fit.
+
+    Raises ValueError for an unknown name, OSError for a file that is missing or cannot be read,
+    ValueError for weights of another model.
+    """
+    if name not in NAMES:
+        raise ValueError(f"no SAM named {name!r}: choose one of {', '.join(NAMES)}")
+    if name == "demo":
+        sam = build_demo_sam()
+    else:
+        from segment_anything import sam_model_registry
+
+        sam = sam_model_registry[name](checkpoint=None)
+    if checkpoint is not None:
+        _load(sam, name, Path(checkpoint))
+    return sam.eval()
+
+
+def build_demo_sam() -> Sam:
+    """A SAM of about one million parameters: 320-pixel input, patches of 16, masks of 80 x 80.
+
+    The published models see 1,024 pixels in patches of 16 and have 91 million parameters or more.
+    """
+    import torch
+    from segment_anything.modeling import (
+        ImageEncoderViT,
+        MaskDecoder,
+        PromptEncoder,
+        Sam,
+        TwoWayTransformer,
+    )
+    from torch import nn
+
+    side, patch, channels = 320, 16, 64
+    grid = side // patch
+    sam = Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=side,
+            patch_size=patch,
+            embed_dim=96,
+            depth=4,
+            num_heads=3,
+            mlp_ratio=4,
+            out_chans=channels,
+            norm_layer=nn.LayerNorm,
+            use_rel_pos=True,
+            window_size=10,
+            global_attn_indexes=(1, 3),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=channels,
+            image_embedding_size=(grid, grid),
+            input_image_size=(side, side),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=channels, mlp_dim=256, num_heads=2
+            ),
+            transformer_dim=channels,
+            iou_head_depth=3,
+            iou_head_hidden_dim=128,
+        ),
+    )
+    # Places are told apart by random waves. Published models have 128 of about one wavelength;
+    # with 32, several wavelengths make neighbouring cells differ from the first step of training.
+    waves = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    waves *= torch.logspace(0, math.log10(3), channels // 2)
+    return sam
+
+
+def _load(sam: Sam, name: str, checkpoint: Path) -> None:
+    """Load weights into `sam`; every key and every shape has to fit."""
+    state = _read_state(checkpoint)
+    expected = sam.state_dict()
+    problems = {
+        "missing": sorted(set(expected) - set(state)),
+        "unknown": sorted(set(state) - set(expected)),
+        "of another shape": sorted(
+            key for key in set(expected) & set(state) if expected[key].shape != state[key].shape
+        ),
+    }
+    found = [f"{len(keys)} {what} (such as {keys[0]})" for what, keys in problems.items() if keys]
+    if found:
+        raise ValueError(
+            f"{checkpoint} does not hold the weights of SAM {name!r}: keys {'; '.join(found)}. "
+            "Set the segmenter's model to the one that the file is of, or its checkpoint to the "
+            f"file of {name!r}."
+        )
+    sam.load_state_dict(state, strict=True)
+
+
+def _read_state(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict of tensors from a PyTorch or safetensors file."""
+    if not checkpoint.is_file():
+        raise FileNotFoundError(
+            f"no SAM weights at {checkpoint}: retrieve them, or correct the checkpoint's path"
+        )
+    remedy = f"{checkpoint} is damaged or no file of weights: delete it and retrieve it again"
+    if checkpoint.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(checkpoint)
+        except SafetensorError as error:
+            raise OSError(f"{remedy} ({error})") from error
+    import torch
+
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise OSError(f"{remedy} ({str(error).splitlines()[0]})") from error
+    if not isinstance(state, dict) or not all(hasattr(value, "shape") for value in state.values()):
+        raise ValueError(f"{checkpoint} does not hold a plain dict of tensors, as SAM's weights do")
+    return state

@@ -1,0 +1,126 @@
+"""A shard is segmented image by image, and a killed job goes on where it was."""
+
+import io
+import logging
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from geoloc.classifiers import build_classifier
+from geoloc.segment_journal import Journal
+from geoloc.segmenters.sam import SamSegmenter, to_segments
+from geoloc.segmenting import segment_shard
+from geoloc.stores import read_segments, write_images
+from tests.small_sam import EVERYTHING, picture, random_sam
+
+
+def encoded(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_shard(path, images: list[bytes]):
+    place = {"latitude": 0.0, "longitude": 0.0, "split": "train", "source": "test"}
+    write_images(path, [{"image_id": f"{i}", "image": b} | place for i, b in enumerate(images)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    images = [encoded(picture(50 + 10 * i, 70, seed=i)) for i in range(4)]
+    return write_shard(tmp_path_factory.mktemp("shard") / "images.h5", images)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return build_classifier("efficientnet_lite0", device="cpu")
+
+
+class CountingSegmenter(SamSegmenter):
+    """Counts its images, and is killed when it has had `lives` of them."""
+
+    def __init__(self, lives: int = 99) -> None:
+        super().__init__(random_sam(), device="cpu", points_per_side=1, **EVERYTHING)
+        self.lives, self.count = lives, 0
+
+    def segment(self, images):
+        if self.count >= self.lives:
+            raise KeyboardInterrupt
+        self.count += len(images)
+        return super().segment(images)
+
+
+def contents(path) -> dict[str, bytes]:
+    with h5py.File(path) as file:
+        return {name: file[name][()].tobytes() for name in file if name != "image_id"}
+
+
+def test_every_image_is_segmented_and_classified(shard, classifier, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    assert segment_shard(shard, tmp_path / "segments.h5", CountingSegmenter(), classifier) == 4
+    images = list(read_segments(tmp_path / "segments.h5"))
+    assert [segments.image_id for segments in images] == ["0", "1", "2", "3"]
+    assert [segments.size for segments in images] == [(50, 70), (60, 70), (70, 70), (80, 70)]
+    assert all(len(segments) for segments in images)
+    assert all((segments.class_id >= 0).all() for segments in images)
+    assert "masks an image" in caplog.text
+    assert "time: encoder" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["segments.h5"]
+
+
+def test_killed_job_goes_on_and_ends_the_same(shard, classifier, tmp_path):
+    segment_shard(shard, tmp_path / "whole.h5", CountingSegmenter(), classifier, {"a": 1})
+    with pytest.raises(KeyboardInterrupt):
+        segment_shard(shard, tmp_path / "killed.h5", CountingSegmenter(2), classifier, {"a": 1})
+    assert not (tmp_path / "killed.h5").exists()
+    second = CountingSegmenter()
+    segment_shard(shard, tmp_path / "killed.h5", second, classifier, {"a": 1})
+    assert second.count == 2
+    assert contents(tmp_path / "killed.h5") == contents(tmp_path / "whole.h5")
+
+
+def test_journal_of_other_settings_is_not_used(shard, classifier, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        segment_shard(shard, tmp_path / "s.h5", CountingSegmenter(2), classifier, {"a": 1})
+    second = CountingSegmenter()
+    segment_shard(shard, tmp_path / "s.h5", second, classifier, {"a": 2})
+    assert second.count == 4
+
+
+@pytest.mark.parametrize("cut", [1, 20, 400])
+def test_record_cut_short_is_dropped(tmp_path, cut):
+    journal = Journal(tmp_path / "journal", "settings")
+    for image_id in ("a", "b"):
+        segments = to_segments((2, 3), [np.array([1, 5], np.uint32)], [0.5], [0.75])
+        segments.image_id = image_id
+        journal.append(segments)
+    whole = journal.path.read_bytes()
+    journal.path.write_bytes(whole[:-cut])
+    again = Journal(tmp_path / "journal", "settings")
+    assert [segments.image_id for segments in again] == ["a"]
+    again.append(segments)
+    assert again.path.read_bytes() == whole
+
+
+def test_images_without_masks_are_kept(tmp_path, classifier):
+    shard = write_shard(tmp_path / "images.h5", [encoded(picture(40, 40))])
+    segmenter = SamSegmenter(random_sam(), device="cpu", points_per_side=1, pred_iou_thresh=1e9)
+    segment_shard(shard, tmp_path / "segments.h5", segmenter, classifier)
+    (segments,) = read_segments(tmp_path / "segments.h5")
+    assert len(segments) == 0
+
+
+def test_shard_without_images_has_a_store(tmp_path, classifier):
+    shard = write_shard(tmp_path / "images.h5", [])
+    assert segment_shard(shard, tmp_path / "s.h5", CountingSegmenter(), classifier) == 0
+    assert list(read_segments(tmp_path / "s.h5")) == []
+
+
+def test_image_that_does_not_decode_names_file_and_image(tmp_path, classifier):
+    shard = write_shard(tmp_path / "images.h5", [encoded(picture(40, 40)), b"no image"])
+    with pytest.raises(ValueError, match=r"images\.h5: image 1 cannot be decoded"):
+        segment_shard(shard, tmp_path / "s.h5", CountingSegmenter(), classifier)
+    assert not (tmp_path / "s.h5").exists()
