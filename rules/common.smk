@@ -37,6 +37,7 @@ KERAS_MODELS = ["cnn", "transfer"]
 DATASETS = ["original", "weighted_base", "weighted_custom"]
 TABLE_ROWS = [(model, dataset) for model in KERAS_MODELS for dataset in DATASETS]
 TABLE_ROWS += [("clip", "default")]
+CLIP = config["models"]["clip"]["path"] or "<results>/models/clip/default"
 WEIGHTS = load_weights(Path(workflow.basedir, "config/weights.yaml"))
 RETRIEVED = [
     name

@@ -1,6 +1,6 @@
 # The generated world of the demo, in the raw layouts of the real sources.
 
-if config["run"] == "demo":
+if config["demo"]:
 
     rule make_demo_data:
         output:

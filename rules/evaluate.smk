@@ -39,7 +39,7 @@ rule predict:
 
 rule predict_clip:
     input:
-        model=config["models"]["clip"]["path"],
+        model=CLIP,
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
         benchmarks=of_shards(

@@ -44,6 +44,7 @@ rule training_curves:
             for model in KERAS_MODELS
             for dataset in DATASETS
         ],
+        clip=[] if config["models"]["clip"]["path"] else CLIP,
         countries=countries_table,
     output:
         figure=report(

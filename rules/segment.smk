@@ -23,7 +23,10 @@ rule segment:
         mem_mb=scaled(16000),
         runtime=scaled(240),
     params:
-        segment=config["segment"],
+        segment={k: v for k, v in config["segment"].items() if k != "points_per_batch"},
+        # It changes no mask. Parameters that take `input` are not compared with those of the last
+        # run, so that another value does not start the long stage again.
+        points_per_batch=lambda wildcards, input: config["segment"]["points_per_batch"],
     message:
         "Segmenting {wildcards.country} {wildcards.shard}"
     script:

@@ -48,7 +48,7 @@ rule train:
         "../scripts/train.py"
 
 
-if config["models"]["clip"]["train"]:
+if not config["models"]["clip"]["path"]:
 
     rule train_clip:
         input:
@@ -58,7 +58,7 @@ if config["models"]["clip"]["train"]:
             countries=countries_table,
             quarantine=ancient("<results>/quarantine.csv"),
         output:
-            model=directory(config["models"]["clip"]["path"]),
+            model=directory(CLIP),
         log:
             "<logs>/train_clip.log",
         benchmark:
@@ -74,7 +74,6 @@ if config["models"]["clip"]["train"]:
             runtime=scaled(120),
         params:
             seed=config["seed"],
-            prompt=lambda wildcards: config["models"]["clip"]["prompt"],
         message:
             "Training a small CLIP on captions of the training images"
         script:

@@ -17,7 +17,12 @@ weights = {path: file_hash(path) for path in (segmenter_weights, classifier_weig
 segment_shard(
     snakemake.input.images,
     snakemake.output.segments,
-    build_segmenter(segmenter, segmenter_weights, **settings),
+    build_segmenter(
+        segmenter,
+        segmenter_weights,
+        points_per_batch=snakemake.params.points_per_batch,
+        **settings,
+    ),
     build_classifier(classifier, classifier_weights),
     snakemake.params.segment | {"weights": weights},
 )

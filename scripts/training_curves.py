@@ -1,5 +1,7 @@
 """Figure: loss and accuracy of each epoch."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from geoloc.figures import save, training_curves
@@ -10,8 +12,8 @@ start_log(snakemake.log[0])
 rows = zip(snakemake.params.rows, snakemake.input.histories, strict=True)
 countries = {row["country"]: int(row["val"]) for row in read_rows(snakemake.input.countries)}
 majority = countries[majority_country(snakemake.input.countries)] / sum(countries.values())
-figure = training_curves(
-    [(model, dataset, pd.read_csv(path)) for (model, dataset), path in rows],
-    majority,
-)
-save(figure, snakemake.output.figure)
+histories = [(model, dataset, pd.read_csv(path)) for (model, dataset), path in rows]
+if snakemake.input.clip:
+    clip = pd.read_csv(Path(snakemake.input.clip, "history.csv"))
+    histories.append(("clip", "original", clip))
+save(training_curves(histories, majority), snakemake.output.figure)

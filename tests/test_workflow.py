@@ -1,0 +1,145 @@
+"""The workflow as its users call it: real Snakemake runs on a small world."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+LINKED = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo")
+SMALL = {
+    "run": "small",
+    "demo": {"images_per_country": 10, "benchmark_images": 8},
+    "index": {"min_images": 6, "shard_size": 50, "max_rejected": 0.3},
+    "prepare": {"max_unreadable": 0.3},
+    "segment": {"points_per_side": 6},
+    "train": {"epochs": 1},
+}
+
+
+def make_workdir(folder: Path) -> Path:
+    """A checkout with nothing in it but the project: what a fresh clone is."""
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "config", folder / "config")
+    return folder
+
+
+def run_snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake and return what it says; its failure is the test's."""
+    command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-8000:]
+    return result.stdout + result.stderr
+
+
+def planned_jobs(output: str) -> Counter:
+    """Jobs by rule, from the table of a dry run; empty where nothing is to be done."""
+    table = output.partition("Job stats:")[2].partition("total")[0]
+    return Counter({rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Path, Path]:
+    """A finished run on a small world, and its configuration."""
+    folder = make_workdir(tmp_path_factory.mktemp("world"))
+    config = folder / "small.yaml"
+    config.write_text(yaml.safe_dump(SMALL))
+    run_snakemake(folder, "--configfile", "config/demo.yaml", str(config))
+    return folder, config
+
+
+def replan(world: tuple[Path, Path], **changes: dict) -> Counter:
+    """What would be done after a change of the configuration."""
+    folder, _ = world
+    changed = folder / "changed.yaml"
+    changed.write_text(yaml.safe_dump(SMALL | changes))
+    demo = ("--configfile", "config/demo.yaml", str(changed))
+    return planned_jobs(run_snakemake(folder, "-n", *demo))
+
+
+def test_the_study_can_be_planned_without_any_data(tmp_path):
+    jobs = planned_jobs(run_snakemake(make_workdir(tmp_path), "-n"))
+    assert jobs["retrieve_source"] == 3
+    assert jobs["retrieve_weights"] == 3
+    assert jobs["retrieve_model"] == 1
+    assert jobs["train"] == jobs["predict"] == 6
+    assert jobs["table1"] == 1
+
+
+def test_table_1_has_its_form(world):
+    table = pd.read_csv(world[0] / "results/small/table1.csv", dtype=str)
+    assert list(table.columns) == [
+        "Model", "Trained On", "Original Test Accuracy", "Weighted Base Test Accuracy",
+        "Weighted Custom Test Accuracy", "Im2GPS-3k-modified Accuracy",
+    ]  # fmt: skip
+    datasets = ["Original", "Weighted Base", "Weighted Custom"]
+    assert table["Trained On"].tolist() == [*datasets, *datasets, "Default"]
+    assert table.iloc[:, 2:].map(lambda cell: bool(re.fullmatch(r"\d+\.\d\d", cell))).all(axis=None)
+
+
+def test_what_cannot_be_read_is_in_quarantine_with_its_reason(world):
+    quarantine = pd.read_csv(world[0] / "results/small/quarantine.csv")
+    assert quarantine.reason.str.contains("damaged|empty|not a JPEG").sum() >= 3
+    index = pd.read_parquet(world[0] / "results/small/index/images.parquet")
+    assert "NA" in set(index.country)
+    countries = pd.read_csv(world[0] / "results/small/index/countries.csv", keep_default_na=False)
+    assert (~countries.kept).sum() >= 1
+
+
+def test_a_finished_run_has_nothing_to_do(world):
+    assert replan(world) == {}
+
+
+def test_another_class_list_reruns_masks_and_not_segments(world):
+    folder, _ = world
+    path = folder / "config/selected_classes.txt"
+    before = path.read_text()
+    path.write_text(before + "mountain bike\nbeacon\n")
+    try:
+        jobs = replan(world)
+    finally:
+        path.write_text(before)
+    assert jobs["mask"] > 0
+    assert jobs["train"] == 6
+    assert jobs["segment"] == jobs["prepare"] == jobs["index"] == 0
+
+
+def test_another_minimum_of_the_score_reruns_masks_and_not_segments(world):
+    jobs = replan(world, mask={"minimum": 0.2})
+    assert jobs["mask"] > 0
+    assert jobs["train"] == jobs["predict"] == 6
+    assert jobs["segment"] == jobs["prepare"] == jobs["index"] == 0
+
+
+def test_another_number_of_epochs_reruns_training_only(world):
+    jobs = replan(world, train={"epochs": 2})
+    assert jobs["train"] == jobs["predict"] == 6
+    assert jobs["mask"] == jobs["arrays"] == jobs["segment"] == jobs["train_clip"] == 0
+
+
+def test_a_new_image_reruns_its_own_country_only(world):
+    folder, config = world
+    country = folder / "resources/demo/geoguessr/compressed_dataset/Japan"
+    shutil.copy(next(country.glob("canvas_*.jpg")), country / "canvas_new.jpg")
+    try:
+        assert replan(world)["index"] == 1
+        demo = ("--configfile", "config/demo.yaml", str(config))
+        output = run_snakemake(folder, "--until", "arrays", *demo)
+        done = re.findall(r"(?:Preparing|Segmenting|of) (?:street |im2gps3k )?([A-Z]{2}) ", output)
+        assert set(done) == {"JP"}
+        index = pd.read_parquet(folder / "results/small/index/images.parquet")
+        assert index.path.str.contains("canvas_new").sum() == 1
+    finally:
+        (country / "canvas_new.jpg").unlink()
