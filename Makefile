@@ -39,7 +39,7 @@ results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 	  { cat results/demo/logs/report.log; exit 1; }
 
 test: setup lint ## lint and all tests that need no server
-	@python -m pytest -n 2
+	@python -m pytest -n 2 --dist loadgroup
 
 lint: setup ## ruff, snakefmt and snakemake --lint
 	@ruff check . && ruff format --check .

@@ -1,0 +1,84 @@
+"""Transfer learning: a frozen ImageNet backbone and a new head, as in "Beyond the Image"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from geoloc.models import efficientnet_lite0
+from geoloc.models.cnn import dense_block
+from geoloc.stores import ARRAY_SIZE
+
+
+def build(
+    classes: int,
+    backbone: str = "resnet50",
+    weights: str | Path | None = None,
+    preprocessing: str = "rescale",
+) -> keras.Model:
+    """A frozen backbone, global average pooling, dense blocks of 1024 and 512, and a softmax.
+
+    With ResNet50 and the 73 countries of the study the model has 26,254,281 parameters,
+    2,663,497 of them trainable. Batch normalization of the backbone stays in inference mode.
+
+    Args:
+        classes: number of countries.
+        backbone: a key of `BACKBONES`.
+        weights: file with the ImageNet weights of the backbone: Keras' own
+            `resnet50_…_notop.h5`, or the safetensors file written by
+            `geoloc.models.efficientnet_lite0_weights`. None leaves the backbone random.
+        preprocessing: `rescale` multiplies pixels by 1/255, as published, whatever the backbone
+            was trained on; `imagenet` gives the backbone the input that it was trained on.
+
+    Raises:
+        ValueError: for an unknown backbone or preprocessing.
+        OSError: if the file of weights is missing or belongs to another model.
+
+    Source: Beyond the Image, section Models, and its training notebook.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"no backbone is named {backbone!r}; choose from {sorted(BACKBONES)}")
+    if preprocessing not in ("rescale", "imagenet"):
+        raise ValueError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
+    if weights is not None and not Path(weights).is_file():
+        raise OSError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
+    build_backbone, imagenet_input = BACKBONES[backbone]
+
+    pixels = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="pixels")
+    if preprocessing == "imagenet":
+        x = imagenet_input(pixels)
+    else:
+        x = layers.Rescaling(1 / 255, name="rescale")(pixels)
+    frozen = build_backbone(weights)
+    frozen.trainable = False
+    x = frozen(x, training=False)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = dense_block(x, 1024, "dense1")
+    x = dense_block(x, 512, "dense2")
+    probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    return keras.Model(pixels, probabilities, name=f"transfer_{backbone}")
+
+
+def _resnet50(weights: str | Path | None) -> keras.Model:
+    shape = (ARRAY_SIZE, ARRAY_SIZE, 3)
+    try:
+        return keras.applications.ResNet50(
+            include_top=False, weights=weights and str(weights), input_shape=shape, name="resnet50"
+        )
+    except (OSError, ValueError) as error:  # no HDF5 file, or one of another architecture
+        raise OSError(f"{weights}: not the weights of ResNet50 without top ({error})") from error
+
+
+def _resnet50_imagenet_input(pixels):
+    """BGR with the mean of ImageNet taken off, the `caffe` mode of keras.applications."""
+    x = keras.ops.flip(pixels, axis=-1)
+    return layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="imagenet_input")(x)
+
+
+BACKBONES: dict[str, tuple[Callable, Callable]] = {
+    "resnet50": (_resnet50, _resnet50_imagenet_input),
+    "efficientnet_lite0": (efficientnet_lite0.backbone, efficientnet_lite0.imagenet_input),
+}

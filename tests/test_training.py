@@ -1,0 +1,282 @@
+"""Training learns, repeats itself, survives being killed and predicts the same elsewhere."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
+from geoloc.augmentation import Augmentation
+from geoloc.batches import Batches
+from geoloc.keras_predict import load_trained, predict
+from geoloc.stores import Arrays, write_arrays
+from geoloc.training import HISTORY_COLUMNS, TrainingParameters, train
+from geoloc.weighting import apply_factor, dataset_factor
+from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
+
+CLASSES = ["DE", "FR", "NA"]
+COLORS = {"DE": (200, 60, 60), "FR": (60, 200, 60), "NA": (60, 60, 200)}
+WITHOUT_TIME = [name for name in HISTORY_COLUMNS if name != "seconds"]
+
+
+def write_world(path: Path, labels: list[str], split: str, seed: int) -> None:
+    """Noisy images with a patch in the colour of their country; the patch has a high score."""
+    rng = np.random.default_rng(seed)
+
+    def rows():
+        for label in labels:
+            image = rng.integers(0, 256, (224, 224, 3)).astype(np.uint8)
+            score = rng.integers(0, 30, (224, 224)).astype(np.uint8)
+            y, x = rng.integers(0, 112, 2)
+            image[y : y + 112, x : x + 112] //= 4
+            image[y : y + 112, x : x + 112] += np.array(COLORS[label], np.uint8) // 4 * 3
+            score[y : y + 112, x : x + 112] = 90
+            yield image, score
+
+    n = len(labels)
+    columns = {
+        "image_id": [f"{split}{seed}_{i}" for i in range(n)],
+        "label": labels,
+        "split": [split] * n,
+        "source": ["street"] * n,
+        "latitude": np.zeros(n),
+        "longitude": np.zeros(n),
+    }
+    write_arrays(path, columns, rows())
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory) -> list[Path]:
+    """Three stores: 42 images to train with, 12 to validate and 7 to test with."""
+    folder = tmp_path_factory.mktemp("arrays")
+    sizes = {"train": 42, "val": 12, "test": 7}
+    paths = [folder / f"{split}.h5" for split in sizes]
+    for seed, (path, (split, n)) in enumerate(zip(paths, sizes.items(), strict=True)):
+        write_world(path, [CLASSES[i % 3] for i in range(n)], split, seed)
+    return paths
+
+
+@dataclass
+class Run:
+    folder: Path
+    history: list[dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def run(stores, tmp_path_factory) -> Run:
+    """The transfer model, because it learns with fewer steps than batch normalization (momentum
+    0.99) asks of the CNN before that is any good at inference."""
+    folder = tmp_path_factory.mktemp("run")
+    weights = export_efficientnet_lite0(tmp_path_factory.mktemp("weights") / "lite0.safetensors")
+    model = {"backbone": "efficientnet_lite0", "weights": weights, "preprocessing": "imagenet"}
+    arrays = Arrays(stores, "train"), Arrays(stores, "val")
+    parameters = TrainingParameters(batch_size=4, epochs=10)
+    history = train("transfer", "weighted_custom", *arrays, CLASSES, folder, 1, parameters, model)
+    return Run(folder, history)
+
+
+def train_briefly(stores, folder, epochs: int = 3) -> list[dict[str, float]]:
+    """A CNN on a few images: dropout, augmentation, order and optimizer as in the study."""
+    arrays = Arrays(stores, "val"), Arrays(stores, "test")
+    parameters = TrainingParameters(batch_size=5, epochs=epochs)
+    return train("cnn", "weighted_base", *arrays, CLASSES, folder, 1, parameters)
+
+
+@pytest.fixture(scope="module")
+def short_run(stores, tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("short_run")
+    return Run(folder, train_briefly(stores, folder))
+
+
+def weights_of(folder: Path) -> list[np.ndarray]:
+    return load_trained(folder, CLASSES).model.get_weights()
+
+
+def without_time(history) -> list[list[float]]:
+    return [[row[name] for name in WITHOUT_TIME] for row in history]
+
+
+# ------------------------------------------------------------------------------------ training
+
+
+def test_tiny_run_learns(run, stores):
+    losses = [row["loss"] for row in run.history]
+    assert losses[-1] < 0.7 * losses[0]
+    test = Arrays(stores, "test")
+    probabilities = predict(load_trained(run.folder), test, "weighted_custom")
+    accuracy = np.mean(np.array(CLASSES)[probabilities.argmax(1)] == test.label)
+    assert accuracy > 3 / 7  # which the most frequent country would reach
+
+
+def test_results_are_a_model_its_classes_and_its_history(run):
+    names = {"model.keras", "classes.json", "history.csv"}
+    assert {path.name for path in run.folder.iterdir()} == names
+    record = json.loads((run.folder / "classes.json").read_text())
+    assert (record["classes"], record["dataset"]) == (CLASSES, "weighted_custom")
+    with (run.folder / "history.csv").open() as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    assert rows == [{name: row[name] for name in HISTORY_COLUMNS} for row in run.history]
+    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+
+
+def test_best_epoch_of_validation_is_kept(run, stores):
+    """Batches of 4 leave out none of the 12 images, so the value can be computed again."""
+    validation = Arrays(stores, "val")
+    probabilities = predict(load_trained(run.folder), validation, "weighted_custom")
+    accuracy = np.mean(np.array(CLASSES)[probabilities.argmax(1)] == validation.label)
+    assert accuracy == pytest.approx(max(row["val_accuracy"] for row in run.history))
+
+
+def test_same_seed_gives_the_same_model(short_run, stores, tmp_path):
+    history = train_briefly(stores, tmp_path)
+    assert without_time(history) == without_time(short_run.history)
+    for a, b in zip(weights_of(tmp_path), weights_of(short_run.folder), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_killed_training_goes_on_and_ends_with_the_same_model(short_run, stores, tmp_path):
+    code = f"""
+from tests.test_training import train_briefly
+train_briefly({[str(path) for path in stores]}, {str(tmp_path)!r})
+"""
+    with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT) as process:
+        while not (tmp_path / "state" / "state.json").is_file():
+            assert process.poll() is None, "training ended before its first state"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "model.keras").exists()
+
+    history = train_briefly(stores, tmp_path)
+    assert without_time(history) == without_time(short_run.history)
+    for a, b in zip(weights_of(tmp_path), weights_of(short_run.folder), strict=True):
+        assert np.array_equal(a, b)
+    assert not (tmp_path / "state").exists()
+
+
+def test_state_of_another_run_is_not_continued(stores, short_run, tmp_path):
+    state = {"fingerprint": "of other settings", "epoch": 2, "variables": "none"}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.json").write_text(json.dumps(state))
+    history = train_briefly(stores, tmp_path, epochs=1)
+    assert without_time(history) == without_time(short_run.history)[:1]
+
+
+def test_unsorted_classes_are_refused(stores, tmp_path):
+    arrays = Arrays(stores, "train")
+    with pytest.raises(ValueError, match="sorted"):
+        train("cnn", "original", arrays, arrays, CLASSES[::-1], tmp_path, 1)
+
+
+# ---------------------------------------------------------------------------------- prediction
+
+
+def test_model_predicts_the_same_in_another_process(run, stores, tmp_path):
+    code = """
+import sys
+from geoloc import keras_setup
+import numpy as np
+from geoloc.keras_predict import load_trained, predict
+from geoloc.stores import Arrays
+_, store, folder, target = sys.argv
+np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
+"""
+    run_python(code, stores[2], run.folder, tmp_path / "probabilities.npy")
+    here = predict(load_trained(run.folder), Arrays([stores[2]]), "original")
+    assert np.allclose(np.load(tmp_path / "probabilities.npy"), here, rtol=1e-5, atol=1e-6)
+
+
+def test_every_image_is_predicted_in_order_whatever_the_batch(run, stores):
+    trained, test = load_trained(run.folder), Arrays(stores, "test")
+    probabilities = predict(trained, test, "original", batch_size=3)
+    assert probabilities.shape == (7, 3)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
+    image, _ = test.read(np.arange(7))
+    alone = np.concatenate([trained.model.predict_on_batch(image[[i]]) for i in range(7)])
+    assert np.allclose(probabilities, alone, atol=1e-5)
+
+
+def test_model_of_other_classes_or_order_is_refused(run):
+    for classes in (["DE", "FR"], ["FR", "DE", "NA"]):
+        with pytest.raises(ValueError, match="other classes"):
+            load_trained(run.folder, classes)
+
+
+def test_folder_without_a_complete_model_is_named(run, tmp_path):
+    with pytest.raises(OSError, match="no complete model"):
+        load_trained(tmp_path)
+    (tmp_path / "classes.json").write_bytes((run.folder / "classes.json").read_bytes())
+    (tmp_path / "model.keras").write_bytes((run.folder / "model.keras").read_bytes()[:1000])
+    with pytest.raises(OSError, match="no complete model"):
+        load_trained(tmp_path)
+
+
+# ------------------------------------------------------------------------------------- batches
+
+
+def batches(stores, split="train", **options) -> Batches:
+    options = {"factor": dataset_factor("original"), "batch_size": 16, "seed": 3} | options
+    return Batches(Arrays(stores, split), CLASSES, **options)
+
+
+def test_an_epoch_has_as_many_whole_batches_as_fit(stores):
+    assert len(batches(stores)) == 42 // 16
+    assert [len(image) for image, _ in batches(stores, batch_size=20)][:2] == [20, 20]
+
+
+def test_fewer_images_than_a_batch_are_one_batch(stores):
+    small = batches(stores, "test", batch_size=64)
+    assert len(small) == 1
+    assert small[0][0].shape == (7, 224, 224, 3)
+
+
+def test_images_of_an_epoch_are_different_and_their_labels_their_own(stores):
+    arrays = Arrays(stores, "train")
+    pixels = {image.tobytes(): label for image, label in zip(
+        arrays.read(np.arange(42))[0], arrays.label, strict=True)}  # fmt: skip
+    one_epoch = batches(stores)
+    seen = [pair for i in range(len(one_epoch)) for pair in zip(*one_epoch[i], strict=True)]
+    assert len({image.tobytes() for image, _ in seen}) == len(seen) == 32
+    assert all(CLASSES[label.argmax()] == pixels[image.tobytes()] for image, label in seen)
+
+
+def test_order_and_augmentation_depend_on_seed_and_epoch_alone(stores):
+    going_on = batches(stores, epoch=2, augmentation=Augmentation())
+    from_start = batches(stores, augmentation=Augmentation())
+    first = from_start[1][0]
+    from_start.on_epoch_end()
+    from_start.on_epoch_end()
+    assert np.array_equal(from_start[1][0], going_on[1][0])
+    assert not np.array_equal(from_start[1][0], first)
+
+
+def test_validation_keeps_its_order(stores):
+    validation = batches(stores, "val", batch_size=5, shuffle=False)
+    first = validation[1][0]
+    validation.on_epoch_end()
+    assert np.array_equal(validation[1][0], first)
+
+
+def test_batches_are_weighted_by_their_dataset(stores):
+    factor = dataset_factor("weighted_custom")
+    weighted = batches(stores, factor=factor)
+    image, score = Arrays(stores, "train").read(weighted.order[:16])
+    assert np.array_equal(weighted[0][0], apply_factor(image, score, factor))
+    assert weighted[0][0].mean() < image.mean()
+
+
+def test_image_of_an_unknown_country_is_refused(stores):
+    with pytest.raises(ValueError, match="NA"):
+        Batches(Arrays(stores), ["DE", "FR"], dataset_factor("original"), 4, 0)
+
+
+def test_no_images_are_refused(stores):
+    with pytest.raises(ValueError, match="no image"):
+        batches(stores, "nothing")
