@@ -33,9 +33,9 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("segment.points_per_side", "many", "segment.points_per_side: 'many' will not do; write int"),
+        ("segment.points_per_side", "many", "points_per_side: 'many' will not do; write integer"),
         ("sources.geoguessr.kind", "folder", "write one of country_folders, coordinates_table"),
-        ("sources.geoguessr.pth", "x", "sources.geoguessr: 'pth' was unexpected; known keys: kind,"),
+        ("sources.geoguessr.pth", "x", "geoguessr: 'pth' was unexpected; known keys: kind"),
         ("index.split", [0.5, 0.1, 0.1], "must add up to 1"),
         ("models.clip.prompt", "a street", "text of a country, with {country}"),
         ("sources.streetview.table", None, "streetview.table: None will not do; write string"),

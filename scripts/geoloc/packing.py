@@ -101,7 +101,7 @@ def collect_quarantine(
             raise SourceError(
                 f"source {source}: {count} of {size} images cannot be read, more than "
                 f"prepare.max_unreadable = {max_unreadable:g}; the reasons are in "
-                f"{Path(shards[0]).parents[1]}. Mend or download the files again, or raise the limit"
+                f"{Path(shards[0]).parents[1]}. Mend the files or raise the limit"
             )
     return sorted([tuple(row.values()) for row in read_rows(rejected)] + unreadable)
 

@@ -43,7 +43,7 @@ def check_sum(path: Path, entry: Mapping) -> None:
                 found = hashlib.file_digest(file, kind).hexdigest()
             if not found.startswith(entry[kind]):
                 raise RetrieveError(
-                    f"{path} has the {kind} {found}, expected {entry[kind]}; delete it and try again"
+                    f"{path} has the {kind} {found}, expected {entry[kind]}; delete it"
                 )
 
 

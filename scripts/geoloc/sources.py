@@ -80,7 +80,7 @@ def configured_sources(config: dict) -> list[Source]:
 
 
 def image_files(folder: Path) -> list[str]:
-    """Names of the image files directly in `folder`, sorted; other and hidden files are left out."""
+    """Names of the image files directly in `folder`, sorted, without hidden files."""
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
     return sorted(name for name in names if Path(name).suffix.lower() in EXTENSIONS)

@@ -6,7 +6,6 @@ Kirillov et al., "Segment Anything", ICCV 2023; all classes are those of the pac
 
 from __future__ import annotations
 
-import math
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +41,10 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
 
 
 def build_demo_sam() -> Sam:
-    """A SAM of about one million parameters: 320-pixel input, patches of 16, masks of 80 x 80.
+    """A SAM of about one million parameters: 512-pixel input, patches of 16, masks of 128 x 128.
 
     The published models see 1,024 pixels in patches of 16 and have 91 million parameters or more.
     """
-    import torch
     from segment_anything.modeling import (
         ImageEncoderViT,
         MaskDecoder,
@@ -56,9 +54,9 @@ def build_demo_sam() -> Sam:
     )
     from torch import nn
 
-    side, patch, channels = 320, 16, 64
+    side, patch, channels = 512, 16, 64
     grid = side // patch
-    sam = Sam(
+    return Sam(
         image_encoder=ImageEncoderViT(
             img_size=side,
             patch_size=patch,
@@ -69,7 +67,7 @@ def build_demo_sam() -> Sam:
             out_chans=channels,
             norm_layer=nn.LayerNorm,
             use_rel_pos=True,
-            window_size=10,
+            window_size=8,
             global_attn_indexes=(1, 3),
         ),
         prompt_encoder=PromptEncoder(
@@ -88,11 +86,6 @@ def build_demo_sam() -> Sam:
             iou_head_hidden_dim=128,
         ),
     )
-    # Places are told apart by random waves. Published models have 128 of about one wavelength;
-    # with 32, several wavelengths make neighbouring cells differ from the first step of training.
-    waves = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
-    waves *= torch.logspace(0, math.log10(3), channels // 2)
-    return sam
 
 
 def _load(sam: Sam, name: str, checkpoint: Path) -> None:

@@ -1,0 +1,104 @@
+"""The demo's SAM: the shipped weights fit and find objects; wrong weights are refused."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from geoloc.scenes.draw import draw_scene
+from geoloc.segmenters.sam_models import build_sam
+
+DEMO = Path(__file__).resolve().parent.parent / "demo"
+WEIGHTS = DEMO / "sam.safetensors"
+
+
+@pytest.fixture(scope="module")
+def evaluate_sam():
+    spec = importlib.util.spec_from_file_location("evaluate_sam", DEMO / "evaluate_sam.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_shipped_weights_find_large_objects(evaluate_sam):
+    """A bar well below the model card's figure: three scenes vary."""
+    found = []
+    for number, country in enumerate(("FR", "US", "JP")):
+        scene = draw_scene(country, np.random.default_rng([77, number]), (640, 640))
+        generator = evaluate_sam.make_generator(WEIGHTS, points_per_side=16)
+        masks = [entry["segmentation"] for entry in generator.generate(scene.image)]
+        found += evaluate_sam.judge(scene.instances, scene.kinds, masks)
+    large = [iou for _, share, iou in found if share >= 0.01]
+    assert len(large) >= 15
+    assert np.mean(large) > 0.65
+
+
+def test_every_object_counts_once_with_its_best_mask(evaluate_sam):
+    instances = np.ones((40, 40), np.int32)
+    instances[:10, :20] = 2
+    masks = [instances == 1, instances == 1, np.zeros((40, 40), bool)]
+    masks[2][:10, :10] = True  # half of object 2
+    found = evaluate_sam.judge(instances, {1: "sky", 2: "sign"}, masks)
+    assert found == [("sky", 0.875, 1.0), ("sign", 0.125, 0.5)]
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="vit_b, vit_l, vit_h, demo"):
+        build_sam("vit_x")
+
+
+def test_missing_weights_are_named():
+    with pytest.raises(FileNotFoundError, match="nowhere.pth"):
+        build_sam("demo", "nowhere.pth")
+
+
+def test_a_pytorch_file_loads_like_the_safetensors_file(tmp_path):
+    torch.save(load_file(WEIGHTS), tmp_path / "sam.pth")
+    first, second = (build_sam("demo", path) for path in (WEIGHTS, tmp_path / "sam.pth"))
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_truncated_weights_are_refused(tmp_path, suffix):
+    path = tmp_path / f"sam{suffix}"
+    if suffix == ".pth":
+        torch.save(load_file(WEIGHTS), path)
+    else:
+        path.write_bytes(WEIGHTS.read_bytes())
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(OSError, match=r"sam\.\w+ is damaged.*retrieve it again"):
+        build_sam("demo", path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("mask_decoder.iou_token.weight"), "1 missing"),
+        (lambda state: state.update(extra=torch.zeros(1)), "1 unknown"),
+        (lambda state: state.update({"mask_decoder.iou_token.weight": torch.zeros(1, 9)}),
+         "1 of another shape"),
+    ],
+)  # fmt: skip
+def test_weights_of_another_model_are_refused(tmp_path, change, message):
+    state = load_file(WEIGHTS)
+    change(state)
+    save_file(state, tmp_path / "sam.safetensors")
+    with pytest.raises(ValueError, match=message):
+        build_sam("demo", tmp_path / "sam.safetensors")
+
+
+def test_files_that_run_code_are_not_read(tmp_path):
+    """torch.load would call whatever a pickle names."""
+
+    class Call:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "touched",)
+
+    torch.save({"weight": Call()}, tmp_path / "sam.pth")
+    with pytest.raises(OSError, match="damaged"):
+        build_sam("demo", tmp_path / "sam.pth")
+    assert not (tmp_path / "touched").exists()
