@@ -1,0 +1,179 @@
+"""Train the demo's SAM on generated street scenes; writes demo/sam.safetensors.
+
+    .venv/bin/python demo/train_sam.py --scratch /tmp/sam
+
+About an hour on two cores. Run it again with the same arguments to go on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as distributed
+import torch.multiprocessing as multiprocessing
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import sam_data  # noqa: E402
+import sam_losses  # noqa: E402
+
+from geoloc.files import atomic_path  # noqa: E402
+from geoloc.segmenters.sam_models import build_sam  # noqa: E402
+
+log = logging.getLogger("train_sam")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    scenes = arguments.scratch / "scenes"
+    sam_data.write_scenes(scenes, arguments.scenes, arguments.seed, arguments.workers)
+    multiprocessing.spawn(train, (arguments,), nprocs=arguments.workers)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scratch", type=Path, required=True, help="scenes and checkpoints")
+    parser.add_argument("--output", type=Path, default=ROOT / "demo" / "sam.safetensors")
+    parser.add_argument("--scenes", type=int, default=900)
+    parser.add_argument("--dense-steps", type=int, default=900, help="encoder alone")
+    parser.add_argument("--cell-steps", type=int, default=2400, help="masks at sampled patches")
+    parser.add_argument("--full-steps", type=int, default=800, help="whole masks")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
+    parser.add_argument("--workers", type=int, default=2, help="processes, each with own scenes")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--every", type=int, default=200, help="steps between checkpoints")
+    return parser.parse_args()
+
+
+class Trainer:
+    """The model, its optimiser and the running average of its weights, which is shipped."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        torch.manual_seed(arguments.seed)
+        self.sam = build_sam("demo").train()
+        sam_losses.start_local(self.sam)
+        head = sam_losses.DenseHead(self.sam.prompt_encoder.embed_dim)
+        self.model = torch.nn.ModuleDict({"sam": self.sam, "dense": head})
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=arguments.rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        self.average = {key: value.clone() for key, value in self.sam.state_dict().items()}
+        self.arguments, self.step = arguments, 0
+        self.steps = arguments.dense_steps + arguments.cell_steps + arguments.full_steps
+        self.path = arguments.scratch / "checkpoint.pt"
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if self.path.exists():
+            saved = torch.load(self.path, weights_only=True)
+            self.model.load_state_dict(saved["model"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.average, self.step = saved["average"], saved["step"]
+
+    def save(self) -> None:
+        """Write the checkpoint and the weights as they would be shipped."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
+            "step": self.step,
+        }
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+        with atomic_path(self.arguments.output) as temporary:
+            save_file({key: value.contiguous() for key, value in self.average.items()}, temporary)
+
+    def losses(
+        self, pool: list[sam_data.TrainingScene], rng: np.random.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Losses of this process's part of a step."""
+        joint = self.step - self.arguments.dense_steps
+        count = 2 if joint < 0 else 1
+        scenes = [pool[index] for index in rng.integers(len(pool), size=count)]
+        scenes = [sam_data.flip(scene) if rng.random() < 0.5 else scene for scene in scenes]
+        if joint < 0:
+            return sam_losses.dense_losses(self.model, scenes, rng)
+        if joint < self.arguments.cell_steps:
+            return sam_losses.cell_losses(self.model, scenes[0], 64, rng)
+        return sam_losses.full_losses(self.model, scenes[0], 16, rng)
+
+    def update(self, losses: dict[str, torch.Tensor]) -> None:
+        """One step of all processes together."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.arguments.rate * schedule(self.step, self.steps)
+        self.optimiser.zero_grad()
+        sum(losses.values()).backward()
+        average_gradients(self.model, self.arguments.workers)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        keep = min(0.998, self.step / (self.step + 20))
+        for key, value in self.sam.state_dict().items():
+            self.average[key].lerp_(value, 1 - keep)
+        self.step += 1
+
+
+def train(rank: int, arguments: argparse.Namespace) -> None:
+    """One of the processes that share a step."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    meeting = arguments.scratch / f"meeting-{os.getppid()}"
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{meeting.resolve()}", rank=rank, world_size=arguments.workers
+    )
+    trainer = Trainer(arguments)
+    trainer.resume()
+    folder = arguments.scratch / "scenes"
+    numbers = range(rank, arguments.scenes, arguments.workers)
+    pool = [sam_data.read_scene(sam_data.scene_path(folder, number)) for number in numbers]
+    means, first, start = {}, trainer.step, time.monotonic()
+    while trainer.step < trainer.steps:
+        rng = np.random.default_rng([arguments.seed, rank, trainer.step])
+        losses = trainer.losses(pool, rng)
+        trainer.update(losses)
+        for name, loss in losses.items():
+            means[name] = 0.98 * means.get(name, loss.item()) + 0.02 * loss.item()
+        if rank == 0 and trainer.step % 50 == 0:
+            report(trainer, means, (time.monotonic() - start) / (trainer.step - first))
+        if rank == 0 and (trainer.step % arguments.every == 0 or trainer.step == trainer.steps):
+            trainer.save()
+    distributed.destroy_process_group()
+
+
+def report(trainer: Trainer, means: dict[str, float], seconds: float) -> None:
+    left = (trainer.steps - trainer.step) * seconds / 60
+    values = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+    log.info(
+        "step %d/%d, %.2f s a step, about %.0f min left: %s",
+        trainer.step, trainer.steps, seconds, left, values,
+    )  # fmt: skip
+
+
+def schedule(step: int, steps: int) -> float:
+    """Factor of the learning rate: 200 steps of warm-up, then a half cosine to 2 %."""
+    warm = min((step + 1) / 200, 1.0)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def average_gradients(model: torch.nn.Module, workers: int) -> None:
+    """Give all processes the mean gradients; what has none anywhere is left alone."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient) / workers)
+
+
+if __name__ == "__main__":
+    main()
