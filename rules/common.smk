@@ -31,7 +31,6 @@ pathvars:
 
 
 SOURCES = {source.name: source for source in configured_sources(config)}
-STREET = [name for name, source in SOURCES.items() if source.collection == "street"]
 BENCHMARKS = [name for name, source in SOURCES.items() if source.collection == name]
 KERAS_MODELS = ["cnn", "transfer"]
 DATASETS = ["original", "weighted_base", "weighted_custom"]

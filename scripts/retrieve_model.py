@@ -1,14 +1,9 @@
-"""Fetch a model folder from its hub: weights as safetensors, and nothing that can be executed."""
+"""Fetch a model folder from its hub."""
 
-from huggingface_hub import snapshot_download
+from pathlib import Path
 
 from geoloc.logs import start_log
+from geoloc.retrieve import retrieve_model
 
 start_log(snakemake.log[0])
-entry = snakemake.params.entry
-snapshot_download(
-    entry["hub_id"],
-    revision=entry["revision"],
-    local_dir=snakemake.output.folder,
-    allow_patterns=["*.json", "*.txt", "*.safetensors"],
-)
+retrieve_model(snakemake.params.entry, Path(snakemake.output.folder))

@@ -150,6 +150,23 @@ def retrieve_kaggle(dataset: str, folder: Path) -> None:
     shutil.rmtree(temporary)
 
 
+def retrieve_model(entry: Mapping, folder: Path) -> None:
+    """Fetch a model folder from its hub: safetensors and text, nothing that can be executed.
+    Raises RetrieveError with the remedy."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.safetensors"]
+    try:
+        snapshot_download(
+            entry["hub_id"], revision=entry["revision"], local_dir=folder, allow_patterns=patterns
+        )
+    except Exception as error:  # the client raises what its HTTP library raises
+        raise RetrieveError(
+            f"cannot fetch {entry['hub_id']}: {error}. Run again to go on, or fetch it elsewhere "
+            f"and put it at {folder}"
+        ) from error
+
+
 def retrieve_source(name: str, entry: Mapping) -> None:
     """Fetch a source as its `retrieve` entry in the configuration says."""
     how, folder = entry["retrieve"], Path(entry["path"])
