@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+
+# Tests of PyTorch and of TensorFlow share a process; jobs never do. Triton, which PyTorch loads
+# when it first needs it, crashes if TensorFlow's libraries are there before it.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 
