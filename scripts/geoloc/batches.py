@@ -62,12 +62,15 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         rows = self.order[number * self.batch_size :][: self.batch_size]
-        image, score = self.arrays.read(rows)
-        image = apply_factor(image, score, self.factor)
+        image = self.weighted(rows)
         if self.augmentation is not None:
             rng = np.random.default_rng([self.seed, self.epoch, number, 1])
             image = augment(image, draw_transforms(rng, len(rows), self.augmentation))
         return image, self.labels[rows]
+
+    def weighted(self, rows: np.ndarray) -> np.ndarray:
+        """Images of some rows as the dataset shows them, not augmented: uint8 (n, 224, 224, 3)."""
+        return apply_factor(*self.arrays.read(rows), self.factor)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
 from geoloc.files import atomic_path, write_text
 from geoloc.keras_setup import setup
 from geoloc.models import build_model
+from geoloc.population_statistics import PopulationStatistics
 from geoloc.progress import duration
 from geoloc.stores import Arrays, config_hash
 from geoloc.training_state import TrainingState
@@ -40,7 +42,11 @@ HISTORY_COLUMNS = (
 
 @dataclass(frozen=True)
 class TrainingParameters:
-    """The settings of a training; the defaults are the published ones."""
+    """The settings of a training; the defaults are the published ones.
+
+    population_statistics: so many training images give batch normalization its statistics after
+    every epoch, see `geoloc.population_statistics`; 0 keeps the moving averages.
+    """
 
     batch_size: int = 64
     epochs: int = 25
@@ -49,6 +55,7 @@ class TrainingParameters:
     plateau_factor: float = 0.5
     plateau_patience: int = 3
     minimum_learning_rate: float = 1e-5
+    population_statistics: int = 0
     augmentation: Augmentation = Augmentation()
 
 
@@ -124,14 +131,18 @@ def train(
         augmentation=parameters.augmentation,
     )
     val_batches = Batches(val_arrays, classes, factor, parameters.batch_size, seed, shuffle=False)
-    epoch_log = EpochLog(state.history, train_batches, parameters.epochs)
+    others = [EpochLog(state.history, train_batches, parameters.epochs)]
+    if parameters.population_statistics:
+        order = np.random.default_rng(seed).permutation(len(train_arrays))
+        images = train_batches.weighted(np.sort(order[: parameters.population_statistics]))
+        others.append(PopulationStatistics(images))
     if not state.finished:
         model.fit(
             train_batches,
             validation_data=val_batches,
             epochs=parameters.epochs,
             initial_epoch=state.epoch,
-            callbacks=[*callbacks.values(), epoch_log, state],
+            callbacks=[*callbacks.values(), *others, state],
             shuffle=False,  # Batches does it
             verbose=0,
         )
