@@ -19,6 +19,7 @@ import numpy as np
 from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
 from geoloc.files import atomic_path, write_text
+from geoloc.fused_normalization import fuse
 from geoloc.keras_setup import setup
 from geoloc.models import build_model
 from geoloc.population_statistics import PopulationStatistics
@@ -114,6 +115,7 @@ def train(
 
     setup(seed, threads)
     model = build_model(model_name, len(classes), model_parameters or {})
+    fuse(model)
     compile_model(model, parameters.learning_rate)
     images = [str(name) for arrays in (train_arrays, val_arrays) for name in arrays.image_id]
     callbacks = _published_callbacks(parameters)
