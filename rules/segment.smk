@@ -1,6 +1,9 @@
 # Masks of everything in an image with the ten best classes of each (the long stage), and the score
 # map that is made of them.
 
+# Settings that change no mask and no class.
+ENGINE = ("points_per_batch", "image_batch", "crop_batch", "compile")
+
 
 rule segment:
     input:
@@ -23,10 +26,10 @@ rule segment:
         mem_mb=scaled(16000),
         runtime=scaled(240),
     params:
-        segment={k: v for k, v in config["segment"].items() if k != "points_per_batch"},
-        # It changes no mask. Parameters that take `input` are not compared with those of the last
-        # run, so that another value does not start the long stage again.
-        points_per_batch=lambda wildcards, input: config["segment"]["points_per_batch"],
+        segment={k: v for k, v in config["segment"].items() if k not in ENGINE},
+        # Parameters that take `input` are not compared with those of the last run, so that other
+        # values do not start the long stage again.
+        engine=lambda wildcards, input: {key: config["segment"][key] for key in ENGINE},
     message:
         "Segmenting {wildcards.country} {wildcards.shard}"
     script:

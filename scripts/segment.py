@@ -10,7 +10,7 @@ from geoloc.segmenting import segment_shard
 
 start_log(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
-settings = dict(snakemake.params.segment)
+settings, engine = dict(snakemake.params.segment), snakemake.params.engine
 names = ("segmenter", "segmenter_weights", "classifier", "classifier_weights")
 segmenter, segmenter_weights, classifier, classifier_weights = map(settings.pop, names)
 weights = {path: file_hash(path) for path in (segmenter_weights, classifier_weights) if path}
@@ -20,9 +20,17 @@ segment_shard(
     build_segmenter(
         segmenter,
         segmenter_weights,
-        points_per_batch=snakemake.params.points_per_batch,
+        points_per_batch=engine["points_per_batch"],
+        image_batch=engine["image_batch"],
+        compile=engine["compile"],
         **settings,
     ),
-    build_classifier(classifier, classifier_weights),
+    build_classifier(
+        classifier,
+        classifier_weights,
+        batch_size=engine["crop_batch"],
+        precision=settings["precision"],
+        compile=engine["compile"],
+    ),
     snakemake.params.segment | {"weights": weights},
 )

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torchvision.transforms import CenterCrop, Compose, Resize
+from bench import published
 
 from geoloc import run_lengths
 from geoloc.classifiers import build_classifier
@@ -13,22 +12,6 @@ from geoloc.crops import cut_crops
 from geoloc.segmenters.sam import to_segments
 
 SIZE = (200, 320)
-
-
-def plain_crop(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """A crop as the study cuts it, on the whole image; None where nothing is bright enough."""
-    masked = np.where(mask[..., None], image, 0).astype(np.uint8)
-    gray = cv2.cvtColor(masked, cv2.COLOR_RGB2GRAY)
-    _, binary = cv2.threshold(gray, 1, 255, cv2.THRESH_BINARY)
-    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
-        return None
-    x, y, width, height = cv2.boundingRect(max(contours, key=cv2.contourArea))
-    side = max(width, height)
-    square = np.zeros((side, side, 3), np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = masked[y : y + height, x : x + width]
-    return np.asarray(Compose([Resize(256), CenterCrop(224)])(Image.fromarray(square)))
 
 
 def segments_of(masks: list[np.ndarray]):
@@ -65,7 +48,7 @@ def shapes(count: int, seed: int = 0) -> list[np.ndarray]:
 def test_crops_equal_the_plain_way():
     image, masks = scene(), shapes(60)
     crops, rows = cut_crops(image, segments_of(masks))
-    expected = [plain_crop(image, mask) for mask in masks]
+    expected = [published.crop(image, mask) for mask in masks]
     assert rows.tolist() == [i for i, crop in enumerate(expected) if crop is not None]
     for crop, row in zip(crops, rows, strict=True):
         assert np.abs(crop.astype(int) - expected[row]).max() <= 1
@@ -75,7 +58,7 @@ def test_classes_of_crops_equal_the_plain_way():
     image, masks = scene(1), shapes(30, seed=1)
     classifier = build_classifier("efficientnet_lite0", device="cpu")
     crops, rows = cut_crops(image, segments_of(masks), classifier.resize, classifier.input_size)
-    plain = np.stack([plain_crop(image, masks[row]) for row in rows])
+    plain = np.stack([published.crop(image, masks[row]) for row in rows])
     class_id, probability = classifier.classify(torch.from_numpy(crops))
     expected_id, expected = classifier.classify(torch.from_numpy(plain))
     assert (class_id[:, 0] == expected_id[:, 0]).mean() >= 0.99
@@ -97,7 +80,7 @@ def test_pixels_of_other_parts_inside_the_box_stay():
     mask[60:90, 60:90] = True  # a separate part inside its box
     crops, _ = cut_crops(image, segments_of([mask]))
     assert crops[0, 112, 112].tolist() == [200, 200, 200]
-    assert np.abs(crops[0].astype(int) - plain_crop(image, mask)).max() <= 1
+    assert np.abs(crops[0].astype(int) - published.crop(image, mask)).max() <= 1
 
 
 @pytest.mark.parametrize("gray", [0, 1])

@@ -25,8 +25,10 @@ def setup(seed: int, threads: int = 0) -> None:
     import keras
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    threading = tf.config.threading
+    if threading.get_intra_op_parallelism_threads() != threads:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # images are augmented beside the model, and one is too small to share
     keras.utils.set_random_seed(seed)

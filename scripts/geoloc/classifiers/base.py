@@ -18,7 +18,8 @@ class CropClassifier:
 
     `resize` and `input_size` declare the crop it expects: the shorter side becomes `resize`
     pixels, the centre `input_size`×`input_size` pixels are classified. `mean` and `std` are those
-    of RGB in 0–1.
+    of RGB in 0–1. `batch_size` crops are classified at once; None chooses by the device (larger
+    batches do not pay on a CPU).
     """
 
     resize = 256
@@ -30,7 +31,7 @@ class CropClassifier:
         self,
         model: nn.Module,
         device: torch.device,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         precision: str = "float32",
         compile: bool = False,
     ) -> None:
@@ -38,7 +39,7 @@ class CropClassifier:
         self.model = torch.compile(model) if compile else model
         self.device = device
         self.precision = precision
-        self.batches = Batches(batch_size, "crop")
+        self.batches = Batches(batch_size or (128 if device.type == "cuda" else 8), "crop")
         self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
 

@@ -19,16 +19,17 @@ def train_tokenizer(captions: Sequence[str], max_length: int = 77) -> CLIPTokeni
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer, learner.pre_tokenizer = empty.normalizer, empty.pre_tokenizer
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    last_bytes = [f"{byte}</w>" for byte in alphabet]
     trainer = trainers.BpeTrainer(
         vocab_size=49_406,
         initial_alphabet=alphabet,
+        special_tokens=last_bytes,  # else numbered in random order, which decides between merges
         end_of_word_suffix="</w>",
         show_progress=False,
     )
     learner.train_from_iterator(captions, trainer)
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
-    tokens = [*alphabet, *(f"{byte}</w>" for byte in alphabet)]
-    tokens += [left + right for left, right in merges]
+    tokens = [*alphabet, *last_bytes, *(left + right for left, right in merges)]
     tokens = list(dict.fromkeys([*tokens, "<|startoftext|>", "<|endoftext|>"]))
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocabulary, merges, model_max_length=max_length)
