@@ -11,7 +11,7 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean-demo
+.PHONY: help setup demo test test-slurm bench lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -40,6 +40,13 @@ results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 
 test: setup lint ## lint and all tests that need no server
 	@python -m pytest -n 2 --dist loadgroup
+
+test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
+	@python tests/slurm/cluster.py check
+	@TEST_SLURM=1 python -m pytest tests/slurm
+
+bench: setup ## measure the engine against the published way
+	@python bench/masking.py
 
 lint: setup ## ruff, snakefmt and snakemake --lint
 	@ruff check . && ruff format --check .

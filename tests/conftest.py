@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
+
+# These start servers and take long: `make test-slurm` runs them.
+collect_ignore = [] if "TEST_SLURM" in os.environ else ["slurm"]
 
 
 @pytest.fixture(scope="session")

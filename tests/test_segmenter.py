@@ -14,10 +14,14 @@ from torchvision.ops import batched_nms
 
 from geoloc import run_lengths
 from geoloc.devices import Batches
+from geoloc.images import decode as decode_image
+from geoloc.scenes.draw import draw_scene
 from geoloc.segmenters import build_segmenter, sam_postprocess, sam_postprocess_gpu
 from geoloc.segmenters.sam import SamSegmenter
 from geoloc.segmenters.sam_decoder import decode, project_keys
+from geoloc.segmenters.sam_models import build_sam
 from geoloc.segmenters.sam_postprocess import Thresholds
+from tests.conftest import ROOT
 from tests.small_sam import EVERYTHING, picture, random_sam
 
 
@@ -56,6 +60,28 @@ def assert_equal_masks(sam: Sam, image: np.ndarray, least: int, **knobs) -> None
 def test_masks_equal_those_of_the_generator(heads, size):
     knobs = EVERYTHING | {"points_per_side": 5}
     assert_equal_masks(random_sam(heads), picture(*size), least=50, **knobs)
+
+
+DEMO_KNOBS = {"points_per_side": 8, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.7}
+
+
+@pytest.fixture(scope="module")
+def demo_sam() -> Sam:
+    return build_sam("demo", ROOT / "demo" / "sam.safetensors").requires_grad_(False)
+
+
+@pytest.mark.parametrize(("country", "size"), [("FR", (640, 640)), ("NA", (331, 768))])
+def test_masks_of_scenes_equal_those_of_the_generator(demo_sam, country, size):
+    image = draw_scene(country, np.random.default_rng(4), size).image
+    assert_equal_masks(demo_sam, image, least=3, **DEMO_KNOBS)
+
+
+def test_masks_of_photographs_equal_those_of_the_generator(demo_sam, reference):
+    """JPEG and WebP, upright and lying, small and panoramic, as they are stored."""
+    photographs = sorted((reference / "photos").glob("*.[jw]*"))[::6]
+    assert len(photographs) >= 4
+    for path in photographs:
+        assert_equal_masks(demo_sam, decode_image(path.read_bytes()), least=0, **DEMO_KNOBS)
 
 
 def test_masks_of_low_predicted_iou_are_dropped_as_by_the_generator():

@@ -41,7 +41,7 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
 
 
 def build_demo_sam() -> Sam:
-    """A SAM of about one million parameters: 512-pixel input, patches of 16, masks of 128 x 128.
+    """A SAM of about one million parameters: 320-pixel input, patches of 16, masks of 80 x 80.
 
     The published models see 1,024 pixels in patches of 16 and have 91 million parameters or more.
     """
@@ -54,21 +54,21 @@ def build_demo_sam() -> Sam:
     )
     from torch import nn
 
-    side, patch, channels = 512, 16, 64
+    side, patch, channels = 320, 16, 96
     grid = side // patch
     return Sam(
         image_encoder=ImageEncoderViT(
             img_size=side,
             patch_size=patch,
-            embed_dim=96,
+            embed_dim=128,
             depth=4,
-            num_heads=3,
+            num_heads=4,
             mlp_ratio=4,
             out_chans=channels,
             norm_layer=nn.LayerNorm,
             use_rel_pos=True,
-            window_size=8,
-            global_attn_indexes=(1, 3),
+            window_size=0,
+            global_attn_indexes=(),
         ),
         prompt_encoder=PromptEncoder(
             embed_dim=channels,
