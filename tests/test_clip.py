@@ -154,7 +154,7 @@ def test_masks_of_other_images_are_refused(shard, tmp_path):
     folder, _, score = shard
     stores.write_masks(tmp_path / "other.h5", [("1", score[1]), ("0", score[0])])
     with pytest.raises(ValueError, match="other.h5 does not hold the images of"):
-        list(read_full_size([(folder / "images.h5", tmp_path / "other.h5")], {"0"}))
+        list(read_full_size([(folder / "images.h5", tmp_path / "other.h5")], {"0", "1"}))
 
 
 def test_no_images_give_no_rows(trained):

@@ -11,7 +11,7 @@ import bisect
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +104,15 @@ def write_images(path: str | Path, rows: Iterable[dict], config: object = None) 
     return count
 
 
-def read_images(path: str | Path, start: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield (image_id, encoded bytes) of an `images` store from row `start` on."""
+def read_images(
+    path: str | Path, start: int = 0, image_ids: Container[str] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (image_id, encoded bytes) of an `images` store from row `start` on; only those among
+    `image_ids`, if given, are read."""
     with open_store(path, "images") as file:
         for row, image_id in enumerate(_texts(file["image_id"])[start:], start=start):
-            yield str(image_id), file["image"][row].tobytes()
+            if image_ids is None or image_id in image_ids:
+                yield str(image_id), file["image"][row].tobytes()
 
 
 def read_image_columns(path: str | Path) -> dict[str, np.ndarray]:
@@ -230,11 +234,15 @@ def write_masks(
     return len(ids)
 
 
-def read_masks(path: str | Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (image_id, score uint8 (640, 640)) of a `masks` store, in order."""
+def read_masks(
+    path: str | Path, image_ids: Container[str] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (image_id, score uint8 (640, 640)) of a `masks` store, in order; only those among
+    `image_ids`, if given, are read."""
     with open_store(path, "masks") as file:
         for row, image_id in enumerate(_texts(file["image_id"])):
-            yield str(image_id), file["score"][row]
+            if image_ids is None or image_id in image_ids:
+                yield str(image_id), file["score"][row]
 
 
 # ------------------------------------------------------------------------------------- arrays

@@ -143,13 +143,12 @@ def read_full_size(
     weighted. Raises ValueError when the two files of a pair are not of the same images.
     """
     for images_path, masks_path in shards:
-        scores = None if masks_path is None else stores.read_masks(masks_path)
-        for image_id, data in stores.read_images(images_path):
+        scores = None if masks_path is None else stores.read_masks(masks_path, image_ids)
+        for image_id, data in stores.read_images(images_path, image_ids=image_ids):
             score_id, score = (image_id, None) if scores is None else next(scores, (None, None))
             if score_id != image_id:
                 raise ValueError(
                     f"{masks_path} does not hold the images of {images_path} in their order "
                     f"({score_id} for {image_id}); delete it and run snakemake again"
                 )
-            if image_id in image_ids:
-                yield image_id, images.decode(data), score
+            yield image_id, images.decode(data), score
