@@ -117,7 +117,10 @@ rule metrics:
     input:
         predictions=PREDICTIONS,
         countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
     output:
+        by_source="<results>/accuracy_by_source.csv",
+        paired_tests="<results>/paired_tests.csv",
         metrics=report(
             "<results>/metrics.csv",
             category="Results",

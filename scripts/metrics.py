@@ -1,17 +1,29 @@
-"""Accuracy with its interval, baselines and more, for every model and test set."""
+"""Accuracy with its interval, baselines, distances and more, for every model and test set."""
 
 import pandas as pd
 
+from geoloc.distances import median_positions
 from geoloc.files import atomic_path
 from geoloc.index import majority_country
 from geoloc.logs import start_log
-from geoloc.metrics import metrics_table
+from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
 
 start_log(snakemake.log[0])
-rows = zip(snakemake.params.rows, snakemake.input.predictions, strict=True)
-table = metrics_table(
-    ((model, dataset, pd.read_parquet(path)) for (model, dataset), path in rows),
-    majority_country(snakemake.input.countries),
-)
-with atomic_path(snakemake.output.metrics) as temporary:
-    table.to_csv(temporary, index=False)
+predictions = [
+    (model, dataset, pd.read_parquet(path))
+    for (model, dataset), path in zip(
+        snakemake.params.rows, snakemake.input.predictions, strict=True
+    )
+]
+tables = {
+    "by_source": accuracy_by_source(predictions),
+    "paired_tests": paired_tests(predictions),
+    "metrics": metrics_table(
+        predictions,
+        majority_country(snakemake.input.countries),
+        median_positions(pd.read_parquet(snakemake.input.index)),
+    ),
+}
+for name, table in tables.items():
+    with atomic_path(snakemake.output[name]) as temporary:
+        table.to_csv(temporary, index=False)

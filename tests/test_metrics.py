@@ -9,10 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from geoloc.metrics import majority_accuracy, metrics, metrics_table, wilson_interval
+from geoloc.metrics import (
+    accuracy_by_source,
+    calibration_error,
+    majority_accuracy,
+    metrics,
+    metrics_table,
+    paired_tests,
+    wilson_interval,
+)
 from geoloc.predictions import predictions_frame
 
 CLASSES = ["BR", "FI", "FR", "GB", "JP", "NA", "US"]
+POSITIONS = pd.DataFrame({"latitude": [0.0], "longitude": [0.0]}, index=["US"])
 
 
 def make_frame(probabilities, label, test_set="original"):
@@ -29,7 +38,7 @@ def one_hot(answers):
 
 def test_values_of_a_small_example():
     frame = make_frame(one_hot(["US", "US", "US", "BR"]), ["US", "US", "BR", "BR"])
-    row = metrics(frame, "US")
+    row = metrics(frame, "US", POSITIONS)
     assert row["n"] == 4
     assert row["countries"] == 2
     assert row["accuracy"] == 0.75
@@ -43,13 +52,14 @@ def test_log_loss_equals_that_of_all_probabilities():
     probabilities = generator.dirichlet(np.ones(7), size=50)
     label = generator.choice(CLASSES, size=50)
     expected = log_loss(label, probabilities, labels=CLASSES)
-    assert metrics(make_frame(probabilities, label), "US")["log_loss"] == pytest.approx(expected)
+    found = metrics(make_frame(probabilities, label), "US", POSITIONS)
+    assert found["log_loss"] == pytest.approx(expected)
 
 
 def test_top_five_counts_the_fifth_and_not_the_sixth():
     probabilities = np.tile(np.arange(7, 0, -1) / 28, (2, 1))
     frame = make_frame(probabilities, [CLASSES[4], CLASSES[5]])
-    assert metrics(frame, "US")["top5_accuracy"] == 0.5
+    assert metrics(frame, "US", POSITIONS)["top5_accuracy"] == 0.5
 
 
 @settings(deadline=None)  # a busy machine is no fault of the code
@@ -65,7 +75,7 @@ def test_wilson_interval_is_the_published_formula(counts):
 
 def test_always_answering_the_majority_scores_its_baseline_and_no_more():
     label = ["US"] * 5 + ["BR"] * 3 + ["NA"] * 2
-    row = metrics(make_frame(one_hot(["US"] * 10), label), "US")
+    row = metrics(make_frame(one_hot(["US"] * 10), label), "US", POSITIONS)
     assert row["accuracy"] == row["majority_baseline"] == 0.5
     assert row["balanced_accuracy"] == pytest.approx(1 / 3)
 
@@ -77,23 +87,54 @@ def test_majority_country_that_a_test_set_lacks_scores_nothing():
 def test_a_country_missing_from_a_test_set_changes_nothing():
     """The measures are those of a table that has never heard of the other five countries."""
     answers, label = ["US", "BR", "BR", "US"], ["US", "US", "BR", "BR"]
-    row = metrics(make_frame(one_hot(answers), label), "US")
+    row = metrics(make_frame(one_hot(answers), label), "US", POSITIONS)
     assert row["balanced_accuracy"] == 0.5
     assert row["macro_f1"] == 0.5
 
 
 def test_answers_outside_the_test_set_are_errors():
-    row = metrics(make_frame(one_hot(["JP", "US"]), ["US", "US"]), "US")
+    row = metrics(make_frame(one_hot(["JP", "US"]), ["US", "US"]), "US", POSITIONS)
     assert row["accuracy"] == row["balanced_accuracy"] == 0.5
 
 
 def test_one_row_for_each_model_and_test_set():
     parts = [make_frame(one_hot(["US"]), ["US"], name) for name in ("original", "im2gps3k")]
-    table = metrics_table([("cnn", "original", pd.concat(parts))], "US")
+    table = metrics_table([("cnn", "original", pd.concat(parts))], "US", POSITIONS)
     assert list(table["test_set"]) == ["original", "im2gps3k"]
     assert set(table["model"]) == {"cnn"}
 
 
 def test_empty_test_set_is_refused():
     with pytest.raises(ValueError, match="without images"):
-        metrics(make_frame(np.zeros((0, 7)), []), "US")
+        metrics(make_frame(np.zeros((0, 7)), []), "US", POSITIONS)
+
+
+def test_calibration_error_of_two_bins():
+    """Nine sure answers of which six are right, and one that is rightly sure to a half."""
+    probabilities = np.vstack([np.tile([0.95] + [0.05] + [0] * 5, (9, 1)), [0.5, 0.5] + [0] * 5])
+    label = ["BR"] * 6 + ["FI"] * 3 + ["BR"]
+    expected = 0.9 * abs(6 / 9 - 0.95) + 0.1 * abs(1 - 0.5)
+    assert calibration_error(make_frame(probabilities, label)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_accuracy_by_source_adds_up_to_the_accuracy():
+    frame = make_frame(one_hot(["US", "US", "BR", "BR"]), ["US", "BR", "BR", "BR"])
+    frame["source"] = ["a", "a", "a", "b"]
+    table = accuracy_by_source([("cnn", "original", frame)])
+    assert table.source.tolist() == ["a", "b"]
+    assert (
+        np.average(table.accuracy, weights=table.n) == metrics(frame, "US", POSITIONS)["accuracy"]
+    )
+
+
+def test_paired_test_counts_what_only_one_model_has_right():
+    """Six to none is 2 / 2^6 by chance; equal models differ nowhere."""
+    right = make_frame(one_hot(["US"] * 8), ["US"] * 8)
+    worse = make_frame(one_hot(["BR"] * 6 + ["US"] * 2), ["US"] * 8)
+    rows = [("cnn", "original", right), ("cnn", "weighted_base", worse), ("clip", "x", worse)]
+    table = paired_tests(rows)
+    assert len(table) == 1
+    assert table.loc[0, ["only_first", "only_second"]].tolist() == [6, 0]
+    assert table.loc[0, "p_value"] == pytest.approx(2 / 2**6)
+    same = paired_tests([("cnn", "a", right), ("cnn", "b", right)])
+    assert same.loc[0, "p_value"] == 1

@@ -2,12 +2,16 @@
 without the weight of frequent countries, and what always giving the same answer would score."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+
+from geoloc.distances import distance_metrics
 
 
 def accuracy(frame: pd.DataFrame) -> float:
@@ -52,11 +56,22 @@ def mean_log_loss(frame: pd.DataFrame) -> float:
     return float(log_loss(np.ones(len(p)), np.column_stack([1 - p, p]), labels=[0, 1]))
 
 
-def metrics(frame: pd.DataFrame, majority_label: str) -> dict[str, object]:
+def calibration_error(frame: pd.DataFrame, bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al., 2015), 0–1: the mean distance, over the images,
+    between the probability of the answers in a bin and the share of them that is right."""
+    correct = frame["country_1"] == frame["label"]
+    confidence = frame["probability_1"].to_numpy(np.float64)
+    share, mean = calibration_curve(correct, confidence, n_bins=bins)
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)  # as scikit-learn's
+    return float(np.average(np.abs(share - mean), weights=np.unique_counts(bin_of).counts))
+
+
+def metrics(frame: pd.DataFrame, majority_label: str, positions: pd.DataFrame) -> dict[str, object]:
     """Measures of one model on one test set.
 
     `frame` is a predictions table (geoloc.predictions) of one test set with at least one row.
-    `majority_label` is the most frequent country of the *training* images. Shares are 0–1.
+    `majority_label` is the most frequent country of the *training* images, `positions` is where
+    countries are placed (geoloc.distances). Shares are 0–1.
 
     Balanced accuracy and macro F1 average over the countries that occur among the labels, so that
     a country which this test set lacks changes nothing.
@@ -77,21 +92,78 @@ def metrics(frame: pd.DataFrame, majority_label: str) -> dict[str, object]:
         "top5_accuracy": top_accuracy(frame, 5),
         "macro_f1": float(f1_score(label, answer, labels=present, average="macro")),
         "log_loss": mean_log_loss(frame),
+        "calibration_error": calibration_error(frame),
         "majority_country": majority_label,
         "majority_baseline": majority_accuracy(frame, majority_label),
+        **distance_metrics(frame, positions),
     }
 
 
-def metrics_table(
-    predictions: Iterable[tuple[str, str, pd.DataFrame]], majority_label: str
-) -> pd.DataFrame:
-    """One row a model × test set: `model`, `dataset`, `test_set` and the measures of `metrics`.
+Predictions = Sequence[tuple[str, str, pd.DataFrame]]
+"""(model, dataset it was trained on, predictions table of all test sets)"""
 
-    `predictions` yields (model, dataset it was trained on, predictions table of all test sets).
-    """
-    rows = [
-        {"model": model, "dataset": dataset, "test_set": test_set, **metrics(part, majority_label)}
+
+def metrics_table(
+    predictions: Predictions, majority_label: str, positions: pd.DataFrame
+) -> pd.DataFrame:
+    """One row a model × test set: `model`, `dataset`, `test_set` and the measures of `metrics`."""
+    return pd.DataFrame(
+        {"model": model, "dataset": dataset, "test_set": test_set}
+        | metrics(part, majority_label, positions)
         for model, dataset, frame in predictions
         for test_set, part in frame.groupby("test_set", sort=False)
-    ]
+    )
+
+
+def accuracy_by_source(predictions: Predictions) -> pd.DataFrame:
+    """One row a model × test set × source of images: `n`, `accuracy` and its 95 % interval."""
+    rows = []
+    for model, dataset, frame in predictions:
+        for (test_set, source), part in frame.groupby(["test_set", "source"], sort=False):
+            correct = int((part["label"] == part["country_1"]).sum())
+            low, high = wilson_interval(correct, len(part))
+            rows.append(
+                {
+                    "model": model,
+                    "dataset": dataset,
+                    "test_set": test_set,
+                    "source": source,
+                    "n": len(part),
+                    "accuracy": correct / len(part),
+                    "accuracy_low": low,
+                    "accuracy_high": high,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def paired_tests(predictions: Predictions) -> pd.DataFrame:
+    """Exact McNemar tests between the datasets that a model was trained on, on each test set.
+
+    `only_first` images were right with the first dataset only, `only_second` with the second only;
+    `p_value` is that of both being equally likely (McNemar 1947, in its exact binomial form).
+    """
+    rows = []
+    for (model, first, a), (other, second, b) in combinations(predictions, 2):
+        if model != other:
+            continue
+        keys = ["test_set", "image_id"]
+        both = a.merge(b, on=[*keys, "label"], suffixes=("_first", "_second"), validate="1:1")
+        for test_set, part in both.groupby("test_set", sort=False):
+            right_first = part["country_1_first"] == part["label"]
+            right_second = part["country_1_second"] == part["label"]
+            only_first = int((right_first & ~right_second).sum())
+            only_second = int((right_second & ~right_first).sum())
+            different = only_first + only_second
+            rows.append(
+                {
+                    "model": model,
+                    "first": first,
+                    "second": second,
+                    "test_set": test_set,
+                    "only_first": only_first,
+                    "only_second": only_second,
+                    "p_value": binomtest(only_first, different).pvalue if different else 1.0,
+                }
+            )
     return pd.DataFrame(rows)
