@@ -1,0 +1,222 @@
+"""Feeding of training: images/s delivered, and what an epoch costs beside its bare steps.
+
+    python bench/feeding.py [--images 2000]
+
+The published way reads folders of 640-pixel PNG and JPEG through Keras' ImageDataGenerator; ours
+reads memory-mapped arrays, weights by lookup table and augments. Both deliver batches of 64 images
+of 224 x 224 with the published augmentation. Ratios are of one run on one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from geoloc.images import resize_nearest  # noqa: E402
+from geoloc.scenes.draw import draw_scene  # noqa: E402
+from geoloc.scenes.marks import KEPT  # noqa: E402
+from geoloc.stores import ARRAY_SIZE, Arrays, write_arrays  # noqa: E402
+
+BATCH = 64
+DISTINCT = 40  # drawn scenes; the files are copies of them
+SIDE = 640
+STEPS = 8  # of the CNN that are timed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=75_000, help="of the large store")
+    parser.add_argument("--scratch", type=Path, help="where files of some GB are made")
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "bench" / "feeding.json")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        folder = Path(scratch)
+        write_images(folder, arguments.images)
+        result = {
+            "published": in_process(published, folder / "folders"),
+            "ours": in_process(delivered, [folder / "arrays.h5"]),
+            "epoch": in_process(epoch, [folder / "arrays.h5"]),
+        }
+        large = folder / "large.h5"
+        write_large(large, arguments.rows)
+        result["large"] = in_process(delivered, [large])
+    report(result)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def in_process(function, *arguments):
+    """The result of a function in a new process, with the peak of its own memory in GiB."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_with_memory, (function, *arguments))
+
+
+def _with_memory(function, *arguments) -> dict[str, float]:
+    result = function(*arguments)
+    return result | {"private GiB": anonymous_memory(), "peak GiB": peak_memory()}
+
+
+def peak_memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def anonymous_memory() -> float:
+    """GiB that the process itself holds; pages of mapped files are the system's and can go."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 2**20
+    return float("nan")
+
+
+def write_images(folder: Path, count: int) -> None:
+    """The same images as folders of files by country, and as arrays."""
+    scenes = [
+        draw_scene(KEPT[n % len(KEPT)], np.random.default_rng([8, n]), (SIDE, SIDE)).image
+        for n in range(DISTINCT)
+    ]
+    labels = [KEPT[n % len(KEPT)] for n in range(count)]
+    for number, label in enumerate(labels):
+        home = folder / "folders" / label
+        home.mkdir(parents=True, exist_ok=True)
+        suffix = ".png" if number % 2 else ".jpg"
+        first = home / f"{number % (2 * DISTINCT * len(KEPT)):05d}{suffix}"
+        if first.exists():
+            os.link(first, home / f"{number:05d}{suffix}")
+        else:
+            cv2.imwrite(str(first), scenes[number % DISTINCT][..., ::-1])
+    small = [resize_nearest(scene, ARRAY_SIZE) for scene in scenes]
+    score = np.random.default_rng(0).integers(0, 101, (ARRAY_SIZE, ARRAY_SIZE), np.uint8)
+    rows = ((small[n % DISTINCT], score) for n in range(count))
+    write_arrays(folder / "arrays.h5", columns(labels), rows)
+
+
+def columns(labels: list[str]) -> dict[str, np.ndarray]:
+    count = len(labels)
+    return {
+        "image_id": [str(n) for n in range(count)],
+        "label": labels,
+        "split": ["train"] * count,
+        "source": ["bench"] * count,
+        "latitude": np.zeros(count),
+        "longitude": np.zeros(count),
+    }
+
+
+def write_large(path: Path, count: int) -> None:
+    """A store of many images that are never written: a sparse file."""
+    import h5py
+
+    write_arrays(path, columns([]), iter(()))
+    with h5py.File(path, "r+") as file:
+        for name, value in columns([KEPT[n % len(KEPT)] for n in range(count)]).items():
+            kind = file[name].dtype
+            del file[name]
+            data = np.asarray(value, object if kind.kind == "O" else kind)
+            file.create_dataset(name, data=data, dtype=kind)
+        for name, shape in (("image", (ARRAY_SIZE, ARRAY_SIZE, 3)), ("score", (ARRAY_SIZE,) * 2)):
+            del file[name]
+            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            layout.set_layout(h5py.h5d.CONTIGUOUS)
+            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            space = h5py.h5s.create_simple((count, *shape))
+            h5py.h5d.create(file.id, name.encode(), h5py.h5t.STD_U8LE, space, layout)
+
+
+def published(folder: Path) -> dict[str, float]:
+    """images/s of ImageDataGenerator on folders of files."""
+    from geoloc import keras_setup  # noqa: F401
+
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator  # isort: skip
+
+    generator = ImageDataGenerator(
+        rescale=1 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
+    )
+    batches = generator.flow_from_directory(
+        str(folder), (ARRAY_SIZE, ARRAY_SIZE), batch_size=BATCH, seed=1
+    )
+    next(batches)
+    start = time.perf_counter()
+    for _ in range(6):
+        next(batches)
+    return {"images/s": 6 * BATCH / (time.perf_counter() - start)}
+
+
+def make_batches(paths: list[Path]):
+    from geoloc import keras_setup
+
+    keras_setup.setup(1, 2)
+    from geoloc.augmentation import Augmentation
+    from geoloc.batches import Batches
+    from geoloc.weighting import dataset_factor
+
+    factor = dataset_factor("weighted_custom", None)
+    return Batches(Arrays(paths), sorted(KEPT), factor, BATCH, 1, augmentation=Augmentation())
+
+
+def delivered(paths: list[Path]) -> dict[str, float]:
+    """images/s of the project's batches, in one thread."""
+    batches = make_batches(paths)
+    batches[0]
+    count = min(len(batches) - 1, 200)
+    start = time.perf_counter()
+    for number in range(1, count + 1):
+        batches[number]
+    return {
+        "images/s": count * BATCH / (time.perf_counter() - start),
+        "images": len(batches.arrays),
+    }
+
+
+def epoch(paths: list[Path]) -> dict[str, float]:
+    """Time of the CNN's epoch with batches from the store, by that of the same steps in memory."""
+    batches = make_batches(paths)
+    from geoloc.fused_normalization import fuse
+    from geoloc.models import build_model
+    from geoloc.training import compile_model
+
+    model = build_model("cnn", len(KEPT), {})
+    fuse(model)
+    compile_model(model, 1e-3)
+    in_memory = [batches[number] for number in range(STEPS)]
+    model.train_on_batch(*in_memory[0])
+    start = time.perf_counter()
+    for image, label in in_memory:
+        model.train_on_batch(image, label)
+    bare = time.perf_counter() - start
+    model.fit(batches, steps_per_epoch=1, epochs=1, verbose=0, shuffle=False)
+    start = time.perf_counter()
+    model.fit(batches, steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False)
+    fed = time.perf_counter() - start
+    return {"bare seconds": bare, "fed seconds": fed, "fed by bare": fed / bare}
+
+
+def report(result: dict) -> None:
+    ours, theirs, large = (result[name] for name in ("ours", "published", "large"))
+    print("\n| delivered | images | images/s | times as fast | private GiB |")
+    print("|---|--:|--:|--:|--:|")
+    print(f"| published: files, ImageDataGenerator | {ours['images']} | {theirs['images/s']:.0f} "
+          f"| 1 | {theirs['private GiB']:.2f} |")  # fmt: skip
+    for row in (ours, large):
+        ratio = row["images/s"] / theirs["images/s"]
+        print(f"| arrays | {row['images']} | {row['images/s']:.0f} | {ratio:.1f} "
+              f"| {row['private GiB']:.2f} |")  # fmt: skip
+    print(f"\nAn epoch of the CNN takes {result['epoch']['fed by bare']:.2f} times its bare steps.")
+
+
+if __name__ == "__main__":
+    main()
