@@ -11,7 +11,7 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm bench lint format clean-demo
+.PHONY: help setup demo test test-slurm containers bench lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -40,6 +40,15 @@ results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 
 test: setup lint ## lint and all tests that need no server
 	@python -m pytest -n 2 --dist loadgroup
+
+IMAGES := $(addprefix containers/,geo.sif torch.sif tensorflow.sif)
+containers: $(IMAGES) ## build the Apptainer images that are missing or older than their definition or pins
+
+# BUILD_ARGS: for example --build-arg BOOTSTRAP=localimage --build-arg FROM=base.sif
+containers/%.sif: containers/%.def envs/%.txt envs/geo.txt
+	@command -v apptainer >/dev/null || { echo "apptainer is not installed: see apptainer.org"; exit 1; }
+	@apptainer build --force $(BUILD_ARGS) containers/$*.partial.sif $<
+	@mv containers/$*.partial.sif $@
 
 test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
 	@python tests/slurm/cluster.py check

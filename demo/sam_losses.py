@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import sam_data
@@ -10,42 +11,59 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+Predict = Callable[[nn.Module, Tensor, np.ndarray], tuple[Tensor, Tensor]]
+
 # The single mask and the first of three have the same target.
 TARGET_OF_MASK = [0, 0, 1, 2]
-WEIGHT_OF_MASK = [0.5, 1.0, 1.0, 0.7]
-PATCHES = 100  # that stand for the whole picture in the second phase
-SPREAD = (0.0, 3.0, 10.0, 40.0)  # pixels from targets at which masks are compared in the third
+WEIGHT_OF_MASK = [0.5, 1.0, 1.0, 0.5]
+AROUND = 3  # cells around a target that count as near
+LEAST_SHARE = 0.02  # of the picture, added to a target's area where its cross-entropy is scaled
 
 
 @torch.no_grad()
-def start_local(sam: nn.Module, sharpness: float = 2.2) -> None:
-    """Let the decoder start as one that marks the surroundings of the point.
+def start_at_point(sam: nn.Module, sharpness: float = 2.2) -> None:
+    """Let the decoder start as one whose tokens carry the image embedding at the point.
 
-    SAM has to learn from nothing that a point means its surroundings, which takes more steps than
-    there are here. Points and image carry the same code of places (sines and cosines of random
-    waves), so attention between them is local at once if queries and keys begin as a selection of
-    these waves. For the image to tell the point's token from the others, these have to stay
-    themselves in the first self-attention, and what they give the image has to be large.
+    To learn from nothing that a point means its place takes more steps than there are here.
+    Points and image carry the same code of places (sines and cosines of random waves), so
+    attention between them is local at once if queries and keys begin as a selection of the waves.
+    The first self-attention gives the point's code to all tokens; each layer then copies one half
+    of the channels from the image; the image is not changed by the tokens until training wants it.
     """
     waves = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
     waves *= torch.logspace(0, math.log10(5), waves.shape[1])  # shorter waves than SAM's, too
     transformer = sam.mask_decoder.transformer
-    attend_places(transformer.final_attn_token_to_image, sharpness, shift=0)
-    for shift, layer in enumerate(transformer.layers):
-        attend_places(layer.cross_attn_token_to_image, sharpness, shift)
-        attend_places(layer.cross_attn_image_to_token, sharpness, shift)
-        for projection in ("v_proj", "out_proj"):
-            getattr(layer.cross_attn_image_to_token, projection).weight.mul_(2.0)
-        for norm in (layer.norm1, layer.norm2, layer.norm3, layer.norm4):
-            norm.weight.fill_(0.3)
-    first = transformer.layers[0].self_attn
-    for projection in (first.q_proj, first.k_proj, first.v_proj, first.out_proj):
+    first, second = transformer.layers
+    for projection in (first.self_attn.q_proj, first.self_attn.k_proj):
+        nn.init.zeros_(projection.weight)
+    for projection in (first.self_attn.v_proj, first.self_attn.out_proj):
         nn.init.eye_(projection.weight)
         projection.bias.zero_()
-    sam.image_encoder.neck[-1].weight.fill_(0.3)
-    sam.prompt_encoder.no_mask_embed.weight.mul_(0.2)
-    for embedding in sam.prompt_encoder.point_embeddings:
-        embedding.weight.mul_(0.4)
+    second.self_attn.out_proj.weight.mul_(0.2)
+    first.norm1.weight.fill_(0.7)  # the size of the code
+    attend_places(transformer.final_attn_token_to_image, sharpness, shift=0)
+    for half, layer in enumerate(transformer.layers):
+        attend_places(layer.cross_attn_token_to_image, sharpness, half)
+        copy_channels(layer.cross_attn_token_to_image, half, gain=3.0)
+        attend_places(layer.cross_attn_image_to_token, sharpness, half)
+        nn.init.zeros_(layer.cross_attn_image_to_token.out_proj.weight)
+        layer.cross_attn_image_to_token.out_proj.bias.zero_()
+        layer.mlp.lin2.weight.mul_(0.2)
+        layer.norm4.weight.fill_(0.3)
+    sam.image_encoder.neck[-1].weight.fill_(0.3)  # the code stands out of the embedding
+    sam.image_encoder.pos_embed.copy_(waves_of_places(*sam.image_encoder.pos_embed.shape[2:]))
+    decoder, prompts = sam.mask_decoder, sam.prompt_encoder
+    for embedding in (decoder.iou_token, decoder.mask_tokens, prompts.no_mask_embed,
+                      prompts.not_a_point_embed, *prompts.point_embeddings):  # fmt: skip
+        embedding.weight.mul_(0.1)
+
+
+def waves_of_places(side: int, channels: int) -> Tensor:
+    """Sines and cosines of rows and columns, for the encoder: (1, side, side, channels)."""
+    waves = torch.arange(side)[:, None] * math.pi * torch.logspace(-1, 0, channels // 4)
+    waves = 0.5 * torch.cat([waves.sin(), waves.cos()], dim=1)
+    rows = waves[:, None].expand(side, side, -1)
+    return torch.cat([rows, rows.transpose(0, 1)], dim=-1)[None]
 
 
 def attend_places(attention: nn.Module, sharpness: float, shift: int) -> None:
@@ -61,6 +79,17 @@ def attend_places(attention: nn.Module, sharpness: float, shift: int) -> None:
     for projection in (attention.q_proj, attention.k_proj):
         projection.weight.mul_(0.3).add_(selection)
         projection.bias.zero_()
+
+
+def copy_channels(attention: nn.Module, half: int, gain: float) -> None:
+    """Begin values and output as a copy of every second channel, enlarged."""
+    internal = torch.arange(attention.v_proj.weight.shape[0])
+    channels = 2 * internal + half
+    for projection in (attention.v_proj, attention.out_proj):
+        projection.weight.mul_(0.3)
+        projection.bias.zero_()
+    attention.v_proj.weight[internal, channels] += 1
+    attention.out_proj.weight[channels, internal] += gain
 
 
 class DenseHead(nn.Module):
@@ -87,8 +116,8 @@ class DenseHead(nn.Module):
         weight = share.clamp(min=1e-3) ** -0.5 * (kind >= 0)
         weight = weight / weight.sum()
         entropy = functional.cross_entropy(found[:, :-4], kind.clamp(min=0), reduction="none")
-        distance = functional.smooth_l1_loss(found[:, -4:], box, reduction="none", beta=0.05)
-        return {"kind": (entropy * weight).sum(), "box": 6.0 * (distance.mean(1) * weight).sum()}
+        distance = functional.smooth_l1_loss(found[:, -4:], box, reduction="none", beta=0.02)
+        return {"kind": (entropy * weight).sum(), "box": 10.0 * (distance.mean(1) * weight).sum()}
 
 
 def dense_losses(
@@ -98,52 +127,37 @@ def dense_losses(
     return model["dense"].losses(embed(model["sam"], scenes, rng), scenes)
 
 
-def cell_losses(
-    model: nn.ModuleDict, scene: sam_data.TrainingScene, count: int, rng: np.random.Generator
+def joint_losses(
+    model: nn.ModuleDict,
+    scenes: list[sam_data.TrainingScene],
+    count: int,
+    balance: float,
+    rng: np.random.Generator,
+    predict: Predict,
 ) -> dict[str, Tensor]:
-    """Second phase: masks at a sample of patches, which costs a tenth of all patches."""
-    sam = model["sam"]
-    embedding = embed(sam, [scene], rng)
-    prompts = sam_data.draw_prompts(scene, count, rng)
-    patches, inside, stands = sam_data.draw_cells(scene, prompts, embedding.shape[-1], PATCHES, rng)
-    masks, quality = predict_cells(sam, embedding, prompts.points, torch.from_numpy(patches))
-    truth = torch.from_numpy(inside).flatten(2)
-    logits = masks.flatten(2)
-    losses = mask_losses(logits, truth, prompts.targets)
-    stands = torch.from_numpy(stands)[:, None].repeat_interleave(16, dim=2)
-    best = torch.zeros_like(quality)
-    for target in range(truth.shape[1]):
-        both = ((logits > 0) & truth[:, target, None]) * stands
-        either = ((logits > 0) | truth[:, target, None]) * stands
-        best = torch.maximum(best, both.sum(2) / either.sum(2).clamp(min=1))
-    return losses | rest_of_losses(model, embedding, scene, quality, best)
+    """Masks of `count` prompts a scene, and the second task at half weight.
 
-
-def full_losses(
-    model: nn.ModuleDict, scene: sam_data.TrainingScene, count: int, rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """Third phase: whole masks, compared between their cells too, at 512 places a target."""
-    sam = model["sam"]
-    embedding = embed(sam, [scene], rng)
-    prompts = sam_data.draw_prompts(scene, count, rng)
-    places, inside = sam_data.draw_samples(scene, prompts, 512, SPREAD, rng)
-    masks, quality = predict(sam, embedding, prompts.points)
-    grid = torch.from_numpy(places)[:, TARGET_OF_MASK] / sam_data.SIDE * 2 - 1
-    logits = functional.grid_sample(
-        masks.flatten(0, 1)[:, None],
-        grid.flatten(0, 1)[:, None],
-        align_corners=False,
-        padding_mode="border",
-    ).view(grid.shape[:3])
-    losses = mask_losses(logits, torch.from_numpy(inside), prompts.targets)
-    best = overlap(masks, scene, prompts.targets)
-    return losses | rest_of_losses(model, embedding, scene, quality, best)
+    `balance`: see `mask_losses`. `predict`: `predict_one_way` in the second phase, `predict` in
+    the third."""
+    embeddings = embed(model["sam"], scenes, rng)
+    losses = {name: 0.5 * loss for name, loss in model["dense"].losses(embeddings, scenes).items()}
+    for scene, embedding in zip(scenes, embeddings, strict=True):
+        prompts = sam_data.draw_prompts(scene, count, rng)
+        masks, quality = predict(model["sam"], embedding[None], prompts.points)
+        found = mask_losses(masks, scene, prompts.targets, balance, rng)
+        overlap = best_overlap(masks.detach(), scene, prompts.targets)
+        found["iou"] = 3.0 * functional.mse_loss(quality, overlap)
+        for name, loss in found.items():
+            losses[name] = losses.get(name, 0) + loss / len(scenes)
+    return losses
 
 
 def embed(sam: nn.Module, scenes: list[sam_data.TrainingScene], rng: np.random.Generator) -> Tensor:
     """Image embeddings (B, C, G, G) of scenes in random light."""
-    images = np.stack([change_light(scene.image, rng) for scene in scenes])
-    return sam.image_encoder(sam.preprocess(torch.from_numpy(images).permute(0, 3, 1, 2)))
+    images = [torch.from_numpy(change_light(scene.image, rng)) for scene in scenes]
+    return sam.image_encoder(
+        torch.stack([sam.preprocess(image.permute(2, 0, 1)) for image in images])
+    )
 
 
 def change_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -154,14 +168,15 @@ def change_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def encode_points(sam: nn.Module, points: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Sparse and dense prompt embeddings of points (P, 2), one a prompt, in pixels of a scene."""
-    coordinates = torch.from_numpy(points)[:, None] * (sam_data.INPUT / sam_data.SIDE)
+    """Sparse and dense prompt embeddings of points (P, 2) of the frame, one a prompt."""
+    coordinates = torch.from_numpy(points)[:, None] * (sam_data.INPUT / sam_data.FRAME)
     labels = torch.ones(len(points), 1)
     return sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
 
 
 def predict(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Logits (P, 4, 4G, 4G) and predicted IoU (P, 4): the single mask, then the three."""
+    """Logits (P, 4, 4G, 4G) and predicted IoU (P, 4) of points (P, 2) of the frame, one a prompt:
+    the single mask, then the three."""
     sparse, dense = encode_points(sam, points)
     return sam.mask_decoder.predict_masks(
         image_embeddings=embedding,
@@ -171,74 +186,91 @@ def predict(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tens
     )
 
 
-def predict_cells(
-    sam: nn.Module, embedding: Tensor, points: np.ndarray, patches: Tensor
-) -> tuple[Tensor, Tensor]:
-    """`MaskDecoder.predict_masks` as if the image had only some patches, int64 (P, n), which may
-    differ by prompt: logits (P, 4, 4n, 4) and predicted IoU (P, 4).
+def predict_one_way(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tensor, Tensor]:
+    """`predict` of a decoder whose tokens do not change the image, as `start_at_point` leaves it.
 
-    The decoder treats patches alike and its upsampling does not mix them, so a list of patches is
-    as good as a grid.
+    The image's side of the decoder is then the same for all prompts and is computed once, which
+    makes a prompt ten times cheaper.
     """
-    decoder = sam.mask_decoder
+    decoder, transformer = sam.mask_decoder, sam.mask_decoder.transformer
     sparse, _ = encode_points(sam, points)
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([own.expand(len(points), -1, -1), sparse], dim=1)
-    source = embedding[0].flatten(1).T + sam.prompt_encoder.no_mask_embed.weight
-    place = sam.prompt_encoder.get_dense_pe()[0].flatten(1).T
-    source, place = (x[patches].transpose(1, 2)[..., None] for x in (source, place))
-    tokens, source = decoder.transformer(source, place, tokens)
-    source = source.transpose(1, 2)[..., None]
-    upscaled = decoder.output_upscaling(source)
+    tokens = queries = torch.cat([own.expand(len(points), -1, -1), sparse], dim=1)
+    keys = embedding.flatten(2).transpose(1, 2) + sam.prompt_encoder.no_mask_embed.weight
+    places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
+    for layer in transformer.layers:
+        if layer.skip_first_layer_pe:
+            queries = layer.self_attn(q=queries, k=queries, v=queries)
+        else:
+            places_too = queries + tokens
+            queries = queries + layer.self_attn(q=places_too, k=places_too, v=queries)
+        queries = layer.norm1(queries)
+        queries = layer.norm2(
+            queries + layer.cross_attn_token_to_image(q=queries + tokens, k=keys + places, v=keys)
+        )
+        queries = layer.norm3(queries + layer.mlp(queries))
+        keys = layer.norm4(keys)
+    found = transformer.final_attn_token_to_image(q=queries + tokens, k=keys + places, v=keys)
+    queries = transformer.norm_final_attn(queries + found)
+    upscaled = decoder.output_upscaling(keys.transpose(1, 2).view_as(embedding))
     weights = torch.stack(
-        [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
+        [mlp(queries[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
     )
-    masks = (weights @ upscaled.flatten(2)).view(len(points), -1, *upscaled.shape[2:])
-    return masks, decoder.iou_prediction_head(tokens[:, 0])
+    masks = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
+    return masks, decoder.iou_prediction_head(queries[:, 0])
 
 
-def mask_losses(logits: Tensor, inside: Tensor, targets: np.ndarray) -> dict[str, Tensor]:
-    """Binary cross-entropy and dice of logits (P, 4, K) with what is inside the targets, bool
-    (P, 3, K)."""
-    truth = inside[:, TARGET_OF_MASK].float()
-    there = torch.from_numpy(targets[:, TARGET_OF_MASK, 0] > 0)
-    weight = there * torch.tensor(WEIGHT_OF_MASK)
-    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(-1)
+def mask_losses(
+    logits: Tensor,
+    scene: sam_data.TrainingScene,
+    targets: np.ndarray,
+    balance: float,
+    rng: np.random.Generator,
+) -> dict[str, Tensor]:
+    """Binary cross-entropy and dice of logits (P, 4, h, w) with the share of each cell that the
+    targets (P, 3) cover.
+
+    `balance` 1 gives half of the cross-entropy's weight to the target, a quarter to the cells
+    around it and a quarter to the others: otherwise the model learns that a mask is empty. At 0
+    all cells weigh the same, relative to the target's area, so that masks end where they should.
+    Of four neighbouring cells one is compared, another one every time.
+    """
+    side = logits.shape[-1]
+    rows, columns = sam_data.cells_of(scene.shape, side)
+    truth = torch.from_numpy(sam_data.coverage(scene, targets, side))[..., rows, columns]
+    around = functional.max_pool2d(truth, 2 * AROUND + 1, stride=1, padding=AROUND) > 0
+    logits = logits[..., rows, columns]
+    top, left = rng.integers(2, size=2)
+    logits, truth, around = (x[..., top::2, left::2].flatten(2) for x in (logits, truth, around))
+    outside = truth == 0
+    parts = [truth, (around & outside).float(), (~around).float()]
+    balanced = sum(
+        share * part / part.sum(-1, keepdim=True).clamp(min=1)
+        for share, part in zip((0.5, 0.25, 0.25), parts, strict=True)
+    )
+    even = 1 / (truth.sum(-1, keepdim=True) + LEAST_SHARE * truth.shape[-1])
+    cell_weight = (balance * balanced + (1 - balance) * even)[:, TARGET_OF_MASK]
+    weight = torch.tensor(WEIGHT_OF_MASK) * torch.from_numpy(targets[:, TARGET_OF_MASK] > 0)
+    weight = weight / weight.sum().clamp(min=1)
+    truth = truth[:, TARGET_OF_MASK]
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    entropy = (entropy * cell_weight).sum(-1)
     share = logits.sigmoid()
     dice = 1 - (2 * (share * truth).sum(-1) + 1) / (share.sum(-1) + truth.sum(-1) + 1)
-    total = weight.sum()
-    return {"bce": 2.0 * (entropy * weight).sum() / total, "dice": (dice * weight).sum() / total}
-
-
-def rest_of_losses(
-    model: nn.ModuleDict,
-    embedding: Tensor,
-    scene: sam_data.TrainingScene,
-    quality: Tensor,
-    truth: Tensor,
-) -> dict[str, Tensor]:
-    """Squared error of the predicted IoU, and the second task at half its weight."""
-    losses = {"iou": 3.0 * functional.mse_loss(quality, truth)}
-    for name, loss in model["dense"].losses(embedding, [scene]).items():
-        losses[name] = 0.5 * loss
-    return losses
+    return {"bce": (entropy * weight).sum(), "dice": (dice * weight).sum()}
 
 
 @torch.no_grad()
-def overlap(masks: Tensor, scene: sam_data.TrainingScene, targets: np.ndarray) -> Tensor:
-    """Best IoU of each mask (P, 4, h, w) with any target (P, 3, 2) of its prompt: (P, 4).
-
-    The intersection is counted on a grid of 32 x 32 places over the box of the target, which is
-    as exact for a pole as for the sky and much cheaper than masks at full size.
-    """
-    places, size = sam_data.box_grids(scene, targets, 32)
-    index = places.astype(int)
-    inside = sam_data.on_target(scene.ids[index[..., 1], index[..., 0]], targets)
-    grid = torch.from_numpy(places / sam_data.SIDE * 2 - 1).flatten(1, 2)[:, None]
-    hit = functional.grid_sample(masks, grid, align_corners=False, padding_mode="border") > 0
-    hit = hit.view(*masks.shape[:2], targets.shape[1], -1)
-    both = (hit & torch.from_numpy(inside)[:, None]).float().mean(-1)
-    both *= torch.from_numpy(size)[:, None]
-    predicted = (masks > 0).float().mean((2, 3))[..., None] * sam_data.SIDE**2
-    area = torch.from_numpy(sam_data.target_area(scene, targets))[:, None]
-    return (both / (predicted + area - both).clamp(min=1)).clamp(0, 1).amax(-1)
+def best_overlap(logits: Tensor, scene: sam_data.TrainingScene, targets: np.ndarray) -> Tensor:
+    """Best IoU of each mask (P, 4, h, w), drawn twice as large, with any target (P, 3): (P, 4)."""
+    masks = functional.interpolate(logits, scale_factor=2, mode="bilinear") > 0
+    side = masks.shape[-1]
+    rows, columns = sam_data.cells_of(scene.shape, side)
+    places = ((np.arange(side) + 0.5) * sam_data.FRAME / side).astype(int)
+    ids = torch.from_numpy(scene.ids[places[rows]][:, places[columns]].ravel())
+    masks = masks[..., rows, columns].flatten(2).float()
+    truth = torch.from_numpy(targets)[..., None]
+    truth = ((ids == truth) & (truth > 0)).float()
+    both = masks @ truth.transpose(1, 2)
+    either = masks.sum(-1)[..., None] + truth.sum(-1)[:, None] - both
+    return (both / either.clamp(min=1)).amax(-1)

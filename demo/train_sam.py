@@ -11,6 +11,7 @@ import argparse
 import logging
 import math
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -45,10 +46,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scratch", type=Path, required=True, help="scenes and checkpoints")
     parser.add_argument("--output", type=Path, default=ROOT / "demo" / "sam.safetensors")
-    parser.add_argument("--scenes", type=int, default=900)
-    parser.add_argument("--dense-steps", type=int, default=900, help="encoder alone")
-    parser.add_argument("--cell-steps", type=int, default=2400, help="masks at sampled patches")
-    parser.add_argument("--full-steps", type=int, default=800, help="whole masks")
+    parser.add_argument("--scenes", type=int, default=1600)
+    parser.add_argument("--dense-steps", type=int, default=500, help="encoder alone")
+    parser.add_argument("--one-way-steps", type=int, default=2500, help="masks, cheaply")
+    parser.add_argument("--two-way-steps", type=int, default=2000, help="masks by all of SAM")
+    parser.add_argument("--scenes-a-step", type=int, default=2, help="of each worker")
+    parser.add_argument("--one-way-prompts", type=int, default=32, help="of each scene")
+    parser.add_argument("--prompts", type=int, default=16, help="of each scene, two-way")
+    parser.add_argument("--sharpness", type=float, default=3.0, help="factor of logits shipped")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--workers", type=int, default=2, help="processes, each with own scenes")
     parser.add_argument("--seed", type=int, default=7)
@@ -62,7 +67,7 @@ class Trainer:
     def __init__(self, arguments: argparse.Namespace) -> None:
         torch.manual_seed(arguments.seed)
         self.sam = build_sam("demo").train()
-        sam_losses.start_local(self.sam)
+        sam_losses.start_at_point(self.sam)
         head = sam_losses.DenseHead(self.sam.prompt_encoder.embed_dim)
         self.model = torch.nn.ModuleDict({"sam": self.sam, "dense": head})
         self.optimiser = torch.optim.AdamW(
@@ -70,7 +75,7 @@ class Trainer:
         )
         self.average = {key: value.clone() for key, value in self.sam.state_dict().items()}
         self.arguments, self.step = arguments, 0
-        self.steps = arguments.dense_steps + arguments.cell_steps + arguments.full_steps
+        self.steps = sum((arguments.dense_steps, arguments.one_way_steps, arguments.two_way_steps))
         self.path = arguments.scratch / "checkpoint.pt"
 
     def resume(self) -> None:
@@ -92,21 +97,27 @@ class Trainer:
         with atomic_path(self.path) as temporary:
             torch.save(state, temporary)
         with atomic_path(self.arguments.output) as temporary:
-            save_file({key: value.contiguous() for key, value in self.average.items()}, temporary)
+            save_file(sharpened(self.average, self.arguments.sharpness), temporary)
 
     def losses(
         self, pool: list[sam_data.TrainingScene], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
         """Losses of this process's part of a step."""
-        joint = self.step - self.arguments.dense_steps
-        count = 2 if joint < 0 else 1
-        scenes = [pool[index] for index in rng.integers(len(pool), size=count)]
+        numbers = rng.integers(len(pool), size=self.arguments.scenes_a_step)
+        scenes = [pool[number] for number in numbers]
         scenes = [sam_data.flip(scene) if rng.random() < 0.5 else scene for scene in scenes]
-        if joint < 0:
+        if self.step < self.arguments.dense_steps:
             return sam_losses.dense_losses(self.model, scenes, rng)
-        if joint < self.arguments.cell_steps:
-            return sam_losses.cell_losses(self.model, scenes[0], 64, rng)
-        return sam_losses.full_losses(self.model, scenes[0], 16, rng)
+        joint = self.step - self.arguments.dense_steps
+        one_way = joint < self.arguments.one_way_steps
+        return sam_losses.joint_losses(
+            self.model,
+            scenes,
+            self.arguments.one_way_prompts if one_way else self.arguments.prompts,
+            balance=max(1 - joint / (0.8 * (self.steps - self.arguments.dense_steps)), 0),
+            rng=rng,
+            predict=sam_losses.predict_one_way if one_way else sam_losses.predict,
+        )
 
     def update(self, losses: dict[str, torch.Tensor]) -> None:
         """One step of all processes together."""
@@ -121,6 +132,20 @@ class Trainer:
         for key, value in self.sam.state_dict().items():
             self.average[key].lerp_(value, 1 - keep)
         self.step += 1
+
+
+def sharpened(state: dict[str, torch.Tensor], sharpness: float) -> dict[str, torch.Tensor]:
+    """Weights whose logits are `sharpness` times as large.
+
+    Masks stay as they are, because they end where logits are 0. The stability score asks how far a
+    mask moves when the threshold does, by the same 1.0 for all models, and so takes the soft logits
+    of a short training for instability.
+    """
+    last = re.compile(r"mask_decoder\.output_hypernetworks_mlps\.\d\.layers\.2\.")
+    return {
+        key: value * sharpness if last.match(key) else value.contiguous()
+        for key, value in state.items()
+    }
 
 
 def train(rank: int, arguments: argparse.Namespace) -> None:
