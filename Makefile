@@ -39,7 +39,7 @@ results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 	  { cat results/demo/logs/report.log; exit 1; }
 
 test: setup lint ## lint and all tests that need no server
-	@python -m pytest -n 2 --dist loadgroup
+	@python -m pytest -n 2 --dist loadfile
 
 IMAGES := $(addprefix containers/,geo.sif torch.sif tensorflow.sif)
 containers: $(IMAGES) ## build the Apptainer images that are missing or older than their definition or pins

@@ -11,8 +11,6 @@ from geoloc.stores import read_images, read_masks, read_segments
 from tests.conftest import ROOT
 from tests.test_workflow import make_workdir, run_snakemake
 
-pytestmark = pytest.mark.xdist_group("photos")
-
 
 @pytest.fixture(scope="module")
 def photos(reference, tmp_path_factory):

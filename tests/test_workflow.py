@@ -15,8 +15,6 @@ import yaml
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 LINKED = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo")
 SMALL = {
     "run": "small",
