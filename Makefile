@@ -55,7 +55,8 @@ test-slurm: setup ## run a small world on a real Slurm that is started for it (n
 	@TEST_SLURM=1 python -m pytest tests/slurm
 
 bench: setup ## measure the engine against the published way
-	@python bench/masking.py; python bench/feeding.py
+	@python bench/masking.py
+	@python bench/feeding.py
 
 lint: setup ## ruff, snakefmt and snakemake --lint
 	@ruff check . && ruff format --check .

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
+from bench.processes import in_process, private_memory  # noqa: E402
 from geoloc.images import resize_nearest  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
 from geoloc.scenes.marks import KEPT  # noqa: E402
@@ -57,29 +56,6 @@ def main() -> None:
     report(result)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n")
-
-
-def in_process(function, *arguments):
-    """The result of a function in a new process, with the peak of its own memory in GiB."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_with_memory, (function, *arguments))
-
-
-def _with_memory(function, *arguments) -> dict[str, float]:
-    result = function(*arguments)
-    return result | {"private GiB": anonymous_memory(), "peak GiB": peak_memory()}
-
-
-def peak_memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def anonymous_memory() -> float:
-    """GiB that the process itself holds; pages of mapped files are the system's and can go."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 2**20
-    return float("nan")
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -153,7 +129,8 @@ def published(folder: Path) -> dict[str, float]:
     start = time.perf_counter()
     for _ in range(6):
         next(batches)
-    return {"images/s": 6 * BATCH / (time.perf_counter() - start)}
+    speed = 6 * BATCH / (time.perf_counter() - start)
+    return {"images/s": speed, "private GiB": private_memory()}
 
 
 def make_batches(paths: list[Path]):
@@ -179,6 +156,7 @@ def delivered(paths: list[Path]) -> dict[str, float]:
     return {
         "images/s": count * BATCH / (time.perf_counter() - start),
         "images": len(batches.arrays),
+        "private GiB": private_memory(),
     }
 
 

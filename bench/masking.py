@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -20,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench import published  # noqa: E402
+from bench.processes import in_process, peak_memory  # noqa: E402
 from geoloc.classifiers import build_classifier  # noqa: E402
 from geoloc.crops import cut_crops  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
@@ -40,8 +40,8 @@ EVERY_MASK = -1e9  # predicted IoU of random weights may be anything
 class Task:
     """Images of a size through a SAM and a classifier. Weights None: random, seed 0.
 
-    `kept`, a share: how many masks of random weights pass by predicted IoU; 1 leaves the thresholds
-    of the demo.
+    `kept`: the share of the masks of random weights that passes by predicted IoU, since to them no
+    threshold means anything; None for trained weights, with the thresholds of config/demo.yaml.
     """
 
     sam: str
@@ -49,7 +49,7 @@ class Task:
     sam_weights: str | None
     images: int
     points_per_side: int
-    kept: float = 1.0
+    kept: float | None = None
     side: int = 640
     precision: str = "float32"
     compile: bool = False
@@ -101,7 +101,7 @@ def machine() -> dict[str, object]:
 
 def compare(task: Task) -> dict[str, object]:
     """Both ways on the images of a task, each in a process of its own."""
-    threshold = in_process(predicted_iou_threshold, task) if task.kept < 1 else None
+    threshold = in_process(predicted_iou_threshold, task) if task.kept else None
     plain = in_process(run_published, task, threshold)
     engine = in_process(run_engine, task, threshold)
     return {
@@ -121,17 +121,6 @@ def growth(task: Task) -> list[dict[str, object]]:
         {"images": t.images, "points": t.points_per_side**2} | in_process(run_engine, t, None)
         for t in (*more_images, *more_points)
     ]
-
-
-def in_process(function, *arguments):
-    """The result of a function, called in a new process, with the peak memory of that process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
-def peak_memory() -> float:
-    """GiB of main memory that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def scenes(task: Task) -> list[np.ndarray]:
@@ -161,14 +150,13 @@ def models(task: Task):
 
 
 def knobs(task: Task, threshold: float | None) -> dict[str, float]:
-    """Settings of SamAutomaticMaskGenerator; random weights would have no mask by its defaults."""
+    """Settings of SamAutomaticMaskGenerator; `threshold`: of predicted IoU, for random weights."""
     if threshold is None:
-        return {"points_per_side": task.points_per_side}
-    return {
-        "points_per_side": task.points_per_side,
-        "pred_iou_thresh": threshold,
-        "stability_score_thresh": 0.0,
-    }
+        demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())["segment"]
+        chosen = {name: demo[name] for name in ("pred_iou_thresh", "stability_score_thresh")}
+    else:
+        chosen = {"pred_iou_thresh": threshold, "stability_score_thresh": 0.0}
+    return {"points_per_side": task.points_per_side} | chosen
 
 
 def predicted_iou_threshold(task: Task) -> float:

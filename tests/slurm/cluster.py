@@ -117,9 +117,9 @@ def _start_munge(folder: Path) -> None:
         key.chmod(0o400)
     for path in (folder, key):
         shutil.chown(path, "munge", "munge")
-    for parent in folder.parents:  # the socket must be reachable for that user
-        if parent.stat().st_mode & 0o001 == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
+    closed = [str(parent) for parent in folder.parents if not parent.stat().st_mode & 0o001]
+    if closed:
+        raise PermissionError(f"user munge cannot enter {closed[-1]}: choose another folder")
     options = {name: f"--{name}-file={folder / name}" for name in ("key", "pid", "log", "seed")}
     subprocess.run(
         ["setpriv", "--reuid=munge", "--regid=munge", "--clear-groups", "munged", "--force",

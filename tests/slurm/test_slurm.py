@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +28,14 @@ GPU_RULES = {"segment", "train", "train_clip", "predict", "predict_clip"}
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory) -> Path:
-    """The folder of a running cluster."""
-    folder = tmp_path_factory.mktemp("slurm")
-    cluster.start(folder)
-    yield folder
-    cluster.stop(folder)
+def slurm() -> Iterator[Path]:
+    """The folder of a running cluster; not one of pytest's, which other users may not enter."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        cluster.start(folder)
+        yield folder
+        cluster.stop(folder)
 
 
 @pytest.fixture(scope="module")
