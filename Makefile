@@ -11,7 +11,7 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm containers bench lint format clean-demo
+.PHONY: help setup demo test test-slurm containers bench bench-masking bench-training lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -54,9 +54,11 @@ test-slurm: setup ## run a small world on a real Slurm that is started for it (n
 	@python tests/slurm/cluster.py check
 	@TEST_SLURM=1 python -m pytest tests/slurm
 
-bench: setup ## measure the engine against the published way
-	@python bench/masking.py
-	@python bench/feeding.py
+BENCHMARKS := bench-masking bench-training
+bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-training one of them
+
+$(BENCHMARKS): bench-%: setup
+	@python bench/$*.py
 
 lint: setup ## ruff, snakefmt and snakemake --lint
 	@ruff check . && ruff format --check .

@@ -1,19 +1,18 @@
 """Masking: the published way against the engine, on the same images with the same weights.
 
     python bench/masking.py                 # demo models; ViT-B; ViT-H if there is a GPU
-    python bench/masking.py --rows demo
+    python bench/masking.py --cases demo
 
-Every measurement has a process of its own, so that its peak memory is its own. Prints tables and
-writes them as JSON. Ratios are of one run; seconds are of this machine.
+Every measurement has a process of its own, so that its peak memory is its own. Prints a table and
+writes bench/results/masking.json. Ratios are of one run; seconds are of this machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench import published  # noqa: E402
+from bench import published, rows  # noqa: E402
 from bench.processes import in_process, peak_memory  # noqa: E402
+from bench.rows import Row  # noqa: E402
 from geoloc.classifiers import build_classifier  # noqa: E402
 from geoloc.crops import cut_crops  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
@@ -59,68 +59,63 @@ class Task:
 
 DEMO = Task("demo", "efficientnet_lite0", "demo/sam.safetensors", images=6, points_per_side=32)
 VIT_B = Task("vit_b", "resnet50", None, images=1, points_per_side=8, kept=0.1)
-ROWS = {
-    "demo": [DEMO],
-    "vit_b": [VIT_B],
-    "vit_h": [
-        replace(VIT_B, sam="vit_h", images=8, points_per_side=32, device="cuda", precision=p,
-                compile=c)
-        for p in ("float32", "bfloat16") for c in (False, True)
-    ],
-}  # fmt: skip
+VIT_H = [
+    replace(VIT_B, sam="vit_h", images=8, points_per_side=32, device="cuda", precision=p, compile=c)
+    for p in ("float32", "bfloat16")
+    for c in (False, True)
+]
+CASES = {"demo": [DEMO], "vit_b": [VIT_B], "vit_h": VIT_H}
+TARGETS = {"demo": (4, 0.85), "vit_b": (1.5, 0.85), "vit_h": (10, 0.7)}  # speed-up, efficiency
+MORE_MEMORY = 1.1  # of 16 images as against 4, at most
 
 
 def main() -> None:
-    arguments = parse_arguments()
-    result = {"machine": machine(), "published against engine": [], "growth": []}
-    for name in arguments.rows:
-        for task in ROWS[name]:
-            if task.device == "cuda" and not torch.cuda.is_available():
-                print(f"{name}: not measured, there is no GPU")
-                result["published against engine"].append({"row": name, "measured": False})
-                break
-            result["published against engine"].append({"row": name} | compare(task))
-    if "demo" in arguments.rows:
-        result["growth"] = growth(DEMO)
-    print_tables(result)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
-
-
-def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "bench" / "masking.json")
-    return parser.parse_args()
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    arguments = parser.parse_args()
+    found = []
+    for name in arguments.cases:
+        for task in CASES[name]:
+            found += compare(task, *TARGETS[name])
+    if "demo" in arguments.cases:
+        found += growth(DEMO)
+    rows.save("masking", found)
 
 
-def machine() -> dict[str, object]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"threads": DEMO.threads, "torch": torch.__version__, "gpu": gpu}
-
-
-def compare(task: Task) -> dict[str, object]:
+def compare(task: Task, faster: float, efficiency: float) -> list[Row]:
     """Both ways on the images of a task, each in a process of its own."""
+    case = (
+        f"{task.sam}, {task.classifier}, {task.points_per_side}² points, {task.device}, "
+        f"{task.precision}{', compiled' if task.compile else ''}"
+    )
+    if task.device == "cuda" and not torch.cuda.is_available():
+        return [Row(case, "images/s", None, target=faster)]
     threshold = in_process(predicted_iou_threshold, task) if task.kept else None
     plain = in_process(run_published, task, threshold)
     engine = in_process(run_engine, task, threshold)
-    return {
-        "task": asdict(task),
-        "published": plain,
-        "engine": engine,
-        "times as fast": plain["seconds"] / engine["seconds"],
-        "efficiency": engine["bare seconds"] / engine["seconds"],
-    }
-
-
-def growth(task: Task) -> list[dict[str, object]]:
-    """Time and memory of the engine as images and points grow."""
-    more_images = [replace(task, images=n, points_per_side=16) for n in (1, 4, 16)]
-    more_points = [replace(task, images=2, points_per_side=n) for n in (8, 16, 32)]
+    speeds = [task.images / way["seconds"] for way in (engine, plain)]
+    share = engine["bare seconds"] / engine["seconds"]
     return [
-        {"images": t.images, "points": t.points_per_side**2} | in_process(run_engine, t, None)
-        for t in (*more_images, *more_points)
+        rows.rated(case, "images/s", *speeds, at_least=faster),
+        rows.bounded(case, "efficiency", share, at_least=efficiency),
+        Row(case, "masks an image", engine["masks"] / task.images, plain["masks"] / task.images),
+        Row(case, "peak GiB", engine["peak GiB"], plain["peak GiB"]),
     ]
+
+
+def growth(task: Task) -> list[Row]:
+    """Time and memory of the engine as images and points grow."""
+    table, memory = [], {}
+    for images, points_per_side in ((1, 16), (4, 16), (16, 16), (2, 8), (2, 16), (2, 32)):
+        grown = replace(task, images=images, points_per_side=points_per_side)
+        found = in_process(run_engine, grown, None)
+        case = f"growth: {images} images, {points_per_side}² points"
+        table.append(Row(case, "seconds an image", found["seconds"] / images))
+        table.append(Row(case, "peak GiB", found["peak GiB"]))
+        memory[images, points_per_side] = found["peak GiB"]
+    more = memory[16, 16] / memory[4, 16]
+    case = "growth: 16 images by 4 images"
+    return [*table, rows.bounded(case, "peak GiB, ratio", more, at_most=MORE_MEMORY)]
 
 
 def scenes(task: Task) -> list[np.ndarray]:
@@ -202,9 +197,9 @@ def segment_and_score(images, segmenter, classifier, selected) -> tuple[int, lis
     masks, all_crops = 0, []
     for image in images:
         (segments,) = segmenter.segment([image])
-        crops, rows = cut_crops(image, segments, classifier.resize, classifier.input_size)
+        crops, cut = cut_crops(image, segments, classifier.resize, classifier.input_size)
         found = classifier.classify(torch.from_numpy(crops))
-        segments.class_id[rows], segments.class_probability[rows] = found
+        segments.class_id[cut], segments.class_probability[cut] = found
         score_map(segments, selected)
         masks += len(segments)
         all_crops.append(crops)
@@ -221,33 +216,6 @@ def bare_seconds(image, segmenter, classifier, crops: np.ndarray) -> float:
     segmenter._decode(embedding, image.shape[:2])
     classifier.classify(crops)
     return time.perf_counter() - start
-
-
-def print_tables(result: dict) -> None:
-    print("\n| models | way | images/s | masks an image | peak GiB | times as fast | efficiency |")
-    print("|---|---|--:|--:|--:|--:|--:|")
-    for row in result["published against engine"]:
-        if "task" not in row:
-            print(f"| {row['row']} | not measured: no GPU | | | | | |")
-            continue
-        task = row["task"]
-        name = f"{task['sam']}, {task['classifier']}, {task['points_per_side']}² points"
-        if task["device"] != "cpu":
-            name += f", {task['precision']}{', compiled' if task['compile'] else ''}"
-        for way, ratios in (
-            ("published", "| 1 | |"),
-            ("engine", f"| {row['times as fast']:.1f} | {row['efficiency']:.2f} |"),
-        ):
-            part = row[way]
-            print(
-                f"| {name} | {way} | {task['images'] / part['seconds']:.3g} "
-                f"| {part['masks'] / task['images']:.0f} | {part['peak GiB']:.2f} {ratios}"
-            )
-    if result["growth"]:
-        print("\n| engine, demo models: images | points | seconds | peak GiB |\n|--:|--:|--:|--:|")
-    for row in result["growth"]:
-        print(f"| {row['images']} | {row['points']} | {row['seconds']:.1f} "
-              f"| {row['peak GiB']:.2f} |")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Feeding of training: images/s delivered, and what an epoch costs beside its bare steps.
 
-    python bench/feeding.py [--images 2000]
+    python bench/training.py [--images 2000]
 
 The published way reads folders of 640-pixel PNG and JPEG through Keras' ImageDataGenerator; ours
 reads memory-mapped arrays, weights by lookup table and augments. Both deliver batches of 64 images
-of 224 x 224 with the published augmentation. Ratios are of one run on one machine.
+of 224 x 224 with the published augmentation. Ratios are of one run on one machine; they are printed
+and written to bench/results/training.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -23,7 +23,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
+from bench import rows  # noqa: E402
 from bench.processes import in_process, private_memory  # noqa: E402
+from bench.rows import Row  # noqa: E402
 from geoloc.images import resize_nearest  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
 from geoloc.scenes.marks import KEPT  # noqa: E402
@@ -40,22 +42,45 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=75_000, help="of the large store")
     parser.add_argument("--scratch", type=Path, help="where files of some GB are made")
-    parser.add_argument("--output", type=Path, default=ROOT / "results" / "bench" / "feeding.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder = Path(scratch)
         write_images(folder, arguments.images)
-        result = {
-            "published": in_process(published, folder / "folders"),
-            "ours": in_process(delivered, [folder / "arrays.h5"]),
-            "epoch": in_process(epoch, [folder / "arrays.h5"]),
-        }
+        ours, theirs = folder / "arrays.h5", folder / "folders"
+        found = compare(arguments.images, [ours], theirs)
+        found.append(fed_epoch([ours]))
         large = folder / "large.h5"
         write_large(large, arguments.rows)
-        result["large"] = in_process(delivered, [large])
-    report(result)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+        found += flat_memory({arguments.images: ours, arguments.rows: large})
+    rows.save("training", found)
+
+
+def compare(images: int, ours: list[Path], theirs: Path) -> list[Row]:
+    """Both ways of feeding, on the same images."""
+    case = f"batches of {images} images, weighted and augmented"
+    found, published = in_process(delivered, ours), in_process(delivered_as_published, theirs)
+    speeds = found["images/s"], published["images/s"]
+    memory = found["private GiB"], published["private GiB"]
+    return [
+        rows.rated(case, "images/s", *speeds, at_least=10),
+        Row(case, "private GiB", *memory),
+    ]
+
+
+def fed_epoch(paths: list[Path]) -> Row:
+    found = in_process(epoch, paths)
+    share = found["fed seconds"] / found["bare seconds"]
+    return rows.bounded("epoch of the CNN by its bare steps", "seconds, ratio", share, at_most=1.1)
+
+
+def flat_memory(stores: dict[int, Path]) -> list[Row]:
+    """Memory of feeding out of a small and a large store, by their numbers of images."""
+    memory = {n: in_process(delivered, [path])["private GiB"] for n, path in stores.items()}
+    small, large = memory.values()
+    return [
+        *(Row(f"feeding out of {n} images", "private GiB", gib) for n, gib in memory.items()),
+        rows.bounded("feeding, large by small", "private GiB, ratio", large / small, at_most=1.1),
+    ]
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -76,8 +101,8 @@ def write_images(folder: Path, count: int) -> None:
             cv2.imwrite(str(first), scenes[number % DISTINCT][..., ::-1])
     small = [resize_nearest(scene, ARRAY_SIZE) for scene in scenes]
     score = np.random.default_rng(0).integers(0, 101, (ARRAY_SIZE, ARRAY_SIZE), np.uint8)
-    rows = ((small[n % DISTINCT], score) for n in range(count))
-    write_arrays(folder / "arrays.h5", columns(labels), rows)
+    images = ((small[n % DISTINCT], score) for n in range(count))
+    write_arrays(folder / "arrays.h5", columns(labels), images)
 
 
 def columns(labels: list[str]) -> dict[str, np.ndarray]:
@@ -113,7 +138,7 @@ def write_large(path: Path, count: int) -> None:
             h5py.h5d.create(file.id, name.encode(), h5py.h5t.STD_U8LE, space, layout)
 
 
-def published(folder: Path) -> dict[str, float]:
+def delivered_as_published(folder: Path) -> dict[str, float]:
     """images/s of ImageDataGenerator on folders of files."""
     from geoloc import keras_setup  # noqa: F401
 
@@ -153,15 +178,12 @@ def delivered(paths: list[Path]) -> dict[str, float]:
     start = time.perf_counter()
     for number in range(1, count + 1):
         batches[number]
-    return {
-        "images/s": count * BATCH / (time.perf_counter() - start),
-        "images": len(batches.arrays),
-        "private GiB": private_memory(),
-    }
+    speed = count * BATCH / (time.perf_counter() - start)
+    return {"images/s": speed, "private GiB": private_memory()}
 
 
 def epoch(paths: list[Path]) -> dict[str, float]:
-    """Time of the CNN's epoch with batches from the store, by that of the same steps in memory."""
+    """Seconds of the CNN's steps with batches from the store, and with the same in memory."""
     batches = make_batches(paths)
     from geoloc.fused_normalization import fuse
     from geoloc.models import build_model
@@ -170,7 +192,8 @@ def epoch(paths: list[Path]) -> dict[str, float]:
     model = build_model("cnn", len(KEPT), {})
     fuse(model)
     compile_model(model, 1e-3)
-    in_memory = [batches[number] for number in range(STEPS)]
+    steps = min(STEPS, len(batches))
+    in_memory = [batches[number] for number in range(steps)]
     model.train_on_batch(*in_memory[0])
     start = time.perf_counter()
     for image, label in in_memory:
@@ -178,22 +201,9 @@ def epoch(paths: list[Path]) -> dict[str, float]:
     bare = time.perf_counter() - start
     model.fit(batches, steps_per_epoch=1, epochs=1, verbose=0, shuffle=False)
     start = time.perf_counter()
-    model.fit(batches, steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False)
+    model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
     fed = time.perf_counter() - start
-    return {"bare seconds": bare, "fed seconds": fed, "fed by bare": fed / bare}
-
-
-def report(result: dict) -> None:
-    ours, theirs, large = (result[name] for name in ("ours", "published", "large"))
-    print("\n| delivered | images | images/s | times as fast | private GiB |")
-    print("|---|--:|--:|--:|--:|")
-    print(f"| published: files, ImageDataGenerator | {ours['images']} | {theirs['images/s']:.0f} "
-          f"| 1 | {theirs['private GiB']:.2f} |")  # fmt: skip
-    for row in (ours, large):
-        ratio = row["images/s"] / theirs["images/s"]
-        print(f"| arrays | {row['images']} | {row['images/s']:.0f} | {ratio:.1f} "
-              f"| {row['private GiB']:.2f} |")  # fmt: skip
-    print(f"\nAn epoch of the CNN takes {result['epoch']['fed by bare']:.2f} times its bare steps.")
+    return {"bare seconds": bare, "fed seconds": fed}
 
 
 if __name__ == "__main__":

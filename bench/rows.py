@@ -1,0 +1,76 @@
+"""Results of benchmarks: rows of one form, as JSON in bench/results/ and as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "results"
+
+
+def machine() -> str:
+    """The processor and, if there is one, the GPU."""
+    import torch
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = f"{os.cpu_count()} cores, {models[0] if models else platform.machine()}"
+    return name + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement. `baseline` is what it is compared with, in the same unit, from the same run;
+    `ratio` is how many times better it is than the baseline, `target` what ratio (or, without a
+    baseline, what value) is asked for; `holds` is None where it could not be measured here or
+    nothing is asked for."""
+
+    case: str
+    metric: str
+    value: float | None
+    baseline: float | None = None
+    ratio: float | None = None
+    target: float | None = None
+    holds: bool | None = None
+    machine: str = field(default_factory=machine)
+
+
+def rated(case: str, metric: str, value: float, baseline: float, at_least: float) -> Row:
+    """A rate (more is better) beside that of the baseline."""
+    ratio = value / baseline
+    return Row(case, metric, value, baseline, ratio, at_least, ratio >= at_least)
+
+
+def bounded(
+    case: str, metric: str, value: float, *, at_least: float | None = None,
+    at_most: float | None = None,
+) -> Row:  # fmt: skip
+    """A value with a bound on one side."""
+    holds = value >= at_least if at_least is not None else value <= at_most
+    return Row(case, metric, value, target=at_least if at_most is None else at_most, holds=holds)
+
+
+def save(name: str, rows: Sequence[Row]) -> None:
+    """Write bench/results/{name}.json and print the rows."""
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    print(f"\n{table(rows)}\n\n{path}")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    lines = ["| case | metric | value | baseline | ratio | target | holds |",
+             "|---|---|--:|--:|--:|--:|---|"]  # fmt: skip
+    for row in rows:
+        numbers = (row.value, row.baseline, row.ratio, row.target)
+        cells = ["" if n is None else f"{n:.3g}" for n in numbers]
+        holds = {True: "yes", False: "NO", None: ""}[row.holds]
+        if row.value is None:
+            cells[0] = "not measured"
+        lines.append(f"| {row.case} | {row.metric} | {' | '.join(cells)} | {holds} |")
+    return "\n".join(lines)
