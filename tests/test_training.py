@@ -9,15 +9,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
-from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
+from geoloc import keras_setup, training
 from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
 from geoloc.keras_predict import load_trained, predict
+from geoloc.models.cnn import output
 from geoloc.stores import Arrays, write_arrays
-from geoloc.training import HISTORY_COLUMNS, TrainingParameters, train
+from geoloc.training import (
+    HISTORY_COLUMNS,
+    TrainingParameters,
+    balanced_class_weights,
+    train,
+)
 from geoloc.weighting import apply_factor, dataset_factor
 from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
 
@@ -93,6 +101,16 @@ def train_briefly(stores, folder, epochs: int = 3) -> list[dict[str, float]]:
 def short_run(stores, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("short_run")
     return Run(folder, train_briefly(stores, folder))
+
+
+def small_model(name, classes, options, dropout: float = 0.0) -> keras.Model:
+    """What the models of the study are made of, small enough for tests of how they are trained."""
+    pixels = keras.Input((224, 224, 3))
+    x = layers.AveragePooling2D(16)(layers.Rescaling(1 / 255)(pixels))
+    x = layers.Conv2D(8, 3)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.GlobalAveragePooling2D()(layers.Dropout(dropout)(x))
+    return keras.Model(pixels, output(x, classes))
 
 
 def weights_of(folder: Path) -> list[np.ndarray]:
@@ -172,6 +190,45 @@ def test_unsorted_classes_are_refused(stores, tmp_path):
     arrays = Arrays(stores, "train")
     with pytest.raises(ValueError, match="sorted"):
         train("cnn", "original", arrays, arrays, CLASSES[::-1], tmp_path, 1)
+
+
+# ------------------------------------------------------------------------------------- options
+
+
+def test_balanced_class_weights_give_every_class_the_same_part():
+    labels = ["DE"] * 6 + ["NA"] * 2  # and none of FR
+    weights = balanced_class_weights(np.array(labels, object), CLASSES)
+    assert weights == {0: 8 / (2 * 6), 2: 8 / (2 * 2)}
+
+
+def test_class_weights_weigh_the_training_loss_and_not_the_validation(monkeypatch, tmp_path):
+    """One step on one batch, whose losses can be computed again from the same start."""
+    monkeypatch.setattr(training, "build_model", small_model)
+    write_world(tmp_path / "a.h5", ["DE"] * 6 + ["FR"] * 2 + ["NA"], "train", 0)
+    arrays = Arrays([tmp_path / "a.h5"])
+    rows = {}
+    for option in (None, "balanced"):
+        parameters = TrainingParameters(
+            batch_size=9, epochs=1, learning_rate=1e-30, class_weights=option,
+            augmentation=Augmentation(0.0, 0.0, False),
+        )  # fmt: skip
+        folder = tmp_path / str(option)
+        rows[option] = train("cnn", "original", arrays, arrays, CLASSES, folder, 1, parameters)[0]
+
+    keras_setup.setup(1)
+    images, labels = Batches(arrays, CLASSES, dataset_factor("original"), 9, 1)[0]
+    losses = -np.log(np.asarray(small_model("", 3, {})(images, training=True))[labels > 0])
+    weights = labels @ [9 / (3 * 6), 9 / (3 * 2), 9 / (3 * 1)]
+    assert rows[None]["loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    assert rows["balanced"]["loss"] == pytest.approx((weights * losses).mean(), rel=1e-4)
+    assert rows["balanced"]["val_loss"] == pytest.approx(rows[None]["val_loss"], rel=1e-6)
+
+
+def test_unknown_class_weights_are_refused(stores, tmp_path):
+    arrays = Arrays(stores, "train")
+    parameters = TrainingParameters(class_weights="log")
+    with pytest.raises(ValueError, match="null or balanced"):
+        train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
 
 
 # ---------------------------------------------------------------------------------- prediction
