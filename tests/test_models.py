@@ -60,6 +60,37 @@ def test_resnet50_transfer_has_the_published_number_of_parameters():
     assert (model.count_params(), trainable(model)) == (26_254_281, 2_663_497)
 
 
+# Kernels of the last block: 2048 to 512, 3x3 x 512 to 512, 512 to 2048, with offsets; 192 to 1152,
+# 5x5 or 3x3 each, 1152 to 320, and 320 to the 1280 features.
+LAST_BLOCKS = {
+    "resnet50": 2048 * 512 + 512 + 9 * 512 * 512 + 512 + 512 * 2048 + 2048,
+    "efficientnet_lite0": 192 * 1152 + 9 * 1152 + 1152 * 320 + 320 * 1280,
+}
+
+
+@pytest.mark.parametrize("backbone", LAST_BLOCKS)
+def test_fine_tuning_trains_the_last_block_without_its_normalization(backbone):
+    frozen = build_model("transfer", 73, {"backbone": backbone})
+    tuned = build_model("transfer", 73, {"backbone": backbone, "fine_tune": "last_block"})
+    assert tuned.count_params() == frozen.count_params()
+    assert trainable(tuned) == trainable(frozen) + LAST_BLOCKS[backbone]
+
+
+def test_fine_tuning_changes_the_last_block_and_nothing_before_it(weights, images, tmp_path):
+    options = {"backbone": "efficientnet_lite0", "weights": weights, "fine_tune": "last_block"}
+    model = build_model("transfer", 3, options)
+    backbone = model.get_layer("efficientnet_lite0")
+    before = {weight.path: weight.numpy() for weight in backbone.weights}
+    model.compile("sgd", "categorical_crossentropy")
+    model.train_on_batch(images, np.eye(3)[[0, 1, 2, 0]])
+    changed = {w.path for w in backbone.weights if not np.array_equal(w, before[w.path])}
+    convolutions = ("block15_expand", "block15_depthwise", "block15_project", "head")
+    assert changed == {f"{name}_convolution/kernel" for name in convolutions}
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    assert np.array_equal(loaded(images), model(images))
+
+
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_efficientnet_lite0_gives_the_logits_of_the_original(reference, weights, images, tmp_path):
     if reference == "package":
@@ -117,6 +148,7 @@ def test_saved_model_needs_no_code_of_this_project(images, tmp_path):
         ("vgg", {}),
         ("transfer", {"backbone": "vgg"}),
         ("transfer", {"preprocessing": "none"}),
+        ("transfer", {"fine_tune": "vgg"}),
     ],
 )
 def test_unknown_names_are_refused(name, options):
