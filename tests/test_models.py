@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from geoloc.keras_setup import precision
 from geoloc.models import build_model, efficientnet_lite0
+from geoloc.training import compile_model
 from tests.processes import export_efficientnet_lite0, run_python
 
 REFERENCES = {
@@ -53,6 +55,25 @@ def trainable(model) -> int:
 def test_cnn_has_the_published_number_of_parameters():
     model = build_model("cnn", 73, {})
     assert (model.count_params(), trainable(model)) == (636_393, 634_729)
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_precision_is_that_of_the_computations_of_one_model(name):
+    with precision(name):
+        model = build_model("cnn", 3, {})
+    half = name.removeprefix("mixed_")
+    assert model.get_layer("block1_convolution").compute_dtype == half
+    assert {weight.dtype for weight in model.weights} <= {"float32", "uint32"}
+    assert model.output.dtype == "float32"
+    compile_model(model, 1e-3)
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled == (name == "mixed_float16")
+    assert build_model("cnn", 3, {}).get_layer("dense").compute_dtype == "float32"
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="mixed_float16, not 'float16'"), precision("float16"):
+        pass
 
 
 def test_resnet50_transfer_has_the_published_number_of_parameters():

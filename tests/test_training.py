@@ -31,6 +31,15 @@ from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
 
 CLASSES = ["DE", "FR", "NA"]
 COLORS = {"DE": (200, 60, 60), "FR": (60, 200, 60), "NA": (60, 60, 200)}
+PREDICT = """
+import sys
+from geoloc import keras_setup
+import numpy as np
+from geoloc.keras_predict import load_trained, predict
+from geoloc.stores import Arrays
+_, store, folder, target = sys.argv
+np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
+"""
 WITHOUT_TIME = [name for name in HISTORY_COLUMNS if name != "seconds"]
 
 
@@ -231,20 +240,56 @@ def test_unknown_class_weights_are_refused(stores, tmp_path):
         train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
 
 
+def stop_before_the_second_epoch(log, epoch, logs=None) -> None:
+    log.start = log.last_line = time.monotonic()
+    if epoch == 1:
+        raise KeyboardInterrupt
+
+
+def with_dropout(name, classes, options) -> keras.Model:
+    return small_model(name, classes, options, dropout=0.25)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_training_in_lower_precision_goes_on_where_it_stopped(
+    precision, stores, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(training, "build_model", with_dropout)
+    arrays = Arrays(stores, "train"), Arrays(stores, "val")
+    parameters = TrainingParameters(
+        batch_size=6, epochs=3, learning_rate=0.02, precision=precision, population_statistics=12
+    )
+    whole = train("cnn", "original", *arrays, CLASSES, tmp_path / "whole", 1, parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.EpochLog, "on_epoch_begin", stop_before_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train("cnn", "original", *arrays, CLASSES, tmp_path / "twice", 1, parameters)
+    twice = train("cnn", "original", *arrays, CLASSES, tmp_path / "twice", 1, parameters)
+    assert without_time(twice) == without_time(whole)
+    assert whole[-1]["loss"] < whole[0]["loss"]
+
+
+def test_model_of_lower_precision_predicts_float32_in_another_process(
+    stores, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(training, "build_model", with_dropout)
+    arrays = Arrays(stores, "val")
+    parameters = TrainingParameters(batch_size=6, epochs=1, precision="mixed_bfloat16")
+    train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
+    here = predict(load_trained(tmp_path), arrays, "original")
+    run_python(PREDICT, stores[1], tmp_path, tmp_path / "probabilities.npy")
+    there = np.load(tmp_path / "probabilities.npy")
+    assert here.dtype == there.dtype == np.float32
+    assert np.allclose(there.sum(1), 1, atol=1e-6)  # bfloat16 would be off by some 1e-3
+    assert np.allclose(there, here, rtol=1e-3)
+
+
 # ---------------------------------------------------------------------------------- prediction
 
 
 def test_model_predicts_the_same_in_another_process(run, stores, tmp_path):
-    code = """
-import sys
-from geoloc import keras_setup
-import numpy as np
-from geoloc.keras_predict import load_trained, predict
-from geoloc.stores import Arrays
-_, store, folder, target = sys.argv
-np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
-"""
-    run_python(code, stores[2], run.folder, tmp_path / "probabilities.npy")
+    run_python(PREDICT, stores[2], run.folder, tmp_path / "probabilities.npy")
     here = predict(load_trained(run.folder), Arrays([stores[2]]), "original")
     assert np.allclose(np.load(tmp_path / "probabilities.npy"), here, rtol=1e-5, atol=1e-6)
 

@@ -21,7 +21,7 @@ from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
 from geoloc.files import atomic_path, write_text
 from geoloc.fused_normalization import fuse
-from geoloc.keras_setup import setup
+from geoloc.keras_setup import precision, setup
 from geoloc.models import build_model
 from geoloc.population_statistics import PopulationStatistics
 from geoloc.progress import duration
@@ -50,6 +50,7 @@ class TrainingParameters:
     every epoch, see `geoloc.population_statistics`; 0 keeps the moving averages.
     class_weights: `balanced` weighs the training loss of an image by `balanced_class_weights`; None
     weighs all alike.
+    precision: that of the model's computations, see `geoloc.keras_setup.precision`.
     """
 
     batch_size: int = 64
@@ -61,6 +62,7 @@ class TrainingParameters:
     minimum_learning_rate: float = 1e-5
     population_statistics: int = 0
     class_weights: str | None = None
+    precision: str = "float32"
     augmentation: Augmentation = Augmentation()
 
 
@@ -120,7 +122,8 @@ def train(
     }
 
     setup(seed, threads)
-    model = build_model(model_name, len(classes), model_parameters or {})
+    with precision(parameters.precision):
+        model = build_model(model_name, len(classes), model_parameters or {})
     fuse(model)
     compile_model(model, parameters.learning_rate)
     images = [str(name) for arrays in (train_arrays, val_arrays) for name in arrays.image_id]
