@@ -143,6 +143,7 @@ rule metrics:
         mem_mb=2000,
         runtime=10,
     params:
+        seed=config["seed"],
         rows=TABLE_ROWS,
         titles={
             model: entry["title"] for model, entry in sorted(config["models"].items())

@@ -20,9 +20,14 @@ rule prepare:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        sources=lambda wildcards: config[
-            "sources" if wildcards.collection == "street" else "benchmarks"
-        ],
+        # Who took a photograph changes none, so that a new author column repeats no long stage.
+        sources=lambda wildcards: {
+            name: entry
+            and {key: entry[key] for key in entry if key != "author_column"}
+            for name, entry in config[
+                "sources" if wildcards.collection == "street" else "benchmarks"
+            ].items()
+        },
     message:
         "Preparing {wildcards.collection} {wildcards.country} {wildcards.shard}"
     script:

@@ -6,6 +6,7 @@ MODEL_PARAMETERS = {
         "backbone": config["models"]["transfer"]["backbone"],
         "weights": config["models"]["transfer"]["backbone_weights"],
         "preprocessing": config["models"]["transfer"]["preprocessing"],
+        "fine_tune": config["models"]["transfer"]["fine_tune"],
     },
 }
 

@@ -15,13 +15,16 @@ predictions = [
         snakemake.params.rows, snakemake.input.predictions, strict=True
     )
 ]
+index = pd.read_parquet(snakemake.input.index)
 tables = {
     "by_source": accuracy_by_source(predictions),
     "paired_tests": paired_tests(predictions),
     "metrics": metrics_table(
         predictions,
         majority_country(snakemake.input.countries),
-        median_positions(pd.read_parquet(snakemake.input.index)),
+        median_positions(index),
+        index.set_index("image_id")["author"].to_dict(),
+        snakemake.params.seed,
     ),
 }
 for name, table in tables.items():

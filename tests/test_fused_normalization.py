@@ -2,9 +2,10 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
-from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
+from geoloc import keras_setup
 from geoloc.fused_normalization import fuse
 
 
@@ -39,6 +40,17 @@ def test_weights_and_moving_averages_after_some_steps_are_those_of_keras():
     fuse(fused)
     for a, b in zip(train(plain, 3), train(fused, 3), strict=True):
         assert np.allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_lower_precision_trains_as_keras_does_in_it(precision):
+    """Within the rounding of activations and gradients, and with float32 moving averages."""
+    with keras_setup.precision(precision):
+        plain, fused = make_model(), make_model()
+    fuse(fused)
+    for a, b in zip(train(plain, 3), train(fused, 3), strict=True):
+        assert b.dtype == np.float32
+        assert np.allclose(a, b, rtol=0.02, atol=0.02)
 
 
 def test_fused_layers_are_those_that_train_on_images():

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -36,17 +37,21 @@ def test_small_countries_are_dropped_and_reported(street):
     assert (iceland.images, iceland.train, iceland.kept) == (3, 0, False)
 
 
-def test_benchmark_images_of_other_countries_are_left_out(street, tmp_path):
+def test_benchmark_images_of_kept_countries_stay_with_their_authors(street, tmp_path):
     (tmp_path / "bench").mkdir()
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / "bench" / name).touch()
     (tmp_path / "bench/t.csv").write_text(
-        "file,latitude,longitude\na.jpg,48.8,2.3\nb.jpg,64.1,-21.9\n"
+        "file,latitude,longitude,author\na.jpg,48.8,2.3,x@N00\nb.jpg,64.1,-21.9,y@N00\n"
     )
     bench = Source(
-        "im2gps3k", "im2gps3k", "coordinates_table", tmp_path / "bench", ".", "t.csv", "file"
-    )
+        "im2gps3k", "im2gps3k", "coordinates_table", tmp_path / "bench", ".", "t.csv", "file",
+        author_column="author",
+    )  # fmt: skip
     images, _, _ = build([street, bench])
+    assert dict(images.groupby("collection").author.unique().map(list)) == {
+        "street": [""], "im2gps3k": ["x@N00"]
+    }  # fmt: skip
     found = images[images.collection == "im2gps3k"]
     assert found[["image_id", "country", "split"]].to_numpy().tolist() == [
         ["im2gps3k/a.jpg", "FR", "test"]
@@ -75,6 +80,22 @@ def test_a_new_image_changes_the_manifests_of_its_country_only(street, tmp_path)
     changed = {path for path in after if before.get(path) != after[path]}
     assert changed
     assert {path.parts[2] for path in changed} == {"NA"}
+
+
+def test_authors_change_no_manifest(street, tmp_path):
+    """Who took an image matters to its metrics only, so no shard has to run again."""
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench/a.jpg").touch()
+    table = tmp_path / "bench/t.csv"
+    table.write_text("file,latitude,longitude,author\na.jpg,48.8,2.3,x@N00\n")
+    source = Source("b", "b", "coordinates_table", table.parent, ".", "t.csv", "file")
+    manifests = []
+    for author_column in (None, "author"):
+        folder = tmp_path / f"index_{author_column}"
+        write_index(folder, *build([street, replace(source, author_column=author_column)]))
+        files = (folder / "shards").rglob("*.csv")
+        manifests.append({path.relative_to(folder): path.read_bytes() for path in files})
+    assert manifests[0] == manifests[1]
 
 
 def test_namibia_survives_the_files(street, tmp_path):

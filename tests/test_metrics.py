@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss
 
 from geoloc.metrics import (
     accuracy_by_source,
+    author_interval,
     calibration_error,
     majority_accuracy,
     metrics,
@@ -71,6 +72,77 @@ def test_wilson_interval_is_the_published_formula(counts):
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     low, high = wilson_interval(correct, n)
     assert (low, high) == pytest.approx((max(0, middle - half), min(1, middle + half)), abs=1e-9)
+
+
+def answers_by_author(sizes, shares, seed=0):
+    """A predictions table and the authors of its images: each has `sizes` images, a share of them
+    right."""
+    rng = np.random.default_rng(seed)
+    author = np.repeat(np.arange(len(sizes)), sizes)
+    right = rng.random(len(author)) < np.asarray(shares)[author]
+    frame = make_frame(one_hot(np.where(right, "US", "BR")), ["US"] * len(author))
+    return frame, dict(zip(frame["image_id"], author.astype(str), strict=True))
+
+
+def width(interval):
+    return interval[1] - interval[0]
+
+
+def test_interval_over_authors_of_one_image_each_is_close_to_that_of_wilson():
+    frame, authors = answers_by_author([1] * 400, [0.6] * 400)
+    wilson = wilson_interval(int((frame["country_1"] == "US").sum()), 400)
+    assert author_interval(frame, authors, 0) == pytest.approx(wilson, abs=0.01)
+
+
+def test_interval_over_authors_widens_when_images_of_an_author_are_alike():
+    """Forty authors of ten images are as little as forty images: √10 times the width."""
+    frame, authors = answers_by_author([10] * 40, [0, 1] * 20)
+    wilson = wilson_interval(200, 400)
+    assert width(author_interval(frame, authors, 0)) / width(wilson) == pytest.approx(10**0.5, 0.1)
+
+
+def test_interval_over_authors_holds_the_accuracy_and_is_the_same_again():
+    """Whatever the order of the images; another seed gives another interval."""
+    frame, authors = answers_by_author([1, 2, 5, 20, 80] * 4, np.linspace(0.2, 0.8, 20))
+    low, high = author_interval(frame, authors, 7)
+    assert low < metrics(frame, "US", POSITIONS)["accuracy"] < high
+    assert author_interval(frame.sample(frac=1, random_state=0), authors, 7) == (low, high)
+    assert author_interval(frame, authors, 8) != (low, high)
+
+
+def test_an_image_without_an_author_counts_for_itself():
+    frame, authors = answers_by_author([1] * 50, [0.5] * 50)
+    some = {image: author if int(image) < 25 else "" for image, author in authors.items()}
+    assert author_interval(frame, some, 0) == pytest.approx(
+        author_interval(frame, authors, 0), abs=0.02
+    )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("sizes", "shares"),
+    [([9], [0.5]), ([3, 4], [1, 1]), ([3, 4], [0, 0])],
+    ids=["one author", "all right", "all wrong"],
+)
+def test_no_interval_over_authors_where_resamples_cannot_differ(sizes, shares):
+    frame, authors = answers_by_author(sizes, shares)
+    row = metrics(frame, "US", POSITIONS, authors)
+    assert math.isnan(row["accuracy_low_by_author"])
+    assert math.isnan(row["accuracy_high_by_author"])
+
+
+def test_only_test_sets_with_authors_have_an_interval_over_them(tmp_path):
+    street, _ = answers_by_author([20], [0.5], seed=1)
+    street["image_id"] = "street/" + street["image_id"]
+    photographs, authors = answers_by_author([5, 5, 5], [0.2, 0.5, 0.8])
+    photographs["test_set"] = "im2gps3k"
+    authors |= dict.fromkeys(street["image_id"], "")
+    frame = pd.concat([street, photographs])
+    metrics_table([("cnn", "x", frame)], "US", POSITIONS, authors).to_csv(tmp_path / "m.csv")
+    table = pd.read_csv(tmp_path / "m.csv").set_index("test_set")
+    columns = ["accuracy_low_by_author", "accuracy_high_by_author"]
+    assert table.loc["original", columns].isna().all()
+    assert table.loc["im2gps3k", columns].notna().all()
 
 
 def test_always_answering_the_majority_scores_its_baseline_and_no_more():

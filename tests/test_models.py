@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from geoloc.keras_setup import precision
 from geoloc.models import build_model, efficientnet_lite0
+from geoloc.training import compile_model
 from tests.processes import export_efficientnet_lite0, run_python
 
 REFERENCES = {
@@ -55,9 +57,59 @@ def test_cnn_has_the_published_number_of_parameters():
     assert (model.count_params(), trainable(model)) == (636_393, 634_729)
 
 
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_precision_is_that_of_the_computations_of_one_model(name):
+    with precision(name):
+        model = build_model("cnn", 3, {})
+    half = name.removeprefix("mixed_")
+    assert model.get_layer("block1_convolution").compute_dtype == half
+    assert {weight.dtype for weight in model.weights} <= {"float32", "uint32"}
+    assert model.output.dtype == "float32"
+    compile_model(model, 1e-3)
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled == (name == "mixed_float16")
+    assert build_model("cnn", 3, {}).get_layer("dense").compute_dtype == "float32"
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="mixed_float16, not 'float16'"), precision("float16"):
+        pass
+
+
 def test_resnet50_transfer_has_the_published_number_of_parameters():
     model = build_model("transfer", 73, {"backbone": "resnet50"})
     assert (model.count_params(), trainable(model)) == (26_254_281, 2_663_497)
+
+
+# Kernels of the last block: 2048 to 512, 3x3 x 512 to 512, 512 to 2048, with offsets; 192 to 1152,
+# 5x5 or 3x3 each, 1152 to 320, and 320 to the 1280 features.
+LAST_BLOCKS = {
+    "resnet50": 2048 * 512 + 512 + 9 * 512 * 512 + 512 + 512 * 2048 + 2048,
+    "efficientnet_lite0": 192 * 1152 + 9 * 1152 + 1152 * 320 + 320 * 1280,
+}
+
+
+@pytest.mark.parametrize("backbone", LAST_BLOCKS)
+def test_fine_tuning_trains_the_last_block_without_its_normalization(backbone):
+    frozen = build_model("transfer", 73, {"backbone": backbone})
+    tuned = build_model("transfer", 73, {"backbone": backbone, "fine_tune": "last_block"})
+    assert tuned.count_params() == frozen.count_params()
+    assert trainable(tuned) == trainable(frozen) + LAST_BLOCKS[backbone]
+
+
+def test_fine_tuning_changes_the_last_block_and_nothing_before_it(weights, images, tmp_path):
+    options = {"backbone": "efficientnet_lite0", "weights": weights, "fine_tune": "last_block"}
+    model = build_model("transfer", 3, options)
+    backbone = model.get_layer("efficientnet_lite0")
+    before = {weight.path: weight.numpy() for weight in backbone.weights}
+    model.compile("sgd", "categorical_crossentropy")
+    model.train_on_batch(images, np.eye(3)[[0, 1, 2, 0]])
+    changed = {w.path for w in backbone.weights if not np.array_equal(w, before[w.path])}
+    convolutions = ("block15_expand", "block15_depthwise", "block15_project", "head")
+    assert changed == {f"{name}_convolution/kernel" for name in convolutions}
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    assert np.array_equal(loaded(images), model(images))
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
@@ -117,6 +169,7 @@ def test_saved_model_needs_no_code_of_this_project(images, tmp_path):
         ("vgg", {}),
         ("transfer", {"backbone": "vgg"}),
         ("transfer", {"preprocessing": "none"}),
+        ("transfer", {"fine_tune": "vgg"}),
     ],
 )
 def test_unknown_names_are_refused(name, options):

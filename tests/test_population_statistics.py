@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 from keras import layers
 
-from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
+from geoloc import keras_setup
 from geoloc.population_statistics import PopulationStatistics
 
 
 @pytest.fixture
 def model() -> keras.Model:
+    return make_model()
+
+
+def make_model() -> keras.Model:
     """Convolution and dense blocks as in the study, and a frozen normalization."""
     keras.utils.set_random_seed(3)
     pixels = keras.Input((12, 12, 3))
@@ -51,6 +55,19 @@ def test_inference_equals_training_without_dropout_on_the_same_images(model, ima
     """Up to float32: the sums are formed in another order."""
     probabilities = np.asarray(measured(model, images, 24)(images, training=False))
     assert np.allclose(probabilities, without_dropout(model, images), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_statistics_of_a_model_in_lower_precision_are_those_of_float32(precision, images, model):
+    """But for the rounding of activations: bfloat16 has 8 significant bits."""
+    with keras_setup.precision(precision):
+        half = make_model()
+    measured(model, images, 8)
+    for a, b in zip(measured(half, images, 8).layers, model.layers, strict=True):
+        if isinstance(a, layers.BatchNormalization):
+            assert a.moving_mean.dtype == "float32"
+            assert np.allclose(a.moving_mean, b.moving_mean, rtol=0.03, atol=0.03)
+            assert np.allclose(a.moving_variance, b.moving_variance, rtol=0.05, atol=0.01)
 
 
 def test_batches_of_unequal_size_give_the_statistics_of_all_images(model, images):

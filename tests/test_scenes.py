@@ -1,6 +1,7 @@
 """The demo's world: scenes with masks, marks that are ambiguous alone, complete raw layouts."""
 
 import csv
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -172,6 +173,15 @@ def test_benchmark_photographs_have_many_sizes_and_one_is_rotated(small_world):
         np.array([float(row["LAT"]) for row in rows]), np.array([float(row["LON"]) for row in rows])
     )
     assert set(found) - set(marks.KEPT)
+
+
+def test_authors_of_the_benchmark_have_several_photographs_each(tmp_path):
+    photographs = world.plan_world(tmp_path, 42, 1, 40).photographs
+    world._write_benchmark_table(tmp_path / "table.csv", photographs)
+    with (tmp_path / "table.csv").open() as file:
+        counts = sorted(Counter(row["AUTHOR"] for row in csv.DictReader(file)).values())
+    assert 5 <= len(counts) <= 20
+    assert counts[-1] >= 5
 
 
 def test_some_files_cannot_be_read(small_world):

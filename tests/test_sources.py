@@ -81,6 +81,19 @@ def test_a_missing_column_is_named_with_the_key_to_set(tmp_path):
         list_source(source)
 
 
+def test_a_table_may_name_the_author_of_each_image(tmp_path):
+    header = ["file", "latitude", "longitude", "who"]
+    rows = [["a.jpg", "48.85", "2.35", " 7@N00 "], ["b.jpg", "48.85", "2.35", ""]]
+    options = {"file_column": "file", "author_column": "who"}
+    source = table_source(tmp_path, header, rows, ["a.jpg", "b.jpg"], **options)
+    assert [item.author for item in list_source(source)] == ["7@N00", ""]
+    plain = table_source(tmp_path, header, rows, [], file_column="file")
+    assert [item.author for item in list_source(plain)] == ["", ""]
+    missing = table_source(tmp_path, header[:3], [], [], author_column="who")
+    with pytest.raises(SourceError, match=r"no column 'who' but file.*sources\.s\.author_column"):
+        list_source(missing)
+
+
 @pytest.mark.parametrize(("files", "message"), [([], "there is no folder"), (["Foo/a.jpg"], "Foo")])
 def test_a_source_that_is_not_as_configured_says_what_to_do(tmp_path, files, message):
     source = folder_source(tmp_path / "data", files)

@@ -9,20 +9,37 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
-from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
+from geoloc import keras_setup, training
 from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
 from geoloc.keras_predict import load_trained, predict
+from geoloc.models.cnn import output
 from geoloc.stores import Arrays, write_arrays
-from geoloc.training import HISTORY_COLUMNS, TrainingParameters, train
+from geoloc.training import (
+    HISTORY_COLUMNS,
+    TrainingParameters,
+    balanced_class_weights,
+    train,
+)
 from geoloc.weighting import apply_factor, dataset_factor
 from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
 
 CLASSES = ["DE", "FR", "NA"]
 COLORS = {"DE": (200, 60, 60), "FR": (60, 200, 60), "NA": (60, 60, 200)}
+PREDICT = """
+import sys
+from geoloc import keras_setup
+import numpy as np
+from geoloc.keras_predict import load_trained, predict
+from geoloc.stores import Arrays
+_, store, folder, target = sys.argv
+np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
+"""
 WITHOUT_TIME = [name for name in HISTORY_COLUMNS if name != "seconds"]
 
 
@@ -93,6 +110,16 @@ def train_briefly(stores, folder, epochs: int = 3) -> list[dict[str, float]]:
 def short_run(stores, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("short_run")
     return Run(folder, train_briefly(stores, folder))
+
+
+def small_model(name, classes, options, dropout: float = 0.0) -> keras.Model:
+    """What the models of the study are made of, small enough for tests of how they are trained."""
+    pixels = keras.Input((224, 224, 3))
+    x = layers.AveragePooling2D(16)(layers.Rescaling(1 / 255)(pixels))
+    x = layers.Conv2D(8, 3)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.GlobalAveragePooling2D()(layers.Dropout(dropout)(x))
+    return keras.Model(pixels, output(x, classes))
 
 
 def weights_of(folder: Path) -> list[np.ndarray]:
@@ -174,20 +201,95 @@ def test_unsorted_classes_are_refused(stores, tmp_path):
         train("cnn", "original", arrays, arrays, CLASSES[::-1], tmp_path, 1)
 
 
+# ------------------------------------------------------------------------------------- options
+
+
+def test_balanced_class_weights_give_every_class_the_same_part():
+    labels = ["DE"] * 6 + ["NA"] * 2  # and none of FR
+    weights = balanced_class_weights(np.array(labels, object), CLASSES)
+    assert weights == {0: 8 / (2 * 6), 2: 8 / (2 * 2)}
+
+
+def test_class_weights_weigh_the_training_loss_and_not_the_validation(monkeypatch, tmp_path):
+    """One step on one batch, whose losses can be computed again from the same start."""
+    monkeypatch.setattr(training, "build_model", small_model)
+    write_world(tmp_path / "a.h5", ["DE"] * 6 + ["FR"] * 2 + ["NA"], "train", 0)
+    arrays = Arrays([tmp_path / "a.h5"])
+    rows = {}
+    for option in (None, "balanced"):
+        parameters = TrainingParameters(
+            batch_size=9, epochs=1, learning_rate=1e-30, class_weights=option,
+            augmentation=Augmentation(0.0, 0.0, False),
+        )  # fmt: skip
+        folder = tmp_path / str(option)
+        rows[option] = train("cnn", "original", arrays, arrays, CLASSES, folder, 1, parameters)[0]
+
+    keras_setup.setup(1)
+    images, labels = Batches(arrays, CLASSES, dataset_factor("original"), 9, 1)[0]
+    losses = -np.log(np.asarray(small_model("", 3, {})(images, training=True))[labels > 0])
+    weights = labels @ [9 / (3 * 6), 9 / (3 * 2), 9 / (3 * 1)]
+    assert rows[None]["loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    assert rows["balanced"]["loss"] == pytest.approx((weights * losses).mean(), rel=1e-4)
+    assert rows["balanced"]["val_loss"] == pytest.approx(rows[None]["val_loss"], rel=1e-6)
+
+
+def test_unknown_class_weights_are_refused(stores, tmp_path):
+    arrays = Arrays(stores, "train")
+    parameters = TrainingParameters(class_weights="log")
+    with pytest.raises(ValueError, match="null or balanced"):
+        train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
+
+
+def stop_before_the_second_epoch(log, epoch, logs=None) -> None:
+    log.start = log.last_line = time.monotonic()
+    if epoch == 1:
+        raise KeyboardInterrupt
+
+
+def with_dropout(name, classes, options) -> keras.Model:
+    return small_model(name, classes, options, dropout=0.25)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_training_in_lower_precision_goes_on_where_it_stopped(
+    precision, stores, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(training, "build_model", with_dropout)
+    arrays = Arrays(stores, "train"), Arrays(stores, "val")
+    parameters = TrainingParameters(
+        batch_size=6, epochs=3, learning_rate=0.02, precision=precision, population_statistics=12
+    )
+    whole = train("cnn", "original", *arrays, CLASSES, tmp_path / "whole", 1, parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.EpochLog, "on_epoch_begin", stop_before_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train("cnn", "original", *arrays, CLASSES, tmp_path / "twice", 1, parameters)
+    twice = train("cnn", "original", *arrays, CLASSES, tmp_path / "twice", 1, parameters)
+    assert without_time(twice) == without_time(whole)
+    assert whole[-1]["loss"] < whole[0]["loss"]
+
+
+def test_model_of_lower_precision_predicts_float32_in_another_process(
+    stores, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(training, "build_model", with_dropout)
+    arrays = Arrays(stores, "val")
+    parameters = TrainingParameters(batch_size=6, epochs=1, precision="mixed_bfloat16")
+    train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
+    here = predict(load_trained(tmp_path), arrays, "original")
+    run_python(PREDICT, stores[1], tmp_path, tmp_path / "probabilities.npy")
+    there = np.load(tmp_path / "probabilities.npy")
+    assert here.dtype == there.dtype == np.float32
+    assert np.allclose(there.sum(1), 1, atol=1e-6)  # bfloat16 would be off by some 1e-3
+    assert np.allclose(there, here, rtol=1e-3)
+
+
 # ---------------------------------------------------------------------------------- prediction
 
 
 def test_model_predicts_the_same_in_another_process(run, stores, tmp_path):
-    code = """
-import sys
-from geoloc import keras_setup
-import numpy as np
-from geoloc.keras_predict import load_trained, predict
-from geoloc.stores import Arrays
-_, store, folder, target = sys.argv
-np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
-"""
-    run_python(code, stores[2], run.folder, tmp_path / "probabilities.npy")
+    run_python(PREDICT, stores[2], run.folder, tmp_path / "probabilities.npy")
     here = predict(load_trained(run.folder), Arrays([stores[2]]), "original")
     assert np.allclose(np.load(tmp_path / "probabilities.npy"), here, rtol=1e-5, atol=1e-6)
 

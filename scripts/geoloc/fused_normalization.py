@@ -33,7 +33,7 @@ def _fused_call(layer: keras.layers.BatchNormalization):
             return plain_call(inputs, training=training, mask=mask)
         normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
-            scale=layer.gamma,
+            scale=layer.gamma,  # float32, as are mean and variance, whatever the inputs are
             offset=layer.beta,
             mean=tf.zeros([0]),
             variance=tf.zeros([0]),

@@ -22,7 +22,8 @@ from geoloc.split import split_names, unique_names
 log = logging.getLogger(__name__)
 
 INDEX_COLUMNS = [
-    "image_id", "source", "collection", "path", "latitude", "longitude", "country", "split", "shard"
+    "image_id", "source", "collection", "path", "latitude", "longitude", "country", "author",
+    "split", "shard",
 ]  # fmt: skip
 MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
 REJECTED_COLUMNS = ["source", "path", "reason"]
@@ -44,7 +45,7 @@ def list_sources(
             else:
                 images.append(
                     (f"{source.name}/{item.path}", source.name, source.collection, item.path,
-                     item.latitude, item.longitude, item.country)
+                     item.latitude, item.longitude, item.country, item.author)
                 )  # fmt: skip
         log.info("%s: %d images, %d countries", source.name, len(listed),
                  len({item.country for item in listed if item.country}))  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 # Even as errors, TensorFlow logs only that there is no GPU; real errors are exceptions.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,3 +34,30 @@ def setup(seed: int, threads: int = 0) -> None:
     tf.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # images are augmented beside the model, and one is too small to share
     keras.utils.set_random_seed(seed)
+
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Models that are built within compute in a precision; their variables stay float32.
+
+    With `mixed_float16` Keras scales the loss, so that small gradients do not vanish. What is built
+    afterwards is as before.
+
+    Raises:
+        ValueError: for a name that is not among `PRECISIONS`.
+
+    Source: Micikevicius et al., "Mixed Precision Training", ICLR 2018.
+    """
+    import keras
+
+    if name not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {name!r}")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

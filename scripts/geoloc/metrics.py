@@ -2,16 +2,18 @@
 without the weight of frequent countries, and what always giving the same answer would score."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
 from geoloc.distances import distance_metrics
+
+RESAMPLES = 9999
 
 
 def accuracy(frame: pd.DataFrame) -> float:
@@ -27,6 +29,44 @@ def majority_accuracy(frame: pd.DataFrame, majority_label: str) -> float:
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a share (Wilson 1927), low and high, 0–1; n must be positive."""
     interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def author_interval(
+    frame: pd.DataFrame, authors: Mapping[str, str], seed: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the accuracy where images of one author resemble each other, low and high, 0–1.
+
+    `authors` names the author of each image id of the predictions table; an image without one
+    counts as an author's only one. NaN where no author is known, where there is one author only,
+    and where all answers are right or all wrong, of which every resample would say the same.
+
+    Authors are drawn with replacement, each with all of their images (bootstrap of clusters,
+    Davison and Hinkley 1997, section 3.8). Wilson's interval takes the images for independent and
+    is too narrow for that: with author sizes as in Im2GPS3k (198 authors, 1 to 235 images) and
+    accuracies that differ by author, its 95 % intervals held the true accuracy in 27 to 51 of 100
+    simulations. Quantiles of the resamples (`percentile`) held it in 92 to 94; BCa, whose
+    acceleration rests on the few largest authors, did no better (91 to 92).
+    """
+    author = frame["image_id"].map(authors).fillna("")
+    if not author.any():
+        return np.nan, np.nan
+    author = author.where(author != "", "\0" + frame["image_id"])  # no author's name has that
+    counts = (frame["country_1"] == frame["label"]).groupby(author).agg(["sum", "size"])
+    correct, total = counts["sum"].to_numpy(), counts["size"].to_numpy()
+    if len(total) == 1 or correct.sum() in (0, total.sum()):
+        return np.nan, np.nan
+    interval = bootstrap(
+        (correct, total),
+        lambda correct, total, axis: correct.sum(axis=axis) / total.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=1000,  # memory stays flat as authors grow
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
     return float(interval.low), float(interval.high)
 
 
@@ -66,12 +106,19 @@ def calibration_error(frame: pd.DataFrame, bins: int = 10) -> float:
     return float(np.average(np.abs(share - mean), weights=np.unique_counts(bin_of).counts))
 
 
-def metrics(frame: pd.DataFrame, majority_label: str, positions: pd.DataFrame) -> dict[str, object]:
+def metrics(
+    frame: pd.DataFrame,
+    majority_label: str,
+    positions: pd.DataFrame,
+    authors: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> dict[str, object]:
     """Measures of one model on one test set.
 
     `frame` is a predictions table (geoloc.predictions) of one test set with at least one row.
     `majority_label` is the most frequent country of the *training* images, `positions` is where
-    countries are placed (geoloc.distances). Shares are 0–1.
+    countries are placed (geoloc.distances). `authors` and `seed` are those of `author_interval`.
+    Shares are 0–1.
 
     Balanced accuracy and macro F1 average over the countries that occur among the labels, so that
     a country which this test set lacks changes nothing.
@@ -81,6 +128,7 @@ def metrics(frame: pd.DataFrame, majority_label: str, positions: pd.DataFrame) -
     label, answer = frame["label"], frame["country_1"]
     correct = int((label == answer).sum())
     low, high = wilson_interval(correct, len(frame))
+    low_by_author, high_by_author = author_interval(frame, authors or {}, seed)
     present = sorted(label.unique())
     return {
         "n": len(frame),
@@ -88,6 +136,8 @@ def metrics(frame: pd.DataFrame, majority_label: str, positions: pd.DataFrame) -
         "accuracy": correct / len(frame),
         "accuracy_low": low,
         "accuracy_high": high,
+        "accuracy_low_by_author": low_by_author,
+        "accuracy_high_by_author": high_by_author,
         "balanced_accuracy": balanced_accuracy(frame),
         "top5_accuracy": top_accuracy(frame, 5),
         "macro_f1": float(f1_score(label, answer, labels=present, average="macro")),
@@ -104,12 +154,16 @@ Predictions = Sequence[tuple[str, str, pd.DataFrame]]
 
 
 def metrics_table(
-    predictions: Predictions, majority_label: str, positions: pd.DataFrame
+    predictions: Predictions,
+    majority_label: str,
+    positions: pd.DataFrame,
+    authors: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """One row a model × test set: `model`, `dataset`, `test_set` and the measures of `metrics`."""
     return pd.DataFrame(
         {"model": model, "dataset": dataset, "test_set": test_set}
-        | metrics(part, majority_label, positions)
+        | metrics(part, majority_label, positions, authors, seed)
         for model, dataset, frame in predictions
         for test_set, part in frame.groupby("test_set", sort=False)
     )

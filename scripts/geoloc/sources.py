@@ -21,6 +21,8 @@ import numpy as np
 from geoloc.geocode import country_of_coordinates, country_of_name
 from geoloc.images import EXTENSIONS, Preparation
 
+COLUMN_KEYS = ("file_column", "latitude_column", "longitude_column", "author_column")
+
 
 class SourceError(ValueError):
     """A source is missing or not laid out as configured; the message says what to do."""
@@ -31,6 +33,7 @@ class Source:
     """One source of images as configured (config/config.yaml, `sources` and `benchmarks`).
 
     path is the folder of the downloaded data; `images` and `table` are relative to it.
+    `author_column` is None where the table does not tell who took a photograph.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Source:
     file_column: str | None = None
     latitude_column: str = "latitude"
     longitude_column: str = "longitude"
+    author_column: str | None = None
     preparation: Preparation = field(default_factory=Preparation)
 
     @property
@@ -52,7 +56,7 @@ class Source:
     @classmethod
     def from_config(cls, name: str, collection: str, entry: dict) -> Source:
         """Make a source of its entry in the configuration."""
-        keys = ("kind", "images", "table", "file_column", "latitude_column", "longitude_column")
+        keys = ("kind", "images", "table", *COLUMN_KEYS)
         given = {key: entry[key] for key in keys if entry.get(key) is not None}
         preparation = Preparation(entry.get("crop", "none"), entry.get("size"))
         path = Path(entry["path"])
@@ -62,13 +66,15 @@ class Source:
 @dataclass(frozen=True)
 class Listed:
     """An image of a source, or the reason why it cannot be placed. `path` is relative to the
-    source's folder; coordinates are NaN where unknown; `country` is an ISO code."""
+    source's folder; coordinates are NaN where unknown; `country` is an ISO code; `author` is empty
+    where unknown."""
 
     path: str
     latitude: float = math.nan
     longitude: float = math.nan
     country: str = ""
     rejected: str = ""
+    author: str = ""
 
 
 def configured_sources(config: dict) -> list[Source]:
@@ -146,7 +152,7 @@ def _read_table(source: Source) -> list[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         rows, columns = list(reader), reader.fieldnames or []
-    for key in ("file_column", "latitude_column", "longitude_column"):
+    for key in COLUMN_KEYS:
         column = getattr(source, key)
         if column is not None and column not in columns:
             raise SourceError(
@@ -186,7 +192,7 @@ def _table_files(source: Source, rows: list[dict[str, str]], present: list[str])
 def _list_coordinates_table(source: Source) -> list[Listed]:
     rows = _read_table(source)
     present = image_files(source.folder)
-    files, places = set(present), {}
+    files, places, authors = set(present), {}, {}
     listed: dict[str, Listed] = {}
     for name, row in zip(_table_files(source, rows, present), rows, strict=True):
         try:
@@ -197,6 +203,8 @@ def _list_coordinates_table(source: Source) -> list[Listed]:
             places[name] = parse_coordinates(
                 row[source.latitude_column], row[source.longitude_column]
             )
+            if source.author_column:
+                authors[name] = (row[source.author_column] or "").strip()
             listed[name] = Listed(name)
         except ValueError as error:
             listed[name] = Listed(name, rejected=str(error))
@@ -206,7 +214,7 @@ def _list_coordinates_table(source: Source) -> list[Listed]:
     coordinates = np.array([places[n] for n in places], float).reshape(-1, 2)
     countries = country_of_coordinates(coordinates[:, 0], coordinates[:, 1])
     for name, place, country in zip(places, coordinates.tolist(), countries, strict=True):
-        listed[name] = Listed(name, place[0], place[1], str(country))
+        listed[name] = Listed(name, *place, str(country), author=authors.get(name, ""))
     return [listed[name] for name in sorted(listed)]
 
 

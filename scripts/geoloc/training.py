@@ -15,12 +15,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
 
 from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
 from geoloc.files import atomic_path, write_text
 from geoloc.fused_normalization import fuse
-from geoloc.keras_setup import setup
+from geoloc.keras_setup import precision, setup
 from geoloc.models import build_model
 from geoloc.population_statistics import PopulationStatistics
 from geoloc.progress import duration
@@ -47,6 +48,9 @@ class TrainingParameters:
 
     population_statistics: so many training images give batch normalization its statistics after
     every epoch, see `geoloc.population_statistics`; 0 keeps the moving averages.
+    class_weights: `balanced` weighs the training loss of an image by `balanced_class_weights`; None
+    weighs all alike.
+    precision: that of the model's computations, see `geoloc.keras_setup.precision`.
     """
 
     batch_size: int = 64
@@ -57,6 +61,8 @@ class TrainingParameters:
     plateau_patience: int = 3
     minimum_learning_rate: float = 1e-5
     population_statistics: int = 0
+    class_weights: str | None = None
+    precision: str = "float32"
     augmentation: Augmentation = Augmentation()
 
 
@@ -96,13 +102,15 @@ def train(
         val_loss, val_accuracy, learning_rate.
 
     Raises:
-        ValueError: for classes that are not sorted, labels that are not among them, no images.
+        ValueError: for classes that are not sorted, labels that are not among them, no images, an
+            unknown option.
 
     Source: Beyond the Image, section Models, and its training notebook.
     """
     if list(classes) != sorted(set(classes)):
         raise ValueError(f"classes must be sorted ISO codes, each once, got {list(classes)}")
     parameters, folder = parameters or TrainingParameters(), Path(folder)
+    class_weight = _class_weight(parameters.class_weights, train_arrays.label, classes)
     record = {
         "classes": list(classes),
         "model": model_name,
@@ -114,7 +122,8 @@ def train(
     }
 
     setup(seed, threads)
-    model = build_model(model_name, len(classes), model_parameters or {})
+    with precision(parameters.precision):
+        model = build_model(model_name, len(classes), model_parameters or {})
     fuse(model)
     compile_model(model, parameters.learning_rate)
     images = [str(name) for arrays in (train_arrays, val_arrays) for name in arrays.image_id]
@@ -145,12 +154,33 @@ def train(
             epochs=parameters.epochs,
             initial_epoch=state.epoch,
             callbacks=[*callbacks.values(), *others, state],
+            class_weight=class_weight,
             shuffle=False,  # Batches does it
             verbose=0,
         )
     _write_results(folder, state.best_model, record, state.history)
     state.delete()
     return state.history
+
+
+def balanced_class_weights(labels: Sequence[str], classes: Sequence[str]) -> dict[int, float]:
+    """Weight of each class with images, by its column: n / (k · its images), of n images of k
+    classes. Every class then has the same part in the loss, and the mean weight is 1.
+
+    Source: King and Zeng, "Logistic Regression in Rare Events Data", 2001, as in scikit-learn.
+    """
+    present = np.unique(np.asarray(labels, str))
+    weights = compute_class_weight("balanced", classes=present, y=np.asarray(labels, str))
+    columns = {label: column for column, label in enumerate(classes)}
+    return {columns[str(label)]: float(w) for label, w in zip(present, weights, strict=True)}
+
+
+def _class_weight(
+    option: str | None, labels: Sequence[str], classes: Sequence[str]
+) -> dict[int, float] | None:
+    if option not in (None, "balanced"):
+        raise ValueError(f"class_weights is null or balanced, not {option!r}")
+    return balanced_class_weights(labels, classes) if option else None
 
 
 def compile_model(model: keras.Model, learning_rate: float) -> None:

@@ -24,7 +24,7 @@ def build(classes: int) -> keras.Model:
         x = _convolution_block(x, filters, f"block{number}")
     x = layers.Flatten(name="flatten")(x)
     x = dense_block(x, 512, "dense")
-    probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    probabilities = output(x, classes)
     return keras.Model(pixels, probabilities, name="cnn")
 
 
@@ -42,3 +42,9 @@ def dense_block(x, units: int, name: str):
     x = layers.BatchNormalization(name=f"{name}_normalization")(x)
     x = layers.ReLU(name=f"{name}_relu")(x)
     return layers.Dropout(0.5, name=f"{name}_dropout")(x)
+
+
+def output(x, classes: int):
+    """Probabilities (n, classes), float32 also where the model computes in lower precision."""
+    dense = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")
+    return dense(x)

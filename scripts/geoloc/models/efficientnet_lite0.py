@@ -39,6 +39,7 @@ STAGES = (
     Stage(1, 3, 1, 6, 320),
 )
 STEM_FILTERS, HEAD_FILTERS, IMAGENET_CLASSES = 32, 1280, 1000
+LAST_BLOCK = (f"block{sum(stage.repeats for stage in STAGES) - 1}_", "head_")
 
 
 def imagenet_input(pixels):

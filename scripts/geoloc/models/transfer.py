@@ -1,4 +1,4 @@
-"""Transfer learning: a frozen ImageNet backbone and a new head, as in "Beyond the Image"."""
+"""Transfer learning: an ImageNet backbone, frozen as in "Beyond the Image", and a new head."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from geoloc.models import efficientnet_lite0
-from geoloc.models.cnn import dense_block
+from geoloc.models.cnn import dense_block, output
 from geoloc.stores import ARRAY_SIZE
 
 
@@ -18,6 +18,7 @@ def build(
     backbone: str = "resnet50",
     weights: str | Path | None = None,
     preprocessing: str = "rescale",
+    fine_tune: str = "none",
 ) -> keras.Model:
     """A frozen backbone, global average pooling, dense blocks of 1024 and 512, and a softmax.
 
@@ -32,9 +33,13 @@ def build(
             `geoloc.models.efficientnet_lite0_weights`. None leaves the backbone random.
         preprocessing: `rescale` multiplies pixels by 1/255, as published, whatever the backbone
             was trained on; `imagenet` gives the backbone the input that it was trained on.
+        fine_tune: `none` freezes the whole backbone, as published; `last_block` trains the
+            convolutions of its last block and of what follows it. Batch normalization stays as
+            ImageNet left it, scale and offset too: few images would spoil its statistics
+            (Keras' guide "Transfer learning & fine-tuning").
 
     Raises:
-        ValueError: for an unknown backbone or preprocessing.
+        ValueError: for an unknown backbone, preprocessing or part to fine-tune.
         OSError: if the file of weights is missing or belongs to another model.
 
     Source: Beyond the Image, section Models, and its training notebook.
@@ -43,23 +48,37 @@ def build(
         raise ValueError(f"no backbone is named {backbone!r}; choose from {sorted(BACKBONES)}")
     if preprocessing not in ("rescale", "imagenet"):
         raise ValueError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
+    if fine_tune not in ("none", "last_block"):
+        raise ValueError(f"fine_tune is none or last_block, not {fine_tune!r}")
     if weights is not None and not Path(weights).is_file():
         raise OSError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
-    build_backbone, imagenet_input = BACKBONES[backbone]
+    build_backbone, imagenet_input, last_block = BACKBONES[backbone]
 
     pixels = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="pixels")
     if preprocessing == "imagenet":
         x = imagenet_input(pixels)
     else:
         x = layers.Rescaling(1 / 255, name="rescale")(pixels)
-    frozen = build_backbone(weights)
-    frozen.trainable = False
-    x = frozen(x, training=False)
+    pretrained = build_backbone(weights)
+    _freeze(pretrained, but=last_block if fine_tune == "last_block" else ())
+    x = pretrained(x, training=False)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = dense_block(x, 1024, "dense1")
     x = dense_block(x, 512, "dense2")
-    probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    probabilities = output(x, classes)
     return keras.Model(pixels, probabilities, name=f"transfer_{backbone}")
+
+
+def _freeze(backbone: keras.Model, but: tuple[str, ...]) -> None:
+    """Freeze all layers but those whose names begin with one of `but`, and these if they normalize.
+
+    A layer trains if it and the model that holds it may.
+    """
+    backbone.trainable = bool(but)
+    for layer in backbone.layers:
+        layer.trainable = layer.name.startswith(but) and not isinstance(
+            layer, layers.BatchNormalization
+        )
 
 
 def _resnet50(weights: str | Path | None) -> keras.Model:
@@ -78,7 +97,12 @@ def _resnet50_imagenet_input(pixels):
     return layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="imagenet_input")(x)
 
 
-BACKBONES: dict[str, tuple[Callable, Callable]] = {
-    "resnet50": (_resnet50, _resnet50_imagenet_input),
-    "efficientnet_lite0": (efficientnet_lite0.backbone, efficientnet_lite0.imagenet_input),
+# How a backbone is built, the input that it was trained on, how the names of its last layers begin.
+BACKBONES: dict[str, tuple[Callable, Callable, tuple[str, ...]]] = {
+    "resnet50": (_resnet50, _resnet50_imagenet_input, ("conv5_block3_",)),
+    "efficientnet_lite0": (
+        efficientnet_lite0.backbone,
+        efficientnet_lite0.imagenet_input,
+        efficientnet_lite0.LAST_BLOCK,
+    ),
 }

@@ -42,6 +42,7 @@ SHARE_OF_PANORAMAS = {"JP": 0.9, "US": 0.75, "GB": 0.6, "FR": 0.5, "FI": 0.5, "B
 """How many of a country's street images are in the country folders; half where not named.
 The sources' mix differs by country in the real collections too."""
 RARE_IMAGES = 5
+AUTHORS = 12  # of the photographs; the n-th takes about 1/n as many as the first
 CITY_JITTER = 0.02  # degrees; about 2 km
 
 
@@ -245,9 +246,12 @@ def _write_coordinates(path: Path, pictures: list[Picture]) -> None:
 
 
 def _write_benchmark_table(path: Path, pictures: list[Picture]) -> None:
-    """The columns of the table that is distributed with Im2GPS3k."""
+    """The columns of the table that is distributed with Im2GPS3k, a few authors with many pictures
+    among them."""
     header = ["IMG_ID", "AUTHOR", "LAT", "LON", "S3_Label", "S16_Label", "S365_Label",
               "Prob_indoor", "Prob_natural", "Prob_urban"]  # fmt: skip
+    shares = 1 / np.arange(1, AUTHORS + 1)
+    shares /= shares.sum()
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
@@ -255,8 +259,8 @@ def _write_benchmark_table(path: Path, pictures: list[Picture]) -> None:
             rng = _place_state(picture)
             latitude, longitude = draw_place(picture.country, rng)
             natural = round(float(rng.uniform(0.2, 0.8)), 4)
-            author = f"{rng.integers(10**7, 10**8)}@N00"
             scene = [int(natural > 0.5) + 1, 11, 319, 0.0, natural, round(1 - natural, 4)]
+            author = f"{10**7 + rng.choice(AUTHORS, p=shares)}@N00"
             writer.writerow([picture.path.name, author, latitude, longitude, *scene])
 
 
