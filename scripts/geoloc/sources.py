@@ -111,8 +111,9 @@ def listing_digest(source: Source) -> str:
     return digest.hexdigest()[:16]
 
 
-def list_source(source: Source) -> list[Listed]:
-    """Every image of a source with its country, in the order of file names.
+def list_source(source: Source, geocoder: str = "nearest_city") -> list[Listed]:
+    """Every image of a source with its country, in the order of file names. Coordinates become
+    countries by `geocoder` (geoloc.geocode.GEOCODERS).
 
     Raises SourceError where the folder, the table or a column is missing or a folder is named
     after no country.
@@ -125,7 +126,7 @@ def list_source(source: Source) -> list[Listed]:
     if source.kind == "country_folders":
         listed = list(_list_country_folders(source))
     else:
-        listed = _list_coordinates_table(source)
+        listed = _list_coordinates_table(source, geocoder)
     if not listed:
         raise SourceError(
             f"source {source.name}: no image file in {source.folder} "
@@ -189,7 +190,7 @@ def _table_files(source: Source, rows: list[dict[str, str]], present: list[str])
     return [by_number.get(str(number), f"{number}.png") for number in range(len(rows))]
 
 
-def _list_coordinates_table(source: Source) -> list[Listed]:
+def _list_coordinates_table(source: Source, geocoder: str) -> list[Listed]:
     rows = _read_table(source)
     present = image_files(source.folder)
     files, places, authors = set(present), {}, {}
@@ -212,9 +213,10 @@ def _list_coordinates_table(source: Source) -> list[Listed]:
     for name in present:
         listed.setdefault(name, Listed(name, rejected="not named in the table"))
     coordinates = np.array([places[n] for n in places], float).reshape(-1, 2)
-    countries = country_of_coordinates(coordinates[:, 0], coordinates[:, 1])
+    countries = country_of_coordinates(coordinates[:, 0], coordinates[:, 1], geocoder)
     for name, place, country in zip(places, coordinates.tolist(), countries, strict=True):
-        listed[name] = Listed(name, *place, str(country), author=authors.get(name, ""))
+        reason = "" if country else "no country near these coordinates"
+        listed[name] = Listed(name, *place, str(country), reason, authors.get(name, ""))
     return [listed[name] for name in sorted(listed)]
 
 
