@@ -33,6 +33,7 @@ checkpoint index:
         shard_size=config["index"]["shard_size"],
         split=config["index"]["split"],
         max_rejected=config["index"]["max_rejected"],
+        geocoder=config["index"]["geocoder"],
         seed=config["seed"],
     message:
         "Listing all images, naming their countries, splitting"

@@ -1,5 +1,8 @@
 # Raw files are read here and nowhere else: verified, oriented, cropped, resized, packed.
 
+# Keys of a source that change no image.
+ONLY_FOR_THE_INDEX = ("author_column", "id_column", "subset", "title")
+
 
 rule prepare:
     input:
@@ -20,10 +23,10 @@ rule prepare:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        # Who took a photograph changes none, so that a new author column repeats no long stage.
+        # Only what an image depends on, so that a new author column repeats no long stage.
         sources=lambda wildcards: {
             name: entry
-            and {key: entry[key] for key in entry if key != "author_column"}
+            and {key: entry[key] for key in entry if key not in ONLY_FOR_THE_INDEX}
             for name, entry in config[
                 "sources" if wildcards.collection == "street" else "benchmarks"
             ].items()

@@ -15,5 +15,6 @@ images, countries, rejected = build_index(
     seed=params.seed,
     ratio=params.split,
     max_rejected=params.max_rejected,
+    geocoder=params.geocoder,
 )
 write_index(Path(snakemake.output.images).parent, images, countries, rejected)

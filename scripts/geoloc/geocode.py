@@ -59,16 +59,34 @@ def country_of_name(name: str) -> str:
     return found.pop()
 
 
-def country_of_coordinates(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    """Country of the nearest city of more than 1,000 people, as in the study.
+def country_of_coordinates(
+    latitude: np.ndarray, longitude: np.ndarray, geocoder: str = "nearest_city"
+) -> np.ndarray:
+    """Country of each place, by one of GEOCODERS.
 
-    latitude in −90…90 and longitude in −180…180, degrees, float64 (n,). Returns (n,) ISO codes.
-    The city table is that of the package reverse_geocoder; it needs no network.
+    latitude in −90…90 and longitude in −180…180, degrees, float64 (n,). Returns (n,) ISO codes,
+    "" where the geocoder knows none.
     """
     if len(latitude) == 0:
         return np.empty(0, dtype="<U2")
+    return GEOCODERS[geocoder](np.asarray(latitude, float), np.asarray(longitude, float))
+
+
+def _nearest_city(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """Country of the nearest city of more than 1,000 people, as in the study. The city table is
+    that of the package reverse_geocoder; it needs no network."""
     import reverse_geocoder
 
-    places = list(zip(map(float, latitude), map(float, longitude), strict=True))
+    places = list(zip(latitude.tolist(), longitude.tolist(), strict=True))
     found = reverse_geocoder.search(places, mode=1, verbose=False)
     return np.array([place["cc"] for place in found])
+
+
+def _country_polygon(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """Country whose area holds the place, or the nearest one near its coast."""
+    from geoloc.country_polygons import country_of_area
+
+    return country_of_area(latitude, longitude)
+
+
+GEOCODERS = {"nearest_city": _nearest_city, "country_polygon": _country_polygon}

@@ -30,14 +30,14 @@ REJECTED_COLUMNS = ["source", "path", "reason"]
 
 
 def list_sources(
-    sources: Sequence[Source], max_rejected: float
+    sources: Sequence[Source], max_rejected: float, geocoder: str = "nearest_city"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List all sources: a table of images (INDEX_COLUMNS without split and shard) and one of what
     could not be placed (REJECTED_COLUMNS). Raises SourceError where more than the share
     `max_rejected` of a source cannot be placed."""
     images, rejected = [], []
     for source in sources:
-        listed = list_source(source)
+        listed = list_source(source, geocoder)
         check_rejected(source, listed, max_rejected)
         for item in listed:
             if item.rejected:
@@ -94,6 +94,7 @@ def build_index(
     seed: int,
     ratio: Sequence[float],
     max_rejected: float,
+    geocoder: str = "nearest_city",
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Build the index of all sources.
 
@@ -101,7 +102,7 @@ def build_index(
     (country, name, images, train, val, test, kept) and what was rejected (REJECTED_COLUMNS).
     Benchmark images of countries that are not kept are left out, as in the study.
     """
-    images, rejected = list_sources(sources, max_rejected)
+    images, rejected = list_sources(sources, max_rejected, geocoder)
     kept = kept_countries(images, min_images)
     countries = images[images.collection == "street"].country.value_counts()
     images = images[images.country.isin(kept)].reset_index(drop=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from geoloc.archives import ImageFiles
 from geoloc.files import atomic_path
 from geoloc.images import UnreadableImage, decode, prepare, resize_nearest
 from geoloc.index import REJECTED_COLUMNS, read_rows
@@ -46,18 +48,19 @@ def pack_shard(
 def _prepared(
     rows: Sequence[dict], sources: Mapping[str, Source], rejected: list
 ) -> Iterator[dict]:
-    for row in Progress(rows, description="prepare"):
-        source = sources[row["source"]]
-        try:
-            data = (source.folder / row["path"]).read_bytes()
-            image = prepare(data, source.preparation)
-        except (UnreadableImage, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("%s: %s", source.folder / row["path"], reason)
-            rejected.append((source.name, row["path"], reason))
-            continue
-        place = {k: float(row[k]) if row[k] else np.nan for k in ("latitude", "longitude")}
-        yield {k: row[k] for k in ("image_id", "split", "source")} | place | {"image": image}
+    with ExitStack() as opened:
+        files = {n: opened.enter_context(ImageFiles(s.folder)) for n, s in sources.items()}
+        for row in Progress(rows, description="prepare"):
+            source = sources[row["source"]]
+            try:
+                image = prepare(files[source.name].read(row["path"]), source.preparation)
+            except (UnreadableImage, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                log.warning("%s: %s", source.folder / row["path"], reason)
+                rejected.append((source.name, row["path"], reason))
+                continue
+            place = {k: float(row[k]) if row[k] else np.nan for k in ("latitude", "longitude")}
+            yield {k: row[k] for k in ("image_id", "split", "source")} | place | {"image": image}
 
 
 def pack_arrays(images: Path, masks: Path | None, label: str, arrays: Path) -> None:
