@@ -83,7 +83,7 @@ def image_files(folder: Path) -> list[str]:
     """Names of the image files directly in `folder`, sorted, without hidden files."""
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
-    return sorted(name for name in names if Path(name).suffix.lower() in EXTENSIONS)
+    return sorted(name for name in names if os.path.splitext(name)[1].lower() in EXTENSIONS)
 
 
 def _country_folders(source: Source) -> list[str]:
