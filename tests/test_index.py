@@ -1,3 +1,4 @@
+import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -125,14 +126,17 @@ def test_splits_are_disjoint_and_complete(names, seed):
     assert counts["val"] == int(0.1 * len(names))
 
 
-def test_splits_are_those_of_split_folders_on_the_images_themselves(tmp_path):
-    names = [f"canvas_{7919 * i % 1000}.jpg" for i in range(57)]
-    (tmp_path / "in/France").mkdir(parents=True)
-    for name in names:
-        (tmp_path / "in/France" / name).write_bytes(name.encode())
-    splitfolders.ratio(tmp_path / "in", tmp_path / "out", seed=42, ratio=RATIO)
-    expected = {path.name: path.parts[-3] for path in Path(tmp_path / "out").glob("*/*/*")}
-    assert split_names(names, 42, RATIO) == expected
+@pytest.mark.parametrize("seed", [42, 7])
+@settings(max_examples=15, deadline=None)
+@given(names=names)
+def test_splits_are_those_of_split_folders_on_files(seed, names):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in/France").mkdir(parents=True)
+        for name in names:
+            (Path(folder) / "in/France" / name).touch()
+        splitfolders.ratio(f"{folder}/in", f"{folder}/out", seed=seed, ratio=RATIO)
+        expected = {path.name: path.parts[-3] for path in Path(folder).glob("out/*/*/*")}
+    assert split_names(names, seed, RATIO) == expected
 
 
 @given(st.lists(st.sampled_from(["a/x.jpg", "b/x.jpg", "c/y.jpg", "x~1.jpg"]), max_size=8))
