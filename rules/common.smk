@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from geoloc.config import ConfigError, check_config, load_schema
 from geoloc.index import read_rows
-from geoloc.retrieve import load_weights
+from geoloc.retrieve import load_weights, wrong_sizes
 from geoloc.sources import configured_sources, listing_digest
 
 try:
