@@ -87,6 +87,13 @@ def scaled(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def of_source(key):
+    """A value of the source's entry in the configuration. Only those that retrieving needs are
+    params: another crop or size must not fetch the images again."""
+    sources = config["sources"] | config["benchmarks"]
+    return lambda wildcards: sources[wildcards.source][key]
+
+
 def names_of(kind):
     """A constraint for the names in config/weights.yaml of one kind."""
     return "|".join(re.escape(name) for name, entry in WEIGHTS.items() if kind in entry)

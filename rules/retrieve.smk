@@ -6,13 +6,6 @@ if damaged:
     raise WorkflowError("\n".join(damaged))
 
 
-def of_source(key):
-    """A value of the source's entry in the configuration. Only those that retrieving needs are
-    params: another crop or size must not fetch the images again."""
-    sources = config["sources"] | config["benchmarks"]
-    return lambda wildcards: sources[wildcards.source][key]
-
-
 rule retrieve_source:
     output:
         folder=directory("<resources>/{source}"),
