@@ -14,6 +14,7 @@ include: "rules/retrieve.smk"
 include: "rules/demo.smk"
 include: "rules/index.smk"
 include: "rules/prepare.smk"
+include: "rules/leakage.smk"
 include: "rules/segment.smk"
 include: "rules/arrays.smk"
 include: "rules/train.smk"
@@ -28,6 +29,7 @@ rule all:
         rules.table1.output.table,
         rules.metrics.output.metrics,
         rules.quarantine.output.quarantine,
+        rules.leakage.output.summary,
         rules.score_examples.output.figure,
         rules.training_curves.output.figure,
         rules.accuracy_figure.output.figure,

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from geoloc.config import ConfigError, check_config, load_schema
 from geoloc.index import read_rows
-from geoloc.retrieve import load_weights
+from geoloc.retrieve import load_weights, wrong_sizes
 from geoloc.sources import configured_sources, listing_digest
 
 try:
@@ -85,6 +85,13 @@ def countries_table(wildcards):
 def scaled(amount):
     """A resource that grows with the attempt, for jobs that were killed for want of it."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def of_source(key):
+    """A value of the source's entry in the configuration. Only those that retrieving needs are
+    params: another crop or size must not fetch the images again."""
+    sources = config["sources"] | config["benchmarks"]
+    return lambda wildcards: sources[wildcards.source][key]
 
 
 def names_of(kind):

@@ -32,6 +32,11 @@ checkpoint index:
         min_images=config["index"]["min_images"],
         shard_size=config["index"]["shard_size"],
         split=config["index"]["split"],
+        place_km=(
+            config["index"]["place_km"]
+            if config["index"]["split_by"] == "place"
+            else None
+        ),
         max_rejected=config["index"]["max_rejected"],
         geocoder=config["index"]["geocoder"],
         seed=config["seed"],

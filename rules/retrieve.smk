@@ -1,6 +1,10 @@
 # Data and weights from elsewhere, fetched on the node where snakemake runs. What is already in
 # place is used as it is.
 
+damaged = wrong_sizes(WEIGHTS, Path("resources/weights"))
+if damaged:
+    raise WorkflowError("\n".join(damaged))
+
 
 rule retrieve_source:
     output:
@@ -21,9 +25,11 @@ rule retrieve_source:
         mem_mb=2000,
         runtime=600,
     params:
-        source=lambda wildcards: (config["sources"] | config["benchmarks"])[
-            wildcards.source
-        ],
+        kind=of_source("kind"),
+        path=of_source("path"),
+        images=of_source("images"),
+        table=of_source("table"),
+        retrieve=of_source("retrieve"),
     message:
         "Retrieving {wildcards.source}"
     script:

@@ -14,6 +14,7 @@ images, countries, rejected = build_index(
     shard_size=params.shard_size,
     seed=params.seed,
     ratio=params.split,
+    place_km=params.place_km,
     max_rejected=params.max_rejected,
     geocoder=params.geocoder,
 )

@@ -76,6 +76,27 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["table1"] == 1
 
 
+def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path):
+    folder = make_workdir(tmp_path)
+    shard = "im2gps3k/FR/0000"
+    for file in (f"index/shards/{shard}.csv", f"quarantine/{shard}.csv", f"images/{shard}.h5"):
+        path = folder / "results/demo" / file
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"\x89HDF\r\n\x1a\n, cut off")
+    command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", "config/demo.yaml"]
+    command += ["--", f"results/demo/arrays/{shard}.h5"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    log = (folder / f"results/demo/logs/arrays/{shard}.log").read_text()
+    assert "images/im2gps3k/FR/0000.h5 is damaged or not an HDF5 file" in log
+    assert len(log.splitlines()) == 1
+    console = result.stdout + result.stderr
+    assert log.strip() in console
+    assert f"log: results/demo/logs/arrays/{shard}.log" in console
+    assert "Traceback" not in console
+    assert not (folder / f"results/demo/arrays/{shard}.h5").exists()
+
+
 def test_table_1_has_its_form(world):
     table = pd.read_csv(world[0] / "results/small/table1.csv", dtype=str)
     assert list(table.columns) == [

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import DistanceMetric
 
-EARTH_RADIUS = 6371.0  # km
+from geoloc.places import EARTH_RADIUS
+
 THRESHOLDS = (1, 25, 200, 750, 2500)  # km
 GEOSCORE_SCALE = 1492.7  # km
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from geoloc.files import atomic_path
 from geoloc.geocode import display_name
+from geoloc.places import grid_cells, split_cells
 from geoloc.progress import Progress
 from geoloc.sources import Source, SourceError, check_rejected, list_source
 from geoloc.split import split_names, unique_names
@@ -65,11 +66,25 @@ def kept_countries(images: pd.DataFrame, min_images: int) -> list[str]:
     return kept
 
 
-def assign_splits(images: pd.DataFrame, seed: int, ratio: Sequence[float]) -> pd.Series:
+def assign_splits(
+    images: pd.DataFrame, seed: int, ratio: Sequence[float], place_km: float | None = None
+) -> pd.Series:
     """The split of each image: train, val or test for street images, country by country, and test
-    for every image of a benchmark."""
+    for every image of a benchmark.
+
+    With `place_km`, street images with coordinates are split by whole cells of that size in km
+    (geoloc.places), those without image by image.
+    """
     split = pd.Series("test", index=images.index)
     street = images[images.collection == "street"]
+    if place_km is not None:
+        located = street[street.latitude.notna()]
+        cells = grid_cells(located.latitude.to_numpy(), located.longitude.to_numpy(), place_km)
+        split[located.index] = split_cells(cells, located.country.to_numpy(str), seed, ratio)
+        log.info("%d images are split by %d places", len(located), len(set(cells)))
+        street = street.drop(located.index)
+        for source, part in street.groupby("source"):
+            log.info("%s: %d images without coordinates are split by image", source, len(part))
     groups = street.groupby("country")
     for _, group in Progress(groups, len(groups), "split", unit="countries"):
         names = unique_names(group.path)
@@ -95,6 +110,7 @@ def build_index(
     ratio: Sequence[float],
     max_rejected: float,
     geocoder: str = "nearest_city",
+    place_km: float | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Build the index of all sources.
 
@@ -106,9 +122,21 @@ def build_index(
     kept = kept_countries(images, min_images)
     countries = images[images.collection == "street"].country.value_counts()
     images = images[images.country.isin(kept)].reset_index(drop=True)
-    images["split"] = assign_splits(images, seed, ratio)
+    images["split"] = assign_splits(images, seed, ratio, place_km)
     images["shard"] = assign_shards(images, shard_size)
+    if place_km is not None:
+        _warn_of_missing_splits(images)
     return images[INDEX_COLUMNS], summarize_countries(images, countries, kept), rejected
+
+
+def _warn_of_missing_splits(images: pd.DataFrame) -> None:
+    street = images[images.collection == "street"]
+    present = street.groupby("country").split.nunique()
+    if lacking := sorted(present[present < 3].index):
+        log.warning(
+            "%s lie in so few places that a split has no image of them; lower index.place_km",
+            ", ".join(lacking),
+        )
 
 
 def summarize_countries(

@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
+import dis
+import errno
 import logging
 import sys
 from pathlib import Path
+from types import TracebackType
+
+# What the machine may lack in the middle of any call: room, rights.
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def start_log(path: str | Path) -> logging.Logger:
-    """Log to the job's log file and to stderr, uncaught exceptions included."""
+    """Log to the job's log file and to stderr, uncaught exceptions included.
+
+    An expected error (see `expected_at`) ends the log with its message, any other with its
+    traceback. To stderr goes one line in both cases: Snakemake shows the log of a failed job there
+    anyway (`show-failed-logs` in profiles/).
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    file, console = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()],
+        handlers=[file, console],
         force=True,
     )
     log = logging.getLogger("geoloc")
 
     def log_exception(kind, error, traceback):
-        log.error("%s: %s", kind.__name__, error, exc_info=(kind, error, traceback))
+        place = expected_at(error, traceback)
+        message = f"{error} ({place})" if place else f"{kind.__name__}: {error}"
+        log.error("%s", message)
+        if not place:
+            record = logging.LogRecord(
+                log.name, logging.ERROR, __file__, 0, "where it happened", (),
+                (kind, error, traceback),
+            )  # fmt: skip
+            file.handle(record)
 
     sys.excepthook = log_exception
     return log
+
+
+def expected_at(error: BaseException, traceback: TracebackType | None) -> str:
+    """Where this project raised an error itself, as `stores.py, line 69`; empty for any other.
+
+    What the project says with a `raise` of its own is written for its user: a damaged file, a
+    missing column, and what to do about it. So are a full disk and missing rights, wherever they
+    are met. Everything else is a mistake in a program, which only its traceback explains.
+    """
+    if traceback is None:
+        return ""
+    while traceback.tb_next:
+        traceback = traceback.tb_next
+    path = Path(traceback.tb_frame.f_code.co_filename)
+    place = f"{path.name}, line {traceback.tb_lineno}"
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        return place
+    own = Path(__file__).parent in path.parents
+    raised = traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == RAISE
+    meant = isinstance(error, ValueError | OSError | RuntimeError)
+    return place if own and raised and meant else ""

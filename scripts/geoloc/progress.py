@@ -22,7 +22,8 @@ def duration(seconds: float) -> str:
 
 
 class Progress(Iterable[T]):
-    """Iterate over `items` and log the rate and the time left every `interval` seconds.
+    """Iterate over `items` and log the rate and the time left every `interval` seconds, or every
+    hundredth of the time spent where that is longer: the log of a failed job is shown whole.
 
     A log file is read after the fact and by several people, so lines are written instead of a bar
     that redraws itself. `note` is a text that the loop may set, shown at the end of each line.
@@ -47,8 +48,9 @@ class Progress(Iterable[T]):
         for item in self.items:
             yield item
             self.done += 1
-            if time.monotonic() - last >= self.interval:
-                last = time.monotonic()
+            now = time.monotonic()
+            if now - last >= max(self.interval, (now - self.start) / 100):
+                last = now
                 log.info(self.line())
         log.info(self.line())
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import logging
+import pickle
 import shutil
-import tarfile
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import yaml
 
+from geoloc.images import EXTENSIONS
 from geoloc.progress import Progress
+from geoloc.unpack import find_archive, unpack
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,19 @@ def load_weights(path: str | Path) -> dict[str, dict]:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
+def wrong_sizes(weights: Mapping[str, Mapping], folder: Path) -> list[str]:
+    """A line for each file of weights in `folder` that has not the size of its entry, as half a
+    copy has. Looks at nothing but sizes, so it is done before every run."""
+    paths = ((folder / name, entry["size"]) for name, entry in weights.items() if "size" in entry)
+    return [
+        f"{path} has {path.stat().st_size} bytes, expected {size}; delete it"
+        for path, size in paths
+        if path.is_file() and path.stat().st_size != size
+    ]
+
+
 def check_sum(path: Path, entry: Mapping) -> None:
-    """Raise RetrieveError where a file has not the size and the sums of its entry. A sum may be
-    given by its beginning."""
+    """Raise RetrieveError where a file has not the size and the sums of its entry."""
     size = path.stat().st_size
     if size != entry.get("size", size):
         raise RetrieveError(f"{path} has {size} bytes, expected {entry['size']}; delete it")
@@ -41,7 +53,7 @@ def check_sum(path: Path, entry: Mapping) -> None:
         if kind in entry:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, kind).hexdigest()
-            if not found.startswith(entry[kind]):
+            if found != entry[kind]:
                 raise RetrieveError(
                     f"{path} has the {kind} {found}, expected {entry[kind]}; delete it"
                 )
@@ -52,12 +64,16 @@ def download(url: str, path: Path, entry: Mapping | None = None) -> None:
     `size`, `sha256` and `md5` of `entry`. Raises RetrieveError with the remedy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    size = (entry or {}).get("size")
     try:
+        if size and size > shutil.disk_usage(path.parent).free + _size(partial):
+            raise OSError(f"{path.parent} has not the {size / 1e9:.1f} GB free that it needs")
         _fetch(url, partial)
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        large = f" ({size / 1e9:.1f} GB)" if size else ""
         raise RetrieveError(
-            f"cannot fetch {url}: {error}. Run again to go on, or fetch it elsewhere and put it at "
-            f"{path}"
+            f"cannot fetch {url}{large}: {error}. Run again to go on, or fetch it elsewhere and "
+            f"put it at {path}"
         ) from error
     try:
         check_sum(partial, entry or {})
@@ -67,14 +83,20 @@ def download(url: str, path: Path, entry: Mapping | None = None) -> None:
     partial.replace(path)
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _fetch(url: str, partial: Path) -> None:
-    start = partial.stat().st_size if partial.exists() else 0
+    start = _size(partial)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if start and error.code == 416:  # nothing is left to fetch
-            return
+        if start and error.code == 416:  # nothing is left to fetch, or it is another file
+            if error.headers.get("Content-Range", "").endswith(f"/{start}"):
+                return
+            partial.unlink()
         raise
     with response:
         resumed = response.status == 206
@@ -89,102 +111,184 @@ def _fetch(url: str, partial: Path) -> None:
             raise OSError(f"cut off after {partial.stat().st_size} of {expected} bytes")
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into `folder`, which appears only when complete. Raises
-    RetrieveError for members that point outside the folder and for what is no archive."""
-    temporary = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        if zipfile.is_zipfile(archive):
-            _unzip(archive, temporary)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as file:
-                file.extractall(temporary, filter="data")
-        else:
-            raise RetrieveError(f"{archive} is neither a zip nor a tar archive")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise RetrieveError(f"cannot unpack {archive}: {error}") from error
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
+def retrieve_source(name: str, entry: Mapping) -> None:
+    """Put a source into its folder, out of the archive that lies beside the folder under its name
+    or, without one, from where its `retrieve` entry in the configuration says.
+
+    The folder appears only when its images and its table are where the configuration has them.
+    Raises RetrieveError, which says what is missing, where it comes from, into which folder it
+    belongs and how large it is, and ArchiveError for an archive that must not be unpacked.
+    """
+    how, folder = entry["retrieve"], Path(entry["path"])
+    if folder.is_symlink():
+        raise RetrieveError(f"{folder} is a link to {folder.readlink()}, where there is nothing")
+    archive, downloads = find_archive(folder), folder.with_name(f".{folder.name}.download")
+    if archive is None and how.get("kaggle"):
+        archive = _fetch_kaggle(name, entry, downloads)
+    elif archive is None and (how.get("archive") or "").startswith(("https://", "http://")):
+        archive = downloads / how["archive"].rpartition("/")[2]
+        if not archive.exists():
+            download(how["archive"], archive)
+    elif archive is None and how.get("archive"):
+        archive = Path(how["archive"])
+    if archive is None or not archive.is_file():
+        reason = f"there is no archive {archive}" if archive else "no address serves its images"
+        raise _missing(name, entry, reason)
+    table = _fetch_table(entry)
+    log.info("%s: unpacking %s", name, archive)
+    unpack(archive, folder, lambda unpacked: _arrange(name, entry, unpacked, table))
+    shutil.rmtree(downloads, ignore_errors=True)
 
 
-def _unzip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as file:
-        for member in Progress(file.infolist(), description="unpack", unit="files"):
-            path = PurePosixPath(member.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
-                raise RetrieveError(f"{archive} has a member outside its folder: {path}")
-            file.extract(member, folder)
-
-
-def retrieve_kaggle(dataset: str, folder: Path) -> None:
-    """Fetch and unpack a Kaggle dataset with the official client, which takes its credentials from
-    KAGGLE_USERNAME and KAGGLE_KEY or from its usual file."""
-    by_hand = (
-        f"or download https://www.kaggle.com/datasets/{dataset} in a browser and unpack it into "
-        f"{folder}"
+def _missing(name: str, entry: Mapping, reason: str) -> RetrieveError:
+    """What to do by hand where a source cannot be fetched."""
+    how, folder = entry["retrieve"], Path(entry["path"])
+    page = how.get("page") or f"https://www.kaggle.com/datasets/{how.get('kaggle')}"
+    large = f" (about {how['gigabytes']:g} GB)" if how.get("gigabytes") else ""
+    table = f" and its table at {folder / entry['table']}" if entry.get("table") else ""
+    return RetrieveError(
+        f"{name}: {reason}. By hand: download it{large} from {page} and put the archive "
+        f"beside its folder, as {folder}.zip or .tar.gz, or its images into "
+        f"{folder / entry.get('images', '.')}{table}. A link will do"
     )
+
+
+def _fetch_kaggle(name: str, entry: Mapping, folder: Path) -> Path:
+    """Fetch the archive of a Kaggle dataset into `folder` with the official client, which goes on
+    with what an earlier try left there."""
+    dataset = entry["retrieve"]["kaggle"]
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi
-    except ImportError as error:
-        raise RetrieveError(
-            f"the package kaggle is not installed: pip install kaggle, {by_hand}"
-        ) from error
-    except (OSError, SystemExit, ValueError) as error:
-        raise RetrieveError(
-            f"no Kaggle credentials: set KAGGLE_USERNAME and KAGGLE_KEY, {by_hand}"
-        ) from error
-    temporary = folder.with_name(f".{folder.name}.download")
-    try:
+
         api = KaggleApi()
         api.authenticate()
-        api.dataset_download_files(dataset, path=str(temporary), quiet=False)
-    except (Exception, SystemExit) as error:  # the client raises what its HTTP library raises
-        raise RetrieveError(
-            f"Kaggle did not give {dataset} ({error}); try again, {by_hand}"
+    except ImportError as error:
+        raise _missing(name, entry, "the package kaggle is not installed") from error
+    except (OSError, SystemExit, ValueError) as error:  # the client leaves the program
+        raise _missing(
+            name,
+            entry,
+            "there are no Kaggle credentials: call `kaggle auth login`, or set KAGGLE_API_TOKEN, "
+            "or KAGGLE_USERNAME and KAGGLE_KEY, and run again",
         ) from error
-    for archive in temporary.glob("*.zip"):
-        unpack(archive, folder)
-    shutil.rmtree(temporary)
+    try:
+        api.dataset_download_files(dataset, path=str(folder), quiet=False)
+    except (Exception, SystemExit) as error:  # the client raises what its HTTP library raises
+        raise _missing(
+            name, entry, f"Kaggle did not give {dataset} ({error}); run again to go on"
+        ) from error
+    return folder / f"{dataset.partition('/')[2]}.zip"
+
+
+def _fetch_table(entry: Mapping) -> Path | None:
+    """The table that does not come with the images, beside the source's folder."""
+    how = entry["retrieve"]
+    if not how.get("table_url"):
+        return None
+    table = Path(entry["path"]).with_name(Path(entry["table"]).name)
+    if not table.is_file():
+        download(how["table_url"], table)
+    return table
+
+
+def _arrange(name: str, entry: Mapping, folder: Path, table: Path | None) -> None:
+    """Bring the images of an unpacked archive to where the configuration has them: out of a folder
+    around everything, or out of the only folder of images whatever its name."""
+    wanted = folder / entry.get("images", ".")
+    if not wanted.is_dir():
+        found = [path for path in folder.rglob(wanted.name) if path.is_dir()]
+        if len(found) != 1 and entry["kind"] != "country_folders":
+            found = _folders_of_images(folder)
+        if len(found) != 1:
+            names = ", ".join(sorted(path.name for path in folder.iterdir())[:9])
+            raise RetrieveError(
+                f"{name}: the archive holds no folder {entry['images']} but {names}; set "
+                f"sources.{name}.images to the folder of the images, or pack it anew"
+            )
+        _move(found[0], wanted)
+    if not entry.get("table"):
+        return
+    target = folder / entry["table"]
+    found = list(folder.rglob(target.name)) if table is None else [table]
+    if not target.is_file() and len(found) != 1:
+        raise RetrieveError(
+            f"{name}: the archive holds no {entry['table']}; set sources.{name}.table to its table"
+        )
+    if not target.is_file():
+        shutil.copyfile(found[0], target)
+
+
+def _folders_of_images(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("[!.]*") if path.suffix.lower() in EXTENSIONS)
+    return sorted({path.parent for path in files})
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename a folder, or move what is in it where the target is inside it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source not in target.parents:
+        source.rename(target)
+        return
+    inside = [path for path in source.iterdir() if path not in (target, *target.parents)]
+    target.mkdir(exist_ok=True)
+    for path in inside:
+        path.rename(target / path.name)
 
 
 def retrieve_model(entry: Mapping, folder: Path) -> None:
-    """Fetch a model folder from its hub: safetensors and text, nothing that can be executed.
-    Raises RetrieveError with the remedy."""
+    """Fetch a model folder from its hub at a pinned revision: the files of the entry, each with
+    the sums that are known, and nothing else.
+
+    Pickled weights are converted to safetensors once, read with `weights_only`. The folder appears
+    only when complete. Raises RetrieveError with the remedy.
+    """
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.txt", "*.safetensors"]
+    temporary = folder.with_name(f".{folder.name}.partial")
     try:
         snapshot_download(
-            entry["hub_id"], revision=entry["revision"], local_dir=folder, allow_patterns=patterns
+            entry["hub_id"],
+            revision=entry["revision"],
+            local_dir=temporary,
+            allow_patterns=list(entry["files"]),
         )
     except Exception as error:  # the client raises what its HTTP library raises
+        large = f" (about {entry['gigabytes']:g} GB)" if "gigabytes" in entry else ""
         raise RetrieveError(
-            f"cannot fetch {entry['hub_id']}: {error}. Run again to go on, or fetch it elsewhere "
-            f"and put it at {folder}"
+            f"cannot fetch {entry['hub_id']}{large}: {' '.join(str(error).split())} Run again to "
+            f"go on, or fetch revision {entry['revision']} elsewhere and put it at {folder}"
         ) from error
+    _check_files(entry, temporary)
+    if "pytorch_model.bin" in entry["files"]:
+        _convert(temporary / "pytorch_model.bin")
+    shutil.rmtree(temporary / ".cache", ignore_errors=True)
+    temporary.replace(folder)
 
 
-def retrieve_source(name: str, entry: Mapping) -> None:
-    """Fetch a source as its `retrieve` entry in the configuration says."""
-    how, folder = entry["retrieve"], Path(entry["path"])
-    if "kaggle" in how:
-        retrieve_kaggle(how["kaggle"], folder)
-        return
-    if not how.get("archive"):
+def _check_files(entry: Mapping, folder: Path) -> None:
+    """Raise RetrieveError where a file of the entry is missing or, then deleted, the wrong one."""
+    missing = [name for name in entry["files"] if not (folder / name).is_file()]
+    if missing:
         raise RetrieveError(
-            f"{name} cannot be fetched without a browser: download its images, put them into "
-            f"{folder / entry.get('images', '.')} and the table beside them "
-            f"({folder / (entry.get('table') or '')}), or set its retrieve.archive"
+            f"{entry['hub_id']} has no {', '.join(missing)} at revision {entry['revision']}"
         )
-    archive = Path(how["archive"])
-    if how["archive"].startswith(("https://", "http://")):
-        archive = folder.with_name(Path(how["archive"]).name)
-        download(how["archive"], archive)
-    if not archive.is_file():
-        raise RetrieveError(f"{name}: there is no archive {archive}")
-    unpack(archive, folder)
-    if "table_url" in how:
-        download(how["table_url"], folder / entry["table"])
+    for name, sums in entry["files"].items():
+        try:
+            check_sum(folder / name, sums or {})
+        except RetrieveError:
+            shutil.rmtree(folder)
+            raise
+
+
+def _convert(pickled: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    log.info("converting %s to safetensors", pickled.name)
+    try:
+        state = torch.load(pickled, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RetrieveError(f"{pickled} holds not only weights; delete it") from error
+    state = {name: tensor.clone().contiguous() for name, tensor in state.items()}
+    save_file(state, pickled.with_name("model.safetensors"), {"format": "pt"})
+    pickled.unlink()

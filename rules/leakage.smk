@@ -1,0 +1,39 @@
+# What test images share with training images. Only packed images are read, so that
+# `snakemake leakage` tells it before anything is segmented or trained.
+
+
+rule leakage:
+    input:
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        benchmarks=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *BENCHMARKS
+        ),
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        images="<results>/leakage.csv",
+        summary=report(
+            "<results>/leakage_summary.csv",
+            category="Data",
+            labels={
+                "table": "Leakage: near duplicates and neighbours across the splits"
+            },
+            caption="../report/leakage.rst",
+        ),
+    log:
+        "<logs>/leakage.log",
+    benchmark:
+        "<benchmarks>/leakage.tsv"
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 4
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(120),
+    params:
+        near_duplicate_bits=config["leakage"]["near_duplicate_bits"],
+    message:
+        "Near-duplicate images and neighbouring places across the splits"
+    script:
+        "../scripts/leakage.py"

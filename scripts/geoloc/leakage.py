@@ -1,0 +1,146 @@
+"""What test images share with training images: nearly the same picture, or the same place.
+
+Two pictures are compared by their perceptual hashes (pHash of the package imagehash: 64 signs of
+the lowest frequencies of a 32×32 gray image), by the number of bits that differ. Unrelated
+pictures differ in about 32; scaled, recompressed or brightened copies in a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.neighbors import BallTree
+
+from geoloc.images import decode
+from geoloc.places import EARTH_RADIUS
+from geoloc.progress import Progress
+from geoloc.stores import read_images
+
+NEAR_METRES = (25, 100, 1000)
+CHUNK = 1 << 18  # pairs of hashes that are compared at once, few enough for a core's cache
+
+
+def perceptual_hash(image: np.ndarray) -> np.uint64:
+    """The pHash of an image uint8 (H, W, 3), RGB, as 64 bits."""
+    bits = imagehash.phash(Image.fromarray(image)).hash
+    return np.packbits(bits.ravel()).view(np.uint64)[0]
+
+
+def hash_stores(paths: Sequence[str | Path], threads: int = 1) -> pd.Series:
+    """Perceptual hashes, uint64 by image id, of all images of some `images` stores.
+
+    Images are decoded one at a time in each thread, so memory does not grow with their number.
+    """
+
+    def hash_store(path: str | Path) -> dict[str, np.uint64]:
+        return {image_id: perceptual_hash(decode(data)) for image_id, data in read_images(path)}
+
+    hashes: dict[str, np.uint64] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(hash_store, paths)
+        for part in Progress(found, len(paths), "perceptual hashes", unit="shards"):
+            hashes |= part
+    return pd.Series(hashes, dtype=np.uint64)
+
+
+def nearest_hashes(
+    hashes: np.ndarray, references: np.ndarray, own: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For n hashes uint64 the nearest of m ≥ 1 references uint64, by exact comparison.
+
+    own (n,) and groups (m,) name the group (country) of each. Returns the row of the nearest
+    reference int64 (n,), the bits by which it differs uint8 (n,), and the fewest bits to a
+    reference of another group uint8 (n,), 64 where there is none. All n × m are compared, some
+    10⁸ a second, in memory for `CHUNK` of them or one row.
+    """
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    sorted_references = references[order]
+    nearest, bits = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
+    other_bits = np.empty(len(hashes), np.uint8)
+    for part in _chunks(len(hashes), max(1, CHUNK // len(references))):
+        different = np.bitwise_count(hashes[part, None] ^ sorted_references)  # (chunk, m)
+        best = different.argmin(axis=1)
+        nearest[part], bits[part] = order[best], different[np.arange(len(best)), best]
+        by_group = np.minimum.reduceat(different, starts, axis=1)  # (chunk, groups)
+        by_group[own[part, None] == names] = 64
+        other_bits[part] = by_group.min(axis=1)
+    return nearest, bits, other_bits
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    parts = [slice(start, start + size) for start in range(0, count, size)]
+    return iter(Progress(parts, description="compare", unit="chunks"))
+
+
+def nearest_places(places: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For places (n, 2), latitude and longitude in degrees, the row of the nearest of m ≥ 1
+    references (m, 2), int64 (n,), and the great-circle distance to it in metres, float64 (n,)."""
+    tree = BallTree(np.radians(references), metric="haversine")
+    distance, row = tree.query(np.radians(places))
+    return row[:, 0], distance[:, 0] * EARTH_RADIUS * 1000
+
+
+def leakage_table(index: pd.DataFrame, hashes: pd.Series) -> pd.DataFrame:
+    """One row for each validation and test image that has a hash, in the order of the index.
+
+    index: the table of images (geoloc.index); hashes: uint64 by image id. Columns: image_id,
+    collection, source, country, split; `nearest_image` of training with `nearest_country` and
+    `bits` (0–64); `other_country_bits`, the fewest to a training image of another country; and,
+    where coordinates are known, `nearest_place`, the training image taken nearest, and `metres`.
+    Raises ValueError where there is no training image.
+    """
+    index = index[index["image_id"].isin(hashes.index)]
+    train, rest = index[index["split"] == "train"], index[index["split"] != "train"]
+    if train.empty:
+        raise ValueError("no training image could be read, so nothing can leak; add images")
+    table = rest[["image_id", "collection", "source", "country", "split"]].reset_index(drop=True)
+    row, bits, other_bits = nearest_hashes(
+        hashes[rest["image_id"]].to_numpy(), hashes[train["image_id"]].to_numpy(),
+        rest["country"].to_numpy(str), train["country"].to_numpy(str),
+    )  # fmt: skip
+    table["nearest_image"] = train["image_id"].to_numpy()[row]
+    table["nearest_country"] = train["country"].to_numpy()[row]
+    table["bits"], table["other_country_bits"] = bits, other_bits
+    table["nearest_place"], table["metres"] = "", np.nan
+    placed, references = rest["latitude"].notna().to_numpy(), train[train["latitude"].notna()]
+    if placed.any() and len(references):
+        columns = ["latitude", "longitude"]
+        row, metres = nearest_places(
+            rest.loc[placed, columns].to_numpy(), references[columns].to_numpy()
+        )
+        table.loc[placed, "nearest_place"] = references["image_id"].to_numpy()[row]
+        table.loc[placed, "metres"] = metres
+    return table
+
+
+def leakage_summary(table: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFrame:
+    """One row a collection × split of a `leakage_table`; shares are 0–1.
+
+    `near_duplicates` and their share: images that differ from a training image in at most
+    `near_duplicate_bits`. `chance_share`: those that come as near to an image of another country,
+    which hardly is the same picture; how much of the share is the hash's doing. `located` and
+    `within_…_m`: images with coordinates, and the share of them with a training image that near.
+    """
+    rows = []
+    for (collection, split), part in table.groupby(["collection", "split"], sort=False):
+        near = part["bits"] <= near_duplicate_bits
+        metres = part["metres"].dropna()
+        row = {
+            "collection": collection,
+            "split": split,
+            "images": len(part),
+            "near_duplicates": int(near.sum()),
+            "near_duplicate_share": near.mean(),
+            "chance_share": (part["other_country_bits"] <= near_duplicate_bits).mean(),
+            "located": len(metres),
+        }
+        row |= {f"within_{limit}_m": (metres <= limit).mean() for limit in NEAR_METRES}
+        rows.append(row | {"median_m": metres.median()})
+    return pd.DataFrame(rows)
