@@ -1,7 +1,7 @@
 # Raw files are read here and nowhere else: verified, oriented, cropped, resized, packed.
 
 # Keys of a source that change no image.
-ONLY_FOR_THE_INDEX = ("author_column", "id_column", "subset", "title")
+ONLY_FOR_THE_INDEX = ("author_column", "id_column", "retrieve", "subset", "title")
 
 
 rule prepare:
