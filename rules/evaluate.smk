@@ -39,7 +39,11 @@ rule predict:
 
 rule predict_clip:
     input:
-        model=CLIP,
+        model=lambda wildcards: (
+            f"<results>/models/{wildcards.model}/{wildcards.dataset}"
+            if (wildcards.model, wildcards.dataset) in CLIP_ROWS
+            else config["models"]["clip"]["path"]
+        ),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
         benchmarks=of_shards(
@@ -48,11 +52,13 @@ rule predict_clip:
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
     output:
-        predictions="<results>/predictions/clip/default.parquet",
+        predictions="<results>/predictions/{model}/{dataset}.parquet",
     log:
-        "<logs>/predict/clip/default.log",
+        "<logs>/predict/{model}/{dataset}.log",
     benchmark:
-        "<benchmarks>/predict/clip/default.tsv"
+        "<benchmarks>/predict/{model}/{dataset}.tsv"
+    wildcard_constraints:
+        model="clip|contrastive",
     conda:
         "../envs/torch.yaml"
     container:
@@ -64,7 +70,7 @@ rule predict_clip:
         runtime=scaled(240),
     params:
         factor=config["datasets"],
-        prompt=lambda wildcards: config["models"]["clip"]["prompt"],
+        prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
         batch_size=config["models"]["clip"]["batch_size"],
     message:
         "Evaluating {input.model}"
@@ -104,9 +110,7 @@ rule table1:
         runtime=10,
     params:
         rows=TABLE_ROWS,
-        titles={
-            model: entry["title"] for model, entry in sorted(config["models"].items())
-        },
+        titles=TITLES,
     message:
         "Table 1"
     script:
@@ -144,9 +148,7 @@ rule metrics:
         runtime=10,
     params:
         rows=TABLE_ROWS,
-        titles={
-            model: entry["title"] for model, entry in sorted(config["models"].items())
-        },
+        titles=TITLES,
     message:
         "Accuracy, intervals and baselines of every model"
     script:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from shutil import ignore_patterns
 
 import numpy as np
 import pandas as pd
@@ -163,10 +165,17 @@ def test_a_model_of_a_weighted_dataset_is_told_of(photographs, keras_model, caps
 def test_a_clip_chooses_between_the_countries_of_a_run(photographs, clip, countries, capsys):
     prompt = "a street in {country}"
     arguments = ("--model", clip, "--countries", countries, "--prompt", prompt)
-    found = answer(capsys, photographs / "été.png", *arguments)[str(photographs / "été.png")]
-    image = predict.read_photograph(photographs / "été.png", Preparation("center", 640))
+    path = photographs / "été.png"
+    found = answer(capsys, path, *arguments)[str(path)]
+    image = predict.read_photograph(path, Preparation("center", 640))
     expected = ClipZeroShot(clip, list(NAMES.values()), prompt).probabilities([image])[0]
     assert [found[country] for country in NAMES] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_clip_of_the_workflow_knows_its_countries(photographs, clip, countries, capsys):
+    path = photographs / "été.png"
+    alone = answer(capsys, path, "--model", clip)
+    assert alone == answer(capsys, path, "--model", clip, "--countries", countries)
 
 
 def test_a_model_that_cannot_be_used_is_answered_with_what_to_do(
@@ -177,7 +186,8 @@ def test_a_model_that_cannot_be_used_is_answered_with_what_to_do(
         return capsys.readouterr().err
 
     assert "holds no model" in message("--model", tmp_path)
-    assert "--countries results/RUN/index/countries.csv" in message("--model", clip)
+    stranger = shutil.copytree(clip, tmp_path / "stranger", ignore=ignore_patterns("classes.json"))
+    assert "--countries results/RUN/index/countries.csv" in message("--model", stranger)
     given = ("--countries", countries)
     assert "leave out --countries" in message("--model", keras_model, *given)
     assert "has no {country}" in message("--model", clip, *given, "--prompt", "a street")

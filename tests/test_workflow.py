@@ -76,6 +76,16 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["table1"] == 1
 
 
+def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "contrastive.yaml").write_text("models: {contrastive: {image_size: 224}}")
+    output = run_snakemake(folder, "-n", "--configfile", "contrastive.yaml")
+    jobs = planned_jobs(output)
+    assert (jobs["train_clip"], jobs["predict_clip"], jobs["retrieve_model"]) == (3, 4, 1)
+    for dataset in ("original", "weighted_base", "weighted_custom"):
+        assert f"results/study/predictions/contrastive/{dataset}.parquet" in output
+
+
 def test_table_1_has_its_form(world):
     table = pd.read_csv(world[0] / "results/small/table1.csv", dtype=str)
     assert list(table.columns) == [
@@ -125,6 +135,13 @@ def test_another_number_of_epochs_reruns_training_only(world):
     jobs = replan(world, train={"epochs": 2})
     assert jobs["train"] == jobs["predict"] == 6
     assert jobs["mask"] == jobs["arrays"] == jobs["segment"] == jobs["train_clip"] == 0
+
+
+def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
+    jobs = replan(world, models={"contrastive": {"epochs": 1}})
+    assert jobs["train_clip"] == jobs["predict_clip"] == 3
+    assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
+    assert jobs["train"] == jobs["predict"] == jobs["arrays"] == 0
 
 
 def test_a_new_image_reruns_its_own_country_only(world):

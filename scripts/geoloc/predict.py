@@ -102,16 +102,20 @@ def _load_keras(folder: Path) -> CountryModel:
 
 
 def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> CountryModel:
-    if countries is None:
+    """A CLIP that the workflow trained names its countries and its dataset; others do not."""
+    record = {"dataset": "original"}
+    if (folder / "classes.json").is_file():
+        record = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+    elif countries is None:
         raise ValueError(
             f"{folder} is a CLIP, which can tell any countries apart: name them with "
             "--countries results/RUN/index/countries.csv"
         )
-    classes = _read_classes(countries)
+    classes = _read_classes(countries) if countries else record["classes"]
     from geoloc.models.clip import ClipZeroShot
 
     model = ClipZeroShot(folder, list(map(display_name, classes)), prompt or "{country}")
-    return CountryModel(classes, model.probabilities)
+    return CountryModel(classes, model.probabilities, record["dataset"])
 
 
 def _read_classes(path: Path) -> list[str]:
@@ -283,7 +287,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     crop = "center: the largest centred square, which models are trained on (default); none: the "
     crop += "whole photograph, as the benchmark is tested on"
     add("--crop", choices=list(PREPARATIONS), default="center", help=crop)
-    countries = "for a CLIP: results/RUN/index/countries.csv, the countries to choose from"
+    countries = "for a CLIP that the workflow did not train: results/RUN/index/countries.csv, the "
+    countries += "countries to choose from"
     add("--countries", metavar="CSV", type=Path, help=countries)
     prompt = 'for a CLIP: the text of a country, by default its name, "{country}"'
     add("--prompt", metavar="TEXT", help=prompt)
