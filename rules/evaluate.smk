@@ -117,6 +117,35 @@ rule table1:
         "../scripts/table1.py"
 
 
+rule table1_comparison:
+    input:
+        table=rules.table1.output.table,
+    output:
+        comparison=report(
+            "<results>/table1_comparison.csv",
+            category="Results",
+            labels={"table": "Table 1 beside the published one"},
+            caption="../report/table1_comparison.rst",
+        ),
+    log:
+        "<logs>/table1_comparison.log",
+    benchmark:
+        "<benchmarks>/table1_comparison.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Table 1 beside the published one"
+    script:
+        "../scripts/table1_comparison.py"
+
+
 rule metrics:
     input:
         predictions=PREDICTIONS,

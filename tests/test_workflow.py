@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from geoloc.table1 import published
 from tests.conftest import ROOT
 
 LINKED = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo")
@@ -73,7 +74,7 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["retrieve_weights"] == 3
     assert jobs["retrieve_model"] == 1
     assert jobs["train"] == jobs["predict"] == 6
-    assert jobs["table1"] == 1
+    assert jobs["table1"] == jobs["table1_comparison"] == 1
 
 
 def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
@@ -95,6 +96,31 @@ def test_table_1_has_its_form(world):
     datasets = ["Original", "Weighted Base", "Weighted Custom"]
     assert table["Trained On"].tolist() == [*datasets, *datasets, "Default"]
     assert table.iloc[:, 2:].map(lambda cell: bool(re.fullmatch(r"\d+\.\d\d", cell))).all(axis=None)
+
+
+def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world):
+    assert not (world[0] / "results/small/table1_comparison.csv").exists()
+
+
+def test_the_table_of_the_study_is_compared_with_the_published_one(tmp_path):
+    folder = make_workdir(tmp_path)
+    table = published()
+    table.loc[1, "Im2GPS-3k-modified Accuracy"] = "20.00"
+    table.loc[6, "Original Test Accuracy"] = ""
+    table.loc[len(table)] = ["Contrastive Model", "Original", "1.00", "1.00", "1.00", "1.00"]
+    (folder / "results/study").mkdir(parents=True)
+    table.to_csv(folder / "results/study/table1.csv", index=False)
+    comparison = "results/study/table1_comparison.csv"
+    run_snakemake(folder, "--allowed-rules", "table1_comparison", "--", comparison)
+    found = pd.read_csv(folder / comparison)
+    keys = ["Model", "Trained On", "Test Set"]
+    assert list(found.columns) == [*keys, "Ours", "Published", "Difference"]
+    assert len(found) == 27
+    (different,) = found[found.Difference != 0].itertuples(index=False)
+    assert different == (
+        "Convolutional Neural Network", "Weighted Base", "Im2GPS-3k-modified Accuracy",
+        20.0, 16.13, 3.87,
+    )  # fmt: skip
 
 
 def test_what_cannot_be_read_is_in_quarantine_with_its_reason(world):
