@@ -104,8 +104,10 @@ def shorten(text: str, length: int = 30) -> str:
 # ----------------------------------------------------------------------------- training curves
 
 History = tuple[str, str, pd.DataFrame]
+CAPTIONED = "(training: captions of the batch; validation: names of the countries)"
 CURVE_TITLES = MODEL_TITLES | {
-    "clip": "CLIP (training: captions of the batch; validation: names of the countries)"
+    "clip": f"CLIP {CAPTIONED}",
+    "contrastive": f"Contrastive Model {CAPTIONED}",
 }
 
 
@@ -209,5 +211,6 @@ def _dots(axis: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> No
 
 
 def _row_title(model: str, dataset: str) -> str:
-    short = {"cnn": "CNN", "transfer": "Transfer", "clip": "CLIP"}.get(model, model)
+    titles = {"cnn": "CNN", "transfer": "Transfer", "clip": "CLIP", "contrastive": "Contrastive"}
+    short = titles.get(model, model)
     return f"{short} · {DATASET_TITLES.get(dataset, dataset)}"

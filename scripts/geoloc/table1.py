@@ -12,6 +12,7 @@ MODEL_TITLES = {
     "cnn": "Convolutional Neural Network",
     "transfer": "Transfer Learning",
     "clip": "StreetCLIP",
+    "contrastive": "Contrastive Model",
 }
 DATASET_TITLES = {
     "original": "Original",
