@@ -31,6 +31,7 @@ rule predict:
         seed=config["seed"],
         factor=config["datasets"],
         batch_size=config["train"]["batch_size"],
+        benchmarks=BENCHMARKS,
     message:
         "Evaluating {wildcards.model} trained on {wildcards.dataset}"
     script:
@@ -66,6 +67,7 @@ rule predict_clip:
         factor=config["datasets"],
         prompt=lambda wildcards: config["models"]["clip"]["prompt"],
         batch_size=config["models"]["clip"]["batch_size"],
+        benchmarks=BENCHMARKS,
     message:
         "Evaluating {input.model}"
     script:
@@ -107,6 +109,7 @@ rule table1:
         titles={
             model: entry["title"] for model, entry in sorted(config["models"].items())
         },
+        benchmarks=BENCHMARK_TITLES,
     message:
         "Table 1"
     script:

@@ -102,6 +102,8 @@ rule accuracy_figure:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        benchmarks=BENCHMARK_TITLES,
     message:
         "Figure of accuracies and baselines"
     script:

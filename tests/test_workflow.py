@@ -76,6 +76,13 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["table1"] == 1
 
 
+def test_more_benchmarks_are_planned_by_configuration_alone(tmp_path):
+    folder = make_workdir(tmp_path)
+    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/benchmarks.yaml"))
+    assert jobs["retrieve_source"] == 5
+    assert (jobs["predict"], jobs["table1"], jobs["metrics"]) == (6, 1, 1)
+
+
 def test_table_1_has_its_form(world):
     table = pd.read_csv(world[0] / "results/small/table1.csv", dtype=str)
     assert list(table.columns) == [
