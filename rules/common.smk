@@ -32,6 +32,9 @@ pathvars:
 
 SOURCES = {source.name: source for source in configured_sources(config)}
 BENCHMARKS = [name for name, source in SOURCES.items() if source.collection == name]
+BENCHMARK_TITLES = {
+    name: config["benchmarks"][name]["title"] or name for name in BENCHMARKS
+}
 KERAS_MODELS = ["cnn", "transfer"]
 DATASETS = ["original", "weighted_base", "weighted_custom"]
 KERAS_ROWS = [(model, dataset) for model in KERAS_MODELS for dataset in DATASETS]

@@ -31,6 +31,7 @@ rule predict:
         seed=config["seed"],
         factor=config["datasets"],
         batch_size=config["train"]["batch_size"],
+        benchmarks=BENCHMARKS,
     message:
         "Evaluating {wildcards.model} trained on {wildcards.dataset}"
     script:
@@ -72,6 +73,7 @@ rule predict_clip:
         factor=config["datasets"],
         prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
         batch_size=config["models"]["clip"]["batch_size"],
+        benchmarks=BENCHMARKS,
     message:
         "Evaluating {input.model}"
     script:
@@ -111,6 +113,7 @@ rule table1:
     params:
         rows=TABLE_ROWS,
         titles=TITLES,
+        benchmarks=BENCHMARK_TITLES,
     message:
         "Table 1"
     script:

@@ -99,6 +99,8 @@ rule accuracy_figure:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        benchmarks=BENCHMARK_TITLES,
     message:
         "Figure of accuracies and baselines"
     script:

@@ -108,6 +108,13 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
     assert not (folder / f"results/demo/arrays/{shard}.h5").exists()
 
 
+def test_more_benchmarks_are_planned_by_configuration_alone(tmp_path):
+    folder = make_workdir(tmp_path)
+    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/benchmarks.yaml"))
+    assert jobs["retrieve_source"] == 5
+    assert (jobs["predict"], jobs["table1"], jobs["metrics"]) == (6, 1, 1)
+
+
 def test_table_1_has_its_form(world):
     table = pd.read_csv(world[0] / "results/small/table1.csv", dtype=str)
     assert list(table.columns) == [
