@@ -11,7 +11,8 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm containers bench bench-masking bench-training lint format clean-demo
+.PHONY: help setup demo test test-slurm containers plan bench bench-masking bench-training lint format \
+  clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -53,6 +54,10 @@ containers/%.sif: containers/%.def envs/%.txt envs/geo.txt
 test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
 	@python tests/slurm/cluster.py check
 	@TEST_SLURM=1 python -m pytest tests/slurm
+
+# PLAN: for example PLAN="--configfile my.yaml --rate segment=2.1"
+plan: setup ## jobs, hours and disk of a run by stage, from its configuration and index
+	@PYTHONPATH=scripts python -m geoloc.plan $(PLAN)
 
 BENCHMARKS := bench-masking bench-training
 bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-training one of them

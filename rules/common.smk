@@ -32,11 +32,20 @@ pathvars:
 
 SOURCES = {source.name: source for source in configured_sources(config)}
 BENCHMARKS = [name for name, source in SOURCES.items() if source.collection == name]
+BENCHMARK_TITLES = {
+    name: config["benchmarks"][name]["title"] or name for name in BENCHMARKS
+}
 KERAS_MODELS = ["cnn", "transfer"]
 DATASETS = ["original", "weighted_base", "weighted_custom"]
-TABLE_ROWS = [(model, dataset) for model in KERAS_MODELS for dataset in DATASETS]
-TABLE_ROWS += [("clip", "default")]
-CLIP = config["models"]["clip"]["path"] or "<results>/models/clip/default"
+KERAS_ROWS = [(model, dataset) for model in KERAS_MODELS for dataset in DATASETS]
+# CLIP models that are trained here and not given as a folder.
+CLIP_ROWS = [] if config["models"]["clip"]["path"] else [("clip", "default")]
+if config["models"]["contrastive"]:
+    CLIP_ROWS += [("contrastive", dataset) for dataset in DATASETS]
+TABLE_ROWS = list(dict.fromkeys([*KERAS_ROWS, ("clip", "default"), *CLIP_ROWS]))
+TITLES = {
+    model: entry["title"] for model, entry in sorted(config["models"].items()) if entry
+}
 WEIGHTS = load_weights(Path(workflow.basedir, "config/weights.yaml"))
 RETRIEVED = [
     name
@@ -49,7 +58,7 @@ wildcard_constraints:
     collection="|".join(["street", *BENCHMARKS]),
     country="[A-Z]{2}",
     shard="[0-9]+",
-    model="|".join([*KERAS_MODELS, "clip"]),
+    model="|".join([*KERAS_MODELS, "clip", "contrastive"]),
     dataset="|".join([*DATASETS, "default"]),
 
 

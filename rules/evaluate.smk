@@ -31,6 +31,7 @@ rule predict:
         seed=config["seed"],
         factor=config["datasets"],
         batch_size=config["train"]["batch_size"],
+        benchmarks=BENCHMARKS,
     message:
         "Evaluating {wildcards.model} trained on {wildcards.dataset}"
     script:
@@ -39,7 +40,11 @@ rule predict:
 
 rule predict_clip:
     input:
-        model=CLIP,
+        model=lambda wildcards: (
+            f"<results>/models/{wildcards.model}/{wildcards.dataset}"
+            if (wildcards.model, wildcards.dataset) in CLIP_ROWS
+            else config["models"]["clip"]["path"]
+        ),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
         benchmarks=of_shards(
@@ -48,11 +53,13 @@ rule predict_clip:
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
     output:
-        predictions="<results>/predictions/clip/default.parquet",
+        predictions="<results>/predictions/{model}/{dataset}.parquet",
     log:
-        "<logs>/predict/clip/default.log",
+        "<logs>/predict/{model}/{dataset}.log",
     benchmark:
-        "<benchmarks>/predict/clip/default.tsv"
+        "<benchmarks>/predict/{model}/{dataset}.tsv"
+    wildcard_constraints:
+        model="clip|contrastive",
     conda:
         "../envs/torch.yaml"
     container:
@@ -64,8 +71,9 @@ rule predict_clip:
         runtime=scaled(240),
     params:
         factor=config["datasets"],
-        prompt=lambda wildcards: config["models"]["clip"]["prompt"],
+        prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
         batch_size=config["models"]["clip"]["batch_size"],
+        benchmarks=BENCHMARKS,
     message:
         "Evaluating {input.model}"
     script:
@@ -104,13 +112,41 @@ rule table1:
         runtime=10,
     params:
         rows=TABLE_ROWS,
-        titles={
-            model: entry["title"] for model, entry in sorted(config["models"].items())
-        },
+        titles=TITLES,
+        benchmarks=BENCHMARK_TITLES,
     message:
         "Table 1"
     script:
         "../scripts/table1.py"
+
+
+rule table1_comparison:
+    input:
+        table=rules.table1.output.table,
+    output:
+        comparison=report(
+            "<results>/table1_comparison.csv",
+            category="Results",
+            labels={"table": "Table 1 beside the published one"},
+            caption="../report/table1_comparison.rst",
+        ),
+    log:
+        "<logs>/table1_comparison.log",
+    benchmark:
+        "<benchmarks>/table1_comparison.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Table 1 beside the published one"
+    script:
+        "../scripts/table1_comparison.py"
 
 
 rule metrics:
@@ -145,9 +181,7 @@ rule metrics:
     params:
         seed=config["seed"],
         rows=TABLE_ROWS,
-        titles={
-            model: entry["title"] for model, entry in sorted(config["models"].items())
-        },
+        titles=TITLES,
     message:
         "Accuracy, intervals and baselines of every model"
     script:

@@ -41,10 +41,9 @@ rule training_curves:
     input:
         histories=[
             f"<results>/models/{model}/{dataset}/history.csv"
-            for model in KERAS_MODELS
-            for dataset in DATASETS
+            for model, dataset in KERAS_ROWS
         ],
-        clip=[] if config["models"]["clip"]["path"] else CLIP,
+        clips=[f"<results>/models/{model}/{dataset}" for model, dataset in CLIP_ROWS],
         countries=countries_table,
     output:
         figure=report(
@@ -67,10 +66,8 @@ rule training_curves:
         mem_mb=2000,
         runtime=10,
     params:
-        rows=[(model, dataset) for model in KERAS_MODELS for dataset in DATASETS],
-        titles={
-            model: entry["title"] for model, entry in sorted(config["models"].items())
-        },
+        rows=KERAS_ROWS + CLIP_ROWS,
+        titles=TITLES,
     message:
         "Figure of the training curves"
     script:
@@ -102,6 +99,8 @@ rule accuracy_figure:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        benchmarks=BENCHMARK_TITLES,
     message:
         "Figure of accuracies and baselines"
     script:

@@ -49,36 +49,48 @@ rule train:
         "../scripts/train.py"
 
 
-if not config["models"]["clip"]["path"]:
+# The options of ClipParameters; `clip` keeps the defaults, which are those of the demo.
+CLIP_PARAMETERS = {
+    "clip": {},
+    "contrastive": {
+        key: value
+        for key, value in (config["models"]["contrastive"] or {}).items()
+        if key not in ("title", "prompt")
+    },
+}
 
-    rule train_clip:
-        input:
-            arrays=of_shards(
-                "<results>/arrays/{collection}/{country}/{shard}.h5", "street"
-            ),
-            countries=countries_table,
-            quarantine=ancient("<results>/quarantine.csv"),
-        output:
-            model=directory(CLIP),
-        log:
-            "<logs>/train_clip.log",
-        benchmark:
-            "<benchmarks>/train_clip.tsv"
-        conda:
-            "../envs/torch.yaml"
-        container:
-            config["containers"]["torch"]
-        threads: config["threads"]["train"]
-        resources:
-            gpu=1,
-            mem_mb=scaled(16000),
-            runtime=scaled(120),
-        params:
-            seed=config["seed"],
-        message:
-            "Training a small CLIP on captions of the training images"
-        script:
-            "../scripts/train_clip.py"
+
+rule train_clip:
+    input:
+        arrays=of_shards("<results>/arrays/{collection}/{country}/{shard}.h5", "street"),
+        countries=countries_table,
+        quarantine=ancient("<results>/quarantine.csv"),
+    output:
+        model=directory("<results>/models/{model}/{dataset}"),
+    log:
+        "<logs>/train_clip/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/train_clip/{model}/{dataset}.tsv"
+    wildcard_constraints:
+        model="|".join(sorted({model for model, _ in CLIP_ROWS})) or "none",
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["train"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(720),
+    params:
+        seed=config["seed"],
+        model=lambda wildcards: CLIP_PARAMETERS[wildcards.model],
+        dataset=lambda wildcards: wildcards.dataset.replace("default", "original"),
+        factor=config["datasets"],
+    message:
+        "Training {wildcards.model} from scratch on captions, {wildcards.dataset}"
+    script:
+        "../scripts/train_clip.py"
 
 
 rule export_efficientnet_lite0:

@@ -7,4 +7,4 @@ from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
 metrics = pd.read_csv(snakemake.input.metrics, keep_default_na=False, na_values=[""])
-save(accuracy_figure(metrics), snakemake.output.figure)
+save(accuracy_figure(metrics, snakemake.params.benchmarks), snakemake.output.figure)

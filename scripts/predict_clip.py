@@ -9,7 +9,7 @@ from geoloc.geocode import display_name
 from geoloc.index import kept_classes
 from geoloc.logs import start_log
 from geoloc.models.clip import ClipZeroShot, predict_images, read_full_size
-from geoloc.predictions import predictions_frame
+from geoloc.predictions import benchmark_frames, predictions_frame
 from geoloc.weighting import DATASETS, dataset_factor
 
 start_log(snakemake.log[0])
@@ -24,13 +24,20 @@ factors = {name: dataset_factor(name, custom) for name in DATASETS} | {"original
 
 street = list(zip(inputs.street, inputs.masks, strict=True))
 benchmarks = [(path, None) for path in inputs.benchmarks]
-frames = []
-for shards, views in ((street, factors), (benchmarks, {"im2gps3k": None})):
+
+
+def predict(shards: list, views: dict) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Probabilities by view, and the columns of the images."""
     items = read_full_size(shards, set(index.image_id))
     image_ids, probabilities = predict_images(model, items, views, params.batch_size)
     rows = index.loc[np.array(image_ids, object)]
-    columns = (rows[c] for c in ("image_id", "source", "country", "latitude", "longitude"))
-    columns = [column.to_numpy() for column in columns]
-    frames += [predictions_frame(probabilities[name], classes, *columns, name) for name in views]
+    names = ("image_id", "source", "country", "latitude", "longitude")
+    return probabilities, [rows[name].to_numpy() for name in names]
+
+
+probabilities, columns = predict(street, factors)
+frames = [predictions_frame(probabilities[name], classes, *columns, name) for name in factors]
+probabilities, columns = predict(benchmarks, {"original": None})
+frames += benchmark_frames(probabilities["original"], classes, *columns, params.benchmarks)
 with atomic_path(snakemake.output.predictions) as temporary:
     pd.concat(frames).to_parquet(temporary, index=False)

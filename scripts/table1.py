@@ -11,12 +11,17 @@ from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
 log = start_log(snakemake.log[0])
 frames = [pd.read_parquet(path) for path in snakemake.input.predictions]
 table = table1(
-    (snakemake.params.titles[model], DATASET_TITLES[dataset], frame)
-    for (model, dataset), frame in zip(snakemake.params.rows, frames, strict=True)
+    (
+        (snakemake.params.titles[model], DATASET_TITLES[dataset], frame)
+        for (model, dataset), frame in zip(snakemake.params.rows, frames, strict=True)
+    ),
+    snakemake.params.benchmarks,
 )
 with atomic_path(snakemake.output.table) as temporary:
     table.to_csv(temporary, index=False)
 majority = majority_country(snakemake.input.countries)
-text = format_table(table, baselines(frames[0], majority), display_name(majority))
+text = format_table(
+    table, baselines(frames[0], majority), display_name(majority), snakemake.params.benchmarks
+)
 write_text(snakemake.output.text, text + "\n")
 log.info("\n%s", text)

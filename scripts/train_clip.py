@@ -1,19 +1,23 @@
-"""Train a small CLIP on captions of the training images."""
+"""Train a CLIP from scratch on captions of the training images."""
 
 import torch
 
 from geoloc.geocode import display_name
 from geoloc.index import kept_classes
 from geoloc.logs import start_log
-from geoloc.models.clip_training import train_clip
+from geoloc.models.clip_training import ClipParameters, train_clip
 from geoloc.stores import Arrays
 
 start_log(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
+params = snakemake.params
 train_clip(
     snakemake.output.model,
     Arrays(snakemake.input.arrays, "train"),
     Arrays(snakemake.input.arrays, "val"),
     {country: display_name(country) for country in kept_classes(snakemake.input.countries)},
-    seed=snakemake.params.seed,
+    ClipParameters(**params.model),
+    params.dataset,
+    params.factor["weighted_custom"],
+    params.seed,
 )

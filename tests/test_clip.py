@@ -1,6 +1,7 @@
 """Zero-shot CLIP against the plain way of transformers, and the training of a small one."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -199,13 +200,32 @@ def test_same_seed_same_model(trained, tmp_path):
 
 
 def test_training_on_a_dataset_weights_its_images(tmp_path):
-    """With a factor of zero every image is black, so nothing can be told apart."""
-    parameters = ClipParameters(**{**vars(TINY), "epochs": 1})
-    black = np.zeros(256, np.float32)
-    train_clip(tmp_path, Squares(24, 1), Squares(12, 2), NAMES, parameters, factor=black)
-    model = ClipZeroShot(tmp_path, list(NAMES.values()), device="cpu")
-    read = weighting.apply_factor(*Squares(12, 2).read(np.arange(12)), black)
-    assert np.ptp(model.probabilities(list(read)), axis=0).max() < 1e-5
+    """Where every score is 0 the weighted base dataset is black, so nothing can be told apart."""
+    training, validation = Squares(48, 1), Squares(12, 2)
+    training.score[:], validation.score[:] = 0, 0
+    history = train_clip(tmp_path, training, validation, NAMES, TINY, "weighted_base")
+    assert history["val_accuracy"].tolist() == pytest.approx([1 / 3] * TINY.epochs)
+
+
+def test_training_on_a_weighted_dataset_learns_from_what_scores(tmp_path):
+    """The upper half, which tells nothing, is dimmed; the lower one is seen as it is."""
+    training, validation = Squares(48, 1), Squares(12, 2)
+    for data in (training, validation):
+        data.score[:, :24], data.score[:, 24:] = 0, 90
+    parameters = {"no_score_factor": 0.0}
+    options = (NAMES, TINY, "weighted_custom", parameters)
+    history = train_clip(tmp_path, training, validation, *options)
+    assert history["val_accuracy"].max() >= 2 / 3
+    record = json.loads((tmp_path / "classes.json").read_text())
+    assert (record["classes"], record["dataset"]) == (sorted(NAMES), "weighted_custom")
+    assert record["weighting_parameters"] == parameters
+    image, score = validation.read(np.arange(12))
+    weighted = weighting.apply_factor(
+        image, score, weighting.dataset_factor("weighted_custom", parameters)
+    )
+    model = ClipZeroShot(tmp_path, [NAMES[country] for country in sorted(NAMES)], device="cpu")
+    answers = np.array(sorted(NAMES))[model.probabilities(list(weighted)).argmax(axis=1)]
+    assert np.mean(answers == validation.label) == pytest.approx(history["val_accuracy"].max())
 
 
 def test_loss_is_that_of_clip_when_no_country_repeats():

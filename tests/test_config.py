@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from geoloc.config import ConfigError, check_config, load_schema
+from geoloc.sources import configured_sources
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -57,3 +58,29 @@ def test_a_source_set_to_null_is_left_out():
     config = copy.deepcopy(STUDY)
     config["sources"]["geoguessr"] = None
     check_config(config, SCHEMA)
+
+
+def test_two_more_benchmarks_are_a_configuration_file():
+    config = copy.deepcopy(STUDY)
+    more = yaml.safe_load((ROOT / "config/benchmarks.yaml").read_text(encoding="utf-8"))
+    config["benchmarks"] |= more["benchmarks"]
+    check_config(config, SCHEMA)
+    assert [s.name for s in configured_sources(config) if s.collection != "street"] == [
+        "im2gps3k", "im2gps", "yfcc25600"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "message"),
+    [
+        ("street", None, "benchmarks.street: this name is in use"),
+        ("weighted_base", None, "this name is in use"),
+        ("geoguessr", None, "this name is in use"),
+        ("other", "im2gps3k", "2 have the title 'im2gps3k'"),
+    ],
+)
+def test_a_benchmark_has_a_name_and_a_title_of_its_own(name, title, message):
+    config = copy.deepcopy(STUDY)
+    config["benchmarks"][name] = config["benchmarks"]["im2gps3k"] | {"title": title}
+    with pytest.raises(ConfigError, match=message):
+        check_config(config, SCHEMA)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
+from geoloc.figures import accuracy_figure
 from geoloc.metrics import (
     accuracy_by_source,
     author_interval,
@@ -170,10 +171,14 @@ def test_answers_outside_the_test_set_are_errors():
 
 
 def test_one_row_for_each_model_and_test_set():
-    parts = [make_frame(one_hot(["US"]), ["US"], name) for name in ("original", "im2gps3k")]
+    names = ["original", "im2gps3k", "yfcc25600"]
+    parts = [make_frame(one_hot(["US"]), ["US"], name) for name in names]
     table = metrics_table([("cnn", "original", pd.concat(parts))], "US", POSITIONS)
-    assert list(table["test_set"]) == ["original", "im2gps3k"]
+    assert list(table["test_set"]) == names
     assert set(table["model"]) == {"cnn"}
+    figure = accuracy_figure(table, {"im2gps3k": "any", "yfcc25600": "YFCC25600"})
+    titles = [axis.get_title().partition(" (")[0] for axis in figure.axes]
+    assert titles == ["Original", "Im2GPS3k", "YFCC25600"]
 
 
 def test_empty_test_set_is_refused():

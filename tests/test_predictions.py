@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geoloc.predictions import predictions_frame
+from geoloc.predictions import benchmark_frames, predictions_frame
 
 CLASSES = ["BR", "FI", "FR", "GB", "JP", "NA", "US"]
 
@@ -64,13 +64,30 @@ def test_label_outside_the_classes_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "classes", "test_set"),
+    ("probabilities", "classes"),
     [
-        (np.zeros((2, 6)), CLASSES, "original"),
-        (np.zeros((2, 7)), ["BR"] * 7, "original"),
-        (np.zeros((2, 7)), CLASSES, "weighted"),
+        (np.zeros((2, 6)), CLASSES),
+        (np.zeros((2, 7)), ["BR"] * 7),
     ],
 )
-def test_what_does_not_fit_together_is_refused(probabilities, classes, test_set):
-    with pytest.raises(ValueError, match="shape|repeat|write one of"):
-        make_frame(probabilities, ["BR", "BR"], classes, test_set)
+def test_what_does_not_fit_together_is_refused(probabilities, classes):
+    with pytest.raises(ValueError, match="shape|repeat"):
+        make_frame(probabilities, ["BR", "BR"], classes)
+
+
+def test_each_benchmark_has_the_predictions_of_its_own_images():
+    source = ["yfcc25600", "im2gps3k", "yfcc25600"]
+    columns = (["a", "b", "c"], source, ["BR", "NA", "US"], [1.0, 2.0, 3.0], [np.nan] * 3)
+    names = ["im2gps3k", "im2gps", "yfcc25600"]
+    frames = benchmark_frames(np.eye(7)[[0, 5, 6]], CLASSES, *columns, names)
+    assert [frame.image_id.tolist() for frame in frames] == [["b"], [], ["a", "c"]]
+    joined = pd.concat(frames)
+    assert joined.test_set.tolist() == ["im2gps3k", "yfcc25600", "yfcc25600"]
+    assert (joined.country_1 == joined.label).all()
+    assert joined.latitude.tolist() == [2.0, 1.0, 3.0]
+
+
+def test_without_benchmarks_there_are_none():
+    nothing = np.empty(0)
+    columns = (nothing, nothing, nothing, nothing, nothing)
+    assert benchmark_frames(np.zeros((0, 7)), CLASSES, *columns, []) == []

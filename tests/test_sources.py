@@ -1,5 +1,7 @@
 import csv
 import math
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -44,27 +46,102 @@ def test_row_i_of_a_table_without_file_names_belongs_to_image_i(tmp_path):
     assert listed["10.png"].rejected == "not named in the table"
 
 
-@pytest.mark.parametrize(
-    ("latitude", "longitude", "reason"),
-    [
-        ("", "2.35", "no coordinates"),
-        ("48,85", "2.35", "no numbers"),
-        ("n/a", "2.35", "no numbers"),
-        ("nan", "2.35", "out of range"),
-        ("139.69", "35.68", "out of range"),
-        ("48.85", "181", "out of range"),
-        ("0", "0.0", "unknown place"),
-    ],
-)
-def test_an_unusable_place_is_rejected_with_its_reason(tmp_path, latitude, longitude, reason):
+TRAPS = [
+    ("", "2.35", "no coordinates"),
+    ("48.85", " ", "no coordinates"),
+    ("48,85", "2.35", "no numbers"),
+    ("48.85 N", "2.35 E", "no numbers"),
+    ("4_8", "2.35", "no numbers"),
+    ("n/a", "2.35", "no numbers"),
+    ("NA", "NA", "no numbers"),
+    ("nan", "2.35", "out of range"),
+    ("inf", "2.35", "out of range"),
+    ("139.69", "35.68", "out of range"),
+    ("48.85", "181", "out of range"),
+    ("0", "0.0", "unknown place"),
+    ("-0.0", "0e5", "unknown place"),
+]
+
+
+@pytest.mark.parametrize("kind", ["coordinates_table", "metadata_table"])
+@pytest.mark.parametrize(("latitude", "longitude", "reason"), TRAPS)
+def test_an_unusable_place_is_rejected_with_its_reason(tmp_path, kind, latitude, longitude, reason):
     rows = [["a.jpg", latitude, longitude], ["b.jpg", "48.85", "2.35"]]
     source = table_source(
-        tmp_path, ["IMG_ID", "LAT", "LON"], rows, ["a.jpg", "b.jpg"],
-        file_column="IMG_ID", latitude_column="LAT", longitude_column="LON",
+        tmp_path, ["IMG_ID", "LAT", "LON"], rows, ["a.jpg", "b.jpg"], file_column="IMG_ID",
+        id_column="IMG_ID", latitude_column="LAT", longitude_column="LON",
     )  # fmt: skip
-    first, second = list_source(source)
+    first, second = list_source(replace(source, kind=kind))
     assert reason in first.rejected
     assert (second.country, second.rejected) == ("FR", "")
+
+
+def test_a_place_on_the_edge_of_the_earth_is_a_place(tmp_path):
+    rows = [["-90", "0"], ["0", "-180"], ["0", "0.01"], ["1e-3", "180.0"]]
+    source = table_source(tmp_path, ["latitude", "longitude"], rows, [f"{i}.png" for i in range(4)])
+    assert not any(item.rejected for item in list_source(source))
+
+
+def test_rows_that_are_cut_short_have_no_place_and_move_no_other_row(tmp_path):
+    """Blank lines are no rows, as with the reader that the study used."""
+    source = table_source(tmp_path, ["latitude", "longitude"], [], ["0.png", "1.png", "2.png"])
+    (tmp_path / "table.csv").write_text("latitude,longitude\n48.85,2.35\n\n48.85\n-22.56,17.08\n")
+    listed = {item.path: item for item in list_source(source)}
+    assert [listed[f"{i}.png"].country for i in range(3)] == ["FR", "", "NA"]
+    assert listed["1.png"].rejected == "no coordinates"
+
+
+def test_a_table_without_a_header_is_refused_and_moves_no_image_by_one(tmp_path):
+    """Streetview's rows go by number: to take the first row for the header would move them all."""
+    source = table_source(tmp_path, ["48.85", "2.35"], [["-22.56", "17.08"]], ["0.png", "1.png"])
+    with pytest.raises(SourceError, match="first row seems to be data: write the names"):
+        list_source(source)
+
+
+def test_one_image_more_than_rows_is_rejected(tmp_path):
+    """The study's text counts 25,228 of Streetview's images and its code 25,229."""
+    rows = [["48.85", "2.35"]] * 3
+    files = [f"{i}.png" for i in range(4)]
+    listed = list_source(table_source(tmp_path, ["latitude", "longitude"], rows, files))
+    assert [item.rejected for item in listed] == ["", "", "", "not named in the table"]
+
+
+def im2gps3k(tmp_path, reference, header):
+    """Im2GPS3k's real table under a header, with an empty file for each photograph."""
+    lines = (reference / "data/im2gps3k_places365.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    rows = list(csv.reader(lines[1:]))
+    assert columns[2:4] == ["LAT", "LON"]
+    columns[2:4] = header
+    return table_source(
+        tmp_path, columns, rows, [row[0] for row in rows], file_column="IMG_ID",
+        latitude_column="LAT", longitude_column="LON",
+    )  # fmt: skip
+
+
+def test_every_photograph_of_im2gps3k_has_a_usable_place(tmp_path, reference):
+    source = im2gps3k(tmp_path, reference, ["LAT", "LON"])
+    listed = list_source(source)
+    check_rejected(source, listed, 0.0)
+    assert len(listed) == 2997
+
+
+def test_the_copy_of_im2gps3k_with_swapped_headers_stops_the_run(tmp_path, reference):
+    """An older public copy of the table has LAT and LON the wrong way round."""
+    source = im2gps3k(tmp_path, reference, ["LON", "LAT"])
+    with pytest.raises(SourceError, match="are latitude and longitude swapped in it"):
+        check_rejected(source, list_source(source), 0.05)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX systems only")
+def test_a_file_whose_name_is_not_utf_8_is_rejected_by_a_name_that_can_be_written(tmp_path):
+    source = folder_source(tmp_path, ["France/a.jpg"])
+    (tmp_path / "France" / os.fsdecode(b"caf\xe9.jpg")).touch()
+    assert listing_digest(source)
+    good, bad = list_source(source)
+    assert (good.path, good.country) == ("France/a.jpg", "FR")
+    assert (bad.path, bad.country) == ("France/caf\\xe9.jpg", "")
+    assert "not UTF-8" in bad.rejected
 
 
 def test_a_table_cannot_name_files_outside_its_folder(tmp_path):

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geoloc.predictions import TEST_SETS, predictions_frame
+from geoloc.predictions import predictions_frame
 from geoloc.table1 import (
+    COLUMNS,
     DATASET_TITLES,
     MODEL_TITLES,
     baselines,
@@ -20,6 +21,8 @@ HEADER = (
     "Model,Trained On,Original Test Accuracy,Weighted Base Test Accuracy,"
     "Weighted Custom Test Accuracy,Im2GPS-3k-modified Accuracy"
 )
+TEST_SETS = tuple(COLUMNS)
+FURTHER = {"im2gps3k": "Im2GPS3k", "im2gps": "Im2GPS", "yfcc25600": "YFCC 25,600"}
 ROWS = [
     *((model, data) for model in ("cnn", "transfer") for data in list(DATASET_TITLES)[:3]),
     ("clip", "default"),
@@ -109,3 +112,26 @@ def test_terminal_table_ends_with_the_majority_baseline_of_each_column():
     assert last.split()[2:] == ["always", "United", "States"] + ["50.00"] * 4
     body = text.splitlines()[1:]
     assert len({len(line) for line in body}) == 1
+
+
+def test_further_benchmarks_have_columns_after_the_published_ones():
+    """They are named as configured; the published columns keep their names."""
+    rows = seven_rows(test_sets=[*TEST_SETS, "im2gps"])
+    table = table1(rows, FURTHER)
+    assert ",".join(table.columns[:6]) == HEADER
+    assert list(table.columns[6:]) == ["Im2GPS Accuracy", "YFCC 25,600 Accuracy"]
+    assert table["Im2GPS Accuracy"].tolist() == table["Original Test Accuracy"].tolist()
+    assert set(table["YFCC 25,600 Accuracy"]) == {""}
+    text = format_table(table, baselines(rows[0][2], "US"), "United States", FURTHER)
+    lines = text.splitlines()
+    assert lines[1].endswith("Im2GPS-3k-modified  Im2GPS  YFCC 25,600")
+    assert lines[-1].split()[2:] == ["always", "United", "States"] + ["50.00"] * 5
+
+
+def test_the_study_s_benchmark_adds_no_column():
+    assert list(table1(seven_rows(), {"im2gps3k": "any"}).columns) == HEADER.split(",")
+
+
+def test_two_columns_of_one_title_are_refused():
+    with pytest.raises(ValueError, match="have one title"):
+        table1(seven_rows(), {"other": "Im2GPS-3k-modified"})

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from geoloc.table1 import published
 from tests.conftest import ROOT
 
 LINKED = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo")
@@ -73,7 +74,17 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["retrieve_weights"] == 3
     assert jobs["retrieve_model"] == 1
     assert jobs["train"] == jobs["predict"] == 6
-    assert jobs["table1"] == 1
+    assert jobs["table1"] == jobs["table1_comparison"] == 1
+
+
+def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "contrastive.yaml").write_text("models: {contrastive: {image_size: 224}}")
+    output = run_snakemake(folder, "-n", "--configfile", "contrastive.yaml")
+    jobs = planned_jobs(output)
+    assert (jobs["train_clip"], jobs["predict_clip"], jobs["retrieve_model"]) == (3, 4, 1)
+    for dataset in ("original", "weighted_base", "weighted_custom"):
+        assert f"results/study/predictions/contrastive/{dataset}.parquet" in output
 
 
 def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path):
@@ -97,6 +108,13 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
     assert not (folder / f"results/demo/arrays/{shard}.h5").exists()
 
 
+def test_more_benchmarks_are_planned_by_configuration_alone(tmp_path):
+    folder = make_workdir(tmp_path)
+    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/benchmarks.yaml"))
+    assert jobs["retrieve_source"] == 5
+    assert (jobs["predict"], jobs["table1"], jobs["metrics"]) == (6, 1, 1)
+
+
 def test_table_1_has_its_form(world):
     table = pd.read_csv(world[0] / "results/small/table1.csv", dtype=str)
     assert list(table.columns) == [
@@ -106,6 +124,31 @@ def test_table_1_has_its_form(world):
     datasets = ["Original", "Weighted Base", "Weighted Custom"]
     assert table["Trained On"].tolist() == [*datasets, *datasets, "Default"]
     assert table.iloc[:, 2:].map(lambda cell: bool(re.fullmatch(r"\d+\.\d\d", cell))).all(axis=None)
+
+
+def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world):
+    assert not (world[0] / "results/small/table1_comparison.csv").exists()
+
+
+def test_the_table_of_the_study_is_compared_with_the_published_one(tmp_path):
+    folder = make_workdir(tmp_path)
+    table = published()
+    table.loc[1, "Im2GPS-3k-modified Accuracy"] = "20.00"
+    table.loc[6, "Original Test Accuracy"] = ""
+    table.loc[len(table)] = ["Contrastive Model", "Original", "1.00", "1.00", "1.00", "1.00"]
+    (folder / "results/study").mkdir(parents=True)
+    table.to_csv(folder / "results/study/table1.csv", index=False)
+    comparison = "results/study/table1_comparison.csv"
+    run_snakemake(folder, "--allowed-rules", "table1_comparison", "--", comparison)
+    found = pd.read_csv(folder / comparison)
+    keys = ["Model", "Trained On", "Test Set"]
+    assert list(found.columns) == [*keys, "Ours", "Published", "Difference"]
+    assert len(found) == 27
+    (different,) = found[found.Difference != 0].itertuples(index=False)
+    assert different == (
+        "Convolutional Neural Network", "Weighted Base", "Im2GPS-3k-modified Accuracy",
+        20.0, 16.13, 3.87,
+    )  # fmt: skip
 
 
 def test_what_cannot_be_read_is_in_quarantine_with_its_reason(world):
@@ -146,6 +189,13 @@ def test_another_number_of_epochs_reruns_training_only(world):
     jobs = replan(world, train={"epochs": 2})
     assert jobs["train"] == jobs["predict"] == 6
     assert jobs["mask"] == jobs["arrays"] == jobs["segment"] == jobs["train_clip"] == 0
+
+
+def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
+    jobs = replan(world, models={"contrastive": {"epochs": 1}})
+    assert jobs["train_clip"] == jobs["predict_clip"] == 3
+    assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
+    assert jobs["train"] == jobs["predict"] == jobs["arrays"] == 0
 
 
 def test_a_new_image_reruns_its_own_country_only(world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -28,8 +29,26 @@ def check_config(config: dict, schema: dict) -> None:
     lines = [_describe(error) for error in errors]
     if not errors and abs(sum(config["index"]["split"]) - 1) > 1e-6:
         lines.append("index.split: the three shares must add up to 1")
+    lines += _name_clashes(config) if not errors else []
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _name_clashes(config: dict) -> list[str]:
+    """Names and titles of benchmarks that stand for something else already."""
+    used = {"street", "original", "weighted_base", "weighted_custom", *config["sources"]}
+    lines = [
+        f"benchmarks.{name}: this name is in use; give the benchmark another"
+        for name in config["benchmarks"]
+        if name in used
+    ]
+    entries = {name: entry for name, entry in config["benchmarks"].items() if entry}
+    titles = Counter(entry["title"] or name for name, entry in entries.items())
+    return lines + [
+        f"benchmarks: {count} have the title {title!r}; give each its own"
+        for title, count in titles.items()
+        if count > 1
+    ]
 
 
 def _resolve(schema: dict, root: dict) -> dict:

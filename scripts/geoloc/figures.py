@@ -4,7 +4,7 @@ Colours are those of Okabe and Ito, which people with any colour vision can tell
 meaning rests on colour alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,8 +104,10 @@ def shorten(text: str, length: int = 30) -> str:
 # ----------------------------------------------------------------------------- training curves
 
 History = tuple[str, str, pd.DataFrame]
+CAPTIONED = "(training: captions of the batch; validation: names of the countries)"
 CURVE_TITLES = MODEL_TITLES | {
-    "clip": "CLIP (training: captions of the batch; validation: names of the countries)"
+    "clip": f"CLIP {CAPTIONED}",
+    "contrastive": f"Contrastive Model {CAPTIONED}",
 }
 
 
@@ -165,17 +167,20 @@ def _curves(axis: Axes, table: pd.DataFrame, column: str) -> None:
 # -------------------------------------------------------------------------------- accuracies
 
 
-def accuracy_figure(metrics: pd.DataFrame) -> Figure:
+def accuracy_figure(metrics: pd.DataFrame, benchmarks: Mapping[str, str] | None = None) -> Figure:
     """Accuracy of every model with its 95 % Wilson interval, one panel a test set.
 
-    `metrics` as geoloc.metrics.metrics_table makes it. The dotted line is what always giving the
+    `metrics` as geoloc.metrics.metrics_table makes it; `benchmarks` are the titles of test sets
+    that the study does not have. The dotted line is what always giving the
     most frequent country of the training images scores: a model left of it has learned nothing
     that helps on this test set. Raises ValueError when there are no metrics.
     """
     if metrics.empty:
         raise ValueError("no test set has images; add images or lower min_images")
     rows = list(dict.fromkeys(zip(metrics["model"], metrics["dataset"], strict=True)))
-    test_sets = [name for name in TEST_SET_TITLES if name in set(metrics["test_set"])]
+    titles = {**(benchmarks or {}), **TEST_SET_TITLES}
+    order = dict.fromkeys([*TEST_SET_TITLES, *titles, *metrics["test_set"]])
+    test_sets = [name for name in order if name in set(metrics["test_set"])]
     with matplotlib.rc_context({**STYLE, "axes.grid.axis": "x"}):
         figure = Figure(
             figsize=(2.4 + 2.3 * len(test_sets), 1.3 + 0.33 * len(rows)), layout="constrained"
@@ -184,7 +189,7 @@ def accuracy_figure(metrics: pd.DataFrame) -> Figure:
         for axis, test_set in zip(axes, test_sets, strict=True):
             part = metrics[metrics["test_set"] == test_set]
             _dots(axis, part, rows)
-            axis.set_title(f"{TEST_SET_TITLES[test_set]} (n = {part['n'].iloc[0]:,})")
+            axis.set_title(f"{titles.get(test_set, test_set)} (n = {part['n'].iloc[0]:,})")
         axes[0].set_yticks(range(len(rows)), [_row_title(*row) for row in rows])
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         axes[0].set_xlim(0, None)
@@ -209,5 +214,6 @@ def _dots(axis: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> No
 
 
 def _row_title(model: str, dataset: str) -> str:
-    short = {"cnn": "CNN", "transfer": "Transfer", "clip": "CLIP"}.get(model, model)
+    titles = {"cnn": "CNN", "transfer": "Transfer", "clip": "CLIP", "contrastive": "Contrastive"}
+    short = titles.get(model, model)
     return f"{short} · {DATASET_TITLES.get(dataset, dataset)}"

@@ -17,10 +17,11 @@ from geoloc.weighting import apply_factor, dataset_factor
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model and the ISO codes of its outputs, in their order."""
+    """A model, the ISO codes of its outputs in their order, and the dataset it was trained on."""
 
     model: keras.Model
     classes: list[str]
+    dataset: str
 
 
 def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> TrainedModel:
@@ -36,7 +37,8 @@ def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> Tr
     """
     folder = Path(folder)
     try:
-        trained_on = json.loads((folder / "classes.json").read_text(encoding="utf-8"))["classes"]
+        record = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+        trained_on, dataset = record["classes"], record["dataset"]
         model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError, KeyError) as error:
         raise OSError(f"{folder}: no complete model ({error}); train it again") from error
@@ -45,7 +47,7 @@ def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> Tr
         raise ValueError(
             f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
         )
-    return TrainedModel(model, trained_on)
+    return TrainedModel(model, trained_on, dataset)
 
 
 def predict(

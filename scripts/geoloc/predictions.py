@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-TEST_SETS = ("original", "weighted_base", "weighted_custom", "im2gps3k")
-
 
 def predictions_frame(
     probabilities: np.ndarray,
@@ -22,7 +20,8 @@ def predictions_frame(
     """Table of the likeliest countries of n images.
 
     `probabilities` (n, k) float, 0–1, column j belonging to `classes[j]` (ISO alpha-2); the other
-    sequences have length n; coordinates in degrees, NaN where unknown; `test_set` one of TEST_SETS.
+    sequences have length n; coordinates in degrees, NaN where unknown; `test_set` is the dataset
+    that street images are seen as, or the name of a benchmark.
 
     Columns: image_id, test_set, source, label, latitude, longitude, country_1 … country_top and
     probability_1 … probability_top (float32, descending; of equals the earlier class comes first;
@@ -33,8 +32,6 @@ def predictions_frame(
     """
     probabilities = np.asarray(probabilities, dtype=np.float32)
     _check_shapes(probabilities, classes, image_id, source, label, latitude, longitude)
-    if test_set not in TEST_SETS:
-        raise ValueError(f"test_set is {test_set!r}; write one of {', '.join(TEST_SETS)}")
 
     names = np.asarray(classes, dtype=object)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
@@ -61,6 +58,28 @@ def predictions_frame(
         )
     frame["label_probability"] = probabilities[np.arange(len(frame)), _columns(label, classes)]
     return frame
+
+
+def benchmark_frames(
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    image_id: Sequence[str],
+    source: Sequence[str],
+    label: Sequence[str],
+    latitude: Sequence[float],
+    longitude: Sequence[float],
+    benchmarks: Sequence[str],
+) -> list[pd.DataFrame]:
+    """A table for each benchmark, of the images whose `source` has its name; see
+    `predictions_frame`. A benchmark without images has an empty table."""
+    columns = [np.asarray(c) for c in (image_id, source, label, latitude, longitude)]
+    frames = []
+    for name in benchmarks:
+        own = columns[1] == name
+        frames.append(
+            predictions_frame(probabilities[own], classes, *(c[own] for c in columns), name)
+        )
+    return frames
 
 
 def _check_shapes(probabilities: np.ndarray, classes: Sequence[str], *columns: Sequence) -> None:

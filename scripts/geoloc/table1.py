@@ -12,6 +12,7 @@ MODEL_TITLES = {
     "cnn": "Convolutional Neural Network",
     "transfer": "Transfer Learning",
     "clip": "StreetCLIP",
+    "contrastive": "Contrastive Model",
 }
 DATASET_TITLES = {
     "original": "Original",
@@ -29,18 +30,34 @@ PUBLISHED = Path(__file__).parent / "data" / "table1_published.csv"
 KEYS = ["Model", "Trained On"]
 
 
-def table1(predictions: Iterable[tuple[str, str, pd.DataFrame]]) -> pd.DataFrame:
+def columns_of(benchmarks: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Columns of Table 1 by test set: the published ones, then those of further `benchmarks`,
+    titles by name. Raises ValueError where two columns would have the same title."""
+    further = {name: f"{title} Accuracy" for name, title in (benchmarks or {}).items()}
+    columns = {**further, **COLUMNS}
+    columns = {name: columns[name] for name in [*COLUMNS, *further]}
+    if len(set(columns.values())) != len(columns):
+        raise ValueError(f"two columns of Table 1 have one title: {', '.join(columns.values())}")
+    return columns
+
+
+def table1(
+    predictions: Iterable[tuple[str, str, pd.DataFrame]],
+    benchmarks: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Table 1 as text: percent with two decimals, "" where a test set has no images.
 
     `predictions` yields (title of the model, title of the dataset that it was trained on,
     predictions table of all test sets). Rows come in the published order; models that the study
-    does not have follow in the order given. Raises ValueError when a row is given twice.
+    does not have follow in the order given. `benchmarks` are those of `columns_of`. Raises
+    ValueError when a row is given twice.
     """
+    columns = columns_of(benchmarks)
     rows = [
-        {"Model": model, "Trained On": dataset, **_cells(frame)}
+        {"Model": model, "Trained On": dataset, **_cells(frame, columns)}
         for model, dataset, frame in predictions
     ]
-    table = pd.DataFrame(rows, columns=[*KEYS, *COLUMNS.values()])
+    table = pd.DataFrame(rows, columns=[*KEYS, *columns.values()])
     if table.duplicated(KEYS).any():
         twice = table.loc[table.duplicated(KEYS), KEYS].agg(" / ".join, axis=1)
         raise ValueError(f"Table 1 has two rows for {', '.join(twice)}; give each row once")
@@ -49,10 +66,10 @@ def table1(predictions: Iterable[tuple[str, str, pd.DataFrame]]) -> pd.DataFrame
     return table.iloc[pd.Series(rank).argsort(kind="stable")].reset_index(drop=True)
 
 
-def _cells(frame: pd.DataFrame) -> dict[str, str]:
-    parts = {test_set: frame[frame["test_set"] == test_set] for test_set in COLUMNS}
+def _cells(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
+    parts = {test_set: frame[frame["test_set"] == test_set] for test_set in columns}
     return {
-        COLUMNS[test_set]: "" if part.empty else f"{100 * accuracy(part):.2f}"
+        columns[test_set]: "" if part.empty else f"{100 * accuracy(part):.2f}"
         for test_set, part in parts.items()
     }
 
@@ -95,18 +112,25 @@ def _long(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return long.dropna(subset=[name])
 
 
-def format_table(table: pd.DataFrame, baseline: Mapping[str, float], majority_name: str) -> str:
+def format_table(
+    table: pd.DataFrame,
+    baseline: Mapping[str, float],
+    majority_name: str,
+    benchmarks: Mapping[str, str] | None = None,
+) -> str:
     """Table 1 for the terminal, the majority baseline of each column under it.
 
-    `baseline` is what `baselines` returns, `majority_name` the display name of its country.
+    `baseline` is what `baselines` returns, `majority_name` the display name of its country;
+    `benchmarks` as for `table1`.
     """
-    header = [*KEYS, *(c.removesuffix(" Accuracy").removesuffix(" Test") for c in COLUMNS.values())]
+    columns = columns_of(benchmarks)
+    header = [*KEYS, *(c.removesuffix(" Accuracy").removesuffix(" Test") for c in columns.values())]
     body = [[str(cell) for cell in row] for row in table.itertuples(index=False)]
     for previous, row in zip(body[-2::-1], body[:0:-1], strict=True):
         if previous[0] == row[0]:
             row[0] = ""
     last = ["Majority baseline", f"always {majority_name}"]
-    last += [f"{100 * baseline[key]:.2f}" if key in baseline else "" for key in COLUMNS]
+    last += [f"{100 * baseline[key]:.2f}" if key in baseline else "" for key in columns]
     widths = [max(len(row[i]) for row in [header, *body, last]) for i in range(len(header))]
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [

@@ -4,10 +4,11 @@ The classes are those of transformers, so that the result is evaluated by the sa
 StreetCLIP. Everything that it learns, the vocabulary included, comes from the training split.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,9 +25,11 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
-from geoloc import weighting
+from geoloc.devices import choose_device
+from geoloc.files import write_text
 from geoloc.models.clip_tokenizer import train_tokenizer
 from geoloc.progress import Progress
+from geoloc.weighting import apply_factor, dataset_factor
 
 CAPTIONS = (
     "{country}",
@@ -142,13 +145,13 @@ class ClipTrainer:
         classes: Sequence[str],
         names: Mapping[str, str],
         parameters: ClipParameters,
-        factor: np.ndarray | None,
+        factor: np.ndarray,
         seed: int,
-        device: str | torch.device,
+        device: torch.device,
     ) -> None:
         p = self.parameters = parameters
         self.classes, self.names, self.factor = np.array(classes), names, factor
-        self.device = torch.device(device)
+        self.device = device
         self.generator = np.random.default_rng(seed)
         torch.manual_seed(seed)
         tokenizer = train_tokenizer([self.caption(c, t) for c in classes for t in p.captions])
@@ -163,7 +166,7 @@ class ClipTrainer:
     def read(self, data: LabelledImages, rows: np.ndarray) -> np.ndarray:
         """Images uint8 (b, H, W, 3) as the dataset weights them."""
         image, score = data.read(rows)
-        return image if self.factor is None else weighting.apply_factor(image, score, self.factor)
+        return apply_factor(image, score, self.factor)
 
     def logits(self, pixels: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Similarities (b, k) of images (b, 3, S, S), 0–255, with texts."""
@@ -260,16 +263,18 @@ def train_clip(
     validation: LabelledImages,
     names: Mapping[str, str],
     parameters: ClipParameters | None = None,
-    factor: np.ndarray | None = None,
+    dataset: str = "original",
+    weighting_parameters: Mapping[str, float] | None = None,
     seed: int = 42,
-    device: str | torch.device = "cpu",
+    device: str | None = None,
 ) -> pd.DataFrame:
-    """Train a CLIP and write it to `folder`: config, safetensors, tokenizer, processor, history.
+    """Train a CLIP and write it to `folder`: config, safetensors, tokenizer, processor, history,
+    and classes.json with the countries and the settings.
 
     `names`: display name of each country (ISO alpha-2) of the training images; the captions are
-    made of them. `factor` (256,) float32 of the dataset to train on, None for the images as they
-    are. The weights of the epoch with the best validation accuracy are kept (of equal ones those
-    with the lower loss).
+    made of them. `dataset`, to train and validate on, and `weighting_parameters`: see
+    geoloc.weighting. `device`: a GPU if there is one, when None. The weights of the epoch with the
+    best validation accuracy are kept (of equal ones those with the lower loss).
 
     Returns the history, one row an epoch: epoch (from 1), loss, accuracy (share of training images
     whose best caption of the batch is of their country), val_loss (nats), val_accuracy (zero-shot
@@ -277,16 +282,26 @@ def train_clip(
     threads give the same result. Raises ValueError when a split is empty, a country has no name or
     a country is validated that was not trained.
     """
-    classes = sorted(set(training.label))
+    classes = sorted({str(country) for country in training.label})
     if not len(training) or not len(validation):
         raise ValueError("CLIP needs training and validation images; lower min_images or add some")
     if unnamed := sorted(set(classes) - set(names)):
         raise ValueError(f"no display name for {', '.join(unnamed)}; captions need one each")
     if unknown := sorted(set(validation.label) - set(classes)):
         raise ValueError(f"validation images of {', '.join(unknown)}, but none to train on")
-    trainer = ClipTrainer(classes, names, parameters or ClipParameters(), factor, seed, device)
+    parameters = parameters or ClipParameters()
+    record = {
+        "classes": classes,
+        "dataset": dataset,
+        "seed": seed,
+        "parameters": asdict(parameters),
+        "weighting_parameters": dict(weighting_parameters or {}),
+    }
+    factor = dataset_factor(dataset, weighting_parameters)
+    trainer = ClipTrainer(classes, names, parameters, factor, seed, choose_device(device))
     history = trainer.fit(training, validation)
     trainer.model.save_pretrained(folder)
     trainer.processor.save_pretrained(folder)
+    write_text(Path(folder) / "classes.json", json.dumps(record, indent=2) + "\n")
     history.to_csv(Path(folder) / "history.csv", index=False)
     return history
