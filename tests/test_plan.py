@@ -79,7 +79,7 @@ def plan(indexed, monkeypatch, capsys):
 def test_jobs_are_those_of_a_dry_run(plan, indexed):
     total, stages = plan()
     jobs = planned_jobs(run_snakemake(indexed, "-n", "--configfile", "small.yaml"))
-    for name in ("prepare", "segment", "mask", "arrays", "predict_clip"):
+    for name in ("prepare", "leakage", "segment", "mask", "arrays", "predict_clip"):
         assert stages[name]["jobs"] == jobs.pop(name) > 0
     for name in ("train", "predict"):
         assert stages[f"{name}.cnn"]["jobs"] + stages[f"{name}.transfer"]["jobs"] == jobs.pop(name)

@@ -29,8 +29,8 @@ from geoloc.index import read_rows
 MODELS, DATASETS = ("cnn", "transfer"), 3
 TEST_SETS = 3  # of street images; a benchmark comes on top
 ONCE = (
-    "index", "quarantine", "table1", "metrics", "score_examples", "training_curves",
-    "accuracy_figure", "all",
+    "index", "quarantine", "table1", "table1_comparison", "metrics", "score_examples",
+    "training_curves", "accuracy_figure", "all",
 )  # fmt: skip
 ARRAY_BYTES = 224 * 224 * (3 + 1)  # an image and its score map
 
@@ -102,6 +102,7 @@ def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     tested = TEST_SETS * sizes.test + sizes.benchmark
     stages = [
         Stage("prepare", shards, images, pattern="prepare/*/*/*.tsv", output="images/*/*/*.h5"),
+        Stage("leakage", 1, images, pattern="leakage.tsv"),
         Stage("segment", sizes.street_shards, sizes.street, gpu=True, pattern="segment/*/*.tsv",
               output="segments/*/*.h5"),
         Stage("mask", sizes.street_shards, sizes.street, pattern="mask/*/*.tsv",
@@ -117,7 +118,8 @@ def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
         stages.append(Stage(f"predict.{model}", DATASETS, DATASETS * tested, gpu=True,
                             pattern=f"predict/{model}/*.tsv"))  # fmt: skip
     stages.append(Stage("predict_clip", 1, tested, gpu=True, pattern="predict/clip/*.tsv"))
-    return [*stages, Stage("once each", len(ONCE), 0, "")]
+    once = len(ONCE) - bool(config["demo"])  # its Table 1 is compared with no other
+    return [*stages, Stage("once each", once, 0, "")]
 
 
 def done_units(stage: Stage, results: Path, sizes: Sizes, epochs: int) -> dict[Path, int]:
