@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -172,6 +173,14 @@ def test_pickled_weights_are_refused(tmp_path):
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(OSError, match="no .safetensors file"):
         load_clip(tmp_path)
+
+
+def test_damaged_weights_are_named(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "damaged")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(OSError, match="damaged: damaged weights .* fetch or train it again"):
+        load_clip(folder)
 
 
 def test_processor_loads_without_naming_its_class(trained):

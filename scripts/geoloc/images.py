@@ -90,7 +90,7 @@ def prepare(data: bytes, preparation: Preparation) -> bytes:
 
 def decode(data: bytes) -> np.ndarray:
     """Decode a packed image to uint8 (H, W, 3), RGB. Raises UnreadableImage."""
-    return np.asarray(_to_rgb(_open(bytes(data))))
+    return np.array(_to_rgb(_open(bytes(data))))  # a copy, which torch may write to
 
 
 def nearest_indices(size: int, new_size: int) -> np.ndarray:

@@ -112,8 +112,11 @@ def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> Coun
             "--countries results/RUN/index/countries.csv"
         )
     classes = _read_classes(countries) if countries else record["classes"]
+    from transformers.utils.logging import disable_progress_bar
+
     from geoloc.models.clip import ClipZeroShot
 
+    disable_progress_bar()  # of loading weights
     model = ClipZeroShot(folder, list(map(display_name, classes)), prompt or "{country}")
     return CountryModel(classes, model.probabilities, record["dataset"])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import CLIPModel, CLIPProcessor
 
 from geoloc import images, stores, weighting
@@ -21,7 +22,7 @@ def load_clip(model: str | Path, revision: str | None = None) -> tuple[CLIPModel
     """Model and processor of a folder, or of a hub id at a pinned commit; safetensors only.
 
     A folder is read without any network. Raises ValueError for a hub id without a commit and
-    OSError, with the remedy, for a folder that lacks a file.
+    OSError, with the remedy, for a folder that lacks a file or holds a damaged one.
     """
     if Path(model).is_dir():
         if not any(Path(model).glob("*.safetensors")):
@@ -37,7 +38,10 @@ def load_clip(model: str | Path, revision: str | None = None) -> tuple[CLIPModel
         )
     else:
         options = {"revision": revision}
-    network = CLIPModel.from_pretrained(model, use_safetensors=True, **options)
+    try:
+        network = CLIPModel.from_pretrained(model, use_safetensors=True, **options)
+    except SafetensorError as error:
+        raise OSError(f"{model}: damaged weights ({error}); fetch or train it again") from error
     return network.eval(), CLIPProcessor.from_pretrained(model, **options)
 
 
