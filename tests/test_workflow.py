@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from geoloc.stores import read_images
 from geoloc.table1 import published
 from tests.conftest import ROOT
+from tests.test_exif_folder import gps, photograph
+from tests.test_metadata_table import metadata
 
 LINKED = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo")
 SMALL = {
@@ -113,6 +117,39 @@ def test_more_benchmarks_are_planned_by_configuration_alone(tmp_path):
     jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/benchmarks.yaml"))
     assert jobs["retrieve_source"] == 5
     assert (jobs["predict"], jobs["table1"], jobs["metrics"]) == (6, 1, 1)
+
+
+def test_all_kinds_of_sources_and_several_benchmarks_reach_the_packed_images(tmp_path):
+    """Photographs with GPS, a zip archive and two benchmarks, placed by the borders."""
+    folder = make_workdir(tmp_path)
+    for number in range(6):
+        paris = gps((48, 51, number), (2, 21, 3))
+        photograph(folder / f"photos/trip 'é'/{number}.jpg", paris, (32, 24))
+    rows = [[str(number), "-22.56", "17.08"] for number in range(6)]
+    archive = metadata(folder / "osv5m", rows).folder / "00.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(6):
+            file.write(folder / f"photos/trip 'é'/{number}.jpg", f"00/{number}.jpg")
+    table = {"kind": "metadata_table", "path": "osv5m", "images": "images", "table": "table.csv"}
+    config = {
+        "run": "kinds",
+        "sources": {"geoguessr": None, "streetview": None, "osv5m": table,
+                    "photos": {"kind": "exif_folder", "path": "photos"}},
+        "benchmarks": {"im2gps3k": None, "first": table,
+                       "second": {"kind": "exif_folder", "path": "photos", "title": "Trip"}},
+        "index": {"min_images": 5, "geocoder": "country_polygon"},
+    }  # fmt: skip
+    (folder / "kinds.yaml").write_text(yaml.safe_dump(config))
+    run_snakemake(folder, "--configfile", "kinds.yaml", "--", "results/kinds/quarantine.csv")
+    assert pd.read_csv(folder / "results/kinds/quarantine.csv").empty
+    packed = {
+        path.relative_to(folder / "results/kinds/images").as_posix(): len(list(read_images(path)))
+        for path in (folder / "results/kinds/images").rglob("*.h5")
+    }
+    assert packed == {
+        "street/FR/0000.h5": 6, "street/NA/0000.h5": 6,
+        "first/NA/0000.h5": 6, "second/FR/0000.h5": 6,
+    }  # fmt: skip
 
 
 def test_table_1_has_its_form(world):

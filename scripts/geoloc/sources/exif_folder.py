@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -15,7 +14,7 @@ from geoloc.images import FORMATS
 from geoloc.progress import Progress
 from geoloc.sources.base import Listed, Source, check_coordinates, is_image, walk
 
-THREADS = 4 * (os.cpu_count() or 1)  # they wait for the disk
+THREADS = 16  # they wait for the disk, whatever the number of cores
 HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}
 
 

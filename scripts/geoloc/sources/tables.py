@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow
-from pyarrow import parquet
 
 from geoloc.sources.base import Source, SourceError
 
@@ -52,10 +50,15 @@ def _read_csv(path: Path, columns: list[str]) -> dict[str, list[str]]:
 
 
 def _parquet_names(path: Path) -> list[str]:
+    from pyarrow import parquet
+
     return parquet.read_schema(path).names
 
 
 def _read_parquet(path: Path, columns: list[str]) -> dict[str, list[str]]:
+    import pyarrow
+    from pyarrow import parquet
+
     table = parquet.read_table(path, columns=columns)
     texts = {name: table[name].cast(pyarrow.string()) for name in columns}
     return {name: text.fill_null("").to_pylist() for name, text in texts.items()}
