@@ -52,7 +52,7 @@ containers/%.sif: containers/%.def envs/%.txt envs/geo.txt
 	@mv containers/$*.partial.sif $@
 
 test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
-	@python tests/slurm/cluster.py check
+	@python -m tests.slurm.cluster check
 	@TEST_SLURM=1 python -m pytest tests/slurm
 
 # PLAN: for example PLAN="--configfile my.yaml --rate segment=2.1"
