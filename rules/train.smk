@@ -35,7 +35,7 @@ rule train:
         config["containers"]["tensorflow"]
     threads: config["threads"]["train"]
     resources:
-        gpu=1,
+        gpu=config["train"]["gpus"],
         mem_mb=scaled(32000),
         runtime=scaled(720),
     params:

@@ -25,6 +25,7 @@ from geoloc.keras_setup import precision, setup
 from geoloc.models import build_model
 from geoloc.population_statistics import PopulationStatistics
 from geoloc.progress import duration
+from geoloc.replicas import MeanOfReplicas, replicated
 from geoloc.stores import Arrays, config_hash
 from geoloc.training_state import TrainingState
 from geoloc.weighting import dataset_factor
@@ -51,6 +52,7 @@ class TrainingParameters:
     class_weights: `balanced` weighs the training loss of an image by `balanced_class_weights`; None
     weighs all alike.
     precision: that of the model's computations, see `geoloc.keras_setup.precision`.
+    gpus: that share every batch, see `geoloc.replicas`; one GPU, or none, for 1.
     """
 
     batch_size: int = 64
@@ -63,6 +65,7 @@ class TrainingParameters:
     population_statistics: int = 0
     class_weights: str | None = None
     precision: str = "float32"
+    gpus: int = 1
     augmentation: Augmentation = Augmentation()
 
 
@@ -103,7 +106,7 @@ def train(
 
     Raises:
         ValueError: for classes that are not sorted, labels that are not among them, no images, an
-            unknown option.
+            unknown option, fewer GPUs than asked for.
 
     Source: Beyond the Image, section Models, and its training notebook.
     """
@@ -122,14 +125,15 @@ def train(
     }
 
     setup(seed, threads)
-    with precision(parameters.precision):
-        model = build_model(model_name, len(classes), model_parameters or {})
-    fuse(model)
-    compile_model(model, parameters.learning_rate)
     images = [str(name) for arrays in (train_arrays, val_arrays) for name in arrays.image_id]
     callbacks = _published_callbacks(parameters)
     state = TrainingState(folder / "state", callbacks, config_hash([record, images]))
-    state.restore(model)
+    with replicated(parameters.gpus, parameters.batch_size, parameters.precision):
+        with precision(parameters.precision):
+            model = build_model(model_name, len(classes), model_parameters or {})
+        fuse(model)
+        compile_model(model, parameters.learning_rate)
+        state.restore(model)
 
     factor = dataset_factor(dataset, weighting_parameters)
     train_batches = Batches(
@@ -143,6 +147,8 @@ def train(
     )
     val_batches = Batches(val_arrays, classes, factor, parameters.batch_size, seed, shuffle=False)
     others = [EpochLog(state.history, train_batches, parameters.epochs)]
+    if parameters.gpus > 1:
+        others.append(MeanOfReplicas())
     if parameters.population_statistics:
         order = np.random.default_rng(seed).permutation(len(train_arrays))
         images = train_batches.weighted(np.sort(order[: parameters.population_statistics]))
