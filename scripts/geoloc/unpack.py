@@ -85,7 +85,9 @@ def _extract(archive: Path, folder: Path) -> None:
         elif tarfile.is_tarfile(archive):
             _untar(archive, folder)
         else:
-            raise ArchiveError(f"{archive} is neither a zip nor a tar archive")
+            raise ArchiveError(
+                f"{archive} is neither a zip nor a tar archive, or was cut off; fetch it anew"
+            )
     except ArchiveError:
         raise
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
