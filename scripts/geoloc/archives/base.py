@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from geoloc.images import EXTENSIONS
 
@@ -28,13 +28,13 @@ def image_member(name: str, size: int, problem: str = "") -> Member | None:
     `problem` is what is known to be wrong with it. A name that points outside the archive is a
     problem too, although nothing is ever written under it.
     """
-    path = PurePosixPath(name)
-    if path.suffix.lower() not in EXTENSIONS:
+    if os.path.splitext(name)[1].lower() not in EXTENSIONS:
         return None
     if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
         return Member(name, "its path points outside the archive")
-    if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if any(part.startswith((".", "__MACOSX")) for part in parts):
         return None
     if size > MAX_BYTES:
         problem = problem or f"has more than {MAX_BYTES} bytes"
-    return Member("/".join(path.parts), problem)
+    return Member("/".join(parts), problem)

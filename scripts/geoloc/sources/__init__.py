@@ -14,6 +14,7 @@ its country or coordinates, `list_files` the names by which a change is noticed.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -36,7 +37,8 @@ KINDS = {
     "exif_folder": exif_folder,
     "metadata_table": metadata_table,
 }
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # bytes of a table
+BATCH = 1 << 17  # places that are named at once, so that memory does not grow with them
 
 
 def configured_sources(config: dict) -> list[Source]:
@@ -96,12 +98,14 @@ def _printable(item: Listed) -> Listed:
 def _name_countries(listed: list[Listed], geocoder: str) -> list[Listed]:
     """Name the countries of the images that have coordinates and none yet."""
     placed = [i for i, item in enumerate(listed) if not item.country and not item.rejected]
-    coordinates = np.array([(listed[i].latitude, listed[i].longitude) for i in placed], float)
-    coordinates = coordinates.reshape(-1, 2)
-    countries = country_of_coordinates(coordinates[:, 0], coordinates[:, 1], geocoder)
-    for i, country in zip(placed, countries.tolist(), strict=True):
-        reason = "" if country else "no country near these coordinates"
-        listed[i] = replace(listed[i], country=country, rejected=reason)
+    for start in range(0, len(placed), BATCH):
+        rows = placed[start : start + BATCH]
+        latitude = np.array([listed[i].latitude for i in rows])
+        longitude = np.array([listed[i].longitude for i in rows])
+        countries = country_of_coordinates(latitude, longitude, geocoder)
+        for i, country in zip(rows, countries.tolist(), strict=True):
+            reason = "" if country else "no country near these coordinates"
+            listed[i] = replace(listed[i], country=sys.intern(country), rejected=reason)
     return listed
 
 

@@ -78,7 +78,7 @@ def image_files(folder: Path) -> list[str]:
 
 def is_image(name: str) -> bool:
     """Whether a file is an image by its suffix."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # a Path a name takes five times as long
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # faster than pathlib, for millions
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:

@@ -4,8 +4,8 @@ OpenStreetView-5M and MP-16 publish. The archives are read as they are."""
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from geoloc.archives import ArchiveError, is_archive, is_packed, list_members
 from geoloc.progress import Progress
@@ -49,7 +49,7 @@ def _present(source: Source) -> Iterator[Listed]:
 
 def _key(path: str) -> str:
     """What an id is compared with: the path without suffix."""
-    return path[: -len(PurePosixPath(path).suffix)] if is_image(path) else path
+    return os.path.splitext(path)[0] if is_image(path) else path
 
 
 class _Images:
