@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 
@@ -19,6 +20,7 @@ from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
 from geoloc.keras_predict import load_trained, predict
 from geoloc.models.cnn import output
+from geoloc.predictions import predictions_frame
 from geoloc.stores import Arrays, write_arrays
 from geoloc.training import (
     HISTORY_COLUMNS,
@@ -292,6 +294,23 @@ def test_model_predicts_the_same_in_another_process(run, stores, tmp_path):
     run_python(PREDICT, stores[2], run.folder, tmp_path / "probabilities.npy")
     here = predict(load_trained(run.folder), Arrays([stores[2]]), "original")
     assert np.allclose(np.load(tmp_path / "probabilities.npy"), here, rtol=1e-5, atol=1e-6)
+
+
+def test_a_country_missing_from_a_test_set_changes_no_other_prediction(short_run, stores, tmp_path):
+    trained, whole = load_trained(short_run.folder, CLASSES), Arrays(stores, "test")
+    rows = np.flatnonzero(whole.label != "NA")
+    names = ("image_id", "label", "split", "source", "latitude", "longitude")
+    columns = {name: getattr(whole, name)[rows] for name in names}
+    write_arrays(tmp_path / "part.h5", columns, zip(*whole.read(rows), strict=True))
+    part = Arrays([tmp_path / "part.h5"])
+    tables = []
+    for arrays in (whole, part):
+        columns = (arrays.image_id, arrays.source, arrays.label, arrays.latitude, arrays.longitude)
+        probabilities = predict(trained, arrays, "original")
+        tables.append(predictions_frame(probabilities, CLASSES, *columns, "original"))
+    expected = tables[0].iloc[rows].reset_index(drop=True)
+    assert len(expected) == 5
+    pd.testing.assert_frame_equal(tables[1], expected, rtol=1e-4)
 
 
 def test_every_image_is_predicted_in_order_whatever_the_batch(run, stores):
