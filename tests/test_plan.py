@@ -147,6 +147,9 @@ def test_the_table_says_what_it_does_not_know(indexed, monkeypatch, capsys):
     main(["--configfile", "small.yaml", "--rate", "segment=2"])
     text = capsys.readouterr().out
     assert "unknown" in text
-    assert "> " in text.splitlines()[-4]
+    total = next(line for line in text.splitlines() if line.split()[:1] == ["total"])
+    assert total.count("> ") == 3
+    main(["--configfile", "small.yaml", "--measured", "nowhere"])
+    assert capsys.readouterr().out.split("total")[1].split()[1:3] == ["unknown", "unknown"]
     with pytest.raises(SystemExit, match="no stage segmnt"):
         main(["--rate", "segmnt=2"])

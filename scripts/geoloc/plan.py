@@ -219,7 +219,7 @@ def format_table(table: pd.DataFrame, total: dict) -> str:
     """The table for reading."""
 
     def cell(value: float, form: str, known: bool = True) -> str:
-        if pd.isna(value):
+        if pd.isna(value) or not (known or value):
             return "unknown"
         return ("" if known else "> ") + format(value, form)
 
