@@ -11,7 +11,7 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo missing test test-slurm containers bench lint format clean-demo
+.PHONY: help setup demo missing test test-slurm test-containers containers bench lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -68,6 +68,9 @@ containers/%.sif: containers/%.def envs/%.txt envs/geo.txt
 test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
 	@python -m tests.slurm.cluster check
 	@TEST_SLURM=1 python -m pytest tests/slurm
+
+test-containers: setup containers ## build the Apptainer images and run a small world in them
+	@TEST_CONTAINERS=1 python -m pytest tests/containers
 
 bench: setup ## measure the engine against the published way
 	@python bench/masking.py
