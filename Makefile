@@ -11,8 +11,8 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slurm containers plan bench bench-masking bench-training lint format \
-  clean-demo
+.PHONY: help setup demo missing test test-slurm test-containers containers plan bench bench-masking \
+  bench-training lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,21 @@ results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 	@snakemake $(DEMO) --report $@ >results/demo/logs/report.log 2>&1 || \
 	  { cat results/demo/logs/report.log; exit 1; }
 
+# ARGS: options of snakemake, such as --configfile my.yaml, --profile slurm, -n. TARGETS: files to
+# build besides. Files that do not exist are asked for by name, so that nothing that exists is redone;
+# again until there are none, as Snakemake plans no missing file behind an existing one behind
+# another missing one.
+MISSING := snakemake --snakefile missing.smk --rerun-triggers mtime $(ARGS)
+missing: setup ## build only what does not exist, whatever is newer (ARGS="--profile slurm -n")
+	@set -o pipefail; mkdir -p .snakemake; before=none; while \
+	  files=$$($(MISSING) --summary -- all 2>.snakemake/missing.log | \
+	    awk -F'\t' '$$5 == "missing" && /^results\// {print $$1} \
+	      $$5 == "missing" && /^results\/[^\/]+\/index\/shards.csv\t/ {print "all"}') || \
+	    { cat .snakemake/missing.log; exit 1; }; \
+	  [ "$$files" != "$$before" ] && [ -n "$$files$(TARGETS)" ]; \
+	do $(MISSING) -- $$files $(TARGETS) || exit 1; before=$$files; done; \
+	if [ "$$before" = none ]; then echo "Nothing is missing."; fi
+
 test: setup lint ## lint and all tests that need no server
 	@python -m pytest -n 2 --dist loadfile
 
@@ -54,6 +69,9 @@ containers/%.sif: containers/%.def envs/%.txt envs/geo.txt
 test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
 	@python -m tests.slurm.cluster check
 	@TEST_SLURM=1 python -m pytest tests/slurm
+
+test-containers: setup containers ## build the Apptainer images and run a small world in them
+	@TEST_CONTAINERS=1 python -m pytest tests/containers
 
 # PLAN: for example PLAN="--configfile my.yaml --rate segment=2.1"
 plan: setup ## jobs, hours and disk of a run by stage, from its configuration and index

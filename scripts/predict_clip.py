@@ -2,8 +2,8 @@
 
 import numpy as np
 import pandas as pd
-import torch
 
+from geoloc.devices import use_threads
 from geoloc.files import atomic_path
 from geoloc.geocode import display_name
 from geoloc.index import kept_classes
@@ -13,7 +13,7 @@ from geoloc.predictions import benchmark_frames, predictions_frame
 from geoloc.weighting import DATASETS, dataset_factor
 
 start_log(snakemake.log[0])
-torch.set_num_threads(snakemake.threads)
+use_threads(snakemake.threads)
 params, inputs = snakemake.params, snakemake.input
 classes = kept_classes(inputs.countries)
 index = pd.read_parquet(inputs.index).set_index("image_id", drop=False)

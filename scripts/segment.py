@@ -1,15 +1,14 @@
 """Find the masks of a shard's images and the ten best classes of each."""
 
-import torch
-
 from geoloc.classifiers import build_classifier
+from geoloc.devices import use_threads
 from geoloc.files import file_hash
 from geoloc.logs import start_log
 from geoloc.segmenters import build_segmenter
 from geoloc.segmenting import segment_shard
 
 start_log(snakemake.log[0])
-torch.set_num_threads(snakemake.threads)
+use_threads(snakemake.threads)
 settings, engine = dict(snakemake.params.segment), snakemake.params.engine
 names = ("segmenter", "segmenter_weights", "classifier", "classifier_weights")
 segmenter, segmenter_weights, classifier, classifier_weights = map(settings.pop, names)

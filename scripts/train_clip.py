@@ -1,7 +1,6 @@
 """Train a CLIP from scratch on captions of the training images."""
 
-import torch
-
+from geoloc.devices import use_threads
 from geoloc.geocode import display_name
 from geoloc.index import kept_classes
 from geoloc.logs import start_log
@@ -9,7 +8,7 @@ from geoloc.models.clip_training import ClipParameters, train_clip
 from geoloc.stores import Arrays
 
 start_log(snakemake.log[0])
-torch.set_num_threads(snakemake.threads)
+use_threads(snakemake.threads)
 params = snakemake.params
 train_clip(
     snakemake.output.model,

@@ -15,8 +15,8 @@ with contextlib.suppress(ImportError):
 
 ROOT = Path(__file__).parents[1]
 
-# These start servers and take long: `make test-slurm` runs them.
-collect_ignore = [] if "TEST_SLURM" in os.environ else ["slurm"]
+# These need programs of their own and take long: `make test-slurm` and `make test-containers`.
+collect_ignore = [n for n in ("slurm", "containers") if f"TEST_{n.upper()}" not in os.environ]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,9 @@ from tests.conftest import ROOT
 from tests.test_exif_folder import gps, photograph
 from tests.test_metadata_table import metadata
 
-LINKED = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo")
+LINKED = (
+    "Snakefile", "missing.smk", "Makefile", "rules", "scripts", "envs", "profiles", "report", "demo"
+)  # fmt: skip
 SMALL = {
     "run": "small",
     "demo": {"images_per_country": 10, "benchmark_images": 8},
@@ -61,6 +64,33 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
     config.write_text(yaml.safe_dump(SMALL))
     run_snakemake(folder, "--configfile", "config/demo.yaml", str(config))
     return folder, config
+
+
+# What follows from other predictions, and from other arrays of street images. 7 countries are kept.
+AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "accuracy_figure": 1, "all": 1}
+AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDICTIONS
+AFTER_MASKS = {"arrays": 7, "train_clip": 1, "predict_clip": 1, "score_examples": 1}
+AFTER_MASKS |= AFTER_TRAINING
+
+
+@pytest.fixture
+def copied(world, tmp_path) -> tuple[Path, Path]:
+    """A copy of the world in another folder, to be changed by one test."""
+    folder = tmp_path / "copied"
+    shutil.copytree(world[0], folder, symlinks=True)
+    return folder, folder / world[1].name
+
+
+def plan_missing(folder: Path) -> Counter:
+    """What `make missing` would build."""
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    arguments = "ARGS=-n --nocolor --configfile config/demo.yaml small.yaml"
+    command = ["make", "--old-file=setup", "missing", arguments]
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | path, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return planned_jobs(result.stdout + result.stderr)
 
 
 def replan(world: tuple[Path, Path], **changes: dict) -> Counter:
@@ -210,22 +240,72 @@ def test_another_class_list_reruns_masks_and_not_segments(world):
         jobs = replan(world)
     finally:
         path.write_text(before)
-    assert jobs["mask"] > 0
-    assert jobs["train"] == 6
-    assert jobs["segment"] == jobs["prepare"] == jobs["index"] == 0
+    assert jobs == {"mask": 7} | AFTER_MASKS
 
 
 def test_another_minimum_of_the_score_reruns_masks_and_not_segments(world):
-    jobs = replan(world, mask={"minimum": 0.2})
-    assert jobs["mask"] > 0
-    assert jobs["train"] == jobs["predict"] == 6
-    assert jobs["segment"] == jobs["prepare"] == jobs["index"] == 0
+    assert replan(world, mask={"minimum": 0.2}) == {"mask": 7} | AFTER_MASKS
 
 
 def test_another_number_of_epochs_reruns_training_only(world):
-    jobs = replan(world, train={"epochs": 2})
-    assert jobs["train"] == jobs["predict"] == 6
-    assert jobs["mask"] == jobs["arrays"] == jobs["segment"] == jobs["train_clip"] == 0
+    assert replan(world, train={"epochs": 2}) == AFTER_TRAINING
+
+
+def test_an_edited_script_reruns_its_jobs_and_what_follows(copied):
+    folder, _ = copied
+    for name in ("rules", "scripts"):  # rules name scripts by their place beside them
+        (folder / name).unlink()
+        shutil.copytree(ROOT / name, folder / name)
+    assert replan(copied) == {}
+    with (folder / "scripts/mask.py").open("a") as script:
+        script.write("# edited\n")
+    assert replan(copied) == {"mask": 7} | AFTER_MASKS
+    assert plan_missing(folder) == {}
+
+
+def test_a_deleted_mask_is_made_again_when_it_is_missed_or_asked_for(copied):
+    folder, config = copied
+    mask = folder / "results/small/masks/FR/0000.h5"
+    mask.unlink()
+    assert replan(copied) == {}  # all that is made of it is there
+    assert plan_missing(folder) == {"mask": 1}
+    demo = ("--configfile", "config/demo.yaml", str(config))
+    asked = run_snakemake(folder, "-n", *demo, "--", str(mask.relative_to(folder)))
+    assert planned_jobs(asked) == {"mask": 1}
+
+
+def test_a_deleted_model_is_trained_again_when_it_is_missed(copied):
+    folder, _ = copied
+    (folder / "results/small/models/cnn/original/model.keras").unlink()
+    assert replan(copied) == {}  # its predictions are there
+    assert plan_missing(folder) == {"train": 1}
+    (folder / "results/small/predictions/cnn/original.parquet").unlink()
+    assert plan_missing(folder) == {"train": 1, "predict": 1}
+
+
+def test_a_new_country_makes_its_own_shard_and_all_models(copied):
+    folder, config = copied
+    country = folder / "resources/demo/geoguessr/compressed_dataset/Iceland"
+    for number in range(6):  # with those it had too few before
+        shutil.copy(next(country.glob("canvas_*.jpg")), country / f"canvas_9{number}.jpg")
+    assert plan_missing(folder) == {}
+    assert replan(copied)["index"] == 1
+    index = "results/small/index/shards.csv"
+    demo = ("--configfile", "config/demo.yaml", str(config))
+    run_snakemake(folder, *demo, "--", index)
+    new = {"prepare": 2, "segment": 1, "mask": 1, "quarantine": 1}  # and its photograph
+    assert replan(copied) == new | AFTER_MASKS | {"arrays": 2}
+
+
+def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path):
+    clone = make_workdir(tmp_path)
+    shutil.rmtree(clone / "config")
+    shutil.copytree(ROOT / "config", clone / "config", copy_function=shutil.copyfile)
+    shutil.copy(world[1], clone)
+    for name in ("results", "resources"):
+        shutil.copytree(world[0] / name, clone / name)
+    assert replan((clone, clone / "small.yaml")) == {"mask": 7} | AFTER_MASKS
+    assert plan_missing(clone) == {}
 
 
 def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):

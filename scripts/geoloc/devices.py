@@ -33,6 +33,11 @@ def choose_device(name: str | None = None) -> torch.device:
     return device
 
 
+def use_threads(count: int) -> None:
+    """Let torch compute with `count` threads, the cores of the job."""
+    torch.set_num_threads(count)
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Context in which torch modules compute in `precision` (float32, bfloat16 or float16)."""
     if precision not in PRECISIONS:

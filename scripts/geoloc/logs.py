@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dis
 import errno
 import logging
@@ -15,7 +16,8 @@ RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def start_log(path: str | Path) -> logging.Logger:
-    """Log to the job's log file and to stderr, uncaught exceptions included.
+    """Log to the job's log file and to stderr, uncaught exceptions included, and at last the
+    packages that were used.
 
     An expected error (see `expected_at`) ends the log with its message, any other with its
     traceback. To stderr goes one line in both cases: Snakemake shows the log of a failed job there
@@ -33,6 +35,7 @@ def start_log(path: str | Path) -> logging.Logger:
     log = logging.getLogger("geoloc")
 
     def log_exception(kind, error, traceback):
+        atexit.unregister(log_packages)  # the error shall be the last that is said
         place = expected_at(error, traceback)
         message = f"{error} ({place})" if place else f"{kind.__name__}: {error}"
         log.error("%s", message)
@@ -44,6 +47,7 @@ def start_log(path: str | Path) -> logging.Logger:
             file.handle(record)
 
     sys.excepthook = log_exception
+    atexit.register(log_packages, log)
     return log
 
 
@@ -66,3 +70,24 @@ def expected_at(error: BaseException, traceback: TracebackType | None) -> str:
     raised = traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == RAISE
     meant = isinstance(error, ValueError | OSError | RuntimeError)
     return place if own and raised and meant else ""
+
+
+def log_packages(log: logging.Logger) -> None:
+    """A line for each folder that packages were imported from, with their versions: whether a job
+    in a container used those of the container is seen here."""
+    for folder, packages in imported_packages().items():
+        log.info("packages of %s: %s", folder, ", ".join(packages))
+
+
+def imported_packages() -> dict[str, list[str]]:
+    """Folder -> name and version of each package imported from it, of those that tell a version."""
+    folders: dict[str, list[str]] = {}
+    for name, module in sorted(sys.modules.items()):
+        version = getattr(module, "__version__", None)
+        path = getattr(module, "__file__", None)
+        if not isinstance(version, str) or not path or "." in name:
+            continue
+        if name not in sys.stdlib_module_names:
+            folder = Path(path).parents[1 if hasattr(module, "__path__") else 0]
+            folders.setdefault(str(folder), []).append(f"{name} {version}")
+    return folders

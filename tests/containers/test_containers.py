@@ -1,0 +1,81 @@
+"""The workflow in the three Apptainer images. `make test-containers` builds them and runs it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.slurm import cluster
+from tests.slurm.test_slurm import TINY, finish, slurm, slurm_jobs, start_snakemake  # noqa: F401
+from tests.test_workflow import make_workdir, run_snakemake
+
+DEMO = ("--configfile", "config/demo.yaml", "small.yaml")
+# The project's files are links here, and what they point to has to be seen in the images.
+CONTAINERS = ("--software-deployment-method", "apptainer", f"--apptainer-args=--nv --bind {ROOT}")
+IMAGE_PACKAGES = re.compile(r"/opt/venv/lib/python3\.\d+(/site-packages)?")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a run in the images, from drawing the world to Table 1."""
+    folder = make_workdir(tmp_path_factory.mktemp("containers"))
+    (folder / "containers").symlink_to(ROOT / "containers")
+    (folder / "small.yaml").write_text(yaml.safe_dump(TINY))
+    run_snakemake(folder, *CONTAINERS, *DEMO)
+    return folder
+
+
+def packages_used(log: Path) -> dict[str, set[str]]:
+    """Folder -> packages that a job imported from there, from the end of its log."""
+    lines = re.findall(r"packages of (\S+): (.*)", log.read_text())
+    return {folder: {item.split()[0] for item in text.split(", ")} for folder, text in lines}
+
+
+def test_a_run_in_the_images_ends_with_table_1(finished):
+    assert len((finished / "results/small/table1.csv").read_text().splitlines()) == 8
+
+
+def test_no_stage_takes_a_package_from_outside_its_image(finished):
+    """Snakemake shows the image what lies beside it on the host; only Snakemake is to use that."""
+    logs = list((finished / "results/small/logs").rglob("*.log"))
+    assert len(logs) > 30
+    for log in logs:
+        used = packages_used(log)
+        assert any(IMAGE_PACKAGES.fullmatch(folder) for folder in used), log
+        outside = [names for folder, names in used.items() if not IMAGE_PACKAGES.fullmatch(folder)]
+        assert set().union(*outside) <= {"snakemake"}, log
+
+
+@pytest.mark.parametrize(
+    ("log", "package"),
+    [
+        ("prepare/street/US/0000.log", "h5py"),
+        ("segment/US/0000.log", "torch"),
+        ("train/cnn/original.log", "tensorflow"),
+        ("train_clip.log", "transformers"),
+        ("predict/cnn/original.log", "keras"),
+    ],
+)
+def test_a_stage_uses_its_image(finished, log, package):
+    used = packages_used(finished / "results/small/logs" / log)
+    image = next(names for folder, names in used.items() if IMAGE_PACKAGES.fullmatch(folder))
+    assert package in image
+
+
+@pytest.mark.skipif(bool(cluster.missing_programs()), reason="Slurm is not installed")
+def test_jobs_of_slurm_run_in_the_images(finished, slurm, tmp_path):  # noqa: F811
+    masks = finished / "results/small/masks/US/0000.h5"
+    log = finished / "results/small/logs/segment/US/0000.log"
+    for path in (masks, finished / "results/small/segments/US/0000.h5", log):
+        shutil.move(path, tmp_path / f"{path.parts[-3]}")
+    triggers = ("--rerun-triggers", "mtime")
+    target = str(masks.relative_to(finished))
+    finish(start_snakemake(finished, slurm, *CONTAINERS, *triggers, "--", target), finished)
+    assert [job["JobState"] for job in slurm_jobs(slurm)] == ["COMPLETED", "COMPLETED"]
+    assert any(IMAGE_PACKAGES.fullmatch(folder) for folder in packages_used(log))
+    assert masks.read_bytes() == (tmp_path / "masks").read_bytes()
