@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.slurm import cluster
-from tests.slurm.test_slurm import TINY, finish, slurm, slurm_jobs, start_snakemake  # noqa: F401
+from tests.slurm.test_slurm import TINY, contents, finish, slurm, slurm_jobs, start_snakemake  # noqa: F401
 from tests.test_workflow import make_workdir, run_snakemake
 
 DEMO = ("--configfile", "config/demo.yaml", "small.yaml")
@@ -78,4 +78,4 @@ def test_jobs_of_slurm_run_in_the_images(finished, slurm, tmp_path):  # noqa: F8
     finish(start_snakemake(finished, slurm, *CONTAINERS, *triggers, "--", target), finished)
     assert [job["JobState"] for job in slurm_jobs(slurm)] == ["COMPLETED", "COMPLETED"]
     assert any(IMAGE_PACKAGES.fullmatch(folder) for folder in packages_used(log))
-    assert masks.read_bytes() == (tmp_path / "masks").read_bytes()
+    assert contents(masks) == contents(tmp_path / "masks")

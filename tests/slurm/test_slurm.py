@@ -26,8 +26,7 @@ from tests.test_workflow import SMALL, make_workdir, planned_jobs
 
 PROFILE = (
     "--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "5",
-    "--slurm-status-command", "squeue", "--latency-wait", "5",
-    "--configfile", "config/demo.yaml", "small.yaml",
+    "--latency-wait", "5", "--configfile", "config/demo.yaml", "small.yaml",
 )  # fmt: skip
 # Two countries are left, Brazil with its damaged files and the United States.
 TINY = SMALL | {
@@ -279,10 +278,8 @@ def test_a_job_that_ran_out_of_memory_gets_more(segment_again, slurm):
     assert first["JobState"] != "COMPLETED" == second["JobState"]
 
 
-def test_with_accounting_sacct_is_asked_and_efficiency_reported(
-    segment_again, slurm_with_accounting
-):
-    segmenting = segment_again(slurm_with_accounting, "--slurm-status-command", "sacct")
+def test_with_accounting_the_efficiency_is_reported(segment_again, slurm_with_accounting):
+    segmenting = segment_again(slurm_with_accounting)
     job = segmenting.freeze()
     scancel = ["scancel", job["JobId"]]
     subprocess.run(scancel, env=cluster.environment(slurm_with_accounting), check=True)
