@@ -77,7 +77,7 @@ def lay_out(reference: Path, folder: Path) -> list[Country]:
     countries = study_countries(reference)
     number_streetview(countries)
     write_geoguessr(folder / "resources/geoguessr/compressed_dataset", countries)
-    write_streetview(folder / "resources/streetview/dataset", countries)
+    write_streetview(folder / "resources/streetview/Streetview_Image_Dataset", countries)
     write_im2gps3k(folder / "resources/im2gps3k", reference / "im2gps3k_places365.csv")
     return countries
 

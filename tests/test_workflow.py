@@ -293,7 +293,8 @@ def test_a_new_country_makes_its_own_shard_and_all_models(copied):
     index = "results/small/index/shards.csv"
     demo = ("--configfile", "config/demo.yaml", str(config))
     run_snakemake(folder, *demo, "--", index)
-    new = {"prepare": 2, "segment": 1, "mask": 1, "quarantine": 1}  # and its photograph
+    # Two shards, as its photograph counts from now on.
+    new = {"prepare": 2, "segment": 1, "mask": 1, "quarantine": 1, "leakage": 1}
     assert replan(copied) == new | AFTER_MASKS | {"arrays": 2}
 
 

@@ -30,7 +30,7 @@ from geoloc.images import (
     resize_nearest,
 )
 from geoloc.progress import Progress
-from geoloc.sources import image_files
+from geoloc.sources.base import image_files
 from geoloc.stores import ARRAY_SIZE, SCORE_SIZE
 
 PREPARATIONS = {"center": Preparation("center", SCORE_SIZE), "none": Preparation()}
