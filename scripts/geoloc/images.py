@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,6 +19,18 @@ MAX_PIXELS = 178_956_970  # the limit above which Pillow suspects a decompressio
 
 class UnreadableImage(ValueError):
     """The bytes are no picture that can be used; the message says why."""
+
+
+def image_files(folder: Path) -> list[str]:
+    """Names of the image files directly in `folder`, sorted, without hidden files."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
+    return sorted(name for name in names if is_image(name))
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its suffix."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # faster than pathlib, for millions
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ from geoloc.images import (
     Preparation,
     UnreadableImage,
     decode,
+    image_files,
     prepare,
     resize_nearest,
 )
 from geoloc.progress import Progress
-from geoloc.sources.base import image_files
 from geoloc.stores import ARRAY_SIZE, SCORE_SIZE
 
 PREPARATIONS = {"center": Preparation("center", SCORE_SIZE), "none": Preparation()}

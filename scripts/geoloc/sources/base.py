@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from geoloc.images import EXTENSIONS, Preparation
+from geoloc.images import Preparation
 
 
 class SourceError(ValueError):
@@ -67,18 +67,6 @@ class Listed:
     country: str = ""
     rejected: str = ""
     author: str = ""
-
-
-def image_files(folder: Path) -> list[str]:
-    """Names of the image files directly in `folder`, sorted, without hidden files."""
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
-    return sorted(name for name in names if is_image(name))
-
-
-def is_image(name: str) -> bool:
-    """Whether a file is an image by its suffix."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # faster than pathlib, for millions
 
 
 def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from geoloc.sources.base import Listed, Source, image_files, parse_coordinates
+from geoloc.images import image_files
+from geoloc.sources.base import Listed, Source, parse_coordinates
 from geoloc.sources.tables import read_columns
 
 KEYS = ("file_column", "latitude_column", "longitude_column", "author_column")

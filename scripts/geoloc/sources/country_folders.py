@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 from geoloc.geocode import country_of_name
-from geoloc.sources.base import Listed, Source, SourceError, image_files
+from geoloc.images import image_files
+from geoloc.sources.base import Listed, Source, SourceError
 
 
 def _folders(source: Source) -> list[str]:

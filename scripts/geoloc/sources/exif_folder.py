@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from geoloc.images import FORMATS
+from geoloc.images import FORMATS, is_image
 from geoloc.progress import Progress
-from geoloc.sources.base import Listed, Source, check_coordinates, is_image, walk
+from geoloc.sources.base import Listed, Source, check_coordinates, walk
 
 THREADS = 16  # they wait for the disk, whatever the number of cores
 HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}

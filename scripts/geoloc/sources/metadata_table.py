@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterator
 
 from geoloc.archives import ArchiveError, is_archive, is_packed, list_members
+from geoloc.images import is_image
 from geoloc.progress import Progress
-from geoloc.sources.base import Listed, Source, SourceError, is_image, parse_coordinates, walk
+from geoloc.sources.base import Listed, Source, SourceError, parse_coordinates, walk
 from geoloc.sources.tables import read_columns
 
 log = logging.getLogger(__name__)
