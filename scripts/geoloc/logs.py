@@ -16,7 +16,7 @@ RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def start_log(path: str | Path) -> logging.Logger:
-    """Log to the job's log file and to stderr, uncaught exceptions included, and at last the
+    """Log to the job's log file and to stderr, uncaught exceptions included; the file ends with the
     packages that were used.
 
     An expected error (see `expected_at`) ends the log with its message, any other with its
@@ -47,7 +47,9 @@ def start_log(path: str | Path) -> logging.Logger:
             file.handle(record)
 
     sys.excepthook = log_exception
-    atexit.register(log_packages, log)
+    packages = logging.getLogger("geoloc.packages")
+    packages.handlers, packages.propagate = [file], False  # too much for the terminal
+    atexit.register(log_packages, packages)
     return log
 
 
