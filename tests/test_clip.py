@@ -3,6 +3,10 @@
 import io
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from geoloc.models.clip_training import (
     random_crops,
     train_clip,
 )
+from tests.processes import ENVIRONMENT
 
 NAMES = {"BR": "Brazil", "GB": "United Kingdom", "NA": "Namibia"}
 TINY = ClipParameters(
@@ -35,6 +40,7 @@ class Squares:
 
     def __init__(self, n, seed):
         generator = np.random.default_rng(seed)
+        self.image_id = np.array([f"{seed}-{row}" for row in range(n)])
         self.label = np.array([sorted(NAMES)[row % 3] for row in range(n)])
         image = generator.normal(140, 40, (n, 48, 48, 3))
         image[:, 24:] += [np.full((24, 48, 3), self.COLOURS[c]) - 140 for c in self.label]
@@ -206,6 +212,33 @@ def test_same_seed_same_model(trained, tmp_path):
     train_clip(tmp_path, Squares(48, 1), Squares(12, 2), NAMES, TINY)
     for name in ("model.safetensors", "tokenizer.json", "history.csv"):
         assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_killed_training_goes_on_and_ends_with_the_same_model(trained, tmp_path):
+    folder, state = tmp_path / "clip", tmp_path / ".clip.state"
+    code = f"""
+from tests.test_clip import NAMES, TINY, Squares, train_clip
+train_clip({str(folder)!r}, Squares(48, 1), Squares(12, 2), NAMES, TINY)
+"""
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT | threads) as process:
+        while not state.is_file():
+            assert process.poll() is None, "training ended before its first state"
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    assert not folder.exists()
+
+    train_clip(folder, Squares(48, 1), Squares(12, 2), NAMES, TINY)
+    for name in ("model.safetensors", "tokenizer.json", "history.csv"):
+        assert (folder / name).read_bytes() == (trained[0] / name).read_bytes()
+    assert not state.exists()
+
+
+def test_state_of_another_training_is_not_continued(trained, tmp_path):
+    torch.save({"fingerprint": "of other settings", "history": []}, tmp_path / ".clip.state")
+    train_clip(tmp_path / "clip", Squares(48, 1), Squares(12, 2), NAMES, TINY)
+    weights = tmp_path / "clip" / "model.safetensors"
+    assert weights.read_bytes() == (trained[0] / "model.safetensors").read_bytes()
 
 
 def test_training_on_a_dataset_weights_its_images(tmp_path):

@@ -92,17 +92,25 @@ def test_journal_of_other_settings_is_not_used(shard, classifier, tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 20, 400])
 def test_record_cut_short_is_dropped(tmp_path, cut):
-    journal = Journal(tmp_path / "journal", "settings")
-    for image_id in ("a", "b"):
-        segments = to_segments((2, 3), [np.array([1, 5], np.uint32)], [0.5], [0.75])
-        segments.image_id = image_id
-        journal.append(segments)
+    with Journal(tmp_path / "journal", "settings") as journal:
+        for image_id in ("a", "b"):
+            segments = to_segments((2, 3), [np.array([1, 5], np.uint32)], [0.5], [0.75])
+            segments.image_id = image_id
+            journal.append(segments)
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole[:-cut])
-    again = Journal(tmp_path / "journal", "settings")
-    assert [segments.image_id for segments in again] == ["a"]
-    again.append(segments)
+    with Journal(tmp_path / "journal", "settings") as again:
+        assert [segments.image_id for segments in again] == ["a"]
+        again.append(segments)
     assert again.path.read_bytes() == whole
+
+
+def test_shard_that_another_job_works_on_is_refused(shard, classifier, tmp_path):
+    with Journal(tmp_path / ".s.journal", "another job") as journal:
+        before = journal.path.read_bytes()
+        with pytest.raises(BlockingIOError, match="another job is segmenting this shard"):
+            segment_shard(shard, tmp_path / "s.h5", CountingSegmenter(), classifier)
+        assert journal.path.read_bytes() == before
 
 
 def test_images_without_masks_are_kept(tmp_path, classifier):

@@ -6,6 +6,8 @@ its body, and the body, an NPZ. A record cut short by a kill is recognised and d
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import struct
 import zlib
@@ -24,21 +26,24 @@ ARRAYS = [field.name for field in fields(Segments) if field.name not in ("image_
 class Journal:
     """Segments of the images done so far, in order; `settings` tells one job from another.
 
-    Records of other settings are thrown away when the journal is opened.
+    Records of other settings are thrown away when the journal is opened. It is locked until its
+    `with` block or its process ends; raises BlockingIOError if another process holds it, as when a
+    job that seemed lost still runs. A file system without locks is taken as it is.
     """
 
     def __init__(self, path: str | Path, settings: str) -> None:
         self.path = Path(path)
-        self._first = settings.encode() + b"\n"
+        first = settings.encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
-        with self.path.open("r+b") as file:
-            if file.readline() != self._first:
-                file.seek(0)
-                file.truncate()
-                file.write(self._first)
-            self._count = sum(1 for _ in _bodies(file))
-            file.truncate()
+        self._file = self.path.open("r+b")
+        _lock(self._file, self.path)
+        if self._file.readline() != first:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(first)
+        self._count = sum(1 for _ in _bodies(self._file))
+        self._file.truncate()
 
     def __len__(self) -> int:
         return self._count
@@ -46,8 +51,9 @@ class Journal:
     def append(self, segments: Segments) -> None:
         """Add an image; it is in the file when this returns."""
         body = _pack(segments)
-        with self.path.open("ab") as file:
-            file.write(HEADER.pack(len(body), zlib.crc32(body)) + body)
+        self._file.seek(0, io.SEEK_END)
+        self._file.write(HEADER.pack(len(body), zlib.crc32(body)) + body)
+        self._file.flush()
         self._count += 1
 
     def __iter__(self) -> Iterator[Segments]:
@@ -57,6 +63,27 @@ class Journal:
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+
+def _lock(file: io.BufferedIOBase, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BlockingIOError(
+            error.errno,
+            "another job is segmenting this shard; wait for it, or end it (squeue, scancel), and "
+            "call again",
+            str(path),
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
 
 
 def _bodies(file: io.BufferedIOBase) -> Iterator[bytes]:

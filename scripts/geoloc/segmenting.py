@@ -40,26 +40,39 @@ def segment_shard(
 
     Images already segmented by a killed run with the same `config` (the settings that the masks
     depend on) are taken from its journal beside the output. Memory does not grow with the number
-    of images. Raises OSError for a damaged store, ValueError for an image that cannot be decoded.
+    of images. Raises OSError for a damaged store, ValueError for an image that cannot be decoded,
+    BlockingIOError if another process segments the same shard.
     """
     image_ids = [str(name) for name in read_image_columns(images_path)["image_id"]]
     output = Path(output_path)
-    journal = Journal(output.with_name(f".{output.stem}.journal"), config_hash([config, image_ids]))
+    settings = config_hash([config, image_ids])
+    with Journal(output.with_name(f".{output.stem}.journal"), settings) as journal:
+        fill_journal(journal, images_path, len(image_ids), segmenter, classifier)
+        write_segments(output, journal, config)
+        journal.delete()
+    return len(image_ids)
+
+
+def fill_journal(
+    journal: Journal,
+    images_path: str | Path,
+    count: int,
+    segmenter: Segmenter,
+    classifier: Classifier,
+) -> None:
+    """Add those of a store's `count` images that are not in the journal yet."""
     done, start = len(journal), time.perf_counter()
     if done:
-        logger.info("%d of %d images were segmented before", done, len(image_ids))
+        logger.info("%d of %d images were segmented before", done, count)
     seconds: dict[str, float] = {"classifier": 0.0}
     masks = 0
     todo = segment_images(images_path, done, segmenter, classifier, seconds)
-    progress = Progress(todo, total=len(image_ids) - done, description="segment", unit="images")
-    for count, segments in enumerate(progress, start=1):
+    progress = Progress(todo, total=count - done, description="segment", unit="images")
+    for number, segments in enumerate(progress, start=1):
         journal.append(segments)
         masks += len(segments)
-        progress.note = f"{masks / count:.1f} masks an image" + device_memory()
+        progress.note = f"{masks / number:.1f} masks an image" + device_memory()
     log_shares(seconds | dict(segmenter.seconds), time.perf_counter() - start)
-    write_segments(output, journal, config)
-    journal.delete()
-    return len(image_ids)
 
 
 def segment_images(

@@ -5,6 +5,7 @@ StreetCLIP. Everything that it learns, the vocabulary included, comes from the t
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -27,9 +28,13 @@ from transformers import (
 
 from geoloc.devices import choose_device
 from geoloc.files import write_text
+from geoloc.models.clip_state import ClipState
 from geoloc.models.clip_tokenizer import train_tokenizer
 from geoloc.progress import Progress
+from geoloc.stores import config_hash
 from geoloc.weighting import apply_factor, dataset_factor
+
+log = logging.getLogger(__name__)
 
 CAPTIONS = (
     "{country}",
@@ -44,6 +49,7 @@ MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
 class LabelledImages(Protocol):
     """What training reads; geoloc.stores.Arrays is one."""
 
+    image_id: np.ndarray  # (n,) text
     label: np.ndarray  # (n,) ISO alpha-2
 
     def __len__(self) -> int: ...
@@ -138,7 +144,10 @@ def random_crops(
 
 
 class ClipTrainer:
-    """One training of a CLIP: the model, its data and the random numbers that it draws."""
+    """One training of a CLIP: the model, its optimizer and the random numbers that it draws.
+
+    `steps`: batches of an epoch.
+    """
 
     def __init__(
         self,
@@ -148,6 +157,7 @@ class ClipTrainer:
         factor: np.ndarray,
         seed: int,
         device: torch.device,
+        steps: int,
     ) -> None:
         p = self.parameters = parameters
         self.classes, self.names, self.factor = np.array(classes), names, factor
@@ -159,6 +169,14 @@ class ClipTrainer:
         images = CLIPImageProcessor(size={"shortest_edge": p.image_size}, crop_size=size)
         self.processor = CLIPProcessor(images, tokenizer)
         self.model = build_clip(tokenizer, p).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self._groups(), lr=p.learning_rate, betas=(0.9, 0.98), eps=1e-6
+        )
+        self.schedule = get_cosine_schedule_with_warmup(
+            self.optimizer, int(p.warmup * steps), p.epochs * steps
+        )
+        self.history: list[dict[str, float]] = []
+        self.best_weights: dict[str, torch.Tensor] = {}
 
     def caption(self, country: str, template: str) -> str:
         return template.format(country=self.names[country])
@@ -180,7 +198,7 @@ class ClipTrainer:
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         return self.model(**inputs).logits_per_image
 
-    def train_epoch(self, data: LabelledImages, optimizer, schedule) -> dict[str, float]:
+    def train_epoch(self, data: LabelledImages) -> dict[str, float]:
         """One pass over the images in random order; mean loss and accuracy."""
         p, generator = self.parameters, self.generator
         self.model.train()
@@ -194,11 +212,11 @@ class ClipTrainer:
             texts = [self.caption(*pair) for pair in zip(country, templates, strict=True)]
             logits = self.logits(crops, texts)
             loss = contrastive_loss(logits, country)
-            optimizer.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            self.optimizer.step()
+            self.schedule.step()
             self.model.logit_scale.data.clamp_(max=MAX_LOGIT_SCALE)
             losses += [loss.item()] * len(rows)
             right += list(country[logits.argmax(dim=1).cpu().numpy()] == country)
@@ -222,29 +240,41 @@ class ClipTrainer:
             right += (logits.argmax(dim=1) == target).tolist()
         return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))}
 
-    def fit(self, training: LabelledImages, validation: LabelledImages) -> pd.DataFrame:
-        """Train all epochs, keep the best weights, return the history."""
-        p = self.parameters
-        steps = math.ceil(len(training) / p.batch_size)
-        optimizer = torch.optim.AdamW(
-            self._groups(), lr=p.learning_rate, betas=(0.9, 0.98), eps=1e-6
-        )
-        schedule = get_cosine_schedule_with_warmup(
-            optimizer, int(p.warmup * steps), p.epochs * steps
-        )
-        history, best, weights = [], None, None
-        epochs = Progress(range(1, p.epochs + 1), description="train CLIP", unit="epochs")
+    def fit(
+        self, training: LabelledImages, validation: LabelledImages, state: ClipState
+    ) -> pd.DataFrame:
+        """Train the epochs that `state` does not have and keep the best weights; the history."""
+        if saved := state.load():
+            self._restore(saved)
+            log.info("going on after epoch %d, found in %s", len(self.history), state.path)
+        todo = range(len(self.history) + 1, self.parameters.epochs + 1)
+        epochs = Progress(todo, description="train CLIP", unit="epochs")
         for epoch in epochs:
-            row = {"epoch": epoch, **self.train_epoch(training, optimizer, schedule)}
-            row |= self.validate(validation)
-            row["learning_rate"] = schedule.get_last_lr()[0]
-            history.append(row)
+            row = {"epoch": epoch, **self.train_epoch(training), **self.validate(validation)}
+            row["learning_rate"] = self.schedule.get_last_lr()[0]
             epochs.note = ", ".join(f"{k} {row[k]:.3f}" for k in ("loss", "val_accuracy"))
-            rank = row["val_accuracy"], -row["val_loss"]
-            if best is None or rank > best:
-                best, weights = rank, deepcopy(self.model.state_dict())
-        self.model.load_state_dict(weights)
-        return pd.DataFrame(history)
+            if rank(row) > max(map(rank, self.history), default=(-math.inf,)):
+                self.best_weights = deepcopy(self.model.state_dict())
+            self.history.append(row)
+            state.save(self._remember())
+        self.model.load_state_dict(self.best_weights)
+        return pd.DataFrame(self.history)
+
+    def _remember(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": json.dumps(self.generator.bit_generator.state),
+            "history": self.history,
+            "best_weights": self.best_weights,
+        }
+
+    def _restore(self, saved: dict) -> None:
+        for name in ("model", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(saved[name])
+        self.generator.bit_generator.state = json.loads(saved["generator"])
+        self.history, self.best_weights = saved["history"], saved["best_weights"]
 
     def _groups(self) -> list[dict]:
         """Weight decay for matrices only, as CLIP was trained."""
@@ -255,6 +285,11 @@ class ClipTrainer:
             {"params": matrices, "weight_decay": decay},
             {"params": others, "weight_decay": 0.0},
         ]
+
+
+def rank(row: Mapping[str, float]) -> tuple[float, float]:
+    """What makes an epoch of the history the best: accuracy first, then loss."""
+    return row["val_accuracy"], -row["val_loss"]
 
 
 def train_clip(
@@ -279,8 +314,14 @@ def train_clip(
     Returns the history, one row an epoch: epoch (from 1), loss, accuracy (share of training images
     whose best caption of the batch is of their country), val_loss (nats), val_accuracy (zero-shot
     with the bare names, as in evaluation), learning_rate. On a CPU the same seed and number of
-    threads give the same result. Raises ValueError when a split is empty, a country has no name or
-    a country is validated that was not trained.
+    threads give the same result.
+
+    A job that was killed goes on after its last finished epoch when it is called again with the
+    same arguments and images, and ends with the same model as one that was not; what it needs for
+    that is in the file `.{name}.state` beside `folder`.
+
+    Raises ValueError when a split is empty, a country has no name or a country is validated that
+    was not trained.
     """
     classes = sorted({str(country) for country in training.label})
     if not len(training) or not len(validation):
@@ -297,11 +338,17 @@ def train_clip(
         "parameters": asdict(parameters),
         "weighting_parameters": dict(weighting_parameters or {}),
     }
+    folder = Path(folder)
     factor = dataset_factor(dataset, weighting_parameters)
-    trainer = ClipTrainer(classes, names, parameters, factor, seed, choose_device(device))
-    history = trainer.fit(training, validation)
+    steps = math.ceil(len(training) / parameters.batch_size)
+    trainer = ClipTrainer(classes, names, parameters, factor, seed, choose_device(device), steps)
+    images = [str(name) for split in (training, validation) for name in split.image_id]
+    fingerprint = config_hash([record, dict(names), images])
+    state = ClipState(folder.with_name(f".{folder.name}.state"), fingerprint)
+    history = trainer.fit(training, validation, state)
     trainer.model.save_pretrained(folder)
     trainer.processor.save_pretrained(folder)
-    write_text(Path(folder) / "classes.json", json.dumps(record, indent=2) + "\n")
-    history.to_csv(Path(folder) / "history.csv", index=False)
+    write_text(folder / "classes.json", json.dumps(record, indent=2) + "\n")
+    history.to_csv(folder / "history.csv", index=False)
+    state.delete()
     return history
