@@ -4,20 +4,25 @@
     python bench/masking.py --cases demo
 
 Every measurement has a process of its own, so that its peak memory is its own. Prints a table and
-writes bench/results/masking.json. Ratios are of one run; seconds are of this machine.
+writes bench/results/masking.json. Ratios are of one run; seconds are of this machine. The engine
+and the bare forward passes, whose times are close, take turns, and the best of `TURNS` counts for
+each: other work on the machine then spoils neither.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import yaml
+from torchvision.models import resnet50
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
@@ -25,13 +30,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from bench import published, rows  # noqa: E402
 from bench.processes import in_process, peak_memory  # noqa: E402
 from bench.rows import Row  # noqa: E402
-from geoloc.classifiers import build_classifier  # noqa: E402
+from geoloc.classifiers.efficientnet_lite0 import EfficientNetLite0, load_model  # noqa: E402
+from geoloc.classifiers.resnet50 import ResNet50  # noqa: E402
 from geoloc.crops import cut_crops  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
 from geoloc.scenes.marks import COUNTRIES  # noqa: E402
 from geoloc.scoring import read_selected, score_map  # noqa: E402
 from geoloc.segmenters.sam import SamSegmenter  # noqa: E402
 from geoloc.segmenters.sam_models import build_sam  # noqa: E402
+from geoloc.segmenting import segment_shard  # noqa: E402
+from geoloc.stores import write_images  # noqa: E402
 
 EVERY_MASK = -1e9  # predicted IoU of random weights may be anything
 
@@ -67,6 +75,8 @@ VIT_H = [
 CASES = {"demo": [DEMO], "vit_b": [VIT_B], "vit_h": VIT_H}
 TARGETS = {"demo": (4, 0.85), "vit_b": (1.5, 0.85), "vit_h": (10, 0.7)}  # speed-up, efficiency
 MORE_MEMORY = 1.1  # of 16 images as against 4, at most
+TURNS = 3
+GROWTH_SCENES = 4  # distinct ones, so that more images are not harder ones
 
 
 def main() -> None:
@@ -94,7 +104,7 @@ def compare(task: Task, faster: float, efficiency: float) -> list[Row]:
     plain = in_process(run_published, task, threshold)
     engine = in_process(run_engine, task, threshold)
     speeds = [task.images / way["seconds"] for way in (engine, plain)]
-    share = engine["bare seconds"] / engine["seconds"]
+    share = engine["bare seconds"] / engine["best seconds"]
     return [
         rows.rated(case, "images/s", *speeds, at_least=faster),
         rows.bounded(case, "efficiency", share, at_least=efficiency),
@@ -104,11 +114,11 @@ def compare(task: Task, faster: float, efficiency: float) -> list[Row]:
 
 
 def growth(task: Task) -> list[Row]:
-    """Time and memory of the engine as images and points grow."""
+    """Time and memory of segmenting a shard as images and points grow."""
     table, memory = [], {}
     for images, points_per_side in ((1, 16), (4, 16), (16, 16), (2, 8), (2, 16), (2, 32)):
         grown = replace(task, images=images, points_per_side=points_per_side)
-        found = in_process(run_engine, grown, None)
+        found = in_process(run_shard, grown)
         case = f"growth: {images} images, {points_per_side}² points"
         table.append(Row(case, "seconds an image", found["seconds"] / images))
         table.append(Row(case, "peak GiB", found["peak GiB"]))
@@ -116,6 +126,23 @@ def growth(task: Task) -> list[Row]:
     more = memory[16, 16] / memory[4, 16]
     case = "growth: 16 images by 4 images"
     return [*table, rows.bounded(case, "peak GiB, ratio", more, at_most=MORE_MEMORY)]
+
+
+def run_shard(task: Task) -> dict[str, float]:
+    """A shard of JPEG images through the engine, as the workflow's rule `segment` does it."""
+    sam, classifier, _ = models(task)
+    segmenter = SamSegmenter(sam, device=task.device, **knobs(task, None))
+    place = {"latitude": 0.0, "longitude": 0.0, "split": "train", "source": "bench"}
+    drawn = scenes(replace(task, images=min(task.images, GROWTH_SCENES)))
+    jpegs = [cv2.imencode(".jpg", scene[..., ::-1])[1].tobytes() for scene in drawn]
+    shard = ({"image_id": f"{n}", "image": jpegs[n % len(jpegs)]} | place
+             for n in range(task.images))  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        store = Path(name) / "images.h5"
+        write_images(store, shard)
+        start = time.perf_counter()
+        segment_shard(store, Path(name) / "segments.h5", segmenter, classifier)
+        return {"seconds": time.perf_counter() - start, "peak GiB": peak_memory()}
 
 
 def scenes(task: Task) -> list[np.ndarray]:
@@ -131,17 +158,17 @@ def models(task: Task):
     torch.set_num_threads(task.threads)
     torch.manual_seed(0)
     sam = build_sam(task.sam, task.sam_weights and ROOT / task.sam_weights).to(task.device)
-    options = {"device": task.device, "precision": task.precision, "compile": task.compile}
-    if task.classifier == "efficientnet_lite0":
-        classifier = build_classifier(task.classifier, None, **options)
-    else:
-        from torchvision.models import resnet50
-
-        from geoloc.classifiers.resnet50 import ResNet50
-
-        options["device"] = torch.device(task.device)
-        classifier = ResNet50(resnet50(), **options)
+    kind = {"efficientnet_lite0": EfficientNetLite0, "resnet50": ResNet50}[task.classifier]
+    device = torch.device(task.device)
+    classifier = kind(
+        network(task.classifier), device, precision=task.precision, compile=task.compile
+    )
     return sam, classifier, read_selected(ROOT / "config" / "selected_classes.txt")
+
+
+def network(classifier: str) -> torch.nn.Module:
+    """The classifier's network as others publish it, ResNet50 with random weights."""
+    return load_model() if classifier == "efficientnet_lite0" else resnet50()
 
 
 def knobs(task: Task, threshold: float | None) -> dict[str, float]:
@@ -165,6 +192,7 @@ def predicted_iou_threshold(task: Task) -> float:
 def run_published(task: Task, threshold: float | None) -> dict[str, float]:
     task = replace(task, compile=False, precision="float32")
     sam, classifier, selected = models(task)
+    classifier.model = network(task.classifier).eval().to(task.device)  # as it comes
     settings, images = knobs(task, threshold), scenes(task)
     start = time.perf_counter()
     masks = [published.score_map(image, sam, classifier, selected, **settings)[1]
@@ -182,28 +210,39 @@ def run_engine(task: Task, threshold: float | None) -> dict[str, float]:
     )  # fmt: skip
     images = scenes(task)
     if task.compile:
-        segment_and_score(images[:1], segmenter, classifier, selected)
-    start = time.perf_counter()
-    masks, crops = segment_and_score(images, segmenter, classifier, selected)
-    seconds = time.perf_counter() - start
-    memory = peak_memory()
-    bare = sum(bare_seconds(image, segmenter, classifier, crop)
-               for image, crop in zip(images, crops, strict=True))  # fmt: skip
-    return {"seconds": seconds, "masks": masks, "peak GiB": memory, "bare seconds": bare}
-
-
-def segment_and_score(images, segmenter, classifier, selected) -> tuple[int, list[np.ndarray]]:
-    """Masks, classes and score map of each image; how many masks, and the crops of each image."""
-    masks, all_crops = 0, []
+        segment_and_score(images[0], segmenter, classifier, selected)
+    seconds, masks, crops = [], 0, []
     for image in images:
-        (segments,) = segmenter.segment([image])
-        crops, cut = cut_crops(image, segments, classifier.resize, classifier.input_size)
-        found = classifier.classify(torch.from_numpy(crops))
-        segments.class_id[cut], segments.class_probability[cut] = found
-        score_map(segments, selected)
-        masks += len(segments)
-        all_crops.append(crops)
-    return masks, all_crops
+        start = time.perf_counter()
+        found, cut = segment_and_score(image, segmenter, classifier, selected)
+        seconds.append(time.perf_counter() - start)
+        masks += found
+        crops.append(cut)
+    best, bare = list(seconds), [float("inf")] * len(images)
+    for turn in range(TURNS):
+        for n, image in enumerate(images):
+            bare[n] = min(bare[n], bare_seconds(image, segmenter, classifier, crops[n]))
+            if turn + 1 < TURNS:
+                start = time.perf_counter()
+                segment_and_score(image, segmenter, classifier, selected)
+                best[n] = min(best[n], time.perf_counter() - start)
+    return {
+        "seconds": sum(seconds),
+        "masks": masks,
+        "peak GiB": peak_memory(),
+        "best seconds": sum(best),
+        "bare seconds": sum(bare),
+    }
+
+
+def segment_and_score(image, segmenter, classifier, selected) -> tuple[int, np.ndarray]:
+    """Masks, classes and score map of an image; how many masks, and their crops."""
+    (segments,) = segmenter.segment([image])
+    crops, cut = cut_crops(image, segments, classifier.resize, classifier.input_size)
+    found = classifier.classify(torch.from_numpy(crops))
+    segments.class_id[cut], segments.class_probability[cut] = found
+    score_map(segments, selected)
+    return len(segments), crops
 
 
 @torch.inference_mode()

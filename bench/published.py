@@ -36,7 +36,7 @@ def crop(
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = masked[y : y + height, x : x + width]
     whole = Image.fromarray(square)
-    return np.asarray(Compose([Resize(resize), CenterCrop(input_size)])(whole))
+    return np.array(Compose([Resize(resize), CenterCrop(input_size)])(whole))
 
 
 @torch.inference_mode()

@@ -113,15 +113,16 @@ def judge(
     rows = Axis(low_h, img_size, input_size[0], size[0])
     columns = Axis(low_w, img_size, input_size[1], size[1])
     level, lowest = thresholds.mask_threshold, thresholds.stability_score_thresh
-    counting = low_resolution > level - thresholds.stability_score_offset
-    windows = target_windows(counting, rows, columns)
     inner, outer = box_bounds(low_resolution > level, rows, columns)
+    open_cases = np.ones(len(low_resolution), bool)
     for i in torch.argsort(predicted_iou, descending=True, stable=True).tolist():
-        if surely_suppressed(inner[i], outer[i], kept.boxes, thresholds.box_nms_thresh):
+        if not open_cases[i]:
             continue
-        left, top, right, bottom = windows[i]
-        logits = enlarge_window(low_resolution[i], windows[i], rows, columns)
+        counting = low_resolution[i : i + 1] > level - thresholds.stability_score_offset
+        (window,) = target_windows(counting, rows, columns)
+        logits = enlarge_window(low_resolution[i], window, rows, columns)
         mask = logits > level
+        left, top = window[:2]
         box = box_of(mask, left, top)
         if suppressed(box, kept.boxes, thresholds.box_nms_thresh):
             continue
@@ -129,6 +130,7 @@ def judge(
         if lowest > 0 and not stability >= lowest:  # of an empty mask it is NaN
             continue
         kept.add(i, stability, run_lengths.encode(mask, left, top, size), box)
+        open_cases &= ~surely_suppressed(inner, outer, box, thresholds.box_nms_thresh)
     return kept
 
 
@@ -170,8 +172,7 @@ def box_bounds(positive: Tensor, rows: Axis, columns: Axis) -> tuple[np.ndarray,
     last pixel included; the inner one is all −1 where nothing is certain.
     """
     outer = target_windows(positive, rows, columns) - np.array([0, 0, 1, 1])
-    # A pixel all of whose sources are positive is in the mask: look for 3×3 positive sources.
-    core = F.max_pool2d(F.pad(~positive, (1, 1, 1, 1), value=False).float(), 3, 1) == 0
+    core = eroded(positive)  # a pixel all of whose sources are positive is in the mask
     left, right, top, bottom = spans(core)
     x0, y0 = columns.near(left)[0], rows.near(top)[0]
     x1, y1 = columns.near(right)[1], rows.near(bottom)[1]
@@ -180,15 +181,26 @@ def box_bounds(positive: Tensor, rows: Axis, columns: Axis) -> tuple[np.ndarray,
     return np.where(found[:, None], inner, -1).astype(np.float32), outer.astype(np.float32)
 
 
+def eroded(present: Tensor) -> Tensor:
+    """The pixels of bool (m, h, w) that are present with all of their 3×3 neighbours; what lies
+    outside counts as present."""
+    rows = present.clone()
+    rows[:, 1:] &= present[:, :-1]
+    rows[:, :-1] &= present[:, 1:]
+    both = rows.clone()
+    both[..., 1:] &= rows[..., :-1]
+    both[..., :-1] &= rows[..., 1:]
+    return both
+
+
 def surely_suppressed(
-    inner: np.ndarray, outer: np.ndarray, boxes: np.ndarray, threshold: float
-) -> bool:
-    """Whether any box between `inner` and `outer` overlaps one of `boxes` beyond the threshold."""
-    if not len(boxes) or inner[2] < 0:
-        return False
-    shared = intersection(inner, boxes)
-    union = area(outer) + area(boxes) - shared
-    return bool((shared > (threshold + 1e-5) * union).any())
+    inner: np.ndarray, outer: np.ndarray, box: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Whether any box between `inner` and `outer` (m, 4) overlaps a box (4,) beyond the threshold:
+    bool (m,)."""
+    shared = intersection(box, inner)
+    union = area(outer) + area(box) - shared
+    return (shared > (threshold + 1e-5) * union) & (inner[:, 2] >= 0)
 
 
 def suppressed(box: np.ndarray, boxes: np.ndarray, threshold: float) -> bool:
