@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from geoloc import run_lengths
 
-BLOCK = 64  # rows enlarged by one product: few enough that they depend on few sources
+BLOCK = 128  # rows enlarged by one product: few enough that they depend on few sources
 
 
 @dataclass
@@ -113,16 +113,16 @@ def judge(
     rows = Axis(low_h, img_size, input_size[0], size[0])
     columns = Axis(low_w, img_size, input_size[1], size[1])
     level, lowest = thresholds.mask_threshold, thresholds.stability_score_thresh
+    counting = low_resolution > level - thresholds.stability_score_offset
+    windows = target_windows(counting, rows, columns)
     inner, outer = box_bounds(low_resolution > level, rows, columns)
     open_cases = np.ones(len(low_resolution), bool)
     for i in torch.argsort(predicted_iou, descending=True, stable=True).tolist():
         if not open_cases[i]:
             continue
-        counting = low_resolution[i : i + 1] > level - thresholds.stability_score_offset
-        (window,) = target_windows(counting, rows, columns)
-        logits = enlarge_window(low_resolution[i], window, rows, columns)
+        left, top = windows[i, :2]
+        logits = enlarge_window(low_resolution[i], windows[i], rows, columns)
         mask = logits > level
-        left, top = window[:2]
         box = box_of(mask, left, top)
         if suppressed(box, kept.boxes, thresholds.box_nms_thresh):
             continue
