@@ -94,7 +94,7 @@ def test_the_rest_of_another_file_is_not_taken_for_this_one(server, tmp_path):
     assert (tmp_path / "file.pth").read_bytes() == DATA
 
 
-@pytest.mark.parametrize("entry", [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"size": 7}])
+@pytest.mark.parametrize("entry", [{"sha256": "0" * 64}, {"size": 7}])
 def test_a_file_that_is_not_the_right_one_never_appears(server, tmp_path, entry):
     with pytest.raises(RetrieveError, match="expected"):
         download(f"{server.url}/file", tmp_path / "file.pth", entry)
@@ -266,8 +266,7 @@ def test_every_weight_has_what_it_takes_to_fetch_and_verify_it():
             assert weight["url"].startswith("https://")
             assert weight["url"].endswith(f"/{name}")
             assert weight["size"] > 0
-            assert re.fullmatch(r"[0-9a-f]{64}", weight.get("sha256", "0" * 64))
-            assert "sha256" in weight or re.fullmatch(r"[0-9a-f]{32}", weight["md5"])
+            assert re.fullmatch(r"[0-9a-f]{64}", weight["sha256"])
         else:
             assert re.fullmatch(r"[0-9a-f]{40}", weight["revision"])
 

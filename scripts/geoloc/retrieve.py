@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import logging
 import pickle
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from geoloc.files import file_hash
 from geoloc.images import EXTENSIONS
 from geoloc.progress import Progress
 from geoloc.unpack import find_archive, unpack
@@ -45,23 +45,17 @@ def wrong_sizes(weights: Mapping[str, Mapping], folder: Path) -> list[str]:
 
 
 def check_sum(path: Path, entry: Mapping) -> None:
-    """Raise RetrieveError where a file has not the size and the sums of its entry."""
+    """Raise RetrieveError where a file has not the size and the sha256 of its entry."""
     size = path.stat().st_size
     if size != entry.get("size", size):
         raise RetrieveError(f"{path} has {size} bytes, expected {entry['size']}; delete it")
-    for kind in ("sha256", "md5"):
-        if kind in entry:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, kind).hexdigest()
-            if found != entry[kind]:
-                raise RetrieveError(
-                    f"{path} has the {kind} {found}, expected {entry[kind]}; delete it"
-                )
+    if "sha256" in entry and (found := file_hash(path)) != entry["sha256"]:
+        raise RetrieveError(f"{path} has the sha256 {found}, expected {entry['sha256']}; delete it")
 
 
 def download(url: str, path: Path, entry: Mapping | None = None) -> None:
     """Fetch `url` to `path`, going on with what an earlier try left behind, and verify it by the
-    `size`, `sha256` and `md5` of `entry`. Raises RetrieveError with the remedy."""
+    `size` and `sha256` of `entry`. Raises RetrieveError with the remedy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     size = (entry or {}).get("size")
