@@ -5,8 +5,9 @@ The outcome equals SamAutomaticMaskGenerator's (Kirillov et al. 2023, "Segment A
 
 * SAM enlarges twice (to its input size, cut, then to the image). Both steps are linear in rows
   and in columns, so together they are one matrix for rows and one for columns.
-* An interpolated pixel lies between its sources: outside the sources that exceed
-  `threshold - offset` nothing can count, and only that window is enlarged.
+* An interpolated pixel lies between its sources: where the largest logits of rows and columns,
+  interpolated alike, do not exceed `threshold - offset`, nothing can count. Only the window within
+  is enlarged.
 * Masks are judged by falling predicted IoU. What the masks kept so far suppress is dropped before
   its stability is computed, and before it is enlarged where its box is certain enough.
 """
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 from geoloc import run_lengths
 
+ROUNDING = 1e-5  # of interpolated logits, relative to the largest; float32 has 6e-8 a product
 BLOCK = 128  # rows enlarged by one product: few enough that they depend on few sources
 
 
@@ -52,9 +54,14 @@ class Axis:
         start, stop = self.near(np.arange(source))
         self.dense = bool((stop > start).all())  # no source is so far from the targets
 
-    def reach(self, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Targets [start, stop) that depend on any source from `first` to `last`."""
-        return np.searchsorted(self.last, first), np.searchsorted(self.first, last, "right")
+    def reach(self, peaks: Tensor, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """First and last target of each mask that may exceed `level`; 0 and −1 where none can.
+
+        peaks: (m, source), the largest logit of each source's line across the axis. A target is a
+        mean of its sources, so the same mean of the peaks bounds it, but for rounding.
+        """
+        slack = ROUNDING * peaks.abs().amax(1, keepdim=True)
+        return span((peaks @ self.matrix.T > level - slack).numpy())
 
     def near(self, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Targets [start, stop) that depend on `source` and its two neighbours at most."""
@@ -113,9 +120,10 @@ def judge(
     rows = Axis(low_h, img_size, input_size[0], size[0])
     columns = Axis(low_w, img_size, input_size[1], size[1])
     level, lowest = thresholds.mask_threshold, thresholds.stability_score_thresh
-    counting = low_resolution > level - thresholds.stability_score_offset
-    windows = target_windows(counting, rows, columns)
-    inner, outer = box_bounds(low_resolution > level, rows, columns)
+    peaks = low_resolution.amax(2), low_resolution.amax(1)
+    windows = boxes_around(*peaks, rows, columns, level - thresholds.stability_score_offset)
+    outer = boxes_around(*peaks, rows, columns, level).astype(np.float32)
+    inner = boxes_inside(low_resolution > level, rows, columns)
     open_cases = np.ones(len(low_resolution), bool)
     for i in torch.argsort(predicted_iou, descending=True, stable=True).tolist():
         if not open_cases[i]:
@@ -137,9 +145,9 @@ def judge(
 def enlarge_window(low: Tensor, window: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
     """Logits of a window of the enlarged mask, transposed: float32 (width, height).
 
-    low: (h, w); window: left, top, right, bottom, the last two exclusive.
+    low: (h, w); window: x0, y0, x1, y1, the last pixel included.
     """
-    left, top, right, bottom = window
+    left, top, right, bottom = window + np.array([0, 0, 1, 1])
     base, end = rows.sources(top, bottom)
     higher = rows.enlarge(low[base:end], top, bottom, base)  # (height, w)
     return columns.enlarge(higher.T, left, right).numpy()
@@ -152,33 +160,32 @@ def span(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(some, present.argmax(1), 0), np.where(some, last, -1)
 
 
-def spans(present: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Extent of each mask (m, h, w): first and last column, first and last row, (m,) each."""
-    return *span(present.any(1).numpy()), *span(present.any(2).numpy())
+def boxes_around(
+    row_peaks: Tensor, column_peaks: Tensor, rows: Axis, columns: Axis, level: float
+) -> np.ndarray:
+    """Boxes (m, 4) int that hold all pixels of the enlarged masks that exceed `level`.
 
-
-def target_windows(present: Tensor, rows: Axis, columns: Axis) -> np.ndarray:
-    """(m, 4) int: left, top, right, bottom (exclusive) of the pixels that depend on `present`."""
-    left, right, top, bottom = spans(present)
-    (left, right), (top, bottom) = columns.reach(left, right), rows.reach(top, bottom)
-    empty = (right <= left) | (bottom <= top)
-    return np.where(empty[:, None], 0, np.stack([left, top, right, bottom], axis=1))
-
-
-def box_bounds(positive: Tensor, rows: Axis, columns: Axis) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes inside and around the box of each enlarged mask, from its low-resolution pixels.
-
-    positive: (m, h, w) bool. Returns two (m, 4) float32 of x0, y0, x1, y1 as SAM counts them, the
-    last pixel included; the inner one is all −1 where nothing is certain.
+    row_peaks (m, h), column_peaks (m, w): the largest logit of each row and column. Boxes are
+    x0, y0, x1, y1 as SAM counts them, the last pixel included; 0, 0, −1, −1 where there is none.
     """
-    outer = target_windows(positive, rows, columns) - np.array([0, 0, 1, 1])
+    (left, right), (top, bottom) = columns.reach(column_peaks, level), rows.reach(row_peaks, level)
+    empty = (right < left) | (bottom < top)
+    around = np.stack([left, top, right, bottom], axis=1)
+    return np.where(empty[:, None], np.array([0, 0, -1, -1]), around)
+
+
+def boxes_inside(positive: Tensor, rows: Axis, columns: Axis) -> np.ndarray:
+    """Boxes (m, 4) float32 that the boxes of the enlarged masks hold; −1 where nothing is certain.
+
+    positive: (m, h, w) bool, low-resolution pixels of the masks. Boxes as in `boxes_around`.
+    """
     core = eroded(positive)  # a pixel all of whose sources are positive is in the mask
-    left, right, top, bottom = spans(core)
+    (left, right), (top, bottom) = span(core.any(1).numpy()), span(core.any(2).numpy())
     x0, y0 = columns.near(left)[0], rows.near(top)[0]
     x1, y1 = columns.near(right)[1], rows.near(bottom)[1]
     found = (right >= 0) & rows.dense & columns.dense
     inner = np.stack([x0, y0, x1 - 1, y1 - 1], axis=1)
-    return np.where(found[:, None], inner, -1).astype(np.float32), outer.astype(np.float32)
+    return np.where(found[:, None], inner, -1).astype(np.float32)
 
 
 def eroded(present: Tensor) -> Tensor:
