@@ -55,9 +55,13 @@ def bounded(
 
 
 def save(name: str, rows: Sequence[Row]) -> None:
-    """Write bench/results/{name}.json and print the rows."""
+    """Write bench/results/{name}.json and print the rows. Rows of cases that were not measured this
+    time stay in the file, so that one part can be repeated, or done on another machine."""
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
+    before = [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
+    cases = {row.case for row in rows}
+    rows = [*(row for row in before if row.case not in cases), *rows]
     path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     print(f"\n{table(rows)}\n\n{path}")
 
