@@ -42,3 +42,14 @@ def test_weighting_commutes_with_nearest_resizing(dataset, image, score, size):
     weighted_first = resize_nearest(apply_factor(image, score, factor), size)
     resized_first = apply_factor(resize_nearest(image, size), resize_nearest(score, size), factor)
     np.testing.assert_array_equal(weighted_first, resized_first)
+
+
+@given(
+    st.sampled_from(DATASETS),
+    arrays(np.uint8, (2, 5, 7, 3)),
+    arrays(np.uint8, (2, 5, 7), elements=st.integers(0, 100)),
+)
+def test_images_one_by_one_equal_the_product_of_the_whole_batch(dataset, image, score):
+    factor = dataset_factor(dataset)
+    expected = (image * factor[score][..., None]).astype(np.uint8)
+    np.testing.assert_array_equal(apply_factor(image, score, factor), expected)

@@ -52,7 +52,7 @@ class Batches(keras.utils.PyDataset):
         if len(arrays) == 0:
             raise ValueError("no image to train or validate with; lower min_images or add images")
         self.arrays, self.factor, self.batch_size = arrays, factor, batch_size
-        self.labels = one_hot(arrays.label, classes)
+        self.classes, self.class_index = classes, class_index(arrays.label, classes)
         self.seed, self.epoch, self.shuffle = seed, epoch, shuffle
         self.augmentation = augmentation
         self.order = self._draw_order()
@@ -66,7 +66,7 @@ class Batches(keras.utils.PyDataset):
         if self.augmentation is not None:
             rng = np.random.default_rng([self.seed, self.epoch, number, 1])
             image = augment(image, draw_transforms(rng, len(rows), self.augmentation))
-        return image, self.labels[rows]
+        return image, np.eye(len(self.classes), dtype=np.float32)[self.class_index[rows]]
 
     def weighted(self, rows: np.ndarray) -> np.ndarray:
         """Images of some rows as the dataset shows them, not augmented: uint8 (n, 224, 224, 3)."""
@@ -81,8 +81,11 @@ class Batches(keras.utils.PyDataset):
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.arrays))
 
 
-def one_hot(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Labels (n,) str as float32 (n, classes); ValueError if one is not among the classes."""
+def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Columns int16 (n,) of labels (n,) str among the classes; ValueError if one is not there.
+
+    A batch makes its one-hot labels of them: those of all images would be most of the memory.
+    """
     index = {label: column for column, label in enumerate(classes)}
     unknown = sorted({str(label) for label in labels} - set(index))
     if unknown:
@@ -90,5 +93,4 @@ def one_hot(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
             f"images of {', '.join(unknown)}, which are not among the model's {len(index)} classes;"
             " train it again on the present index"
         )
-    columns = [index[str(label)] for label in labels]
-    return np.eye(len(index), dtype=np.float32)[columns]
+    return np.array([index[str(label)] for label in labels], np.int16)
