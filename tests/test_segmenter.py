@@ -1,5 +1,7 @@
 """The segmenter finds the masks that SamAutomaticMaskGenerator finds, and its parts are exact."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,37 @@ def demo_sam() -> Sam:
 def test_masks_of_scenes_equal_those_of_the_generator(demo_sam, country, size):
     image = draw_scene(country, np.random.default_rng(4), size).image
     assert_equal_masks(demo_sam, image, least=3, **DEMO_KNOBS)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_finds_the_same_objects(demo_sam, precision):
+    """Not the same pixels: a sum of bfloat16 keeps 8 bits, and scores near a threshold cross it."""
+    image = draw_scene("FR", np.random.default_rng(4), (640, 640)).image
+    full, half = (
+        SamSegmenter(demo_sam, device="cpu", precision=name, **DEMO_KNOBS).segment([image])[0]
+        for name in ("float32", precision)
+    )
+    assert half.predicted_iou.dtype == half.stability_score.dtype == np.float32
+    masks = [
+        np.array([run_lengths.decode(c, found.size).ravel() for c in found.counts], np.float32)
+        for found in (full, half)
+    ]
+    shared = masks[0] @ masks[1].T
+    iou = shared / (masks[0].sum(1)[:, None] + masks[1].sum(1) - shared)
+    assert (iou.max(1) >= 0.9).mean() >= 0.9
+
+
+def test_a_compiled_encoder_finds_the_same_masks(monkeypatch):
+    """As a graph only: to make machine code of it takes minutes, and is torch's own work."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    knobs = EVERYTHING | {"points_per_side": 3}
+    sam, image = random_sam(), picture(96, 96)
+    plain, compiled = (
+        SamSegmenter(sam, device="cpu", compile=choice, **knobs).segment([image])[0]
+        for choice in (False, True)
+    )
+    assert compiled.predicted_iou == pytest.approx(plain.predicted_iou, abs=1e-5)
+    assert compiled.area == pytest.approx(plain.area, abs=2)
 
 
 def test_masks_of_photographs_equal_those_of_the_generator(demo_sam, reference):
