@@ -30,7 +30,7 @@ from bench.rows import Row  # noqa: E402
 from geoloc.images import resize_nearest  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
 from geoloc.scenes.marks import KEPT  # noqa: E402
-from geoloc.stores import ARRAY_SIZE, Arrays, write_arrays  # noqa: E402
+from geoloc.stores import ARRAY_SIZE, Arrays, read_images, write_arrays  # noqa: E402
 
 BATCH = 64
 DISTINCT = 40  # drawn scenes; the files are copies of them
@@ -43,6 +43,9 @@ TURNS = 7
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument(
+        "--demo", type=Path, default=ROOT / "results" / "demo", help="a finished run of the demo"
+    )
     parser.add_argument("--rows", type=int, default=75_000, help="of the large stores")
     parser.add_argument("--scratch", type=Path, help="where files of some GB are made")
     arguments = parser.parse_args()
@@ -50,7 +53,8 @@ def main() -> None:
         folder = Path(scratch)
         write_images(folder, arguments.images)
         ours, theirs = folder / "arrays.h5", folder / "folders"
-        found = compare(arguments.images, [ours], theirs)
+        found = compare_demo(arguments.demo, folder / "demo")
+        found += compare(f"{arguments.images} images", [ours], theirs)
         found += fed_epoch([ours])
         large = [folder / f"large{first}.h5" for first in range(0, arguments.rows, SHARD)]
         for number, path in enumerate(large):
@@ -59,9 +63,19 @@ def main() -> None:
     rows.save("training", found)
 
 
-def compare(images: int, ours: list[Path], theirs: Path) -> list[Row]:
+def compare_demo(run: Path, scratch: Path) -> list[Row]:
+    """Both ways on the demo's street images, if the demo has been run."""
+    ours = sorted(run.glob("arrays/street/*/*.h5"))
+    if not ours:
+        print(f"no finished demo in {run}: its images are not measured; type make demo before")
+        return []
+    write_files(run, scratch)
+    return compare("the demo's images", ours, scratch)
+
+
+def compare(images: str, ours: list[Path], theirs: Path) -> list[Row]:
     """Both ways of feeding, on the same images."""
-    case = f"batches of {images} images, weighted and augmented"
+    case = f"batches of {images}, weighted and augmented"
     found, published = in_process(delivered, ours), in_process(delivered_as_published, theirs)
     speeds = found["images/s"], published["images/s"]
     memory = found["private GiB"], published["private GiB"]
@@ -110,6 +124,16 @@ def write_images(folder: Path, count: int) -> None:
     score = np.random.default_rng(0).integers(0, 101, (ARRAY_SIZE, ARRAY_SIZE), np.uint8)
     images = ((small[n % DISTINCT], score) for n in range(count))
     write_arrays(folder / "arrays.h5", columns(labels), images)
+
+
+def write_files(run: Path, folder: Path) -> None:
+    """The prepared street images of a run as files, as they are encoded, in folders by country."""
+    for store in sorted(run.glob("images/street/*/*.h5")):
+        home = folder / store.parent.name
+        home.mkdir(parents=True, exist_ok=True)
+        for number, (_, image) in enumerate(read_images(store)):
+            suffix = ".png" if image.startswith(b"\x89PNG") else ".jpg"
+            (home / f"{store.stem}-{number:05d}{suffix}").write_bytes(image)
 
 
 def columns(labels: list[str]) -> dict[str, np.ndarray]:
@@ -181,10 +205,10 @@ def delivered(paths: list[Path]) -> dict[str, float]:
     """images/s of the project's batches, in one thread."""
     batches = make_batches(paths)
     batches[0]
-    count = min(len(batches) - 1, 200)
+    count = min(max(len(batches), 30), 200)
     start = time.perf_counter()
-    for number in range(1, count + 1):
-        batches[number]
+    for number in range(count):
+        batches[number % len(batches)]
     speed = count * BATCH / (time.perf_counter() - start)
     return {"images/s": speed, "private GiB": private_memory()}
 

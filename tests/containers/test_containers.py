@@ -57,7 +57,7 @@ def test_no_stage_takes_a_package_from_outside_its_image(finished):
         ("prepare/street/US/0000.log", "h5py"),
         ("segment/US/0000.log", "torch"),
         ("train/cnn/original.log", "tensorflow"),
-        ("train_clip.log", "transformers"),
+        ("train_clip/clip/default.log", "transformers"),
         ("predict/cnn/original.log", "keras"),
     ],
 )
