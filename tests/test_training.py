@@ -227,7 +227,7 @@ def test_class_weights_weigh_the_training_loss_and_not_the_validation(monkeypatc
         rows[option] = train("cnn", "original", arrays, arrays, CLASSES, folder, 1, parameters)[0]
 
     keras_setup.setup(1)
-    images, labels = Batches(arrays, CLASSES, dataset_factor("original"), 9, 1)[0]
+    images, labels = next(Batches(arrays, CLASSES, dataset_factor("original"), 9, 1).epoch(0))
     losses = -np.log(np.asarray(small_model("", 3, {})(images, training=True))[labels > 0])
     weights = labels @ [9 / (3 * 6), 9 / (3 * 2), 9 / (3 * 1)]
     assert rows[None]["loss"] == pytest.approx(losses.mean(), rel=1e-4)
@@ -349,48 +349,52 @@ def batches(stores, split="train", **options) -> Batches:
 
 def test_an_epoch_has_as_many_whole_batches_as_fit(stores):
     assert len(batches(stores)) == 42 // 16
-    assert [len(image) for image, _ in batches(stores, batch_size=20)][:2] == [20, 20]
+    assert [len(image) for image, _ in batches(stores, batch_size=20).epoch(0)] == [20, 20]
 
 
 def test_fewer_images_than_a_batch_are_one_batch(stores):
     small = batches(stores, "test", batch_size=64)
-    assert len(small) == 1
-    assert small[0][0].shape == (7, 224, 224, 3)
+    assert [image.shape for image, _ in small.epoch(0)] == [(7, 224, 224, 3)]
 
 
 def test_images_of_an_epoch_are_different_and_their_labels_their_own(stores):
     arrays = Arrays(stores, "train")
     pixels = {image.tobytes(): label for image, label in zip(
         arrays.read(np.arange(42))[0], arrays.label, strict=True)}  # fmt: skip
-    one_epoch = batches(stores)
-    seen = [pair for i in range(len(one_epoch)) for pair in zip(*one_epoch[i], strict=True)]
+    seen = [pair for batch in batches(stores).epoch(0) for pair in zip(*batch, strict=True)]
     assert len({image.tobytes() for image, _ in seen}) == len(seen) == 32
     assert all(CLASSES[label.argmax()] == pixels[image.tobytes()] for image, label in seen)
 
 
-def test_order_and_augmentation_depend_on_seed_and_epoch_alone(stores):
-    going_on = batches(stores, epoch=2, augmentation=Augmentation())
-    from_start = batches(stores, augmentation=Augmentation())
-    first = from_start[1][0]
-    from_start.on_epoch_end()
-    from_start.on_epoch_end()
-    assert np.array_equal(from_start[1][0], going_on[1][0])
-    assert not np.array_equal(from_start[1][0], first)
+def test_training_that_goes_on_gets_the_batches_it_would_have_got(stores):
+    def delivered(epochs):
+        dataset = batches(stores, augmentation=Augmentation()).dataset(epochs)
+        return [image for image, _ in dataset.as_numpy_iterator()]
+
+    whole, going_on = delivered(range(3)), delivered(range(2, 3))
+    assert len(whole) == 3 * len(going_on) == 6
+    assert all(np.array_equal(a, b) for a, b in zip(whole[4:], going_on, strict=True))
+    assert not np.array_equal(whole[0], whole[4])
+
+
+def test_nothing_delays_the_end_of_an_epoch(stores):
+    """The thread that tunes a pipeline must be woken from its sleep before an iterator may end."""
+    assert batches(stores).dataset([0]).options().autotune.enabled is False
 
 
 def test_validation_keeps_its_order(stores):
     validation = batches(stores, "val", batch_size=5, shuffle=False)
-    first = validation[1][0]
-    validation.on_epoch_end()
-    assert np.array_equal(validation[1][0], first)
+    for first, later in zip(validation.epoch(0), validation.epoch(1), strict=True):
+        assert np.array_equal(first[0], later[0])
 
 
 def test_batches_are_weighted_by_their_dataset(stores):
     factor = dataset_factor("weighted_custom")
     weighted = batches(stores, factor=factor)
-    image, score = Arrays(stores, "train").read(weighted.order[:16])
-    assert np.array_equal(weighted[0][0], apply_factor(image, score, factor))
-    assert weighted[0][0].mean() < image.mean()
+    image, score = Arrays(stores, "train").read(weighted.order(0)[:16])
+    first, _ = next(weighted.epoch(0))
+    assert np.array_equal(first, apply_factor(image, score, factor))
+    assert first.mean() < image.mean()
 
 
 def test_image_of_an_unknown_country_is_refused(stores):

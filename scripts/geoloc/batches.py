@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 from geoloc.augmentation import Augmentation, augment, draw_transforms
-from geoloc.stores import Arrays
+from geoloc.stores import ARRAY_SIZE, Arrays
 from geoloc.weighting import apply_factor
 
 QUEUED_BATCHES = 4
 
 
-class Batches(keras.utils.PyDataset):
+class Batches:
     """Batches of one dataset: uint8 (b, 224, 224, 3) and one-hot labels float32 (b, classes).
 
     Order and augmentation depend on nothing but the seed, the epoch and the number of the batch,
@@ -26,7 +26,6 @@ class Batches(keras.utils.PyDataset):
         factor: float32 (256,), the dataset as a lookup table.
         batch_size: images a batch.
         seed: of order and augmentation.
-        epoch: the epoch that the first pass belongs to.
         shuffle: a new order every epoch; otherwise one order, drawn once.
         augmentation: ranges to draw from, or None for images as they are.
 
@@ -44,41 +43,57 @@ class Batches(keras.utils.PyDataset):
         factor: np.ndarray,
         batch_size: int,
         seed: int,
-        epoch: int = 0,
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
     ) -> None:
-        super().__init__(workers=1, max_queue_size=QUEUED_BATCHES)
         if len(arrays) == 0:
             raise ValueError("no image to train or validate with; lower min_images or add images")
         self.arrays, self.factor, self.batch_size = arrays, factor, batch_size
         self.classes, self.class_index = classes, class_index(arrays.label, classes)
-        self.seed, self.epoch, self.shuffle = seed, epoch, shuffle
-        self.augmentation = augmentation
-        self.order = self._draw_order()
+        self.seed, self.shuffle, self.augmentation = seed, shuffle, augmentation
 
     def __len__(self) -> int:
         return max(len(self.arrays) // self.batch_size, 1)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.order[number * self.batch_size :][: self.batch_size]
-        image = self.weighted(rows)
-        if self.augmentation is not None:
-            rng = np.random.default_rng([self.seed, self.epoch, number, 1])
-            image = augment(image, draw_transforms(rng, len(rows), self.augmentation))
-        return image, np.eye(len(self.classes), dtype=np.float32)[self.class_index[rows]]
+    def epoch(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of an epoch (from 0), one after the other."""
+        order = self.order(epoch)
+        for number in range(len(self)):
+            rows = order[number * self.batch_size :][: self.batch_size]
+            image = self.weighted(rows)
+            if self.augmentation is not None:
+                rng = np.random.default_rng([self.seed, epoch, number, 1])
+                image = augment(image, draw_transforms(rng, len(rows), self.augmentation))
+            yield image, np.eye(len(self.classes), dtype=np.float32)[self.class_index[rows]]
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Rows of the images in the order of an epoch: int64 (n,)."""
+        rng = np.random.default_rng([self.seed, epoch if self.shuffle else 0])
+        return rng.permutation(len(self.arrays))
 
     def weighted(self, rows: np.ndarray) -> np.ndarray:
         """Images of some rows as the dataset shows them, not augmented: uint8 (n, 224, 224, 3)."""
         return apply_factor(*self.arrays.read(rows), self.factor)
 
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self.order = self._draw_order()
+    def dataset(self, epochs: Iterable[int]) -> tf.data.Dataset:
+        """The batches of several epochs without a gap, made ahead of the model in a thread.
 
-    def _draw_order(self) -> np.ndarray:
-        epoch = self.epoch if self.shuffle else 0
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.arrays))
+        `Model.fit` takes `len(self)` of them an epoch, and keeps one iterator for all; it asks for
+        more than those of a validation, so that epochs must be without end there. Autotuning is
+        off: there is nothing to tune, and its thread, which sleeps for twice as long every time,
+        would hold up the end of an iterator for up to a minute.
+        """
+        signature = (
+            tf.TensorSpec((None, ARRAY_SIZE, ARRAY_SIZE, 3), tf.uint8),
+            tf.TensorSpec((None, len(self.classes)), tf.float32),
+        )
+        dataset = tf.data.Dataset.from_generator(
+            lambda: (batch for epoch in epochs for batch in self.epoch(epoch)),
+            output_signature=signature,
+        )
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return dataset.prefetch(QUEUED_BATCHES).with_options(options)
 
 
 def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:

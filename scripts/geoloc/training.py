@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import logging
 import shutil
@@ -142,7 +143,6 @@ def train(
         factor,
         parameters.batch_size,
         seed,
-        epoch=state.epoch,
         augmentation=parameters.augmentation,
     )
     val_batches = Batches(val_arrays, classes, factor, parameters.batch_size, seed, shuffle=False)
@@ -155,8 +155,10 @@ def train(
         others.append(PopulationStatistics(images))
     if not state.finished:
         model.fit(
-            train_batches,
-            validation_data=val_batches,
+            train_batches.dataset(range(state.epoch, parameters.epochs)),
+            steps_per_epoch=len(train_batches),
+            validation_data=val_batches.dataset(itertools.repeat(0)),
+            validation_steps=len(val_batches),
             epochs=parameters.epochs,
             initial_epoch=state.epoch,
             callbacks=[*callbacks.values(), *others, state],
