@@ -206,7 +206,7 @@ def delivered(paths: list[Path]) -> dict[str, float]:
     """images/s of the project's batches, in one thread."""
     batches = make_batches(paths)
     count = min(max(len(batches), 30), 200)
-    stream = (batch for epoch in itertools.count() for batch in batches.epoch(epoch))
+    stream = batches.of_epochs(itertools.count())
     next(stream)
     start = time.perf_counter()
     for _ in range(count):
@@ -230,7 +230,7 @@ def epoch(paths: list[Path]) -> dict[str, float]:
     fuse(model)
     compile_model(model, 1e-3)
     steps = min(STEPS, len(batches))
-    in_memory = list(itertools.islice(batches.epoch(0), steps))
+    in_memory = list(itertools.islice(batches.of_epochs([0]), steps))
 
     def bare() -> None:
         for image, label in in_memory:

@@ -15,7 +15,7 @@ from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_
 from torchvision.ops import batched_nms
 
 from geoloc import run_lengths
-from geoloc.devices import Batches
+from geoloc.devices import AdaptiveBatches
 from geoloc.images import decode as decode_image
 from geoloc.scenes.draw import draw_scene
 from geoloc.segmenters import build_segmenter, sam_postprocess, sam_postprocess_gpu
@@ -218,7 +218,7 @@ def test_judging_equals_the_generators(side, img_size, input_size, size, thresho
     if where == "cpu":
         kept = sam_postprocess.judge(*arguments)
     else:
-        kept = sam_postprocess_gpu.judge(*arguments, Batches(50, "mask"))
+        kept = sam_postprocess_gpu.judge(*arguments, AdaptiveBatches(50, "mask"))
     expected, stability, masks = judged_plainly(*arguments)
     assert 5 < len(expected) < 100
     assert kept.candidate == expected.tolist()
@@ -233,7 +233,7 @@ def test_batches_halve_when_memory_runs_out():
             raise torch.OutOfMemoryError("out of memory")
         return list(range(rows.start, rows.stop))
 
-    batches = Batches(16, "test")
+    batches = AdaptiveBatches(16, "test")
     assert sum(batches.map(work, 10), []) == list(range(10))
     assert batches.size == 2
 
@@ -243,7 +243,7 @@ def test_batches_give_up_when_a_single_one_is_too_large():
         raise torch.OutOfMemoryError("out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        Batches(4, "test").map(work, 10)
+        AdaptiveBatches(4, "test").map(work, 10)
 
 
 def test_unknown_segmenter_names_the_known_ones():

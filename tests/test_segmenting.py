@@ -90,6 +90,16 @@ def test_journal_of_other_settings_is_not_used(shard, classifier, tmp_path):
     assert second.count == 4
 
 
+def test_journal_of_other_pixels_under_the_same_names_is_not_used(classifier, tmp_path):
+    shard = write_shard(tmp_path / "i.h5", [encoded(picture(50, 70, seed=i)) for i in range(3)])
+    with pytest.raises(KeyboardInterrupt):
+        segment_shard(shard, tmp_path / "s.h5", CountingSegmenter(2), classifier)
+    write_shard(shard, [encoded(picture(50, 70, seed=9 + i)) for i in range(3)])
+    second = CountingSegmenter()
+    segment_shard(shard, tmp_path / "s.h5", second, classifier)
+    assert second.count == 3
+
+
 @pytest.mark.parametrize("cut", [1, 20, 400])
 def test_record_cut_short_is_dropped(tmp_path, cut):
     with Journal(tmp_path / "journal", "settings") as journal:

@@ -1,3 +1,5 @@
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -89,6 +91,34 @@ def test_arrays_of_several_files_are_one_in_the_order_asked_for(tmp_path):
     np.testing.assert_array_equal(image, images[[6, 0, 3]])
     np.testing.assert_array_equal(score, scores[[6, 0, 3]])
     assert len(Arrays(paths)) == 7
+
+
+def test_reading_arrays_keeps_no_file_open(tmp_path):
+    """A process may open some hundred files; a large corpus has thousands of shards."""
+    image, score = np.zeros((1, 224, 224, 3), np.uint8), np.zeros((1, 224, 224), np.uint8)
+    paths = [tmp_path / f"{number}.h5" for number in range(20)]
+    for path in paths:
+        write_arrays(path, [path.stem], image, score)
+    arrays = Arrays(paths)
+    before = len(os.listdir("/proc/self/fd"))
+    arrays.read(np.arange(20))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("changed", ["image", "score", "label"])
+def test_digest_of_arrays_is_of_their_content(changed, tmp_path):
+    rows = {"image": np.zeros((1, 224, 224, 3), np.uint8), "score": np.zeros((1, 224, 224), "u1")}
+    columns = {name: ["FR"] for name in ("image_id", "label", "split", "source")}
+    columns |= {"latitude": [0.0], "longitude": [0.0]}
+    for name in ("a", "same", "other"):
+        if name == "other":
+            (columns if changed == "label" else rows)[changed] = (
+                ["DE"] if changed == "label" else rows[changed] + 1
+            )
+        config = {"made": name}
+        stores.write_arrays(tmp_path / name, columns, zip(*rows.values(), strict=True), config)
+    digest = {name: Arrays([tmp_path / name]).digest for name in ("a", "same", "other")}
+    assert digest["a"] == digest["same"] != digest["other"]
 
 
 def test_a_file_that_cannot_be_finished_never_appears(tmp_path):

@@ -42,6 +42,7 @@ from geoloc.stores import Arrays
 _, store, folder, target = sys.argv
 np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
 """
+COLUMNS = ("image_id", "label", "split", "source", "latitude", "longitude")
 WITHOUT_TIME = [name for name in HISTORY_COLUMNS if name != "seconds"]
 
 
@@ -197,10 +198,72 @@ def test_state_of_another_run_is_not_continued(stores, short_run, tmp_path):
     assert without_time(history) == without_time(short_run.history)[:1]
 
 
+def test_state_of_other_scores_under_the_same_names_is_not_continued(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "build_model", with_dropout)
+    parameters = TrainingParameters(batch_size=6, epochs=2, learning_rate=0.02)
+
+    def train_on(folder: Path) -> list[dict[str, float]]:
+        arrays = Arrays([tmp_path / "a.h5"])
+        return train("cnn", "weighted_base", arrays, arrays, CLASSES, folder, 1, parameters)
+
+    write_world(tmp_path / "a.h5", CLASSES * 4, "train", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.EpochLog, "on_epoch_begin", stop_before_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train_on(tmp_path / "twice")
+    image, score = Arrays([tmp_path / "a.h5"]).read(np.arange(12))
+    columns = {name: getattr(Arrays([tmp_path / "a.h5"]), name) for name in COLUMNS}
+    write_arrays(tmp_path / "a.h5", columns, zip(image, 100 - score, strict=True))
+    assert without_time(train_on(tmp_path / "twice")) == without_time(train_on(tmp_path / "once"))
+
+
+def test_callbacks_go_on_where_they_were(stores, monkeypatch, tmp_path):
+    """Nothing is learned, so the rate falls after the third epoch and training ends after the
+    fourth; both had begun to wait when the job was killed."""
+    monkeypatch.setattr(training, "build_model", small_model)
+    arrays = Arrays(stores, "train"), Arrays(stores, "val")
+    parameters = TrainingParameters(
+        batch_size=6, epochs=9, learning_rate=1e-30, minimum_learning_rate=0.0,
+        plateau_patience=2, early_stopping_patience=3, population_statistics=12,
+    )  # fmt: skip
+
+    def train_to(folder: Path) -> list[dict[str, float]]:
+        return train("cnn", "original", *arrays, CLASSES, folder, 1, parameters)
+
+    def kill_before_the_third_epoch(log, epoch, logs=None) -> None:
+        log.start = log.last_line = time.monotonic()
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = train_to(tmp_path / "whole")
+    assert len(whole) == 4
+    assert [row["learning_rate"] < 1e-30 for row in whole] == [False, False, False, True]
+    with monkeypatch.context() as patch:
+        patch.setattr(training.EpochLog, "on_epoch_begin", kill_before_the_third_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train_to(tmp_path / "twice")
+    assert without_time(train_to(tmp_path / "twice")) == without_time(whole)
+
+
 def test_unsorted_classes_are_refused(stores, tmp_path):
     arrays = Arrays(stores, "train")
     with pytest.raises(ValueError, match="sorted"):
         train("cnn", "original", arrays, arrays, CLASSES[::-1], tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "message"),
+    [
+        ([], "nvidia0", "run the jobs in containers"),
+        ([], "null", "computes on the CPU"),
+        (["GPU:0"], "nvidia0", "computes on 1 GPU"),
+    ],
+)
+def test_the_log_says_what_is_computed_on(gpus, device, message, tmp_path, caplog):
+    (tmp_path / device).touch()
+    with caplog.at_level("INFO"):
+        keras_setup.log_device(gpus, tmp_path)
+    assert message in caplog.text
 
 
 # ------------------------------------------------------------------------------------- options
@@ -227,7 +290,7 @@ def test_class_weights_weigh_the_training_loss_and_not_the_validation(monkeypatc
         rows[option] = train("cnn", "original", arrays, arrays, CLASSES, folder, 1, parameters)[0]
 
     keras_setup.setup(1)
-    images, labels = next(Batches(arrays, CLASSES, dataset_factor("original"), 9, 1).epoch(0))
+    images, labels = next(Batches(arrays, CLASSES, dataset_factor("original"), 9, 1).of_epochs([0]))
     losses = -np.log(np.asarray(small_model("", 3, {})(images, training=True))[labels > 0])
     weights = labels @ [9 / (3 * 6), 9 / (3 * 2), 9 / (3 * 1)]
     assert rows[None]["loss"] == pytest.approx(losses.mean(), rel=1e-4)
@@ -299,8 +362,7 @@ def test_model_predicts_the_same_in_another_process(run, stores, tmp_path):
 def test_a_country_missing_from_a_test_set_changes_no_other_prediction(short_run, stores, tmp_path):
     trained, whole = load_trained(short_run.folder, CLASSES), Arrays(stores, "test")
     rows = np.flatnonzero(whole.label != "NA")
-    names = ("image_id", "label", "split", "source", "latitude", "longitude")
-    columns = {name: getattr(whole, name)[rows] for name in names}
+    columns = {name: getattr(whole, name)[rows] for name in COLUMNS}
     write_arrays(tmp_path / "part.h5", columns, zip(*whole.read(rows), strict=True))
     part = Arrays([tmp_path / "part.h5"])
     tables = []
@@ -349,19 +411,19 @@ def batches(stores, split="train", **options) -> Batches:
 
 def test_an_epoch_has_as_many_whole_batches_as_fit(stores):
     assert len(batches(stores)) == 42 // 16
-    assert [len(image) for image, _ in batches(stores, batch_size=20).epoch(0)] == [20, 20]
+    assert [len(image) for image, _ in batches(stores, batch_size=20).of_epochs([0])] == [20, 20]
 
 
 def test_fewer_images_than_a_batch_are_one_batch(stores):
     small = batches(stores, "test", batch_size=64)
-    assert [image.shape for image, _ in small.epoch(0)] == [(7, 224, 224, 3)]
+    assert [image.shape for image, _ in small.of_epochs([0])] == [(7, 224, 224, 3)]
 
 
 def test_images_of_an_epoch_are_different_and_their_labels_their_own(stores):
     arrays = Arrays(stores, "train")
     pixels = {image.tobytes(): label for image, label in zip(
         arrays.read(np.arange(42))[0], arrays.label, strict=True)}  # fmt: skip
-    seen = [pair for batch in batches(stores).epoch(0) for pair in zip(*batch, strict=True)]
+    seen = [pair for batch in batches(stores).of_epochs([0]) for pair in zip(*batch, strict=True)]
     assert len({image.tobytes() for image, _ in seen}) == len(seen) == 32
     assert all(CLASSES[label.argmax()] == pixels[image.tobytes()] for image, label in seen)
 
@@ -377,6 +439,17 @@ def test_training_that_goes_on_gets_the_batches_it_would_have_got(stores):
     assert not np.array_equal(whole[0], whole[4])
 
 
+def test_batches_are_the_same_however_many_workers_make_them(stores):
+    one, three = (
+        list(batches(stores, batch_size=4, augmentation=Augmentation()).of_epochs([0, 1], workers))
+        for workers in (1, 3)
+    )
+    assert len(one) == len(three) == 20
+    for (image, label), (same_image, same_label) in zip(one, three, strict=True):
+        assert np.array_equal(image, same_image)
+        assert np.array_equal(label, same_label)
+
+
 def test_nothing_delays_the_end_of_an_epoch(stores):
     """The thread that tunes a pipeline must be woken from its sleep before an iterator may end."""
     assert batches(stores).dataset([0]).options().autotune.enabled is False
@@ -384,7 +457,7 @@ def test_nothing_delays_the_end_of_an_epoch(stores):
 
 def test_validation_keeps_its_order(stores):
     validation = batches(stores, "val", batch_size=5, shuffle=False)
-    for first, later in zip(validation.epoch(0), validation.epoch(1), strict=True):
+    for first, later in zip(validation.of_epochs([0]), validation.of_epochs([1]), strict=True):
         assert np.array_equal(first[0], later[0])
 
 
@@ -392,7 +465,7 @@ def test_batches_are_weighted_by_their_dataset(stores):
     factor = dataset_factor("weighted_custom")
     weighted = batches(stores, factor=factor)
     image, score = Arrays(stores, "train").read(weighted.order(0)[:16])
-    first, _ = next(weighted.epoch(0))
+    first, _ = next(weighted.of_epochs([0]))
     assert np.array_equal(first, apply_factor(image, score, factor))
     assert first.mean() < image.mean()
 

@@ -1,4 +1,4 @@
-"""Batches for Keras out of `arrays`, made ahead of the model in a thread."""
+"""Batches for Keras out of `arrays`, made ahead of the model in threads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from geoloc.ahead import map_ahead
 from geoloc.augmentation import Augmentation, augment, draw_transforms
 from geoloc.stores import ARRAY_SIZE, Arrays
 from geoloc.weighting import apply_factor
 
-QUEUED_BATCHES = 4
+QUEUED_BATCHES = 4  # ready, beside those that are being made
 
 
 class Batches:
@@ -55,16 +56,26 @@ class Batches:
     def __len__(self) -> int:
         return max(len(self.arrays) // self.batch_size, 1)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of an epoch (from 0), one after the other."""
-        order = self.order(epoch)
-        for number in range(len(self)):
-            rows = order[number * self.batch_size :][: self.batch_size]
-            image = self.weighted(rows)
-            if self.augmentation is not None:
-                rng = np.random.default_rng([self.seed, epoch, number, 1])
-                image = augment(image, draw_transforms(rng, len(rows), self.augmentation))
-            yield image, np.eye(len(self.classes), dtype=np.float32)[self.class_index[rows]]
+    def of_epochs(
+        self, epochs: Iterable[int], workers: int = 1
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of some epochs (from 0), one after the other, made ahead in threads."""
+        return map_ahead(self._batch, self._rows_of(epochs), QUEUED_BATCHES + workers, workers)
+
+    def _rows_of(self, epochs: Iterable[int]) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Epoch, number and rows of each batch."""
+        for epoch in epochs:
+            order = self.order(epoch)
+            for number in range(len(self)):
+                yield epoch, number, order[number * self.batch_size :][: self.batch_size]
+
+    def _batch(self, batch: tuple[int, int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        epoch, number, rows = batch
+        image = self.weighted(rows)
+        if self.augmentation is not None:
+            rng = np.random.default_rng([self.seed, epoch, number, 1])
+            image = augment(image, draw_transforms(rng, len(rows), self.augmentation))
+        return image, np.eye(len(self.classes), dtype=np.float32)[self.class_index[rows]]
 
     def order(self, epoch: int) -> np.ndarray:
         """Rows of the images in the order of an epoch: int64 (n,)."""
@@ -75,8 +86,8 @@ class Batches:
         """Images of some rows as the dataset shows them, not augmented: uint8 (n, 224, 224, 3)."""
         return apply_factor(*self.arrays.read(rows), self.factor)
 
-    def dataset(self, epochs: Iterable[int]) -> tf.data.Dataset:
-        """The batches of several epochs without a gap, made ahead of the model in a thread.
+    def dataset(self, epochs: Iterable[int], workers: int = 1) -> tf.data.Dataset:
+        """The batches of `of_epochs` without a gap between epochs, for Keras.
 
         `Model.fit` takes `len(self)` of them an epoch, and keeps one iterator for all; it asks for
         more than those of a validation, so that epochs must be without end there. Autotuning is
@@ -88,12 +99,11 @@ class Batches:
             tf.TensorSpec((None, len(self.classes)), tf.float32),
         )
         dataset = tf.data.Dataset.from_generator(
-            lambda: (batch for epoch in epochs for batch in self.epoch(epoch)),
-            output_signature=signature,
+            lambda: self.of_epochs(epochs, workers), output_signature=signature
         )
         options = tf.data.Options()
         options.autotune.enabled = False
-        return dataset.prefetch(QUEUED_BATCHES).with_options(options)
+        return dataset.prefetch(1).with_options(options)
 
 
 def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:

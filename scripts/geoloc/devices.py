@@ -54,7 +54,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-class Batches:
+class AdaptiveBatches:
     """Applies a function to slices of a range; the slices halve for good when memory runs out."""
 
     def __init__(self, size: int, name: str) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 # Even as errors, TensorFlow logs only that there is no GPU; real errors are exceptions.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Convolutions on a CPU run twice as fast with oneDNN.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Another job may have the same GPU.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+log = logging.getLogger(__name__)
 
 
 def setup(seed: int, threads: int = 0) -> None:
@@ -34,6 +40,20 @@ def setup(seed: int, threads: int = 0) -> None:
     tf.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # images are augmented beside the model, and one is too small to share
     keras.utils.set_random_seed(seed)
+    log_device(tf.config.list_physical_devices("GPU"))
+
+
+def log_device(gpus: Sequence[object], devices: Path = Path("/dev")) -> None:
+    """Say in the log what TensorFlow computes on, and warn where it leaves a GPU unused."""
+    if gpus:
+        log.info("TensorFlow computes on %d GPU(s)", len(gpus))
+    elif any(devices.glob("nvidia[0-9]*")):
+        log.warning(
+            "there is a GPU here, but this TensorFlow comes without CUDA and computes on the CPU; "
+            "run the jobs in containers to use it (docs/cluster.md)"
+        )
+    else:
+        log.info("TensorFlow computes on the CPU")
 
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")

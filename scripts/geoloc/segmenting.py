@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from geoloc.ahead import map_ahead
 from geoloc.classifiers import Classifier
 from geoloc.crops import cut_crops
 from geoloc.images import decode
@@ -21,6 +21,7 @@ from geoloc.segmenters import Segmenter
 from geoloc.stores import (
     Segments,
     config_hash,
+    read_digest,
     read_image_columns,
     read_images,
     write_segments,
@@ -38,19 +39,19 @@ def segment_shard(
 ) -> int:
     """Write the `segments` of an `images` store; returns the number of images.
 
-    Images already segmented by a killed run with the same `config` (the settings that the masks
-    depend on) are taken from its journal beside the output. Memory does not grow with the number
-    of images. Raises OSError for a damaged store, ValueError for an image that cannot be decoded,
-    BlockingIOError if another process segments the same shard.
+    What a killed run of the same images and the same `config` (the settings that the masks depend
+    on) has segmented is taken from its journal beside the output. Memory does not grow with the
+    number of images. Raises OSError for a damaged store, ValueError for an image that cannot be
+    decoded, BlockingIOError if another process segments the same shard.
     """
-    image_ids = [str(name) for name in read_image_columns(images_path)["image_id"]]
+    count = len(read_image_columns(images_path)["image_id"])
     output = Path(output_path)
-    settings = config_hash([config, image_ids])
+    settings = config_hash([config, read_digest(images_path, "images")])
     with Journal(output.with_name(f".{output.stem}.journal"), settings) as journal:
-        fill_journal(journal, images_path, len(image_ids), segmenter, classifier)
+        fill_journal(journal, images_path, count, segmenter, classifier)
         write_segments(output, journal, config)
         journal.delete()
-    return len(image_ids)
+    return count
 
 
 def fill_journal(
@@ -105,13 +106,7 @@ def decode_ahead(path: str | Path, first: int, ahead: int) -> Iterator[tuple[str
         except ValueError as error:
             raise ValueError(f"{path}: image {image_id} cannot be decoded ({error})") from error
 
-    rows = read_images(path, first)
-    with ThreadPoolExecutor(1) as worker:
-        waiting = [worker.submit(decode_one, row) for row in islice(rows, ahead)]
-        while waiting:
-            image = waiting.pop(0).result()
-            waiting += [worker.submit(decode_one, row) for row in islice(rows, 1)]
-            yield image
+    return map_ahead(decode_one, read_images(path, first), ahead)
 
 
 def classify_segments(

@@ -1,13 +1,13 @@
 """Every HDF5 layout of the project: images, segments, masks and arrays.
 
 Each file carries the attributes `schema`, `schema_version`, `config` (hash of the settings that
-it was made with) and `software`. Files are written under a temporary name and renamed when
-complete, and they are closed between reads so that the number of open files stays constant.
+it was made with) and `software`; images and arrays also `digest`, of their content. Files are
+written under a temporary name and renamed when complete, and they are closed between reads so that
+the number of open files stays constant.
 """
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import importlib.metadata
 import json
@@ -77,6 +77,13 @@ def open_store(path: str | Path, schema: str) -> Iterator[h5py.File]:
         yield file
 
 
+def read_digest(path: str | Path, schema: str) -> str:
+    """The digest of an images or arrays store: the same for the same content, whenever and with
+    whatever settings it was made."""
+    with open_store(path, schema) as file:
+        return str(file.attrs.get("digest", ""))
+
+
 def _texts(dataset: h5py.Dataset) -> np.ndarray:
     return dataset.asstr()[:].astype(str) if len(dataset) else np.empty(0, str)
 
@@ -95,12 +102,14 @@ def write_images(path: str | Path, rows: Iterable[dict], config: object = None) 
             name: file.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(64,))
             for name, kind in kinds.items()
         }
-        count = 0
+        count, digest = 0, hashlib.sha256()
         for count, row in enumerate(rows, start=1):  # noqa: B007
+            digest.update(f"{row['image_id']}\n{len(row['image'])}\n".encode() + row["image"])
             for name, column in columns.items():
                 value = row[name]
                 column.resize(count, axis=0)
                 column[count - 1] = np.frombuffer(value, np.uint8) if name == "image" else value
+        file.attrs["digest"] = digest.hexdigest()
     return count
 
 
@@ -258,7 +267,8 @@ def write_arrays(
 
     columns: image_id, label (ISO code), split, source (n,) str and latitude, longitude (n,) f8;
     rows: n pairs (image uint8 (224, 224, 3), score uint8 (224, 224)). Image and score are stored
-    contiguously so that they can be memory-mapped. Raises ValueError where the numbers differ.
+    contiguously so that they can be memory-mapped. The digest is of image_id, label, split, image
+    and score. Raises ValueError where the numbers differ.
     """
     count, size = len(columns["image_id"]), ARRAY_SIZE
     with create_store(path, "arrays", config) as file:
@@ -268,9 +278,13 @@ def write_arrays(
             file.create_dataset(name, data=np.asarray(columns[name], "f8"))
         image = file.create_dataset("image", (count, size, size, 3), "u1")
         score = file.create_dataset("score", (count, size, size), "u1")
-        written = 0
+        names = [list(map(str, columns[name])) for name in ("image_id", "label", "split")]
+        written, digest = 0, hashlib.sha256(json.dumps(names).encode())
         for written, (image_row, score_row) in enumerate(rows, start=1):
             image[written - 1], score[written - 1] = image_row, score_row
+            digest.update(np.ascontiguousarray(image_row))
+            digest.update(np.ascontiguousarray(score_row))
+        file.attrs["digest"] = digest.hexdigest()
         if written != count:
             raise ValueError(f"{path}: {count} images announced, {written} given")
     return count
@@ -280,8 +294,9 @@ class Arrays:
     """Several `arrays` stores as one, memory-mapped, without copies.
 
     Columns image_id, label, split, source (n,) str and latitude, longitude (n,) float64 are read
-    at once; `read` maps the pixels of a file when it is first asked for one of its rows. `split`
-    keeps only the rows of that split. Stores are concatenated in the order of `paths`.
+    at once; `read` maps the files that it reads pixels from, and keeps none of them open, however
+    many there are. `split` keeps only the rows of that split. Stores are concatenated in the order
+    of `paths`. `digest` is the same for the same content of all stores in the same order.
     """
 
     TEXT_COLUMNS = ("image_id", "label", "split", "source")
@@ -290,7 +305,7 @@ class Arrays:
         self.paths = [Path(path) for path in paths]
         columns: dict[str, list] = {n: [] for n in (*self.TEXT_COLUMNS, "latitude", "longitude")}
         self._offsets: list[tuple[int, int] | None] = []
-        starts = [0]
+        starts, digests = [0], []
         for path in self.paths:
             with open_store(path, "arrays") as file:
                 for name, parts in columns.items():
@@ -302,8 +317,9 @@ class Arrays:
                 )  # fmt: skip
                 self._offsets.append(ends)
                 starts.append(starts[-1] + len(file["image"]))
+                digests.append(str(file.attrs.get("digest", "")))
+        self.digest = config_hash(digests)
         self._starts = starts
-        self._maps: dict[int, tuple[np.memmap, np.memmap]] = {}
         joined = {n: np.concatenate(p) if p else np.empty(0) for n, p in columns.items()}
         keep = np.arange(starts[-1]) if split is None else np.flatnonzero(joined["split"] == split)
         self._rows = keep
@@ -314,25 +330,27 @@ class Arrays:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _map(self, store: int) -> tuple[np.memmap, np.memmap]:
-        if store not in self._maps:
-            count = self._starts[store + 1] - self._starts[store]
-            shape, path = (count, ARRAY_SIZE, ARRAY_SIZE), self.paths[store]
-            image_offset, score_offset = self._offsets[store]
-            self._maps[store] = (
-                np.memmap(path, np.uint8, "r", image_offset, (*shape, 3)),
-                np.memmap(path, np.uint8, "r", score_offset, shape),
-            )
-        return self._maps[store]
+    def _map(self, store: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of a store, mapped as long as these are held."""
+        count = self._starts[store + 1] - self._starts[store]
+        data = np.memmap(self.paths[store], np.uint8, "r")
+        image, score = (
+            data[offset:][: count * ARRAY_SIZE * ARRAY_SIZE * channels]
+            for offset, channels in zip(self._offsets[store], (3, 1), strict=True)
+        )
+        shape = (count, ARRAY_SIZE, ARRAY_SIZE)
+        return image.reshape(*shape, 3), score.reshape(shape)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of the given rows of this view: image uint8 (b, 224, 224, 3) and score uint8
         (b, 224, 224), in the order asked for."""
         image = np.empty((len(rows), ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8)
         score = np.empty((len(rows), ARRAY_SIZE, ARRAY_SIZE), np.uint8)
-        for target, row in enumerate(self._rows[np.asarray(rows)]):
-            store = bisect.bisect_right(self._starts, row) - 1
+        wanted = self._rows[np.asarray(rows)]
+        stores = np.searchsorted(self._starts, wanted, side="right") - 1
+        for store in np.unique(stores):
             images, scores = self._map(store)
-            image[target] = images[row - self._starts[store]]
-            score[target] = scores[row - self._starts[store]]
+            for target in np.flatnonzero(stores == store):
+                image[target] = images[wanted[target] - self._starts[store]]
+                score[target] = scores[wanted[target] - self._starts[store]]
         return image, score

@@ -86,7 +86,7 @@ def train(
     """Train a model on a dataset and keep the epoch with the best validation accuracy.
 
     A job that was killed goes on after its last finished epoch when it is called again with the
-    same arguments and images, and ends with the same model as one that was not.
+    same arguments and content of the arrays, and ends with the same model as one that was not.
 
     Args:
         model_name: a key of `geoloc.models.KERAS_MODELS`.
@@ -99,7 +99,8 @@ def train(
         parameters: published ones if None.
         model_parameters: options of the model, see `geoloc.models.build_model`.
         weighting_parameters: see `geoloc.weighting.dataset_factor`.
-        threads: CPU threads of TensorFlow; 0 leaves the number to it.
+        threads: CPU threads of TensorFlow, and one less of feeding; 0 leaves the number to
+            TensorFlow and feeds in one.
 
     Returns:
         One row an epoch with the columns of history.csv: epoch (from 1), seconds, loss, accuracy,
@@ -126,9 +127,9 @@ def train(
     }
 
     setup(seed, threads)
-    images = [str(name) for arrays in (train_arrays, val_arrays) for name in arrays.image_id]
     callbacks = _published_callbacks(parameters)
-    state = TrainingState(folder / "state", callbacks, config_hash([record, images]))
+    fingerprint = config_hash([record, train_arrays.digest, val_arrays.digest])
+    state = TrainingState(folder / "state", callbacks, fingerprint)
     with replicated(parameters.gpus, parameters.batch_size, parameters.precision):
         with precision(parameters.precision):
             model = build_model(model_name, len(classes), model_parameters or {})
@@ -151,11 +152,12 @@ def train(
         others.append(MeanOfReplicas())
     if parameters.population_statistics:
         order = np.random.default_rng(seed).permutation(len(train_arrays))
-        images = train_batches.weighted(np.sort(order[: parameters.population_statistics]))
-        others.append(PopulationStatistics(images))
-    if not state.finished:
+        rows = np.sort(order[: parameters.population_statistics])
+        others.append(PopulationStatistics(train_batches.weighted(rows)))
+    if not state.finished and state.epoch < parameters.epochs:
+        workers = max(threads - 1, 1)  # one is left to the model, or to what feeds its GPU
         model.fit(
-            train_batches.dataset(range(state.epoch, parameters.epochs)),
+            train_batches.dataset(range(state.epoch, parameters.epochs), workers),
             steps_per_epoch=len(train_batches),
             validation_data=val_batches.dataset(itertools.repeat(0)),
             validation_steps=len(val_batches),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from geoloc.devices import Batches, autocast
+from geoloc.devices import AdaptiveBatches, autocast
 
 BEST = 10  # classes stored for each crop
 
@@ -60,7 +60,7 @@ class CropClassifier:
         self.model = torch.compile(model) if compile else model
         self.device = device
         self.precision = precision
-        self.batches = Batches(batch_size or (128 if device.type == "cuda" else 8), "crop")
+        self.batches = AdaptiveBatches(batch_size or (128 if device.type == "cuda" else 8), "crop")
         self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
 

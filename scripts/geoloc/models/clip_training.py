@@ -49,8 +49,8 @@ MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
 class LabelledImages(Protocol):
     """What training reads; geoloc.stores.Arrays is one."""
 
-    image_id: np.ndarray  # (n,) text
     label: np.ndarray  # (n,) ISO alpha-2
+    digest: str  # of all content
 
     def __len__(self) -> int: ...
 
@@ -313,8 +313,8 @@ def train_clip(
 
     Returns the history, one row an epoch: epoch (from 1), loss, accuracy (share of training images
     whose best caption of the batch is of their country), val_loss (nats), val_accuracy (zero-shot
-    with the bare names, as in evaluation), learning_rate. On a CPU the same seed and number of
-    threads give the same result.
+    with the bare names, on images of the size that is trained on), learning_rate. On a CPU the same
+    seed and number of threads give the same result.
 
     A job that was killed goes on after its last finished epoch when it is called again with the
     same arguments and images, and ends with the same model as one that was not; what it needs for
@@ -342,8 +342,7 @@ def train_clip(
     factor = dataset_factor(dataset, weighting_parameters)
     steps = math.ceil(len(training) / parameters.batch_size)
     trainer = ClipTrainer(classes, names, parameters, factor, seed, choose_device(device), steps)
-    images = [str(name) for split in (training, validation) for name in split.image_id]
-    fingerprint = config_hash([record, dict(names), images])
+    fingerprint = config_hash([record, dict(names), training.digest, validation.digest])
     state = ClipState(folder.with_name(f".{folder.name}.state"), fingerprint)
     history = trainer.fit(training, validation, state)
     trainer.model.save_pretrained(folder)

@@ -20,7 +20,7 @@ from segment_anything.utils.amg import build_point_grid
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from geoloc import run_lengths
-from geoloc.devices import Batches, autocast, choose_device
+from geoloc.devices import AdaptiveBatches, autocast, choose_device
 from geoloc.segmenters import sam_postprocess, sam_postprocess_gpu
 from geoloc.segmenters.sam_decoder import Decoded, decode, project_keys
 from geoloc.segmenters.sam_models import build_sam
@@ -68,9 +68,9 @@ class SamSegmenter:
         on_gpu = self.device.type == "cuda"
         if points_per_batch is None:
             points_per_batch = 256 if on_gpu else prompts_in_cache(sam)
-        self.images = Batches(image_batch or (4 if on_gpu else 1), "image")
-        self.prompts = Batches(points_per_batch, "points")
-        self.masks = Batches(128, "mask")
+        self.images = AdaptiveBatches(image_batch or (4 if on_gpu else 1), "image")
+        self.prompts = AdaptiveBatches(points_per_batch, "points")
+        self.masks = AdaptiveBatches(128, "mask")
         self.encoder = torch.compile(sam.image_encoder) if compile else sam.image_encoder
         self.pred_iou_thresh = pred_iou_thresh
         self.grid = point_grids[0] if point_grids else build_point_grid(points_per_side)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from geoloc.devices import Batches
+from geoloc.devices import AdaptiveBatches
 from geoloc.segmenters.sam_postprocess import Kept, Thresholds
 
 
@@ -24,7 +24,7 @@ def judge(
     input_size: tuple[int, int],
     size: tuple[int, int],
     thresholds: Thresholds,
-    batches: Batches,
+    batches: AdaptiveBatches,
 ) -> Kept:
     """Masks that are stable and no duplicates; see `sam_postprocess.judge`.
 

@@ -1,0 +1,28 @@
+"""Work that is done in threads ahead of who wants its results."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int, workers: int = 1
+) -> Iterator[Result]:
+    """Results of `function` for each item, in order; up to `ahead` of them are made or being made
+    before they are asked for. What `function` raises is raised where its result would be."""
+    todo, pool = iter(items), ThreadPoolExecutor(workers)
+    try:
+        waiting = deque(pool.submit(function, item) for item in islice(todo, ahead))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(todo, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
