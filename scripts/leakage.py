@@ -3,13 +3,13 @@
 import pandas as pd
 
 from geoloc.files import atomic_path
-from geoloc.leakage import hash_stores, leakage_summary, leakage_table
+from geoloc.leakage import INDEX_COLUMNS, hash_stores, leakage_summary, leakage_table
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
-index = pd.read_parquet(snakemake.input.index)
+index = pd.read_parquet(snakemake.input.index, columns=INDEX_COLUMNS)
 hashes = hash_stores([*snakemake.input.street, *snakemake.input.benchmarks], snakemake.threads)
-table = leakage_table(index, hashes)
+table = leakage_table(index, hashes, snakemake.threads)
 summary = leakage_summary(table, snakemake.params.near_duplicate_bits)
 for path, frame in ((snakemake.output.images, table), (snakemake.output.summary, summary)):
     with atomic_path(path) as temporary:

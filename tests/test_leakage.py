@@ -58,7 +58,7 @@ def test_the_nearest_hash_is_that_of_a_comparison_of_all_pairs(chunk, monkeypatc
     a, b = (rng.integers(0, 2**64, n, dtype=np.uint64) for n in (40, 70))
     own, groups = (rng.choice(["FR", "JP", "NA"], n) for n in (40, 70))
     own[0] = "XX"  # a country without training images
-    nearest, bits, other_bits = nearest_hashes(a, b, own, groups)
+    nearest, bits, other_bits = nearest_hashes(a, b, own, groups, threads=2)
     for i in range(40):
         distances = [(int(a[i]) ^ int(hash_)).bit_count() for hash_ in b]
         assert bits[i] == min(distances) == distances[nearest[i]]

@@ -7,7 +7,7 @@ pictures differ in about 32; scaled, recompressed or brightened copies in a few.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,12 +17,16 @@ import pandas as pd
 from PIL import Image
 from sklearn.neighbors import BallTree
 
+from geoloc.ahead import map_ahead
 from geoloc.images import decode
 from geoloc.places import EARTH_RADIUS
 from geoloc.progress import Progress
 from geoloc.stores import read_images
 
 NEAR_METRES = (25, 100, 1000)
+INDEX_COLUMNS = (
+    "image_id", "collection", "source", "country", "split", "latitude", "longitude"
+)  # fmt: skip
 CHUNK = 1 << 18  # pairs of hashes that are compared at once, few enough for a core's cache
 
 
@@ -50,33 +54,39 @@ def hash_stores(paths: Sequence[str | Path], threads: int = 1) -> pd.Series:
 
 
 def nearest_hashes(
-    hashes: np.ndarray, references: np.ndarray, own: np.ndarray, groups: np.ndarray
+    hashes: np.ndarray,
+    references: np.ndarray,
+    own: np.ndarray,
+    groups: np.ndarray,
+    threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For n hashes uint64 the nearest of m ≥ 1 references uint64, by exact comparison.
 
     own (n,) and groups (m,) name the group (country) of each. Returns the row of the nearest
     reference int64 (n,), the bits by which it differs uint8 (n,), and the fewest bits to a
     reference of another group uint8 (n,), 64 where there is none. All n × m are compared, some
-    10⁸ a second, in memory for `CHUNK` of them or one row.
+    10⁸ a second in each thread, in memory for `CHUNK` of them or one row.
     """
     order = np.argsort(groups, kind="stable")
     names, starts = np.unique(groups[order], return_index=True)
     sorted_references = references[order]
     nearest, bits = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
     other_bits = np.empty(len(hashes), np.uint8)
-    for part in _chunks(len(hashes), max(1, CHUNK // len(references))):
+
+    def compare(part: slice) -> None:
         different = np.bitwise_count(hashes[part, None] ^ sorted_references)  # (chunk, m)
         best = different.argmin(axis=1)
         nearest[part], bits[part] = order[best], different[np.arange(len(best)), best]
         by_group = np.minimum.reduceat(different, starts, axis=1)  # (chunk, groups)
         by_group[own[part, None] == names] = 64
         other_bits[part] = by_group.min(axis=1)
+
+    size = max(1, CHUNK // len(references))
+    parts = [slice(start, start + size) for start in range(0, len(hashes), size)]
+    done = map_ahead(compare, parts, 2 * threads, threads)
+    for _ in Progress(done, len(parts), "compare", unit="chunks"):
+        pass
     return nearest, bits, other_bits
-
-
-def _chunks(count: int, size: int) -> Iterator[slice]:
-    parts = [slice(start, start + size) for start in range(0, count, size)]
-    return iter(Progress(parts, description="compare", unit="chunks"))
 
 
 def nearest_places(places: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,13 +97,14 @@ def nearest_places(places: np.ndarray, references: np.ndarray) -> tuple[np.ndarr
     return row[:, 0], distance[:, 0] * EARTH_RADIUS * 1000
 
 
-def leakage_table(index: pd.DataFrame, hashes: pd.Series) -> pd.DataFrame:
+def leakage_table(index: pd.DataFrame, hashes: pd.Series, threads: int = 1) -> pd.DataFrame:
     """One row for each validation and test image that has a hash, in the order of the index.
 
-    index: the table of images (geoloc.index); hashes: uint64 by image id. Columns: image_id,
-    collection, source, country, split; `nearest_image` of training with `nearest_country` and
-    `bits` (0–64); `other_country_bits`, the fewest to a training image of another country; and,
-    where coordinates are known, `nearest_place`, the training image taken nearest, and `metres`.
+    index: `INDEX_COLUMNS` of the table of images (geoloc.index); hashes: uint64 by image id.
+    Columns: image_id, collection, source, country, split; `nearest_image` of training with
+    `nearest_country` and `bits` (0–64); `other_country_bits`, the fewest to a training image of
+    another country; and, where coordinates are known, `nearest_place`, the training image taken
+    nearest, and `metres`.
     Raises ValueError where there is no training image.
     """
     index = index[index["image_id"].isin(hashes.index)]
@@ -103,7 +114,7 @@ def leakage_table(index: pd.DataFrame, hashes: pd.Series) -> pd.DataFrame:
     table = rest[["image_id", "collection", "source", "country", "split"]].reset_index(drop=True)
     row, bits, other_bits = nearest_hashes(
         hashes[rest["image_id"]].to_numpy(), hashes[train["image_id"]].to_numpy(),
-        rest["country"].to_numpy(str), train["country"].to_numpy(str),
+        rest["country"].to_numpy(str), train["country"].to_numpy(str), threads,
     )  # fmt: skip
     table["nearest_image"] = train["image_id"].to_numpy()[row]
     table["nearest_country"] = train["country"].to_numpy()[row]
