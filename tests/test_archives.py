@@ -127,6 +127,14 @@ def test_a_damaged_header_is_not_taken_for_the_end_of_a_tar(tmp_path):
         list(list_members(path))
 
 
+def test_a_tar_that_was_cut_off_at_a_header_is_not_taken_for_whole(tmp_path):
+    path = make_tar(tmp_path / "a.tar", ["a.jpg", "b.jpg", "c.jpg"])
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"b.jpg\0")])
+    with pytest.raises(ArchiveError, match="a.tar is no whole.*cut off"):
+        list(list_members(path))
+
+
 def test_links_in_a_tar_are_a_problem(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as file:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE):

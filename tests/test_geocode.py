@@ -1,4 +1,5 @@
 import csv
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,16 @@ def test_namibia_is_na_and_not_missing():
 @pytest.mark.parametrize("name", ["France", "FR", "Côte d'Ivoire", "Ivory Coast", "South Korea"])
 def test_names_with_spaces_quotes_and_accents_are_known(name):
     assert country_of_name(name) in ("FR", "CI", "KR")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("name", "country"),
+    [("Curaçao", "CW"), ("Réunion", "RE"), ("Türkiye", "TR"), ("Åland", "AX"),
+     ("Saint Barthélemy", "BL")],
+)  # fmt: skip
+def test_accents_may_be_composed_or_not(name, country, form):
+    assert country_of_name(unicodedata.normalize(form, name)) == country
 
 
 @pytest.mark.parametrize("name", ["Atlantis", "ZZ", " ", "images"])

@@ -1,9 +1,10 @@
 import io
+import struct
 import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from geoloc.images import Preparation, UnreadableImage, decode, prepare, resize_nearest
 
@@ -43,6 +44,44 @@ def test_exif_orientation_is_applied():
     assert image.shape == (60, 40, 3)
     expected = np.rot90(np.asarray(gradient(60, 40)), -1)
     assert np.abs(image.astype(int) - expected).mean() < 5
+
+
+def exif_block(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF of tags, each given as number, type, count and four bytes."""
+    tags = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + tags + bytes(4)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Exif\0\0no TIFF file",
+        b"Exif\0\0II*\0\x08\0",
+        exif_block((0x8769, 9, 1, b"\0\0\0\xff"), (0x0112, 3, 1, b"\6\0\0\0"))[:30],
+    ],
+)
+def test_a_picture_with_an_unreadable_exif_block_is_used_as_it_is(block):
+    data = encoded(gradient(60, 40), "JPEG", exif=block, dpi=(72, 72))
+    assert prepare(data, Preparation()) is data
+
+
+@pytest.mark.parametrize(
+    "tag", [(0xA005, 8, 2, b"\xf4\x8d\xc7\x19"), (0xA005, 2, 1, b"\x86Z\xdf\x9c")]
+)
+def test_the_orientation_counts_also_where_other_tags_are_damaged(tag):
+    block = exif_block((0x0112, 3, 1, b"\6\0\0\0"), tag)
+    data = encoded(gradient(60, 40), "JPEG", exif=block, dpi=(72, 72))
+    assert decode(prepare(data, Preparation())).shape == (60, 40, 3)
+
+
+@pytest.mark.parametrize("orientation", range(9))
+def test_every_orientation_is_that_of_pillow(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(gradient(60, 40), "JPEG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(decode(prepare(data, Preparation())), np.asarray(expected))
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])

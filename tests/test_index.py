@@ -1,3 +1,5 @@
+import itertools
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -143,6 +145,46 @@ def test_splits_are_those_of_split_folders_on_files(seed, names):
 def test_names_are_made_unique(paths):
     found = unique_names(paths)
     assert len(set(found)) == len(paths)
+
+
+def numbered_from_one(paths):
+    """`unique_names` as it is defined: of each name the lowest number that is free."""
+    names = []
+    for path in map(Path, paths):
+        numbers = (f"{path.stem}~{n}{path.suffix}" for n in itertools.count(1))
+        names.append(next(n for n in itertools.chain([path.name], numbers) if n not in names))
+    return names
+
+
+REPEATED = ["a/x.jpg", "b/x.jpg", "c/x.jpg", "x~1.jpg", "x~2.jpg", "x~1~1.jpg", "d/y", "e/y"]
+
+
+@given(st.lists(st.sampled_from(REPEATED), max_size=12))
+def test_a_repeated_name_gets_the_lowest_free_number(paths):
+    assert unique_names(paths) == numbered_from_one(paths)
+
+
+def steps(function, *arguments) -> int:
+    """Lines that run in a call."""
+    count = 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*arguments)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_repeated_names_cost_no_more_than_others():
+    few, many = ([f"{number}/image.jpg" for number in range(size)] for size in (100, 400))
+    assert steps(unique_names, many) < 5 * steps(unique_names, few)
 
 
 @given(st.integers(1, 2000), st.integers(1, 600))

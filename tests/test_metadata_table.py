@@ -13,9 +13,17 @@ from PIL import Image
 from geoloc.images import decode
 from geoloc.index import build_index, write_index
 from geoloc.packing import pack_shard
-from geoloc.sources import Source, SourceError, check_rejected, list_source, listing_digest
+from geoloc.sources import (
+    Source,
+    SourceError,
+    check_rejected,
+    list_source,
+    listing_digest,
+    metadata_table,
+)
 from geoloc.stores import read_images
 from tests.test_archives import make_tar, make_zip
+from tests.test_index import steps
 
 PARIS, TOKYO, WINDHOEK = ("48.85", "2.35"), ("35.68", "139.69"), ("-22.56", "17.08")
 
@@ -53,6 +61,37 @@ def test_an_id_is_no_part_of_a_name(tmp_path):
     assert set(listed_countries(source).values()) == {
         "named in the table, but there is no such image", "not named in the table"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        ("image", ["1/image.jpg", "a/1/image.png", "2/image.jpg", "image.JPG"]),
+        ("1/image", ["1/image.jpg", "a/1/image.png"]),
+        ("1/image.jpg", ["1/image.jpg", "a/1/image.png"]),
+        ("a/1/image", ["a/1/image.png"]),
+        ("b/a/1/image", []),
+        ("/1/image", []),
+        ("/image", []),
+        ("mage", []),
+        ("image/", []),
+        ("plain", ["x/plain.jpg"]),
+        ("x/plain", ["x/plain.jpg"]),
+        ("/x/plain", []),
+        ("y/plain", []),
+    ],
+)
+def test_an_id_fits_all_paths_that_end_with_it(identity, expected):
+    paths = ["1/image.jpg", "a/1/image.png", "2/image.jpg", "image.JPG", "x/plain.jpg"]
+    assert metadata_table._Images(iter(paths)).find(identity) == expected
+
+
+def test_images_of_the_same_name_cost_no_more_to_find_than_others():
+    def find_all(size):
+        images = metadata_table._Images(f"{number}/image.jpg" for number in range(size))
+        assert all(images.find(f"{number}/image") for number in range(size))
+
+    assert steps(find_all, 400) < 5 * steps(find_all, 100)
 
 
 def test_what_does_not_fit_together_is_rejected_with_its_reason(tmp_path):

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
+from geoloc.archives import ArchiveError
 from geoloc.retrieve import (
     RetrieveError,
     download,
@@ -163,6 +164,45 @@ def test_the_only_folder_of_images_is_the_one_meant(server, tmp_path, top):
     assert not (tmp_path / ".set.download").exists()
 
 
+@pytest.mark.parametrize("bad", [b"<html>please log in</html>", "cut off"])
+def test_a_damaged_download_is_deleted_and_fetched_anew(server, tmp_path, bad):
+    whole = zipped("images/1.jpg", "t.csv")
+    server.files["a.zip"] = whole[:-30] if bad == "cut off" else bad
+    source = entry(TABLE, tmp_path / "set", archive=f"{server.url}/a.zip")
+    with pytest.raises(RetrieveError, match=r"deleted .*a\.zip.*Run again"):
+        retrieve_source("x", source)
+    assert files_of(tmp_path) == []
+    server.files["a.zip"] = whole
+    retrieve_source("x", source)
+    assert files_of(tmp_path / "set") == ["images/1.jpg", "t.csv"]
+
+
+def test_a_download_that_is_whole_is_kept_where_its_folders_are_others(server, tmp_path):
+    server.files["a.zip"] = zipped("pictures/Chad/1.jpg")
+    source = entry(FOLDERS, tmp_path / "set", archive=f"{server.url}/a.zip")
+    with pytest.raises(RetrieveError, match="set sources"):
+        retrieve_source("x", source)
+    assert files_of(tmp_path) == [".set.download/a.zip"]
+
+
+@pytest.mark.parametrize("place", ["set.zip", "elsewhere.zip"])
+def test_a_damaged_archive_of_the_users_own_is_never_deleted(tmp_path, place):
+    (tmp_path / place).write_bytes(zipped("images/1.jpg")[:-30])
+    how = {"archive": str(tmp_path / place)}
+    with pytest.raises(ArchiveError, match="neither a zip nor a tar"):
+        retrieve_source("x", entry(TABLE, tmp_path / "set", **how))
+    assert files_of(tmp_path) == [place]
+
+
+def test_an_archive_in_the_configuration_comes_before_kaggle(kaggle, tmp_path):
+    """An overlay that sets it keeps the other keys of the entry."""
+    (tmp_path / "mine.zip").write_bytes(zipped("compressed_dataset/Peru/1.jpg"))
+    how = {"kaggle": "owner/name", "archive": str(tmp_path / "mine.zip")}
+    retrieve_source("x", entry(FOLDERS, tmp_path / "set", **how))
+    assert files_of(tmp_path / "set") == ["compressed_dataset/Peru/1.jpg"]
+    assert kaggle.requests == []
+
+
 def test_a_link_to_an_archive_will_do(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/x").write_bytes(zipped("images/1.jpg", "t.csv"))
@@ -246,6 +286,15 @@ def test_a_kaggle_dataset_is_fetched_with_the_users_credentials(kaggle, monkeypa
     assert files_of(tmp_path / "set") == ["compressed_dataset/Chad/1.jpg"]
     assert not (tmp_path / ".set.download").exists()
     assert all(user.startswith("Basic ") for _, user in kaggle.requests)
+
+
+def test_a_damaged_archive_from_kaggle_is_deleted(kaggle, monkeypatch, tmp_path):
+    monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
+    monkeypatch.setenv("KAGGLE_KEY", "secret")
+    kaggle.files["a.zip"] = kaggle.files["a.zip"][:-30]
+    with pytest.raises(RetrieveError, match="Run again to fetch it anew"):
+        retrieve_source("x", entry(FOLDERS, tmp_path / "set", kaggle="owner/name"))
+    assert not list((tmp_path / ".set.download").glob("*.zip"))
 
 
 def test_missing_credentials_say_how_to_give_them_and_how_to_do_without(kaggle, tmp_path):

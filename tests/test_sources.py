@@ -1,6 +1,7 @@
 import csv
 import math
 import os
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,12 @@ def test_folders_name_the_country_and_other_files_are_left_out(tmp_path):
         ("Namibia/a.png", "NA"), ("Namibia/b 'é'.JPG", "NA")
     ]  # fmt: skip
     assert math.isnan(listed[0].latitude)
+
+
+def test_paths_stay_as_on_disk_where_accents_are_not_composed(tmp_path):
+    path = unicodedata.normalize("NFD", "Réunion/été.jpg")
+    listed = list_source(folder_source(tmp_path, [path]))
+    assert [(item.path, item.country) for item in listed] == [(path, "RE")]
 
 
 def test_row_i_of_a_table_without_file_names_belongs_to_image_i(tmp_path):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import errno
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 from types import SimpleNamespace
@@ -11,7 +15,7 @@ import pytest
 
 from geoloc import unpack as unpacking
 from geoloc.archives import ArchiveError
-from geoloc.unpack import find_archive, unpack
+from geoloc.unpack import DamagedArchive, find_archive, unpack
 
 
 def make_zip(path, files):
@@ -88,6 +92,70 @@ def test_an_archive_that_was_cut_off_leaves_nothing_behind(tmp_path, make):
     with pytest.raises(ArchiveError, match="archive"):
         unpack(tmp_path / "archive", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
+def plain_tar(path) -> bytes:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as file:
+        for name in ("a.jpg", "b.jpg", "c.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = 1000
+            file.addfile(member, io.BytesIO(name[:1].encode() * 1000))
+    return path.read_bytes()
+
+
+MEMBER = 3 * 512  # bytes of a header and 1000 bytes of data
+
+
+def refuses(folder, data) -> bool:
+    """Whether an archive is refused as damaged, with its name, and nothing is left behind."""
+    (folder / "archive").write_bytes(data)
+    with pytest.raises(DamagedArchive, match=f"{folder / 'archive'}.*anew"):
+        unpack(folder / "archive", folder / "out")
+    return [path.name for path in folder.iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize("end", [MEMBER, 2 * MEMBER, 2 * MEMBER + 100, 3 * MEMBER])
+def test_a_tar_that_was_cut_off_at_a_header_is_not_taken_for_whole(tmp_path, end):
+    assert refuses(tmp_path, plain_tar(tmp_path / "archive")[:end])
+
+
+def test_a_damaged_header_is_not_taken_for_the_end_of_a_tar(tmp_path):
+    data = bytearray(plain_tar(tmp_path / "archive"))
+    data[MEMBER] ^= 0xFF
+    assert refuses(tmp_path, data)
+
+
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+@pytest.mark.parametrize("damage", ["cut", "checksum", "middle"])
+def test_the_checksum_of_a_compressed_tar_is_checked(tmp_path, module, damage):
+    """It stands behind the last member, where unpacking would end."""
+    padded = plain_tar(tmp_path / "archive") + bytes(1 << 20)
+    data = bytearray(module.compress(padded))
+    at = {"checksum": -6, "middle": len(data) // 2}.get(damage)
+    if at is None:
+        data = data[:-4]
+    else:
+        data[at] ^= 0xFF
+    assert refuses(tmp_path, data)
+
+
+def test_a_damaged_lzma_member_of_a_zip_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "archive", "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("a.jpg", bytes(range(256)) * 20)
+    data = bytearray((tmp_path / "archive").read_bytes())
+    data[44:60] = b"\xff" * 16  # the properties of the compressor
+    assert refuses(tmp_path, data)
+
+
+def test_a_full_disk_is_no_damage_to_the_archive(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    make_zip(tmp_path / "archive", {"a.jpg": b"x"})
+    monkeypatch.setattr(unpacking, "_unzip", full)
+    with pytest.raises(ArchiveError, match="No space left") as error:
+        unpack(tmp_path / "archive", tmp_path / "out")
+    assert not isinstance(error.value, DamagedArchive)
 
 
 def test_what_is_no_archive_is_said_to_be_none(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import unicodedata
 from functools import cache
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def display_name(country: str) -> str:
 def country_of_name(name: str) -> str:
     """ISO 3166-1 alpha-2 code of an English country name or of a code, `NA` being Namibia.
 
-    Raises ValueError for a name of no country or of several.
+    Accents may be composed or not, as macOS writes them. Raises ValueError for a name of no
+    country or of several.
     """
+    name = unicodedata.normalize("NFC", name)
     found = {code for code, spelled in _spelling().items() if spelled == name}
     if not found:
         source = "ISO2" if len(name) == 2 else "regex"

@@ -9,12 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".mpo", ".bmp", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # MPO is opened as JPEG
 KEPT_AS_THEY_ARE = ("JPEG", "PNG")
 MAX_PIXELS = 178_956_970  # the limit above which Pillow suspects a decompression bomb
+TURNS = {  # what makes an image upright, by its EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class UnreadableImage(ValueError):
@@ -60,6 +69,15 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright, None where it is so or its EXIF cannot be read: the picture
+    itself may be whole all the same."""
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # Pillow raises almost anything for a damaged block
+        return None
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Transparent pixels become black; 16-bit gray is scaled and not clipped."""
     if image.mode.startswith("I"):
@@ -86,10 +104,10 @@ def prepare(data: bytes, preparation: Preparation) -> bytes:
     Raises UnreadableImage with the reason.
     """
     image = _open(data)
-    oriented = ImageOps.exif_transpose(image)
+    turn = _turn(image)
     changed = image.format not in KEPT_AS_THEY_ARE or image.mode != "RGB"
-    changed |= "transparency" in image.info or image.getexif().get(0x0112, 1) != 1
-    result = _to_rgb(oriented)
+    changed |= "transparency" in image.info or turn is not None
+    result = _to_rgb(image if turn is None else image.transpose(turn))
     if preparation.crop == "center" and result.width != result.height:
         result, changed = center_square(result), True
     if preparation.size and result.size != (preparation.size, preparation.size):

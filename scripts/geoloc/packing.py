@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import logging
+import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +31,15 @@ from geoloc.stores import (
 
 log = logging.getLogger(__name__)
 
+# What is wrong with one file. Any other error of the system (a disk that fails, a server that does
+# not answer, too many open files) would make all files unreadable and stops the job.
+OF_THE_FILE = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+    errno.ENAMETOOLONG,
+    None,  # of a decompressor
+}  # fmt: skip
+NAMED = 5  # files that a message names
+
 
 def pack_shard(
     manifest: Path, sources: Mapping[str, Source], images: Path, quarantine: Path
@@ -35,6 +47,8 @@ def pack_shard(
     """Prepare every image of a manifest and write the `images` layout.
 
     What cannot be read goes to the CSV `quarantine` (source, path, reason) and the rest goes on.
+    Raises SourceError where a source's folder cannot be reached, and OSError where not a file but
+    the disk or the machine is at fault.
     """
     rejected: list[tuple[str, str, str]] = []
     rows = read_rows(manifest)
@@ -55,12 +69,36 @@ def _prepared(
             try:
                 image = prepare(files[source.name].read(row["path"]), source.preparation)
             except (UnreadableImage, OSError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
+                reason = _reason(error, source)
                 log.warning("%s: %s", source.folder / row["path"], reason)
                 rejected.append((source.name, row["path"], reason))
                 continue
             place = {k: float(row[k]) if row[k] else np.nan for k in ("latitude", "longitude")}
             yield {k: row[k] for k in ("image_id", "split", "source")} | place | {"image": image}
+
+
+def _reason(error: UnreadableImage | OSError, source: Source) -> str:
+    """Why an image cannot be read. Raises the error where that is not the image's fault, and
+    SourceError where the folder of its source is gone."""
+    if isinstance(error, OSError) and error.errno not in OF_THE_FILE:
+        raise error
+    _check_folder(source)
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _check_folder(source: Source) -> None:
+    """Raise SourceError where a source's folder cannot be listed or is empty, as that of a disk
+    that is not mounted."""
+    try:
+        with os.scandir(source.folder) as entries:
+            problem = "" if any(entries) else "is empty"
+    except OSError as error:
+        problem = f"cannot be reached ({error.strerror})"
+    if problem:
+        raise SourceError(
+            f"source {source.name}: the folder {source.folder} {problem}; is its disk mounted on "
+            "this machine? Mount it and run again"
+        )
 
 
 def pack_arrays(images: Path, masks: Path | None, label: str, arrays: Path) -> None:
@@ -97,16 +135,30 @@ def collect_quarantine(
     rejected: CSV of the index; shards: CSVs of `pack_shard`; sizes: images by source. Raises
     SourceError where more than the share `max_unreadable` of a source could not be read.
     """
-    unreadable = [tuple(row.values()) for path in shards for row in read_rows(path)]
+    unreadable = {path: [tuple(row.values()) for row in read_rows(path)] for path in shards}
     for source, size in sizes.items():
-        count = sum(row[0] == source for row in unreadable)
+        count = sum(row[0] == source for rows in unreadable.values() for row in rows)
         if count > max_unreadable * size:
+            lists = [p for p, rows in unreadable.items() if any(row[0] == source for row in rows)]
             raise SourceError(
                 f"source {source}: {count} of {size} images cannot be read, more than "
-                f"prepare.max_unreadable = {max_unreadable:g}; the reasons are in "
-                f"{Path(shards[0]).parents[1]}. Mend the files or raise the limit"
+                f"prepare.max_unreadable = {max_unreadable:g}. {_remedy(source, lists)}"
             )
-    return sorted([tuple(row.values()) for row in read_rows(rejected)] + unreadable)
+    rows = [row for rows in unreadable.values() for row in rows]
+    return sorted([tuple(row.values()) for row in read_rows(rejected)] + rows)
+
+
+def _remedy(source: str, lists: Sequence[Path]) -> str:
+    """What to do about the unreadable images of a source. lists: the files of `pack_shard` that
+    name them, `quarantine/{collection}/{country}/{shard}.csv`, all of one collection."""
+    folder = lists[0].parents[1]
+    named = ", ".join(map(str, lists[:NAMED]))
+    more = f" and {len(lists) - NAMED} more" if len(lists) > NAMED else ""
+    command = f"grep -rl '^{source},' {shlex.quote(str(folder))} | xargs rm"
+    return (
+        f"The reasons are in {named}{more}. Mend the images and delete these files, so that "
+        f"snakemake prepares their shards again (`{command}`), or raise the limit"
+    )
 
 
 def write_quarantine(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:

@@ -16,7 +16,7 @@ import yaml
 from geoloc.files import file_hash
 from geoloc.images import EXTENSIONS
 from geoloc.progress import Progress
-from geoloc.unpack import find_archive, unpack
+from geoloc.unpack import DamagedArchive, find_archive, unpack
 
 log = logging.getLogger(__name__)
 
@@ -111,26 +111,35 @@ def retrieve_source(name: str, entry: Mapping) -> None:
 
     The folder appears only when its images and its table are where the configuration has them.
     Raises RetrieveError, which says what is missing, where it comes from, into which folder it
-    belongs and how large it is, and ArchiveError for an archive that must not be unpacked.
+    belongs and how large it is, and ArchiveError for an archive that must not be unpacked. A
+    damaged archive is deleted where it was downloaded here, so that the next run fetches it anew.
     """
     how, folder = entry["retrieve"], Path(entry["path"])
     if folder.is_symlink():
         raise RetrieveError(f"{folder} is a link to {folder.readlink()}, where there is nothing")
     archive, downloads = find_archive(folder), folder.with_name(f".{folder.name}.download")
-    if archive is None and how.get("kaggle"):
-        archive = _fetch_kaggle(name, entry, downloads)
-    elif archive is None and (how.get("archive") or "").startswith(("https://", "http://")):
+    if archive is None and (how.get("archive") or "").startswith(("https://", "http://")):
         archive = downloads / how["archive"].rpartition("/")[2]
         if not archive.exists():
             download(how["archive"], archive)
     elif archive is None and how.get("archive"):
         archive = Path(how["archive"])
+    elif archive is None and how.get("kaggle"):
+        archive = _fetch_kaggle(name, entry, downloads)
     if archive is None or not archive.is_file():
         reason = f"there is no archive {archive}" if archive else "no address serves its images"
         raise _missing(name, entry, reason)
     table = _fetch_table(entry)
     log.info("%s: unpacking %s", name, archive)
-    unpack(archive, folder, lambda unpacked: _arrange(name, entry, unpacked, table))
+    try:
+        unpack(archive, folder, lambda unpacked: _arrange(name, entry, unpacked, table))
+    except DamagedArchive as error:
+        if archive.parent != downloads:
+            raise
+        archive.unlink()
+        raise RetrieveError(
+            f"{name}: the download was damaged and is deleted ({error}). Run again to fetch it anew"
+        ) from error
     shutil.rmtree(downloads, ignore_errors=True)
 
 

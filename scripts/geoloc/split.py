@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +15,12 @@ def unique_names(paths: Sequence[str]) -> list[str]:
     """The last part of each path, made unique where two are the same by the number of the
     repetition before the suffix (`a.jpg`, `a~1.jpg`)."""
     names, taken = [], set()
+    tried: Counter[str] = Counter()  # repetitions of a name, all of which are taken
     for path in map(Path, paths):
-        name, repetition = path.name, 0
+        name = path.name
         while name in taken:
-            repetition += 1
-            name = f"{path.stem}~{repetition}{path.suffix}"
+            tried[path.name] += 1
+            name = f"{path.stem}~{tried[path.name]}{path.suffix}"
         taken.add(name)
         names.append(name)
     return names

@@ -3,6 +3,7 @@ more than was announced is written, and the folder appears only when complete.""
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -11,12 +12,19 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from geoloc.archives import ArchiveError
+from geoloc.archives.tars import StrictTarInfo
 from geoloc.progress import Progress
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_EXPANSION = 20  # of an archive of pictures, which hardly shrink; a bomb expands a thousandfold
 SMALL = 256 << 20  # bytes below which an archive may expand as it likes
 MAX_FILES = 50_000_000
+CHUNK = 1 << 20  # bytes
+DAMAGED = (tarfile.ReadError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+
+
+class DamagedArchive(ArchiveError):
+    """The bytes are no whole archive; fetched anew, it may be one."""
 
 
 class _Budget:
@@ -63,8 +71,9 @@ def unpack(
     """Unpack a zip or tar archive into `folder`, which appears only when complete and after
     `arrange`, called with the folder under its temporary name.
 
-    Raises ArchiveError for what is no archive, is damaged or encrypted, has members or links that
-    point outside the folder, expands like a bomb or does not fit on the disk.
+    Raises DamagedArchive for what is no archive or no whole one, and ArchiveError for one that is
+    encrypted, has members or links that point outside the folder, expands like a bomb or does not
+    fit on the disk.
     """
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -85,15 +94,24 @@ def _extract(archive: Path, folder: Path) -> None:
         elif tarfile.is_tarfile(archive):
             _untar(archive, folder)
         else:
-            raise ArchiveError(
+            raise DamagedArchive(
                 f"{archive} is neither a zip nor a tar archive, or was cut off; fetch it anew"
             )
     except ArchiveError:
         raise
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (*DAMAGED, tarfile.TarError, OSError) as error:
+        if _is_damage(error):
+            raise DamagedArchive(f"cannot unpack {archive}: {error}; fetch it anew") from error
         raise ArchiveError(f"cannot unpack {archive}: {error}") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in another way
         raise ArchiveError(f"cannot unpack {archive}: {error}; unpack it by hand") from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error is about the bytes of an archive. gzip and bz2 raise OSErrors without the
+    number that those of the system have."""
+    of_a_decompressor = isinstance(error, OSError) and error.errno is None
+    return of_a_decompressor or isinstance(error, DAMAGED)
 
 
 def _unzip(archive: Path, folder: Path) -> None:
@@ -117,6 +135,8 @@ def _untar(archive: Path, folder: Path) -> None:
         budget.spend(member.size)
         return tarfile.data_filter(member, path)  # refuses what points outside, devices, modes
 
-    with tarfile.open(archive) as file:
+    with tarfile.open(archive, tarinfo=StrictTarInfo) as file:
         for member in Progress(file, description="unpack", unit="files"):
             file.extract(member, folder, filter=checked)
+        while file.fileobj.read(CHUNK):  # the checksum of a compressed archive stands at its end
+            pass

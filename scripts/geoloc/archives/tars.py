@@ -29,6 +29,27 @@ TABLES = """
 """
 
 
+class StrictTarInfo(tarfile.TarInfo):
+    """A member of an archive that must be whole, given to `tarfile.open` as `tarinfo`.
+
+    TarFile takes a damaged header, and the end of the file, for the end of the archive. The end is
+    a block of zeros and nothing else.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """The next member. Raises ReadError where there is neither one nor the end."""
+        start = archive.offset
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.EmptyHeaderError as error:
+            raise tarfile.ReadError(f"cut off at byte {start}") from error
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"damaged header at byte {start}: {error}") from error
+
+
 class TarArchive:
     """The images of an uncompressed tar archive."""
 
@@ -111,12 +132,11 @@ def _scan(path: Path) -> Iterator[tuple[str, int, int, str]]:
     """Name, first byte, size and problem of every image. Only headers are read."""
     with path.open("rb", buffering=0) as file:  # unbuffered, so that a header is 512 bytes
         try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
+            with tarfile.open(fileobj=file, mode="r:", tarinfo=StrictTarInfo) as tar:
                 for info in Progress(_headers(tar), None, f"list {path.name}", "members"):
                     name = utf8_name(info.name)
                     if member := image_member(name, info.size, _problem(info)):
                         yield member.name, info.offset_data, info.size, member.problem
-                _check_end(tar, file)
         except tarfile.TarError as error:
             raise ArchiveError(
                 f"{path} is no whole, uncompressed tar archive ({error}); get it again or, if it "
@@ -136,10 +156,3 @@ def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         tar.members.clear()
         if not info.isdir():
             yield info
-
-
-def _check_end(tar: tarfile.TarFile, file) -> None:
-    """TarFile takes a damaged header for the end of the archive. It ends in zeros or not at all."""
-    file.seek(tar.offset)
-    if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-        raise tarfile.ReadError(f"damaged header at byte {tar.offset}")

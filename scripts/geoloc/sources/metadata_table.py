@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from geoloc.archives import ArchiveError, is_archive, is_packed, list_members
 from geoloc.images import is_image
@@ -53,24 +54,44 @@ def _key(path: str) -> str:
     return os.path.splitext(path)[0] if is_image(path) else path
 
 
+def _end(path: str, depth: int) -> str:
+    """The last `depth` parts of a path, or all that it has, without suffix."""
+    return "/".join(_key(path).rsplit("/", depth)[-depth:])
+
+
+def _by_end(paths: Iterable[str], depth: int) -> dict[str, list[str]]:
+    """Paths by their last `depth` parts, in their order."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        found[_end(path, depth)].append(path)
+    return dict(found)
+
+
 class _Images:
     """Finds the images of an id: those whose path without suffix is the id or ends with it."""
 
     def __init__(self, paths: Iterator[str]) -> None:
         self.by_name: dict[str, str | list[str]] = {}
+        self.by_end: dict[tuple[str, int], dict[str, list[str]]] = {}
         for path in paths:
             name = _key(path).rpartition("/")[2]
             known = self.by_name.get(name)
             if known is None:
                 self.by_name[name] = path  # a list for each of millions would be many times larger
+            elif isinstance(known, str):
+                self.by_name[name] = [known, path]
             else:
-                self.by_name[name] = [*([known] if isinstance(known, str) else known), path]
+                known.append(path)
 
     def find(self, identity: str) -> list[str]:
         key = _key(identity)
-        found = self.by_name.get(key.rpartition("/")[2], [])
-        found = [found] if isinstance(found, str) else found
-        return [path for path in found if ("/" + _key(path)).endswith("/" + key)]
+        name, depth = key.rpartition("/")[2], key.count("/") + 1
+        found = self.by_name.get(name, [])
+        if isinstance(found, str):
+            return [found] if _end(found, depth) == key else []
+        if (name, depth) not in self.by_end:
+            self.by_end[name, depth] = _by_end(found, depth)
+        return self.by_end[name, depth].get(key, [])
 
 
 def list_images(source: Source) -> list[Listed]:
