@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import available_cpu_count
 
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
@@ -21,6 +23,16 @@ try:
     )
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+
+if workflow.nodes is None and workflow.is_main_process:  # jobs run on this machine
+    if workflow.resource_settings.cores is None:
+        # Not in a profile: on a cluster it would cap the threads of jobs at the cores of this node.
+        workflow.resource_settings.cores = available_cpu_count()
+        workflow.register_resource("_cores", workflow.resource_settings.cores)
+    if "gpu" not in workflow.global_resources and shutil.which("nvidia-smi"):
+        # Jobs that run at once would share the first GPU.
+        workflow.register_resource("gpu", 1)
 
 
 pathvars:
@@ -47,10 +59,21 @@ TITLES = {
     model: entry["title"] for model, entry in sorted(config["models"].items()) if entry
 }
 WEIGHTS = load_weights(Path(workflow.basedir, "config/weights.yaml"))
+WEIGHTS_USED = [
+    path
+    for path in (
+        config["segment"]["segmenter_weights"],
+        config["segment"]["classifier_weights"],
+        config["models"]["transfer"]["backbone_weights"],
+    )
+    if path
+]
+# Sources to retrieve. A folder that is there is no job's output: an edited script or --forceall
+# would delete data that perhaps cannot be fetched again.
 RETRIEVED = [
     name
     for name, entry in (config["sources"] | config["benchmarks"]).items()
-    if entry and entry["retrieve"]
+    if entry and entry["retrieve"] and not SOURCES[name].path.exists()
 ]
 
 
@@ -96,11 +119,13 @@ def scaled(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def of_source(key):
-    """A value of the source's entry in the configuration. Only those that retrieving needs are
-    params: another crop or size must not fetch the images again."""
-    sources = config["sources"] | config["benchmarks"]
-    return lambda wildcards: sources[wildcards.source][key]
+def weights_entry(path):
+    """The entry in config/weights.yaml of a file that lies where the rules fetch it to; empty for
+    any other file."""
+    path = Path(path)
+    return (
+        WEIGHTS.get(path.name, {}) if path.parent == Path("resources/weights") else {}
+    )
 
 
 def names_of(kind):
@@ -113,6 +138,4 @@ def weights_before_index(wildcards):
     them. Later only the jobs that read them ask for them."""
     if Path("results", config["run"], "index/countries.csv").exists():
         return []
-    segment, models = config["segment"], config["models"]
-    weights = [segment["segmenter_weights"], segment["classifier_weights"]]
-    return [path for path in weights if path] + [models["transfer"]["backbone_weights"]]
+    return WEIGHTS_USED

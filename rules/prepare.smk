@@ -1,7 +1,24 @@
 # Raw files are read here and nowhere else: verified, oriented, cropped, resized, packed.
 
-# Keys of a source that change no image.
-ONLY_FOR_THE_INDEX = ("author_column", "id_column", "retrieve", "subset", "title")
+import csv
+
+
+@cache
+def read_sources(manifest, modified):
+    """Names of the sources of a shard's images, read once a version of the manifest. There may be
+    thousands of manifests, so that only the one column is looked at."""
+    with open(manifest, encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        column = next(rows).index("source")
+        return sorted({row[column] for row in rows})
+
+
+def preparation(wildcards):
+    """Crop and size by source, of those sources that have images in the shard."""
+    shard = f"{wildcards.collection}/{wildcards.country}/{wildcards.shard}.csv"
+    path = f"results/{config['run']}/index/shards/{shard}"
+    names = read_sources(path, os.stat(path).st_mtime_ns)
+    return {n: vars(SOURCES[n].preparation) for n in names if n in SOURCES}
 
 
 rule prepare:
@@ -23,14 +40,10 @@ rule prepare:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        # Only what an image depends on, so that a new author column repeats no long stage.
-        sources=lambda wildcards: {
-            name: entry
-            and {key: entry[key] for key in entry if key not in ONLY_FOR_THE_INDEX}
-            for name, entry in config[
-                "sources" if wildcards.collection == "street" else "benchmarks"
-            ].items()
-        },
+        preparation=preparation,
+        # Where the files lie changes no image. As it takes `input`, this is not compared with the
+        # last run, so that another source or folder repeats no long stage.
+        sources=lambda wildcards, input: config["sources"] | config["benchmarks"],
     message:
         "Preparing {wildcards.collection} {wildcards.country} {wildcards.shard}"
     script:

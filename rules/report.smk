@@ -28,7 +28,7 @@ rule score_examples:
         mem_mb=2000,
         runtime=10,
     params:
-        factor=config["datasets"],
+        weighting=config["datasets"],
         seed=config["seed"],
         examples=4,
     message:
@@ -100,6 +100,7 @@ rule accuracy_figure:
         mem_mb=2000,
         runtime=10,
     params:
+        titles=TITLES,
         benchmarks=BENCHMARK_TITLES,
     message:
         "Figure of accuracies and baselines"

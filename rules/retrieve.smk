@@ -1,9 +1,21 @@
 # Data and weights from elsewhere, fetched on the node where snakemake runs. What is already in
 # place is used as it is.
 
-damaged = wrong_sizes(WEIGHTS, Path("resources/weights"))
-if damaged:
-    raise WorkflowError("\n".join(damaged))
+if workflow.is_main_process:
+    used = {
+        Path(path).name: entry
+        for path in WEIGHTS_USED
+        if (entry := weights_entry(path))
+    }
+    if damaged := wrong_sizes(used, Path("resources/weights")):
+        raise WorkflowError("\n".join(damaged))
+
+
+def of_source(key):
+    """A value of the source's entry in the configuration. As it takes `output`, it is not compared
+    with that of the last run: another one is no reason to retrieve again."""
+    sources = config["sources"] | config["benchmarks"]
+    return lambda wildcards, output: sources[wildcards.source][key]
 
 
 rule retrieve_source:

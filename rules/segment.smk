@@ -30,6 +30,14 @@ rule segment:
         # Parameters that take `input` are not compared with those of the last run, so that other
         # values do not start the long stage again.
         engine=lambda wildcards, input: {key: config["segment"][key] for key in ENGINE},
+        weights=lambda wildcards, input: {
+            path: weights_entry(path)
+            for path in (
+                config["segment"]["segmenter_weights"],
+                config["segment"]["classifier_weights"],
+            )
+            if path
+        },
     message:
         "Segmenting {wildcards.country} {wildcards.shard}"
     script:

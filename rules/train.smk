@@ -41,7 +41,7 @@ rule train:
     params:
         seed=config["seed"],
         model=lambda wildcards: MODEL_PARAMETERS[wildcards.model],
-        factor=config["datasets"],
+        weighting=config["datasets"],
         train=config["train"],
     message:
         "Training {wildcards.model} on {wildcards.dataset}"
@@ -86,7 +86,7 @@ rule train_clip:
         seed=config["seed"],
         model=lambda wildcards: CLIP_PARAMETERS[wildcards.model],
         dataset=lambda wildcards: wildcards.dataset.replace("default", "original"),
-        factor=config["datasets"],
+        weighting=config["datasets"],
     message:
         "Training {wildcards.model} from scratch on captions, {wildcards.dataset}"
     script:

@@ -9,9 +9,10 @@ from geoloc.sources import Source
 start_log(snakemake.log[0])
 collection = snakemake.wildcards.collection
 entries = snakemake.params.sources
+names = snakemake.params.preparation
 pack_shard(
     Path(snakemake.input.manifest),
-    {name: Source.from_config(name, collection, entry) for name, entry in entries.items() if entry},
+    {name: Source.from_config(name, collection, entries[name]) for name in names},
     Path(snakemake.output.images),
     Path(snakemake.output.quarantine),
 )

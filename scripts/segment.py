@@ -1,9 +1,12 @@
 """Find the masks of a shard's images and the ten best classes of each."""
 
+from pathlib import Path
+
 from geoloc.classifiers import build_classifier
 from geoloc.devices import use_threads
 from geoloc.files import file_hash
 from geoloc.logs import start_log
+from geoloc.retrieve import check_sum
 from geoloc.segmenters import build_segmenter
 from geoloc.segmenting import segment_shard
 
@@ -12,7 +15,10 @@ use_threads(snakemake.threads)
 settings, engine = dict(snakemake.params.segment), snakemake.params.engine
 names = ("segmenter", "segmenter_weights", "classifier", "classifier_weights")
 segmenter, segmenter_weights, classifier, classifier_weights = map(settings.pop, names)
-weights = {path: file_hash(path) for path in (segmenter_weights, classifier_weights) if path}
+weights = {}
+for path, entry in snakemake.params.weights.items():
+    check_sum(Path(path), entry)
+    weights[path] = entry.get("sha256") or file_hash(path)
 segment_shard(
     snakemake.input.images,
     snakemake.output.segments,

@@ -76,13 +76,26 @@ def plan(indexed, monkeypatch, capsys):
     return call
 
 
-def test_jobs_are_those_of_a_dry_run(plan, indexed):
-    total, stages = plan()
-    jobs = planned_jobs(run_snakemake(indexed, "-n", "--configfile", "small.yaml"))
-    for name in ("prepare", "leakage", "segment", "mask", "arrays", "predict_clip"):
+@pytest.mark.parametrize(
+    ("models", "trained", "predicted"),
+    [
+        ({}, 0, 1),
+        ({"contrastive": {"epochs": 2}}, 3, 4),
+        ({"clip": {"path": None}, "contrastive": {"epochs": 2}}, 4, 4),
+    ],
+    ids=["the study", "contrastive", "both trained"],
+)
+def test_jobs_are_those_of_a_dry_run(plan, indexed, models, trained, predicted):
+    (indexed / "models.yaml").write_text(yaml.safe_dump({"models": models}))
+    configfiles = ("--configfile", "small.yaml", "models.yaml")
+    total, stages = plan(*configfiles)
+    jobs = planned_jobs(run_snakemake(indexed, "-n", *configfiles))
+    for name in ("prepare", "leakage", "segment", "mask", "arrays"):
         assert stages[name]["jobs"] == jobs.pop(name) > 0
-    for name in ("train", "predict"):
-        assert stages[f"{name}.cnn"]["jobs"] + stages[f"{name}.transfer"]["jobs"] == jobs.pop(name)
+    assert (jobs["train_clip"], jobs["predict_clip"]) == (trained, predicted)
+    for name in ("train", "predict", "train_clip", "predict_clip"):
+        counted = [s["jobs"] for n, s in stages.items() if n.partition(".")[0] == name]
+        assert sum(counted) == jobs.pop(name, 0)
     retrieved = {name for name in jobs if name.startswith("retrieve")}
     once = sum(jobs[name] for name in jobs.keys() - retrieved)
     assert stages["once each"]["jobs"] == once + 1  # the index is there already
@@ -134,6 +147,36 @@ def test_training_is_counted_in_images_and_epochs(plan, indexed):
     stage = plan()[1]["train.cnn"]
     assert stage["seconds"] == pytest.approx(0.5)
     assert stage["gpu_hours"] == pytest.approx(3 * 25 * seen * 0.5 / 3600)
+
+
+def test_clip_models_are_counted_by_the_images_of_each(plan, indexed):
+    (indexed / "models.yaml").write_text("models: {clip: {path: null}, contrastive: {epochs: 2}}")
+    configfiles = ("--configfile", "small.yaml", "models.yaml")
+    sizes = plan(*configfiles)[0]["sizes"]
+    tested = 3 * sizes["test"] + sizes["benchmark"]
+    seconds = {
+        "train_clip/clip/default": 5 * sizes["train"],
+        "train_clip/contrastive/original": 2 * sizes["train"],
+        "train_clip/contrastive/weighted_base": 4 * sizes["train"],
+        "predict/clip/default": 7 * tested,
+        "predict/contrastive/original": 0.5 * tested,
+    }
+    for name, duration in seconds.items():
+        benchmark = indexed / f"results/small/benchmarks/{name}.tsv"
+        benchmark.parent.mkdir(parents=True, exist_ok=True)
+        benchmark.write_text(f"s\n{duration}\n")
+    _, stages = plan(*configfiles)
+    rates = {name: stage["seconds"] for name, stage in stages.items() if "_clip" in name}
+    assert rates == pytest.approx(
+        {
+            "train_clip": 5,
+            "train_clip.contrastive": 3,
+            "predict_clip": 7,
+            "predict_clip.contrastive": 0.5,
+        }
+    )
+    contrastive = stages["predict_clip.contrastive"]
+    assert contrastive["gpu_hours"] == pytest.approx(3 * 0.5 * tested / 3600)
 
 
 def test_larger_shards_are_fewer_jobs(plan):

@@ -113,11 +113,20 @@ def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
         stages.append(Stage(f"train.{model}", DATASETS, DATASETS * epochs, "images × epochs", True,
                             f"train/{model}/*.tsv"))  # fmt: skip
     if not config["models"]["clip"]["path"]:
-        stages.append(Stage("train_clip", 1, sizes.train, gpu=True, pattern="train_clip.tsv"))
+        stages.append(
+            Stage("train_clip", 1, sizes.train, gpu=True, pattern="train_clip/clip/*.tsv")
+        )
+    contrastive = DATASETS if config["models"]["contrastive"] else 0
+    if contrastive:  # apart from `clip`, which may be a far larger model
+        stages.append(Stage("train_clip.contrastive", contrastive, contrastive * sizes.train,
+                            gpu=True, pattern="train_clip/contrastive/*.tsv"))  # fmt: skip
     for model in MODELS:
         stages.append(Stage(f"predict.{model}", DATASETS, DATASETS * tested, gpu=True,
                             pattern=f"predict/{model}/*.tsv"))  # fmt: skip
     stages.append(Stage("predict_clip", 1, tested, gpu=True, pattern="predict/clip/*.tsv"))
+    if contrastive:
+        stages.append(Stage("predict_clip.contrastive", contrastive, contrastive * tested,
+                            gpu=True, pattern="predict/contrastive/*.tsv"))  # fmt: skip
     once = len(ONCE) - bool(config["demo"])  # its Table 1 is compared with no other
     return [*stages, Stage("once each", once, 0, "")]
 
