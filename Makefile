@@ -21,10 +21,11 @@ setup: $(INSTALLED) ## make .venv with the pinned packages of envs/
 
 $(INSTALLED): envs/dev.txt envs/geo.txt envs/torch.txt envs/tensorflow.txt
 	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || \
-	  { echo "No Python found; install Python 3.11 or newer, or call make PYTHON=/path/to/python"; exit 1; }
+	  { echo "No Python found; install 3.11, 3.12 or 3.13, or call make PYTHON=/path/to/python"; exit 1; }
 	@py=$$(command -v $(PYTHON) || command -v python3); \
-	  $$py -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$$py is older than 3.11; call make PYTHON=/path/to/python3.11"; exit 1; }; \
+	  $$py -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' || \
+	  { echo "$$py is none of Python 3.11 (from 3.11.4 on), 3.12 and 3.13, for which there are" \
+	    "packages; call make PYTHON=/path/to/python3.11"; exit 1; }; \
 	  test -x $(BIN)/python || $$py -m venv $(VENV)
 	@echo "Installing the packages of envs/dev.txt into $(VENV): about 8 GB, some minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.txt

@@ -1,8 +1,9 @@
 """Planning at the study's size and a hundred times larger: seconds and memory of Snakemake.
 
-    python bench/scale.py ../shared/data /tmp/scale [--factor 100] [--shard-size 5000]
+    python bench/scale.py LISTS /tmp/scale [--factor 100] [--shard-size 5000]
 
-The study's tree (bench/study_tree.py) is indexed and planned; then it is finished with empty files,
+LISTS is a folder with the published lists that bench/study_tree.py names. The study's tree (made by
+it) is indexed and planned; then it is finished with empty files,
 so that nothing is to be done, and planned again. The larger corpus has no images: its shards and
 their manifests are the study's, each image repeated under other names. Prints a table. Wall
 seconds depend on what else the machine does, CPU seconds hardly. Needs 1 GB below the second

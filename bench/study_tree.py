@@ -1,8 +1,8 @@
 """The study's raw data by name and count, with tiny images, to run the index at full size.
 
-    python bench/study_tree.py ../shared/data /tmp/study
+    python bench/study_tree.py LISTS /tmp/study
 
-The first folder holds the published lists: kept_countries.csv, deleted_countries.csv,
+LISTS is a folder with the published lists: kept_countries.csv, deleted_countries.csv,
 kaggle_inferred_class_sizes.csv, kaggle_listing_val.txt and im2gps3k_places365.csv. Written are
 geoguessr, streetview and im2gps3k below `resources` of the second, laid out as config/config.yaml
 expects them: 78,223 names, which are hard links to three images.

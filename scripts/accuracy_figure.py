@@ -7,4 +7,5 @@ from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
 metrics = pd.read_csv(snakemake.input.metrics, keep_default_na=False, na_values=[""])
-save(accuracy_figure(metrics, snakemake.params.benchmarks), snakemake.output.figure)
+params = snakemake.params
+save(accuracy_figure(metrics, params.titles, params.benchmarks), snakemake.output.figure)

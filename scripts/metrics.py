@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from geoloc.distances import median_positions
+from geoloc.distances import median_positions, warn_of_unplaced
 from geoloc.files import atomic_path
-from geoloc.index import majority_country
+from geoloc.index import kept_classes, majority_country
 from geoloc.logs import start_log
 from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
 
@@ -16,15 +16,14 @@ predictions = [
     )
 ]
 index = pd.read_parquet(snakemake.input.index)
+authors, seed = index.set_index("image_id")["author"].to_dict(), snakemake.params.seed
+positions = median_positions(index)
+warn_of_unplaced(kept_classes(snakemake.input.countries), positions)
 tables = {
     "by_source": accuracy_by_source(predictions),
-    "paired_tests": paired_tests(predictions),
+    "paired_tests": paired_tests(predictions, authors, seed),
     "metrics": metrics_table(
-        predictions,
-        majority_country(snakemake.input.countries),
-        median_positions(index),
-        index.set_index("image_id")["author"].to_dict(),
-        snakemake.params.seed,
+        predictions, majority_country(snakemake.input.countries), positions, authors, seed
     ),
 }
 for name, table in tables.items():

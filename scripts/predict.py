@@ -18,7 +18,7 @@ params = snakemake.params
 keras_setup.setup(params.seed, snakemake.threads)
 classes = kept_classes(snakemake.input.countries)
 trained = load_trained(Path(snakemake.input.model).parent, classes)
-custom = params.factor["weighted_custom"]
+custom = params.weighting["weighted_custom"]
 
 
 def columns(arrays: Arrays) -> tuple:

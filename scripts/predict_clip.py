@@ -8,7 +8,7 @@ from geoloc.files import atomic_path
 from geoloc.geocode import display_name
 from geoloc.index import kept_classes
 from geoloc.logs import start_log
-from geoloc.models.clip import ClipZeroShot, predict_images, read_full_size
+from geoloc.models.clip import ClipZeroShot, check_classes, predict_images, read_full_size
 from geoloc.predictions import benchmark_frames, predictions_frame
 from geoloc.weighting import DATASETS, dataset_factor
 
@@ -16,10 +16,11 @@ start_log(snakemake.log[0])
 use_threads(snakemake.threads)
 params, inputs = snakemake.params, snakemake.input
 classes = kept_classes(inputs.countries)
+check_classes(inputs.model, classes)
 index = pd.read_parquet(inputs.index).set_index("image_id", drop=False)
 index = index[index.split == "test"]
 model = ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt)
-custom = params.factor["weighted_custom"]
+custom = params.weighting["weighted_custom"]
 factors = {name: dataset_factor(name, custom) for name in DATASETS} | {"original": None}
 
 street = list(zip(inputs.street, inputs.masks, strict=True))

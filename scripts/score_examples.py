@@ -11,8 +11,8 @@ start_log(snakemake.log[0])
 pairs = zip(snakemake.input.images, snakemake.input.masks, strict=True)
 shards = [(Path(images).parent.name, Path(images), Path(masks)) for images, masks in pairs]
 examples = choose_examples(shards, snakemake.params.examples, snakemake.params.seed)
-factor = snakemake.params.factor["weighted_custom"]
+custom = snakemake.params.weighting["weighted_custom"]
 figure = figure2(
-    examples, dataset_factor("weighted_base"), dataset_factor("weighted_custom", factor)
+    examples, dataset_factor("weighted_base"), dataset_factor("weighted_custom", custom)
 )
 save(figure, snakemake.output.figure)

@@ -23,6 +23,6 @@ train(
         **params.train | {"augmentation": Augmentation(**params.train["augmentation"])}
     ),
     params.model,
-    params.factor["weighted_custom"],
+    params.weighting["weighted_custom"],
     snakemake.threads,
 )

@@ -17,6 +17,6 @@ train_clip(
     {country: display_name(country) for country in kept_classes(snakemake.input.countries)},
     ClipParameters(**params.model),
     params.dataset,
-    params.factor["weighted_custom"],
+    params.weighting["weighted_custom"],
     params.seed,
 )

@@ -17,4 +17,5 @@ histories = [
 ]
 countries = {row["country"]: int(row["val"]) for row in read_rows(inputs.countries)}
 majority = countries[majority_country(inputs.countries)] / sum(countries.values())
-save(training_curves(histories, majority), snakemake.output.figure)
+figure = training_curves(histories, snakemake.params.titles, majority)
+save(figure, snakemake.output.figure)

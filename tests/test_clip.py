@@ -16,7 +16,13 @@ from transformers import AutoProcessor, CLIPModel, CLIPProcessor
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from geoloc import stores, weighting
-from geoloc.models.clip import ClipZeroShot, load_clip, predict_images, read_full_size
+from geoloc.models.clip import (
+    ClipZeroShot,
+    check_classes,
+    load_clip,
+    predict_images,
+    read_full_size,
+)
 from geoloc.models.clip_tokenizer import train_tokenizer
 from geoloc.models.clip_training import (
     ClipParameters,
@@ -40,12 +46,12 @@ class Squares:
 
     def __init__(self, n, seed):
         generator = np.random.default_rng(seed)
-        self.image_id = np.array([f"{seed}-{row}" for row in range(n)])
         self.label = np.array([sorted(NAMES)[row % 3] for row in range(n)])
         image = generator.normal(140, 40, (n, 48, 48, 3))
         image[:, 24:] += [np.full((24, 48, 3), self.COLOURS[c]) - 140 for c in self.label]
         self.image = image.clip(0, 255).astype(np.uint8)
         self.score = np.full((n, 48, 48), 50, np.uint8)
+        self.digest = f"{n} {seed}"
 
     def __len__(self):
         return len(self.label)
@@ -98,6 +104,22 @@ def test_template_makes_the_texts(trained, photographs):
         trained[0], photographs[0], ["a street in Brazil", "a street in Namibia"]
     )
     np.testing.assert_allclose(model.probabilities(photographs[:1])[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("template", ["{country} {city}", "{country} {}", "{country.x}", "street"])
+def test_a_template_that_makes_no_text_is_refused(trained, template):
+    with pytest.raises(ValueError, match=r"write \{country\} for its name"):
+        ClipZeroShot(trained[0], ["Brazil", "Namibia"], template, device="cpu")
+
+
+def test_a_clip_of_other_classes_is_refused(trained, tmp_path):
+    check_classes(trained[0], reversed(sorted(NAMES)))
+    with pytest.raises(ValueError, match=r"other classes \(FR, NA differ\); train it again"):
+        check_classes(trained[0], ["BR", "GB", "FR"])
+    check_classes(tmp_path, ["BR", "FR"])  # a model from elsewhere, without a record
+    (tmp_path / "classes.json").write_text("{}")
+    with pytest.raises(OSError, match="no complete model"):
+        check_classes(tmp_path, ["BR", "FR"])
 
 
 def test_images_are_weighted_at_full_size_before_the_processor(trained, photographs):

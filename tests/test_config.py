@@ -39,6 +39,12 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("sources.geoguessr.pth", "x", "geoguessr: 'pth' was unexpected; known keys: kind"),
         ("index.split", [0.5, 0.1, 0.1], "must add up to 1"),
         ("models.clip.prompt", "a street", "text of a country, with {country}"),
+        ("models.clip.prompt", "{country} {city}", "another field than {country}; write {country}"),
+        ("models.clip.prompt", "{country} {country:d}", "{country:d}' has another field than {c"),
+        ("models.clip.prompt", "{country} {", "Single '{' encountered in format string); write"),
+        ("models.clip.prompt", "{{country}}", "has no {country} in it; write {country}"),
+        ("datasets.weighted_custom.lower_score", 70, "not below upper_score 70; for a step at 70"),
+        ("datasets.weighted_custom.upper_score", 5, "lower_score 10 is not below upper_score 5"),
         ("sources.streetview.table", None, "streetview.table: None will not do; write string"),
     ],
 )  # fmt: skip
@@ -52,6 +58,35 @@ def test_a_mistake_is_answered_with_what_to_write(path, value, message):
     with pytest.raises(ConfigError) as error:
         check_config(config, SCHEMA)
     assert message in str(error.value)
+
+
+def test_the_prompt_of_the_contrastive_model_is_checked_too():
+    config = copy.deepcopy(STUDY)
+    config["models"]["contrastive"] = {"prompt": "{country} {}"}
+    with pytest.raises(ConfigError, match="models.contrastive.prompt: .* another field"):
+        check_config(config, SCHEMA)
+
+
+def test_a_prompt_may_repeat_the_country_and_hold_braces():
+    config = copy.deepcopy(STUDY)
+    config["models"]["clip"]["prompt"] = "{country}, {{a street}} in {country}"
+    check_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("clip", "title"),
+    [
+        ({}, "StreetCLIP"),
+        ({"path": None}, "CLIP (trained here)"),
+        ({"path": None, "title": "Small CLIP"}, "Small CLIP"),
+        ({"title": "Another CLIP"}, "Another CLIP"),
+    ],
+)
+def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
+    config = copy.deepcopy(STUDY)
+    config["models"]["clip"] |= clip
+    check_config(config, SCHEMA)
+    assert config["models"]["clip"]["title"] == title
 
 
 def test_a_source_set_to_null_is_left_out():

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geoloc.distances import distance_metrics, distances, median_positions
+from geoloc.distances import (
+    distance_metrics,
+    distances,
+    median_positions,
+    warn_of_unplaced,
+)
 from geoloc.predictions import predictions_frame
 
 CLASSES = ["FJ", "FR", "GB"]
@@ -45,6 +50,24 @@ def test_shares_and_geoscore_follow_from_the_distances():
 def test_a_country_without_a_position_is_infinitely_far():
     found = distance_metrics(answers(["FJ", "GB"], [LONDON, LONDON]), POSITIONS)
     assert (found["within_2500_km"], found["geoscore"]) == (0.5, 2500)
+
+
+def test_answers_without_a_position_are_counted_among_the_located_images():
+    nowhere = (np.nan, np.nan)
+    found = distance_metrics(
+        answers(["FJ", "GB", "FJ", "FJ"], [LONDON, LONDON, PARIS, nowhere]), POSITIONS
+    )
+    assert (found["n_located"], found["n_unplaced"]) == (3, 2)
+    assert distance_metrics(answers(["FJ"], [nowhere]), POSITIONS)["n_unplaced"] == 0
+
+
+def test_classes_without_a_position_are_named(caplog):
+    warn_of_unplaced(["FR", "GB"], POSITIONS)
+    assert not caplog.records
+    warn_of_unplaced(CLASSES, POSITIONS)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message.startswith("FJ: no training image with coordinates")
 
 
 def test_images_without_coordinates_do_not_count():

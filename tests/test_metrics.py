@@ -176,7 +176,7 @@ def test_one_row_for_each_model_and_test_set():
     table = metrics_table([("cnn", "original", pd.concat(parts))], "US", POSITIONS)
     assert list(table["test_set"]) == names
     assert set(table["model"]) == {"cnn"}
-    figure = accuracy_figure(table, {"im2gps3k": "any", "yfcc25600": "YFCC25600"})
+    figure = accuracy_figure(table, {"cnn": "CNN"}, {"im2gps3k": "any", "yfcc25600": "YFCC25600"})
     titles = [axis.get_title().partition(" (")[0] for axis in figure.axes]
     assert titles == ["Original", "Im2GPS3k", "YFCC25600"]
 
@@ -215,3 +215,41 @@ def test_paired_test_counts_what_only_one_model_has_right():
     assert table.loc[0, "p_value"] == pytest.approx(2 / 2**6)
     same = paired_tests([("cnn", "a", right), ("cnn", "b", right)])
     assert same.loc[0, "p_value"] == 1
+
+
+def test_interval_of_a_difference_widens_when_images_of_an_author_are_alike():
+    """Both datasets have half of the images right, each other authors'; forty authors of ten
+    images tell as much of it as forty images do."""
+    alike, authors = answers_by_author([10] * 40, [0, 1] * 20)
+    other, _ = answers_by_author([10] * 40, [1, 0] * 20)
+    rows = [("cnn", "original", alike), ("cnn", "weighted_base", other)]
+    row = paired_tests(rows, authors, seed=3).loc[0]
+    interval = row["difference_low_by_author"], row["difference_high_by_author"]
+    assert row["difference"] == 0
+    # Of 40 authors with ±1 each: 1.96 / √40.
+    assert interval == pytest.approx((-0.31, 0.31), abs=0.04)
+    singles = paired_tests(rows, {image: image for image in authors}, seed=3).loc[0]
+    assert width(interval) / width(
+        (singles["difference_low_by_author"], singles["difference_high_by_author"])
+    ) == pytest.approx(10**0.5, 0.1)
+    assert paired_tests(rows, authors, seed=3).loc[0].equals(row)
+
+
+def test_the_difference_is_that_of_the_accuracies_and_lies_in_its_interval():
+    first, authors = answers_by_author([1, 2, 5, 20, 40] * 4, np.linspace(0.5, 0.9, 20), seed=1)
+    second, _ = answers_by_author([1, 2, 5, 20, 40] * 4, np.linspace(0.2, 0.8, 20), seed=2)
+    row = paired_tests([("cnn", "a", first), ("cnn", "b", second)], authors).loc[0]
+    accuracies = [metrics(frame, "US", POSITIONS)["accuracy"] for frame in (first, second)]
+    assert row["difference"] == pytest.approx(accuracies[0] - accuracies[1])
+    assert row["difference_low_by_author"] < row["difference"] < row["difference_high_by_author"]
+
+
+def test_a_difference_has_no_interval_without_authors_or_where_all_have_the_same():
+    first, authors = answers_by_author([4] * 5, [0.5] * 5)
+    second, _ = answers_by_author([4] * 5, [0.5] * 5, seed=1)
+    columns = ["difference_low_by_author", "difference_high_by_author"]
+    rows = [("cnn", "a", first), ("cnn", "b", second)]
+    assert paired_tests(rows).loc[0, columns].isna().all()
+    assert paired_tests(rows, dict.fromkeys(authors, "")).loc[0, columns].isna().all()
+    same = [("cnn", "a", first), ("cnn", "b", first)]
+    assert paired_tests(same, authors).loc[0, columns].isna().all()

@@ -8,7 +8,7 @@ from geoloc.predictions import predictions_frame
 from geoloc.table1 import (
     COLUMNS,
     DATASET_TITLES,
-    MODEL_TITLES,
+    PUBLISHED_TITLES,
     baselines,
     compare,
     format_table,
@@ -45,7 +45,7 @@ def make_frame(correct, n=8, test_sets=TEST_SETS):
 
 def seven_rows(**options):
     return [
-        (MODEL_TITLES[model], DATASET_TITLES[dataset], make_frame(correct, **options))
+        (PUBLISHED_TITLES[model], DATASET_TITLES[dataset], make_frame(correct, **options))
         for correct, (model, dataset) in enumerate(ROWS)
     ]
 
@@ -94,14 +94,29 @@ def test_published_values_of_the_abstract():
 
 def test_comparison_has_a_line_for_each_published_cell(tmp_path):
     table1(seven_rows()).to_csv(tmp_path / "t.csv", index=False)
-    lines = compare(read_table1(tmp_path / "t.csv"))
+    lines = compare(read_table1(tmp_path / "t.csv"), PUBLISHED_TITLES)
     assert len(lines) == 28
     first = lines[lines["Test Set"] == "Original Test Accuracy"].iloc[0]
     assert (first["Ours"], first["Published"], first["Difference"]) == (0.0, 40.99, -40.99)
 
 
 def test_comparison_of_the_published_table_with_itself_is_zero():
-    assert (compare(published())["Difference"] == 0).all()
+    assert (compare(published(), PUBLISHED_TITLES)["Difference"] == 0).all()
+
+
+def test_a_model_of_another_title_is_compared_by_its_key():
+    """Also where its title is that of another published model."""
+    titles = PUBLISHED_TITLES | {"cnn": "Transfer Learning", "transfer": "ResNet50, frozen"}
+    renamed = {PUBLISHED_TITLES[model]: title for model, title in titles.items()}
+    ours = published().assign(Model=published()["Model"].map(renamed))
+    pd.testing.assert_frame_equal(compare(ours, titles), compare(published(), PUBLISHED_TITLES))
+
+
+def test_a_model_without_a_published_counterpart_is_not_compared():
+    titles = {model: title for model, title in PUBLISHED_TITLES.items() if model != "clip"}
+    lines = compare(published(), titles)
+    assert set(lines["Model"]) == set(titles.values())
+    assert len(lines) == 24
 
 
 def test_terminal_table_ends_with_the_majority_baseline_of_each_column():

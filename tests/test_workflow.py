@@ -113,7 +113,7 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
 
 def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
     folder = make_workdir(tmp_path)
-    (folder / "contrastive.yaml").write_text("models: {contrastive: {image_size: 224}}")
+    (folder / "contrastive.yaml").write_text("models: {contrastive: true}")
     output = run_snakemake(folder, "-n", "--configfile", "contrastive.yaml")
     jobs = planned_jobs(output)
     assert (jobs["train_clip"], jobs["predict_clip"], jobs["retrieve_model"]) == (3, 4, 1)
@@ -124,10 +124,14 @@ def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_p
 def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path):
     folder = make_workdir(tmp_path)
     shard = "im2gps3k/FR/0000"
-    for file in (f"index/shards/{shard}.csv", f"quarantine/{shard}.csv", f"images/{shard}.h5"):
+    for file, content in {
+        f"index/shards/{shard}.csv": b"image_id,source\n",
+        f"quarantine/{shard}.csv": b"",
+        f"images/{shard}.h5": b"\x89HDF\r\n\x1a\n, cut off",
+    }.items():
         path = folder / "results/demo" / file
         path.parent.mkdir(parents=True)
-        path.write_bytes(b"\x89HDF\r\n\x1a\n, cut off")
+        path.write_bytes(content)
     command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", "config/demo.yaml"]
     command += ["--", f"results/demo/arrays/{shard}.h5"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -216,6 +220,30 @@ def test_the_table_of_the_study_is_compared_with_the_published_one(tmp_path):
         "Convolutional Neural Network", "Weighted Base", "Im2GPS-3k-modified Accuracy",
         20.0, 16.13, 3.87,
     )  # fmt: skip
+
+
+def test_a_clip_of_ones_own_is_not_compared_with_streetclip_and_titles_drop_no_model(tmp_path):
+    folder = make_workdir(tmp_path)
+    models = {"cnn": {"title": "Small network"}, "clip": {"path": None, "title": "StreetCLIP"}}
+    (folder / "own.yaml").write_text(yaml.safe_dump({"models": models}))
+    (folder / "results/study").mkdir(parents=True)
+    table = published().replace("Convolutional Neural Network", "Small network")
+    table.to_csv(folder / "results/study/table1.csv", index=False)
+    comparison = "results/study/table1_comparison.csv"
+    options = ("--configfile", "own.yaml", "--allowed-rules", "table1_comparison")
+    run_snakemake(folder, *options, "--", comparison)
+    found = pd.read_csv(folder / comparison)
+    expected = {"Convolutional Neural Network": 12, "Transfer Learning": 12}
+    assert found["Model"].value_counts().to_dict() == expected
+
+
+def test_metrics_have_intervals_over_the_authors_of_the_benchmark(world):
+    results = world[0] / "results/small"
+    metrics = pd.read_csv(results / "metrics.csv").set_index("test_set")
+    paired = pd.read_csv(results / "paired_tests.csv").set_index("test_set")
+    for table, name in ((metrics, "accuracy_low_by_author"), (paired, "difference_low_by_author")):
+        assert table[name]["im2gps3k"].notna().any()
+        assert table[name]["original"].isna().all()
 
 
 def test_what_cannot_be_read_is_in_quarantine_with_its_reason(world):

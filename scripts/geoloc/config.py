@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from string import Formatter
 
 import jsonschema
 import yaml
@@ -19,19 +20,27 @@ def load_schema(path: str | Path) -> dict:
 
 
 def check_config(config: dict, schema: dict) -> None:
-    """Fill in the defaults of `schema` and check `config` against it, in place.
+    """Fill in the defaults of `schema` and check `config` against it, in place. A CLIP without a
+    title gets one that says where it comes from.
 
     Raises ConfigError with a line for every mistake: the key, what is wrong, what it means.
     """
+    models = config.get("models")
+    if isinstance(models, dict) and models.get("contrastive") is True:
+        # In a configuration laid over another, Snakemake takes {} for nothing.
+        models["contrastive"] = {}
     _set_defaults(config, schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
     errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
     lines = [_describe(error) for error in errors]
     if not errors and abs(sum(config["index"]["split"]) - 1) > 1e-6:
         lines.append("index.split: the three shares must add up to 1")
-    lines += _name_clashes(config) if not errors else []
+    if not errors:
+        lines += _name_clashes(config) + _score_mistakes(config) + _prompt_mistakes(config)
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+    clip = config["models"]["clip"]
+    clip["title"] = clip["title"] or ("StreetCLIP" if clip["path"] else "CLIP (trained here)")
 
 
 def _name_clashes(config: dict) -> list[str]:
@@ -49,6 +58,44 @@ def _name_clashes(config: dict) -> list[str]:
         for title, count in titles.items()
         if count > 1
     ]
+
+
+def _score_mistakes(config: dict) -> list[str]:
+    """Scores between which no line can rise (Eqn. 1 divides by their difference)."""
+    custom = config["datasets"]["weighted_custom"]
+    lower, upper = custom["lower_score"], custom["upper_score"]
+    if lower < upper:
+        return []
+    return [
+        f"datasets.weighted_custom: lower_score {lower} is not below upper_score {upper}; for a "
+        f"step at {upper} write lower_score: {upper - 1}"
+    ]
+
+
+def _prompt_mistakes(config: dict) -> list[str]:
+    """Prompts of the models that make no text of a country."""
+    prompts = {
+        f"models.{name}.prompt": entry["prompt"]
+        for name, entry in config["models"].items()
+        if entry and "prompt" in entry
+    }
+    mistakes = {key: prompt_mistake(prompt) for key, prompt in prompts.items()}
+    return [f"{key}: {mistake}" for key, mistake in mistakes.items() if mistake]
+
+
+def prompt_mistake(prompt: str) -> str:
+    """What is wrong with the text of a country and what to write; "" where nothing is. Its only
+    field is {country}, any number of times from once on."""
+    remedy = "write {country} for its name, and other braces twice: {{ }}"
+    try:
+        fields = [part[1:] for part in Formatter().parse(prompt) if part[1] is not None]
+    except ValueError as error:
+        return f"{prompt!r} will not do ({error}); {remedy}"
+    if not fields:
+        return f"{prompt!r} has no {{country}} in it; {remedy}"
+    if any(field != ("country", "", None) for field in fields):
+        return f"{prompt!r} has another field than {{country}}; {remedy}"
+    return ""
 
 
 def _resolve(schema: dict, root: dict) -> dict:

@@ -7,11 +7,16 @@ OpenStreetView-5M (Astruc et al., 2024).
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import DistanceMetric
 
 from geoloc.places import EARTH_RADIUS
+
+log = logging.getLogger(__name__)
 
 THRESHOLDS = (1, 25, 200, 750, 2500)  # km
 GEOSCORE_SCALE = 1492.7  # km
@@ -44,6 +49,16 @@ def median_positions(images: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def warn_of_unplaced(classes: Iterable[str], positions: pd.DataFrame) -> None:
+    """Say which of the classes (ISO alpha-2) have no position, as for them no distance is known."""
+    if unplaced := sorted(set(classes) - set(positions.index)):
+        log.warning(
+            "%s: no training image with coordinates, so no position; an answer that names one of "
+            "them counts as infinitely far away (n_unplaced)",
+            ", ".join(unplaced),
+        )
+
+
 def distances(frame: pd.DataFrame, positions: pd.DataFrame) -> np.ndarray:
     """Great-circle distance in km, float64 (n,), from each image of a predictions table that has
     coordinates to the position of its likeliest country; infinite for a country without one."""
@@ -62,10 +77,12 @@ def distances(frame: pd.DataFrame, positions: pd.DataFrame) -> np.ndarray:
 def distance_metrics(frame: pd.DataFrame, positions: pd.DataFrame) -> dict[str, float]:
     """Shares (0–1) within `THRESHOLDS`, median distance in km and mean GeoScore (0–5000).
 
-    Over the images with coordinates, `n_located` of them; NaN where there is none.
+    Over the images with coordinates, `n_located` of them; NaN where there is none. The answers to
+    `n_unplaced` of these are countries without a position: they are within no threshold, infinitely
+    far in the median, and have a GeoScore of 0.
     """
     found = distances(frame, positions)
-    result: dict[str, float] = {"n_located": len(found)}
+    result: dict[str, float] = {"n_located": len(found), "n_unplaced": int(np.isinf(found).sum())}
     if not len(found):
         found = np.array([np.nan])
     for limit in THRESHOLDS:

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from geoloc.files import atomic_path
 from geoloc.geocode import display_name
-from geoloc.table1 import DATASET_TITLES, MODEL_TITLES
+from geoloc.table1 import DATASET_TITLES
 from geoloc.weighting import apply_factor
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
@@ -104,15 +104,16 @@ def shorten(text: str, length: int = 30) -> str:
 # ----------------------------------------------------------------------------- training curves
 
 History = tuple[str, str, pd.DataFrame]
+CAPTIONED_MODELS = ("clip", "contrastive")
 CAPTIONED = "(training: captions of the batch; validation: names of the countries)"
-CURVE_TITLES = MODEL_TITLES | {
-    "clip": f"CLIP {CAPTIONED}",
-    "contrastive": f"Contrastive Model {CAPTIONED}",
-}
 
 
-def training_curves(histories: Sequence[History], majority_baseline: float) -> Figure:
+def training_curves(
+    histories: Sequence[History], titles: Mapping[str, str], majority_baseline: float
+) -> Figure:
     """Accuracy and loss of each epoch, training and validation, one pair of panels a model.
+
+    `titles` names the models by key.
 
     `histories`: (model, dataset, table with the columns epoch, accuracy, val_accuracy, loss and
     val_loss). `majority_baseline`: accuracy (0–1) of always giving the most frequent country.
@@ -127,16 +128,20 @@ def training_curves(histories: Sequence[History], majority_baseline: float) -> F
         figure.set_layout_engine("constrained", h_pad=0.06)
         parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
         for part, block in zip(parts, blocks.values(), strict=True):
+            part.suptitle(_curves_title(block[0][0], titles), fontsize=11, weight="bold")
             _block_of_curves(part, block, columns, majority_baseline)
         handles, labels = parts[0].axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4)
     return figure
 
 
+def _curves_title(model: str, titles: Mapping[str, str]) -> str:
+    """Title of a model's panels, with what accuracy means where it is not the same in both."""
+    return f"{titles[model]}\n{CAPTIONED}" if model in CAPTIONED_MODELS else titles[model]
+
+
 def _block_of_curves(part, block: Sequence[History], columns: int, baseline: float) -> None:
     """Panels of one model's datasets: accuracy above, loss below, the same scales in a row."""
-    model = block[0][0]
-    part.suptitle(CURVE_TITLES.get(model, model), fontsize=11, weight="bold")
     axes = part.subplots(2, columns, sharex="col", sharey="row", squeeze=False)
     for (accuracy, loss), (_, dataset, table) in zip(axes.T, block, strict=False):
         trained_on = "Original" if dataset == "default" else DATASET_TITLES.get(dataset, dataset)
@@ -167,13 +172,18 @@ def _curves(axis: Axes, table: pd.DataFrame, column: str) -> None:
 # -------------------------------------------------------------------------------- accuracies
 
 
-def accuracy_figure(metrics: pd.DataFrame, benchmarks: Mapping[str, str] | None = None) -> Figure:
-    """Accuracy of every model with its 95 % Wilson interval, one panel a test set.
+def accuracy_figure(
+    metrics: pd.DataFrame,
+    model_titles: Mapping[str, str],
+    benchmarks: Mapping[str, str] | None = None,
+) -> Figure:
+    """Accuracy of every model with its 95 % interval, one panel a test set.
 
-    `metrics` as geoloc.metrics.metrics_table makes it; `benchmarks` are the titles of test sets
-    that the study does not have. The dotted line is what always giving the
-    most frequent country of the training images scores: a model left of it has learned nothing
-    that helps on this test set. Raises ValueError when there are no metrics.
+    `metrics` as geoloc.metrics.metrics_table makes it; `model_titles` names the models by key,
+    `benchmarks` the test sets that the study does not have. An interval is that over authors where
+    these are known and Wilson's elsewhere. The dotted line is what always giving the most frequent
+    country of the training images scores: a model left of it has learned nothing that helps on
+    this test set. Raises ValueError when there are no metrics.
     """
     if metrics.empty:
         raise ValueError("no test set has images; add images or lower min_images")
@@ -181,20 +191,23 @@ def accuracy_figure(metrics: pd.DataFrame, benchmarks: Mapping[str, str] | None 
     titles = {**(benchmarks or {}), **TEST_SET_TITLES}
     order = dict.fromkeys([*TEST_SET_TITLES, *titles, *metrics["test_set"]])
     test_sets = [name for name in order if name in set(metrics["test_set"])]
+    row_titles = [f"{model_titles[model]} · {DATASET_TITLES[dataset]}" for model, dataset in rows]
+    width = 0.3 + 0.07 * max(map(len, row_titles)) + 2.3 * len(test_sets)
     with matplotlib.rc_context({**STYLE, "axes.grid.axis": "x"}):
-        figure = Figure(
-            figsize=(2.4 + 2.3 * len(test_sets), 1.3 + 0.33 * len(rows)), layout="constrained"
-        )
+        figure = Figure(figsize=(width, 1.3 + 0.33 * len(rows)), layout="constrained")
         axes = figure.subplots(1, len(test_sets), sharey=True, sharex=True, squeeze=False)[0]
         for axis, test_set in zip(axes, test_sets, strict=True):
             part = metrics[metrics["test_set"] == test_set]
             _dots(axis, part, rows)
             axis.set_title(f"{titles.get(test_set, test_set)} (n = {part['n'].iloc[0]:,})")
-        axes[0].set_yticks(range(len(rows)), [_row_title(*row) for row in rows])
+        axes[0].set_yticks(range(len(rows)), row_titles)
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         axes[0].set_xlim(0, None)
         axes[0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        figure.supxlabel("accuracy on the test set, with 95 % interval", fontsize=9)
+        label = "accuracy on the test set, with 95 % interval"
+        if metrics["accuracy_low_by_author"].notna().any():
+            label += " (over authors where they are known)"
+        figure.supxlabel(label, fontsize=9)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)
     return figure
@@ -203,7 +216,9 @@ def accuracy_figure(metrics: pd.DataFrame, benchmarks: Mapping[str, str] | None 
 def _dots(axis: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> None:
     position = [rows.index(row) for row in zip(part["model"], part["dataset"], strict=True)]
     accuracy = part["accuracy"].to_numpy()
-    error = [accuracy - part["accuracy_low"], part["accuracy_high"] - accuracy]
+    low = part["accuracy_low_by_author"].fillna(part["accuracy_low"])
+    high = part["accuracy_high_by_author"].fillna(part["accuracy_high"])
+    error = np.maximum([accuracy - low, high - accuracy], 0)  # quantiles need not hold it
     axis.errorbar(accuracy, position, xerr=error, fmt="o", color=BLUE, capsize=2.5, label="model")
     name = display_name(part["majority_country"].iloc[0])
     axis.axvline(
@@ -211,9 +226,3 @@ def _dots(axis: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> No
         label=f"always answering {name}",
     )  # fmt: skip
     axis.tick_params(axis="y", length=0)
-
-
-def _row_title(model: str, dataset: str) -> str:
-    titles = {"cnn": "CNN", "transfer": "Transfer", "clip": "CLIP", "contrastive": "Contrastive"}
-    short = titles.get(model, model)
-    return f"{short} · {DATASET_TITLES.get(dataset, dataset)}"

@@ -8,11 +8,10 @@ import pandas as pd
 
 from geoloc.metrics import accuracy, majority_accuracy
 
-MODEL_TITLES = {
+PUBLISHED_TITLES = {
     "cnn": "Convolutional Neural Network",
     "transfer": "Transfer Learning",
     "clip": "StreetCLIP",
-    "contrastive": "Contrastive Model",
 }
 DATASET_TITLES = {
     "original": "Original",
@@ -95,13 +94,18 @@ def read_table1(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def compare(table: pd.DataFrame) -> pd.DataFrame:
+def compare(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     """Ours beside the published: one row a model × dataset × test set that both tables have.
 
-    Columns: Model, Trained On, Test Set, Ours, Published, Difference (percent and percentage
-    points, float).
+    `titles` gives the title in `table` of each model that stands beside the published one of the
+    same key; other rows are left out, whatever their title. Columns: Model (as published), Trained
+    On, Test Set, Ours, Published, Difference (percent and percentage points, float).
     """
-    both = _long(table, "Ours").merge(_long(published(), "Published"), on=[*KEYS, "Test Set"])
+    as_published = {
+        titles[model]: title for model, title in PUBLISHED_TITLES.items() if model in titles
+    }
+    ours = table.assign(Model=table["Model"].map(as_published)).dropna(subset="Model")
+    both = _long(ours, "Ours").merge(_long(published(), "Published"), on=[*KEYS, "Test Set"])
     both["Difference"] = (both["Ours"] - both["Published"]).round(2)
     return both
 

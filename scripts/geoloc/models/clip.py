@@ -1,5 +1,6 @@
 """Zero-shot countries from a CLIP model: which country's name fits the photograph best."""
 
+import json
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import CLIPModel, CLIPProcessor
 
 from geoloc import images, stores, weighting
+from geoloc.config import prompt_mistake
 from geoloc.progress import Progress
 
 FullSize = tuple[str, np.ndarray, np.ndarray | None]  # image id, image, score map
@@ -45,6 +47,26 @@ def load_clip(model: str | Path, revision: str | None = None) -> tuple[CLIPModel
     return network.eval(), CLIPProcessor.from_pretrained(model, **options)
 
 
+def check_classes(folder: str | Path, classes: Iterable[str]) -> None:
+    """Check that a CLIP that was trained here knows the countries that it is asked for.
+
+    `classes`: their ISO codes, in any order, as a CLIP has no order of its own. A folder without
+    `classes.json` is of a model from elsewhere, which tells any countries apart. Raises ValueError
+    where the countries differ and OSError for a damaged `classes.json`.
+    """
+    path = Path(folder, "classes.json")
+    if not path.exists():
+        return
+    try:
+        trained_on = json.loads(path.read_text(encoding="utf-8"))["classes"]
+    except (ValueError, KeyError) as error:
+        raise OSError(f"{folder}: no complete model ({error}); train it again") from error
+    if different := sorted(set(trained_on) ^ set(classes)):
+        raise ValueError(
+            f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
+        )
+
+
 class ClipZeroShot:
     """Probability of each country, as CLIP's authors classify: softmax over the similarities of
     the image with one text a country (Radford et al. 2021, section 3.1; StreetCLIP, Haas et al.
@@ -61,10 +83,11 @@ class ClipZeroShot:
     ) -> None:
         """`names` (k): display names of the countries in the order of the columns of the result.
         `template` makes a text of a name; the study uses the bare name. `model`, `revision`: see
-        load_clip. `device`: a GPU if there is one, when None.
+        load_clip. `device`: a GPU if there is one, when None. Raises ValueError for a template
+        with another field than {country}, or without it.
         """
-        if "{country}" not in template:
-            raise ValueError(f"template {template!r} has no {{country}} in it")
+        if mistake := prompt_mistake(template):
+            raise ValueError(f"the text of a country: {mistake}")
         default = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or default)
         network, self.processor = load_clip(model, revision)
