@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, wildcards, paths and lists of targets.
 
+import csv
 import os
 import re
 import shutil
@@ -76,6 +77,9 @@ RETRIEVED = [
     if entry and entry["retrieve"] and not SOURCES[name].path.exists()
 ]
 
+# Keys of a source by which no image is named, placed or split.
+NOT_FOR_THE_INDEX = ("crop", "size", "retrieve", "title")
+
 
 wildcard_constraints:
     collection="|".join(["street", *BENCHMARKS]),
@@ -117,6 +121,41 @@ def countries_table(wildcards):
 def scaled(amount):
     """A resource that grows with the attempt, for jobs that were killed for want of it."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def of_source(key):
+    """A value of the source's entry in the configuration. As it takes `output`, it is not compared
+    with that of the last run: another one is no reason to retrieve again."""
+    sources = config["sources"] | config["benchmarks"]
+    return lambda wildcards, output: sources[wildcards.source][key]
+
+
+def entries_for_the_index(kind):
+    """The sources or benchmarks with what the index depends on. A new title must not give
+    images.parquet a new time, by which predictions are made again."""
+    return {
+        name: {k: entry[k] for k in sorted(entry) if k not in NOT_FOR_THE_INDEX}
+        for name, entry in config[kind].items()
+        if entry
+    }
+
+
+@cache
+def read_sources(manifest, modified):
+    """Names of the sources of a shard's images, read once a version of the manifest. There may be
+    thousands of manifests, so that only the one column is looked at."""
+    with open(manifest, encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        column = next(rows).index("source")
+        return sorted({row[column] for row in rows})
+
+
+def preparation(wildcards):
+    """Crop and size by source, of those sources that have images in the shard."""
+    shard = f"{wildcards.collection}/{wildcards.country}/{wildcards.shard}.csv"
+    path = f"results/{config['run']}/index/shards/{shard}"
+    names = read_sources(path, os.stat(path).st_mtime_ns)
+    return {n: vars(SOURCES[n].preparation) for n in names if n in SOURCES}
 
 
 def weights_entry(path):

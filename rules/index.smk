@@ -1,16 +1,5 @@
 # The one checkpoint: which images there are, of which country, in which split and shard.
 
-# Keys of a source by which no image is named, placed or split.
-NOT_FOR_THE_INDEX = ("crop", "size", "retrieve", "title")
-
-
-def entries_for_the_index(kind):
-    return {
-        name: {k: entry[k] for k in sorted(entry) if k not in NOT_FOR_THE_INDEX}
-        for name, entry in config[kind].items()
-        if entry
-    }
-
 
 checkpoint index:
     input:
@@ -34,7 +23,6 @@ checkpoint index:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
-        # A new title must not give images.parquet a new time, by which predictions are made again.
         sources=entries_for_the_index("sources"),
         benchmarks=entries_for_the_index("benchmarks"),
         # A function, so that it is taken after retrieving: new and vanished files rerun the index.

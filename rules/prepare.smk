@@ -1,25 +1,5 @@
 # Raw files are read here and nowhere else: verified, oriented, cropped, resized, packed.
 
-import csv
-
-
-@cache
-def read_sources(manifest, modified):
-    """Names of the sources of a shard's images, read once a version of the manifest. There may be
-    thousands of manifests, so that only the one column is looked at."""
-    with open(manifest, encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        column = next(rows).index("source")
-        return sorted({row[column] for row in rows})
-
-
-def preparation(wildcards):
-    """Crop and size by source, of those sources that have images in the shard."""
-    shard = f"{wildcards.collection}/{wildcards.country}/{wildcards.shard}.csv"
-    path = f"results/{config['run']}/index/shards/{shard}"
-    names = read_sources(path, os.stat(path).st_mtime_ns)
-    return {n: vars(SOURCES[n].preparation) for n in names if n in SOURCES}
-
 
 rule prepare:
     input:

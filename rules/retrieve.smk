@@ -11,13 +11,6 @@ if workflow.is_main_process:
         raise WorkflowError("\n".join(damaged))
 
 
-def of_source(key):
-    """A value of the source's entry in the configuration. As it takes `output`, it is not compared
-    with that of the last run: another one is no reason to retrieve again."""
-    sources = config["sources"] | config["benchmarks"]
-    return lambda wildcards, output: sources[wildcards.source][key]
-
-
 rule retrieve_source:
     output:
         folder=directory("<resources>/{source}"),
