@@ -27,7 +27,7 @@ rule leakage:
         "../envs/geo.yaml"
     container:
         config["containers"]["geo"]
-    threads: 4
+    threads: config["threads"]["leakage"]
     resources:
         mem_mb=scaled(4000),
         runtime=scaled(120),
