@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench.processes import in_process  # noqa: E402
 from bench.study_tree import lay_out  # noqa: E402
-from geoloc.index import MANIFEST_COLUMNS, assign_shards  # noqa: E402
+from geoloc.index import MANIFEST_COLUMNS, assign_shards, shard_table  # noqa: E402
 
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
 INDEX = "results/study/index"
@@ -119,7 +119,7 @@ def enlarge(study: Path, folder: Path, factor: int, shard_size: int) -> None:
     for name in ("images.parquet", "countries.csv", "rejected.csv"):
         shutil.copy(study / INDEX / name, index)
     images = pd.read_parquet(study / INDEX / "images.parquet")
-    shards = []
+    tables = []
     for (collection, country), group in images.groupby(["collection", "country"]):
         rows = group.loc[group.index.repeat(factor)].reset_index(drop=True)
         repetition = (rows.index % factor).astype(str)
@@ -131,9 +131,8 @@ def enlarge(study: Path, folder: Path, factor: int, shard_size: int) -> None:
         home.mkdir(parents=True)
         for shard, part in rows.groupby("shard"):
             part[MANIFEST_COLUMNS].to_csv(home / f"{shard}.csv", index=False)
-            shards.append((collection, country, shard, len(part)))
-    columns = ["collection", "country", "shard", "images"]
-    pd.DataFrame(shards, columns=columns).to_csv(index / "shards.csv", index=False)
+        tables.append(shard_table(rows))
+    pd.concat(tables).to_csv(index / "shards.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 # What all rules share: the checked configuration, wildcards, paths and lists of targets.
 
-import csv
 import os
 import re
 import shutil
@@ -60,20 +59,18 @@ TITLES = {
     model: entry["title"] for model, entry in sorted(config["models"].items()) if entry
 }
 WEIGHTS = load_weights(Path(workflow.basedir, "config/weights.yaml"))
-WEIGHTS_USED = [
-    path
-    for path in (
-        config["segment"]["segmenter_weights"],
-        config["segment"]["classifier_weights"],
-        config["models"]["transfer"]["backbone_weights"],
-    )
-    if path
+SEGMENT_WEIGHTS = [
+    config["segment"][key]
+    for key in ("segmenter_weights", "classifier_weights")
+    if config["segment"][key]
 ]
+WEIGHTS_USED = [*SEGMENT_WEIGHTS, config["models"]["transfer"]["backbone_weights"]]
+ENTRIES = config["sources"] | config["benchmarks"]
 # Sources to retrieve. A folder that is there is no job's output: an edited script or --forceall
 # would delete data that perhaps cannot be fetched again.
 RETRIEVED = [
     name
-    for name, entry in (config["sources"] | config["benchmarks"]).items()
+    for name, entry in ENTRIES.items()
     if entry and entry["retrieve"] and not SOURCES[name].path.exists()
 ]
 
@@ -91,10 +88,12 @@ wildcard_constraints:
 
 @cache
 def read_shards(path, modified):
-    """(collection, country, shard) of every shard of the index, read once a version of it."""
-    return [
-        (row["collection"], row["country"], row["shard"]) for row in read_rows(path)
-    ]
+    """The names of the sources of every shard of the index by (collection, country, shard), read
+    once a version of it."""
+    return {
+        (row["collection"], row["country"], row["shard"]): row["sources"].split()
+        for row in read_rows(path)
+    }
 
 
 def of_shards(pattern, *collections):
@@ -126,8 +125,7 @@ def scaled(amount):
 def of_source(key):
     """A value of the source's entry in the configuration. As it takes `output`, it is not compared
     with that of the last run: another one is no reason to retrieve again."""
-    sources = config["sources"] | config["benchmarks"]
-    return lambda wildcards, output: sources[wildcards.source][key]
+    return lambda wildcards, output: ENTRIES[wildcards.source][key]
 
 
 def entries_for_the_index(kind):
@@ -140,21 +138,11 @@ def entries_for_the_index(kind):
     }
 
 
-@cache
-def read_sources(manifest, modified):
-    """Names of the sources of a shard's images, read once a version of the manifest. There may be
-    thousands of manifests, so that only the one column is looked at."""
-    with open(manifest, encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        column = next(rows).index("source")
-        return sorted({row[column] for row in rows})
-
-
 def preparation(wildcards):
     """Crop and size by source, of those sources that have images in the shard."""
-    shard = f"{wildcards.collection}/{wildcards.country}/{wildcards.shard}.csv"
-    path = f"results/{config['run']}/index/shards/{shard}"
-    names = read_sources(path, os.stat(path).st_mtime_ns)
+    path = f"results/{config['run']}/index/shards.csv"
+    sources = read_shards(path, os.stat(path).st_mtime_ns)
+    names = sources[wildcards.collection, wildcards.country, wildcards.shard]
     return {n: vars(SOURCES[n].preparation) for n in names if n in SOURCES}
 
 

@@ -23,7 +23,7 @@ rule prepare:
         preparation=preparation,
         # Where the files lie changes no image. As it takes `input`, this is not compared with the
         # last run, so that another source or folder repeats no long stage.
-        sources=lambda wildcards, input: config["sources"] | config["benchmarks"],
+        sources=lambda wildcards, input: ENTRIES,
     message:
         "Preparing {wildcards.collection} {wildcards.country} {wildcards.shard}"
     script:

@@ -31,12 +31,7 @@ rule segment:
         # values do not start the long stage again.
         engine=lambda wildcards, input: {key: config["segment"][key] for key in ENGINE},
         weights=lambda wildcards, input: {
-            path: weights_entry(path)
-            for path in (
-                config["segment"]["segmenter_weights"],
-                config["segment"]["classifier_weights"],
-            )
-            if path
+            path: weights_entry(path) for path in SEGMENT_WEIGHTS
         },
     message:
         "Segmenting {wildcards.country} {wildcards.shard}"

@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Tests of PyTorch and of TensorFlow share a process; jobs never do. Triton, which PyTorch loads
@@ -14,6 +15,10 @@ with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
+
+# A busy machine is no fault of the code.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 # These need programs of their own and take long: `make test-slurm` and `make test-containers`.
 collect_ignore = [n for n in ("slurm", "containers") if f"TEST_{n.upper()}" not in os.environ]

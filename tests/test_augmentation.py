@@ -32,7 +32,7 @@ def image() -> np.ndarray:
     zoom_y=st.floats(0.8, 1.2),
     flip=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_same_parameters_give_the_image_of_keras_within_one_grey_level(
     image, shear, zoom_x, zoom_y, flip
 ):

@@ -105,7 +105,7 @@ def test_what_is_no_image_is_rejected_and_stops_nothing(tmp_path, content):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's about what is damaged
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.integers(0, 300))
 def test_no_header_whatever_stops_the_listing(tmp_path_factory, noise, position):
     path = tmp_path_factory.mktemp("noise") / "a.jpg"
@@ -115,7 +115,7 @@ def test_no_header_whatever_stops_the_listing(tmp_path_factory, noise, position)
     assert listed.rejected or listed.country
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.fractions(0, 89), st.fractions(0, 59), st.sampled_from("NS"))
 def test_any_rational_place_is_read_to_a_metre(tmp_path_factory, degrees, minutes, north):
     degrees, minutes = Fraction(int(degrees)), minutes.limit_denominator(10**6)

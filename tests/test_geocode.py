@@ -122,7 +122,7 @@ def test_distances_do_not_end_at_the_180th_meridian():
     assert west["FJ"] == pytest.approx(east["FJ"], abs=3.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-85, 85), st.floats(-180, 180))
 def test_a_place_in_an_area_is_at_no_distance_from_it(latitude, longitude):
     (country,) = country_of_area(np.array([latitude]), np.array([longitude]), 0.0)

@@ -101,6 +101,21 @@ def test_authors_change_no_manifest(street, tmp_path):
     assert manifests[0] == manifests[1]
 
 
+def test_the_list_of_shards_names_the_sources_of_each(street, tmp_path):
+    """The rules read it to find out what a shard's images are prepared with."""
+    photos = tmp_path / "photos/Namibia"
+    photos.mkdir(parents=True)
+    (photos / "a.jpg").touch()
+    more = Source("photos", "street", "country_folders", photos.parent)
+    write_index(tmp_path / "index", *build([street, more], shard_size=100))
+    shards = pd.read_csv(tmp_path / "index/shards.csv", dtype=str, keep_default_na=False)
+    assert shards.to_numpy().tolist() == [
+        ["street", "FR", "0000", "30", "geoguessr"],
+        ["street", "JP", "0000", "20", "geoguessr"],
+        ["street", "NA", "0000", "11", "geoguessr photos"],
+    ]
+
+
 def test_namibia_survives_the_files(street, tmp_path):
     write_index(tmp_path / "index", *build([street]))
     assert kept_classes(tmp_path / "index/countries.csv") == ["FR", "JP", "NA"]
@@ -118,7 +133,7 @@ names = st.lists(st.from_regex(r"[a-zé0-9][a-zé' 0-9]{0,7}\.jpg", fullmatch=Tr
                  min_size=1, max_size=60)  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(names, st.integers(0, 100))
 def test_splits_are_disjoint_and_complete(names, seed):
     split = split_names(names, seed, RATIO)
@@ -129,7 +144,7 @@ def test_splits_are_disjoint_and_complete(names, seed):
 
 
 @pytest.mark.parametrize("seed", [42, 7])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(names=names)
 def test_splits_are_those_of_split_folders_on_files(seed, names):
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
@@ -64,7 +64,6 @@ def test_top_five_counts_the_fifth_and_not_the_sixth():
     assert metrics(frame, "US", POSITIONS)["top5_accuracy"] == 0.5
 
 
-@settings(deadline=None)  # a busy machine is no fault of the code
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_interval_is_the_published_formula(counts):
     correct, n = counts

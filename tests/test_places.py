@@ -31,7 +31,7 @@ def draw_images(count, countries, seed):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shapes, st.sampled_from([1, 5, 50, 1000, 30000]))
 def test_no_cell_is_in_two_splits_and_the_seed_decides_alone(shape, size):
     latitude, longitude, countries = draw_images(*shape)
@@ -44,7 +44,7 @@ def test_no_cell_is_in_two_splits_and_the_seed_decides_alone(shape, size):
     assert (split_cells(cells[order], countries[order], 42, RATIO) == split[order]).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shapes, st.integers(0, 100))
 def test_where_cells_are_small_each_country_is_divided_by_the_ratio(shape, seed):
     _, _, countries = draw_images(*shape)
@@ -62,7 +62,7 @@ def test_another_seed_is_another_split():
     assert (a != b).any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-85, 85), st.floats(-180, 180), st.sampled_from([1, 5, 100]), st.integers(0, 99))
 def test_a_cell_holds_what_is_near_and_not_everything(latitude, longitude, size, seed):
     offsets = np.random.default_rng(seed).normal(0, size / 100, (50, 2))

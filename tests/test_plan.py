@@ -12,26 +12,10 @@ from geoloc.index import build_index, write_index
 from geoloc.plan import main
 from geoloc.sources import configured_sources
 from tests.test_workflow import make_workdir, planned_jobs, run_snakemake
+from tests.tiny_study import tiny_study
 
 STREET = {"France": 30, "Japan": 20, "Namibia": 11}
-SMALL = {
-    "run": "small",
-    "sources": {
-        "geoguessr": {"path": "world", "images": ".", "retrieve": None},
-        "streetview": None,
-    },
-    "benchmarks": {
-        "im2gps3k": {
-            "path": "bench",
-            "images": ".",
-            "table": "t.csv",
-            "file_column": "file",
-            "latitude_column": "latitude",
-            "longitude_column": "longitude",
-            "retrieve": None,
-        }
-    },
-}
+SMALL = tiny_study("small")
 
 
 @pytest.fixture(scope="module")

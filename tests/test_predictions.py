@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -20,7 +20,6 @@ def make_frame(probabilities, label, classes=CLASSES, test_set="original"):
     )
 
 
-@settings(deadline=None)  # a busy machine is no fault of the code
 @given(arrays(np.float32, (4, 7), elements=st.floats(0, 1, width=32)))
 def test_best_five_descend_and_belong_to_their_countries(probabilities):
     frame = make_frame(probabilities, ["BR", "NA", "US", "NA"])

@@ -15,34 +15,16 @@ import yaml
 from PIL import Image
 
 from tests.test_workflow import make_workdir, planned_jobs, run_snakemake
+from tests.tiny_study import tiny_study
 
 QUARANTINE = "results/tiny/quarantine.csv"
 IMAGES = "results/tiny/images"
-TINY = {
-    "run": "tiny",
-    "sources": {
-        "geoguessr": {"path": "world", "images": ".", "retrieve": None},
-        "streetview": None,
-        "fetched": {
-            "kind": "country_folders",
-            "path": "resources/fetched",
-            "images": "images",
-            "retrieve": {"archive": "fetched.zip"},
-        },
-    },
-    "benchmarks": {
-        "im2gps3k": {
-            "path": "bench",
-            "images": ".",
-            "table": "t.csv",
-            "file_column": "file",
-            "latitude_column": "latitude",
-            "longitude_column": "longitude",
-            "author_column": None,
-            "retrieve": None,
-        }
-    },
-    "index": {"min_images": 5},
+TINY = tiny_study("tiny") | {"index": {"min_images": 5}}
+TINY["sources"]["fetched"] = {
+    "kind": "country_folders",
+    "path": "resources/fetched",
+    "images": "images",
+    "retrieve": {"archive": "fetched.zip"},
 }
 
 
@@ -176,12 +158,13 @@ def test_half_a_file_of_weights_stops_the_runs_that_use_it(tmp_path):
 def one_shard_to_segment(folder: Path, config: dict) -> str:
     """A run in which only the shard FR/0000 is left to be segmented; the path of its segments."""
     for name, text in {
-        "index/shards/street/FR/0000.csv": "image_id,source\n",
+        "index/shards.csv": "collection,country,shard,images,sources\nstreet,FR,0000,1,\n",
+        "index/shards/street/FR/0000.csv": "",
         "quarantine/street/FR/0000.csv": "",
         "images/street/FR/0000.h5": "",
     }.items():
         path = folder / "results/one" / name
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / "one.yaml").write_text(yaml.safe_dump(config | {"run": "one"}))
     return "results/one/segments/FR/0000.h5"

@@ -22,7 +22,7 @@ def draw(country="FR", seed=0, size=(160, 200)):
 
 
 @given(country=st.sampled_from(marks.COUNTRIES), seed=st.integers(0, 10**6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_pixel_shows_one_known_object(country, seed):
     scene = draw(country, seed)
     assert scene.image.shape == (160, 200, 3)

@@ -56,7 +56,7 @@ def plain_score_map(segments, selected, merge):
     return scored
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(classified_masks(), st.sets(st.integers(0, 19), max_size=8))
 def test_scores_and_maps_equal_the_plain_way(segments, selected):
     chosen = np.array(sorted(selected), np.int16)
@@ -69,7 +69,7 @@ def test_scores_and_maps_equal_the_plain_way(segments, selected):
         assert np.array_equal(score_map(segments, chosen, merge=merge), expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(classified_masks(), st.randoms(use_true_random=False))
 def test_maximum_does_not_depend_on_the_order_of_masks(segments, random):
     order = list(range(len(segments)))

@@ -252,7 +252,7 @@ def test_unknown_segmenter_names_the_known_ones():
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_run_lengths_round_trip_and_agree_with_coco(mask):
     counts = run_lengths.encode(mask.T, 0, 0, mask.shape)
@@ -264,7 +264,7 @@ def test_run_lengths_round_trip_and_agree_with_coco(mask):
     assert (counts[1:] > 0).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays(bool, (4, 3)), st.integers(0, 2), st.integers(0, 3))
 def test_run_lengths_of_a_window_are_those_of_the_whole(window, left, top):
     whole = np.zeros((8, 6), bool)

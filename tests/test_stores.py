@@ -52,7 +52,7 @@ def test_images_come_back_as_they_were(tmp_path):
 runs = st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=5), max_size=4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(runs, max_size=4))
 def test_segments_come_back_as_they_were(tmp_path_factory, run_lengths):
     path = tmp_path_factory.mktemp("segments") / "segments.h5"

@@ -79,7 +79,7 @@ def test_the_listing_allows_seed_42_and_few_sizes(reference):
     assert all(size in possible_sizes(names[name]) for name, size in sizes.items())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sets(st.integers(0, STREETVIEW_IMAGES - 1), max_size=90),
     st.sets(st.integers(1_629_000_000, 1_629_000_200), max_size=90),

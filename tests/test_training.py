@@ -28,11 +28,10 @@ from geoloc.training import (
     balanced_class_weights,
     train,
 )
-from geoloc.weighting import apply_factor, dataset_factor
+from geoloc.weighting import dataset_factor
+from tests.coloured_world import CLASSES, write_stores, write_world
 from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
 
-CLASSES = ["DE", "FR", "NA"]
-COLORS = {"DE": (200, 60, 60), "FR": (60, 200, 60), "NA": (60, 60, 200)}
 PREDICT = """
 import sys
 from geoloc import keras_setup
@@ -46,41 +45,9 @@ COLUMNS = ("image_id", "label", "split", "source", "latitude", "longitude")
 WITHOUT_TIME = [name for name in HISTORY_COLUMNS if name != "seconds"]
 
 
-def write_world(path: Path, labels: list[str], split: str, seed: int) -> None:
-    """Noisy images with a patch in the colour of their country; the patch has a high score."""
-    rng = np.random.default_rng(seed)
-
-    def rows():
-        for label in labels:
-            image = rng.integers(0, 256, (224, 224, 3)).astype(np.uint8)
-            score = rng.integers(0, 30, (224, 224)).astype(np.uint8)
-            y, x = rng.integers(0, 112, 2)
-            image[y : y + 112, x : x + 112] //= 4
-            image[y : y + 112, x : x + 112] += np.array(COLORS[label], np.uint8) // 4 * 3
-            score[y : y + 112, x : x + 112] = 90
-            yield image, score
-
-    n = len(labels)
-    columns = {
-        "image_id": [f"{split}{seed}_{i}" for i in range(n)],
-        "label": labels,
-        "split": [split] * n,
-        "source": ["street"] * n,
-        "latitude": np.zeros(n),
-        "longitude": np.zeros(n),
-    }
-    write_arrays(path, columns, rows())
-
-
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory) -> list[Path]:
-    """Three stores: 42 images to train with, 12 to validate and 7 to test with."""
-    folder = tmp_path_factory.mktemp("arrays")
-    sizes = {"train": 42, "val": 12, "test": 7}
-    paths = [folder / f"{split}.h5" for split in sizes]
-    for seed, (path, (split, n)) in enumerate(zip(paths, sizes.items(), strict=True)):
-        write_world(path, [CLASSES[i % 3] for i in range(n)], split, seed)
-    return paths
+    return write_stores(tmp_path_factory.mktemp("arrays"))
 
 
 @dataclass
@@ -251,21 +218,6 @@ def test_unsorted_classes_are_refused(stores, tmp_path):
         train("cnn", "original", arrays, arrays, CLASSES[::-1], tmp_path, 1)
 
 
-@pytest.mark.parametrize(
-    ("gpus", "device", "message"),
-    [
-        ([], "nvidia0", "run the jobs in containers"),
-        ([], "null", "computes on the CPU"),
-        (["GPU:0"], "nvidia0", "computes on 1 GPU"),
-    ],
-)
-def test_the_log_says_what_is_computed_on(gpus, device, message, tmp_path, caplog):
-    (tmp_path / device).touch()
-    with caplog.at_level("INFO"):
-        keras_setup.log_device(gpus, tmp_path)
-    assert message in caplog.text
-
-
 # ------------------------------------------------------------------------------------- options
 
 
@@ -399,82 +351,3 @@ def test_folder_without_a_complete_model_is_named(run, tmp_path):
     (tmp_path / "model.keras").write_bytes((run.folder / "model.keras").read_bytes()[:1000])
     with pytest.raises(OSError, match="no complete model"):
         load_trained(tmp_path)
-
-
-# ------------------------------------------------------------------------------------- batches
-
-
-def batches(stores, split="train", **options) -> Batches:
-    options = {"factor": dataset_factor("original"), "batch_size": 16, "seed": 3} | options
-    return Batches(Arrays(stores, split), CLASSES, **options)
-
-
-def test_an_epoch_has_as_many_whole_batches_as_fit(stores):
-    assert len(batches(stores)) == 42 // 16
-    assert [len(image) for image, _ in batches(stores, batch_size=20).of_epochs([0])] == [20, 20]
-
-
-def test_fewer_images_than_a_batch_are_one_batch(stores):
-    small = batches(stores, "test", batch_size=64)
-    assert [image.shape for image, _ in small.of_epochs([0])] == [(7, 224, 224, 3)]
-
-
-def test_images_of_an_epoch_are_different_and_their_labels_their_own(stores):
-    arrays = Arrays(stores, "train")
-    pixels = {image.tobytes(): label for image, label in zip(
-        arrays.read(np.arange(42))[0], arrays.label, strict=True)}  # fmt: skip
-    seen = [pair for batch in batches(stores).of_epochs([0]) for pair in zip(*batch, strict=True)]
-    assert len({image.tobytes() for image, _ in seen}) == len(seen) == 32
-    assert all(CLASSES[label.argmax()] == pixels[image.tobytes()] for image, label in seen)
-
-
-def test_training_that_goes_on_gets_the_batches_it_would_have_got(stores):
-    def delivered(epochs):
-        dataset = batches(stores, augmentation=Augmentation()).dataset(epochs)
-        return [image for image, _ in dataset.as_numpy_iterator()]
-
-    whole, going_on = delivered(range(3)), delivered(range(2, 3))
-    assert len(whole) == 3 * len(going_on) == 6
-    assert all(np.array_equal(a, b) for a, b in zip(whole[4:], going_on, strict=True))
-    assert not np.array_equal(whole[0], whole[4])
-
-
-def test_batches_are_the_same_however_many_workers_make_them(stores):
-    one, three = (
-        list(batches(stores, batch_size=4, augmentation=Augmentation()).of_epochs([0, 1], workers))
-        for workers in (1, 3)
-    )
-    assert len(one) == len(three) == 20
-    for (image, label), (same_image, same_label) in zip(one, three, strict=True):
-        assert np.array_equal(image, same_image)
-        assert np.array_equal(label, same_label)
-
-
-def test_nothing_delays_the_end_of_an_epoch(stores):
-    """The thread that tunes a pipeline must be woken from its sleep before an iterator may end."""
-    assert batches(stores).dataset([0]).options().autotune.enabled is False
-
-
-def test_validation_keeps_its_order(stores):
-    validation = batches(stores, "val", batch_size=5, shuffle=False)
-    for first, later in zip(validation.of_epochs([0]), validation.of_epochs([1]), strict=True):
-        assert np.array_equal(first[0], later[0])
-
-
-def test_batches_are_weighted_by_their_dataset(stores):
-    factor = dataset_factor("weighted_custom")
-    weighted = batches(stores, factor=factor)
-    image, score = Arrays(stores, "train").read(weighted.order(0)[:16])
-    first, _ = next(weighted.of_epochs([0]))
-    assert np.array_equal(first, apply_factor(image, score, factor))
-    assert first.mean() < image.mean()
-
-
-def test_image_of_an_unknown_country_is_refused(stores):
-    with pytest.raises(ValueError, match="NA"):
-        Batches(Arrays(stores), ["DE", "FR"], dataset_factor("original"), 4, 0)
-
-
-def test_no_images_are_refused(stores):
-    with pytest.raises(ValueError, match="no image"):
-        batches(stores, "nothing")

@@ -125,12 +125,13 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
     folder = make_workdir(tmp_path)
     shard = "im2gps3k/FR/0000"
     for file, content in {
-        f"index/shards/{shard}.csv": b"image_id,source\n",
+        "index/shards.csv": b"collection,country,shard,images,sources\nim2gps3k,FR,0000,1,\n",
+        f"index/shards/{shard}.csv": b"",
         f"quarantine/{shard}.csv": b"",
         f"images/{shard}.h5": b"\x89HDF\r\n\x1a\n, cut off",
     }.items():
         path = folder / "results/demo" / file
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", "config/demo.yaml"]
     command += ["--", f"results/demo/arrays/{shard}.h5"]

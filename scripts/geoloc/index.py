@@ -26,6 +26,7 @@ INDEX_COLUMNS = [
     "image_id", "source", "collection", "path", "latitude", "longitude", "country", "author",
     "split", "shard",
 ]  # fmt: skip
+SHARD_KEYS = ["collection", "country", "shard"]
 MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
 REJECTED_COLUMNS = ["source", "path", "reason"]
 
@@ -158,15 +159,22 @@ def write_index(
 ) -> None:
     """Write images.parquet, countries.csv, rejected.csv, shards.csv and the manifests
     shards/{collection}/{country}/{shard}.csv below `folder`."""
-    shards = images.groupby(["collection", "country", "shard"], sort=True)
-    for (collection, country, shard), rows in shards:
+    for (collection, country, shard), rows in images.groupby(SHARD_KEYS):
         target = folder / "shards" / collection / country / f"{shard}.csv"
         _write_csv(target, rows[MANIFEST_COLUMNS])
-    _write_csv(folder / "shards.csv", shards.size().rename("images").reset_index())
+    _write_csv(folder / "shards.csv", shard_table(images))
     _write_csv(folder / "countries.csv", countries)
     _write_csv(folder / "rejected.csv", rejected)
     with atomic_path(folder / "images.parquet") as temporary:
         images.to_parquet(temporary, index=False)
+
+
+def shard_table(images: pd.DataFrame) -> pd.DataFrame:
+    """A row a shard, sorted: collection, country, shard, its number of images, and the names of
+    their sources, sorted, with spaces between."""
+    shards = images.groupby(SHARD_KEYS)
+    sources = shards.source.agg(lambda names: " ".join(sorted(set(names))))
+    return pd.DataFrame({"images": shards.size(), "sources": sources}).reset_index()
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -49,8 +49,8 @@ def log_device(gpus: Sequence[object], devices: Path = Path("/dev")) -> None:
         log.info("TensorFlow computes on %d GPU(s)", len(gpus))
     elif any(devices.glob("nvidia[0-9]*")):
         log.warning(
-            "there is a GPU here, but this TensorFlow comes without CUDA and computes on the CPU; "
-            "run the jobs in containers to use it (docs/cluster.md)"
+            "there is a GPU here, but TensorFlow cannot use it and computes on the CPU: in .venv "
+            "it comes without CUDA; run the jobs in containers to use it (docs/cluster.md)"
         )
     else:
         log.info("TensorFlow computes on the CPU")

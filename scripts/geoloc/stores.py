@@ -21,7 +21,7 @@ import numpy as np
 
 from geoloc.files import atomic_path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TEXT = h5py.string_dtype("utf-8")
 BYTES = h5py.vlen_dtype(np.uint8)
 SCORE_SIZE = 640
@@ -81,7 +81,7 @@ def read_digest(path: str | Path, schema: str) -> str:
     """The digest of an images or arrays store: the same for the same content, whenever and with
     whatever settings it was made."""
     with open_store(path, schema) as file:
-        return str(file.attrs.get("digest", ""))
+        return str(file.attrs["digest"])
 
 
 def _texts(dataset: h5py.Dataset) -> np.ndarray:
@@ -317,7 +317,7 @@ class Arrays:
                 )  # fmt: skip
                 self._offsets.append(ends)
                 starts.append(starts[-1] + len(file["image"]))
-                digests.append(str(file.attrs.get("digest", "")))
+                digests.append(str(file.attrs["digest"]))
         self.digest = config_hash(digests)
         self._starts = starts
         joined = {n: np.concatenate(p) if p else np.empty(0) for n, p in columns.items()}

@@ -1,0 +1,45 @@
+"""Arrays of images that a classifier learns in a few steps: a patch in the country's colour."""
+
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.stores import write_arrays
+
+CLASSES = ["DE", "FR", "NA"]
+COLORS = {"DE": (200, 60, 60), "FR": (60, 200, 60), "NA": (60, 60, 200)}
+SIZES = {"train": 42, "val": 12, "test": 7}
+
+
+def write_stores(folder: Path) -> list[Path]:
+    """Three stores: 42 images to train with, 12 to validate and 7 to test with."""
+    paths = [folder / f"{split}.h5" for split in SIZES]
+    for seed, (path, (split, n)) in enumerate(zip(paths, SIZES.items(), strict=True)):
+        write_world(path, [CLASSES[i % 3] for i in range(n)], split, seed)
+    return paths
+
+
+def write_world(path: Path, labels: list[str], split: str, seed: int) -> None:
+    """Noisy images with a patch in the colour of their country; the patch has a high score."""
+    rng = np.random.default_rng(seed)
+
+    def rows():
+        for label in labels:
+            image = rng.integers(0, 256, (224, 224, 3)).astype(np.uint8)
+            score = rng.integers(0, 30, (224, 224)).astype(np.uint8)
+            y, x = rng.integers(0, 112, 2)
+            image[y : y + 112, x : x + 112] //= 4
+            image[y : y + 112, x : x + 112] += np.array(COLORS[label], np.uint8) // 4 * 3
+            score[y : y + 112, x : x + 112] = 90
+            yield image, score
+
+    n = len(labels)
+    columns = {
+        "image_id": [f"{split}{seed}_{i}" for i in range(n)],
+        "label": labels,
+        "split": [split] * n,
+        "source": ["street"] * n,
+        "latitude": np.zeros(n),
+        "longitude": np.zeros(n),
+    }
+    write_arrays(path, columns, rows())
