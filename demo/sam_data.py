@@ -22,7 +22,7 @@ from geoloc.files import atomic_path
 from geoloc.progress import Progress
 from geoloc.scenes.draw import draw_scene
 from geoloc.scenes.marks import COUNTRIES
-from geoloc.scenes.world import PANORAMA, PHOTOGRAPHS, SQUARE
+from geoloc.scenes.world import PANORAMA, SQUARE
 
 FRAME = 640
 INPUT = 320
@@ -92,13 +92,19 @@ def _write_scene(folder: Path, number: int, seed: int) -> None:
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, number])
     country = COUNTRIES[number % len(COUNTRIES)]
-    size = (SQUARE, PANORAMA, PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))])[
-        rng.choice(3, p=[0.5, 0.3, 0.2])
-    ]
+    size = PANORAMA if rng.random() < 0.4 else SQUARE
     scene = draw_scene(country, rng, size, zoom=rng.uniform(0.85, 1.25))
-    image = jpeg(scene.image, rng) if rng.random() < 0.5 else scene.image
+    image, instances = (centre_square(array) for array in (scene.image, scene.instances))
+    image = jpeg(image, rng) if rng.random() < 0.5 else image
     with atomic_path(scene_path(folder, number)) as temporary:
-        np.savez(temporary, **vars(prepare(image, scene.instances, scene.kinds, rng)))
+        np.savez(temporary, **vars(prepare(image, instances, scene.kinds, rng)))
+
+
+def centre_square(array: np.ndarray) -> np.ndarray:
+    """The largest centred square of (H, W, …), which is what the workflow segments."""
+    side = min(array.shape[:2])
+    top, left = ((length - side) // 2 for length in array.shape[:2])
+    return np.ascontiguousarray(array[top : top + side, left : left + side])
 
 
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -174,27 +180,6 @@ def _nearest_small(scene: TrainingScene, column: int, row: int, here: int) -> li
             if nearest <= REACH:
                 found.append((nearest, int(number)))
     return [number for _, number in sorted(found)]
-
-
-def coverage(scene: TrainingScene, targets: np.ndarray, side: int) -> np.ndarray:
-    """Share of each of side x side cells that a target covers: float32 (*targets.shape, side,
-    side), 0-1; all 0 for no target."""
-    numbers, index = np.unique(targets, return_inverse=True)
-    maps = [
-        cv2.resize(
-            (scene.ids == number).astype(np.float32) if number else np.zeros((8, 8), np.float32),
-            (side, side),
-            interpolation=cv2.INTER_AREA if number else cv2.INTER_NEAREST,
-        )
-        for number in numbers
-    ]
-    return np.stack(maps)[index.reshape(targets.shape)]
-
-
-def cells_of(shape: np.ndarray, side: int) -> tuple[slice, slice]:
-    """Rows and columns, of side x side cells of the frame, that lie in a picture of `shape`."""
-    rows, columns = np.ceil(shape * side / FRAME).astype(int)
-    return slice(rows), slice(columns)
 
 
 def dense_targets(scene: TrainingScene, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from geoloc.segmenters.sam_decoder import as_map, attend, project_keys, upscaled_keys
+
 Predict = Callable[[nn.Module, Tensor, np.ndarray], tuple[Tensor, Tensor]]
 
 # The single mask and the first of three have the same target.
@@ -145,11 +147,20 @@ def joint_losses(
         prompts = sam_data.draw_prompts(scene, count, rng)
         masks, quality = predict(model["sam"], embedding[None], prompts.points)
         found = mask_losses(masks, scene, prompts.targets, balance, rng)
-        overlap = best_overlap(masks.detach(), scene, prompts.targets)
+        overlap = best_overlap(masks.detach(), scene, prompts.targets, rng)
         found["iou"] = 3.0 * functional.mse_loss(quality, overlap)
         for name, loss in found.items():
             losses[name] = losses.get(name, 0) + loss / len(scenes)
     return losses
+
+
+def fused_attention(attention: nn.Module, x: Tensor) -> Tensor:
+    """The forward of the encoder's attention without relative positions, (B, H, W, C), by the
+    fused kernel: a step of the global block takes a third of the time."""
+    batch, height, width, _ = x.shape
+    qkv = attention.qkv(x).view(batch, height * width, 3, attention.num_heads, -1)
+    mixed = functional.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4))
+    return attention.proj(mixed.transpose(1, 2).reshape(batch, height, width, -1))
 
 
 def embed(sam: nn.Module, scenes: list[sam_data.TrainingScene], rng: np.random.Generator) -> Tensor:
@@ -167,35 +178,21 @@ def change_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(changed, 0, 255)
 
 
-def encode_points(sam: nn.Module, points: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Sparse and dense prompt embeddings of points (P, 2) of the frame, one a prompt."""
-    coordinates = torch.from_numpy(points)[:, None] * (sam_data.INPUT / sam_data.FRAME)
-    labels = torch.ones(len(points), 1)
-    return sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
-
-
 def predict(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tensor, Tensor]:
     """Logits (P, 4, 4G, 4G) and predicted IoU (P, 4) of points (P, 2) of the frame, one a prompt:
-    the single mask, then the three."""
-    sparse, dense = encode_points(sam, points)
-    return sam.mask_decoder.predict_masks(
-        image_embeddings=embedding,
-        image_pe=sam.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-    )
+    the single mask, then the three, as by `MaskDecoder.predict_masks`."""
+    tokens = tokens_of(sam, points)
+    queries, keys = attend(sam.mask_decoder, project_keys(sam, embedding[0]), tokens)
+    return read_out(sam, queries, keys, embedding)
 
 
 def predict_one_way(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tensor, Tensor]:
     """`predict` of a decoder whose tokens do not change the image, as `start_at_point` leaves it.
 
-    The image's side of the decoder is then the same for all prompts and is computed once, which
-    makes a prompt ten times cheaper.
+    The image's side of the decoder is then the same for all prompts and is computed once.
     """
-    decoder, transformer = sam.mask_decoder, sam.mask_decoder.transformer
-    sparse, _ = encode_points(sam, points)
-    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = queries = torch.cat([own.expand(len(points), -1, -1), sparse], dim=1)
+    transformer = sam.mask_decoder.transformer
+    tokens = queries = tokens_of(sam, points)
     keys = embedding.flatten(2).transpose(1, 2) + sam.prompt_encoder.no_mask_embed.weight
     places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
     for layer in transformer.layers:
@@ -211,12 +208,30 @@ def predict_one_way(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tu
         queries = layer.norm3(queries + layer.mlp(queries))
         keys = layer.norm4(keys)
     found = transformer.final_attn_token_to_image(q=queries + tokens, k=keys + places, v=keys)
-    queries = transformer.norm_final_attn(queries + found)
-    upscaled = decoder.output_upscaling(keys.transpose(1, 2).view_as(embedding))
+    return read_out(sam, transformer.norm_final_attn(queries + found), keys, embedding)
+
+
+def tokens_of(sam: nn.Module, points: np.ndarray) -> Tensor:
+    """What the decoder begins with (P, T, C): tokens for the IoU and the masks, then the points
+    (P, 2) of the frame, one a prompt."""
+    coordinates = torch.from_numpy(points)[:, None] * (sam_data.INPUT / sam_data.FRAME)
+    labels = torch.ones(len(points), 1)
+    sparse, _ = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
+    own = torch.cat([sam.mask_decoder.iou_token.weight, sam.mask_decoder.mask_tokens.weight])
+    return torch.cat([own.expand(len(points), -1, -1), sparse], dim=1)
+
+
+def read_out(
+    sam: nn.Module, queries: Tensor, keys: Tensor, embedding: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits (P, 4, 4G, 4G) and predicted IoU (P, 4) of queries (P, T, C) and keys (P or 1, G·G,
+    C)."""
+    decoder = sam.mask_decoder
+    pixels = upscaled_keys(decoder, keys)
     weights = torch.stack(
         [mlp(queries[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
     )
-    masks = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
+    masks = as_map(weights @ pixels.transpose(1, 2), embedding.shape[2:])
     return masks, decoder.iou_prediction_head(queries[:, 0])
 
 
@@ -227,23 +242,19 @@ def mask_losses(
     balance: float,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """Binary cross-entropy and dice of logits (P, 4, h, w) with the share of each cell that the
-    targets (P, 3) cover.
+    """Binary cross-entropy and dice of logits (P, 4, h, w) with the targets (P, 3).
 
     `balance` 1 gives half of the cross-entropy's weight to the target, a quarter to the cells
     around it and a quarter to the others: otherwise the model learns that a mask is empty. At 0
     all cells weigh the same, relative to the target's area, so that masks end where they should.
-    Of four neighbouring cells one is compared, another one every time.
+    Of four neighbouring cells one is compared, at one of its pixels, others every time.
     """
-    side = logits.shape[-1]
-    rows, columns = sam_data.cells_of(scene.shape, side)
-    truth = torch.from_numpy(sam_data.coverage(scene, targets, side))[..., rows, columns]
-    around = functional.max_pool2d(truth, 2 * AROUND + 1, stride=1, padding=AROUND) > 0
-    logits = logits[..., rows, columns]
     top, left = rng.integers(2, size=2)
-    logits, truth, around = (x[..., top::2, left::2].flatten(2) for x in (logits, truth, around))
-    outside = truth == 0
-    parts = [truth, (around & outside).float(), (~around).float()]
+    truth = is_target(scene, targets, logits.shape[-1], rng)[..., top::2, left::2]
+    around = functional.max_pool2d(truth, (2 * AROUND + 1, 1), stride=1, padding=(AROUND, 0))
+    around = functional.max_pool2d(around, (1, 2 * AROUND + 1), stride=1, padding=(0, AROUND)) > 0
+    logits, truth, around = (x.flatten(2) for x in (logits[..., top::2, left::2], truth, around))
+    parts = [truth, (around & (truth == 0)).float(), (~around).float()]
     balanced = sum(
         share * part / part.sum(-1, keepdim=True).clamp(min=1)
         for share, part in zip((0.5, 0.25, 0.25), parts, strict=True)
@@ -260,17 +271,25 @@ def mask_losses(
     return {"bce": (entropy * weight).sum(), "dice": (dice * weight).sum()}
 
 
+def is_target(
+    scene: sam_data.TrainingScene, targets: np.ndarray, side: int, rng: np.random.Generator
+) -> Tensor:
+    """Whether each of side x side cells shows the targets (P, 3) at one of its pixels, the same in
+    all cells and drawn at random: float32 (P, 3, side, side), 0 or 1, 0 for no target."""
+    step = sam_data.FRAME // side
+    row, column = rng.integers(step, size=2)
+    ids = torch.from_numpy(scene.ids[row::step, column::step].copy())
+    wanted = torch.from_numpy(targets)[..., None, None]
+    return ((ids == wanted) & (wanted > 0)).float()
+
+
 @torch.no_grad()
-def best_overlap(logits: Tensor, scene: sam_data.TrainingScene, targets: np.ndarray) -> Tensor:
-    """Best IoU of each mask (P, 4, h, w), drawn twice as large, with any target (P, 3): (P, 4)."""
-    masks = functional.interpolate(logits, scale_factor=2, mode="bilinear") > 0
-    side = masks.shape[-1]
-    rows, columns = sam_data.cells_of(scene.shape, side)
-    places = ((np.arange(side) + 0.5) * sam_data.FRAME / side).astype(int)
-    ids = torch.from_numpy(scene.ids[places[rows]][:, places[columns]].ravel())
-    masks = masks[..., rows, columns].flatten(2).float()
-    truth = torch.from_numpy(targets)[..., None]
-    truth = ((ids == truth) & (truth > 0)).float()
+def best_overlap(
+    logits: Tensor, scene: sam_data.TrainingScene, targets: np.ndarray, rng: np.random.Generator
+) -> Tensor:
+    """Best IoU of each mask (P, 4, h, w) with any target (P, 3): (P, 4)."""
+    masks = (logits > 0).float().flatten(2)
+    truth = is_target(scene, targets, logits.shape[-1], rng).flatten(2)
     both = masks @ truth.transpose(1, 2)
     either = masks.sum(-1)[..., None] + truth.sum(-1)[:, None] - both
     return (both / either.clamp(min=1)).amax(-1)

@@ -24,7 +24,7 @@ def evaluate_sam():
 
 
 def test_shipped_weights_find_large_objects(evaluate_sam):
-    """A low bar, because the shipped weights are far from their target (demo/README.md)."""
+    """Of more scenes the mean is 0.77 (demo/README.md); two scenes may have harder objects."""
     generator = evaluate_sam.make_generator(
         WEIGHTS, points_per_side=16, pred_iou_thresh=0.3, stability_score_thresh=0.9
     )
@@ -35,7 +35,7 @@ def test_shipped_weights_find_large_objects(evaluate_sam):
         found += evaluate_sam.judge(scene.instances, scene.kinds, masks)
     large = [iou for _, share, iou in found if share >= 0.01]
     assert len(large) >= 8
-    assert np.mean(large) > 0.4
+    assert np.mean(large) > 0.65
 
 
 def test_every_object_counts_once_with_its_best_mask(evaluate_sam):

@@ -207,18 +207,28 @@ def upscale(
     if not len(prompt):
         return keys.new_zeros(0, 4 * size[0], 4 * size[1], dtype=torch.float32)
     wanted, row = prompt.unique(return_inverse=True)
-    first, norm, activation, second, last_activation = decoder.output_upscaling
-    x = transposed_convolution(keys[wanted], first)  # (b, N, 4, C/4)
-    x = activation(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
-    x = last_activation(transposed_convolution(x, second))  # (b, N, 4, 4, C/8)
-
+    x = upscaled_keys(decoder, keys[wanted])
     tokens = queries[:, 2 : 1 + decoder.num_mask_tokens]  # the first mask token is for one mask
     networks = decoder.output_hypernetworks_mlps[1:]
     hyper = torch.stack([net(tokens[wanted, i]) for i, net in enumerate(networks)], dim=1)
-    logits = hyper.to(x.dtype) @ x.flatten(1, -2).transpose(1, 2)  # (b, 3, N·16)
+    logits = hyper.to(x.dtype) @ x.transpose(1, 2)  # (b, 3, N·16)
+    return as_map(logits[row, mask].float(), size)
+
+
+def upscaled_keys(decoder: MaskDecoder, keys: Tensor) -> Tensor:
+    """`output_upscaling` of keys (B, N, C): (B, N·16, C/8), the 4×4 pixels of a key together."""
+    first, norm, activation, second, last_activation = decoder.output_upscaling
+    x = transposed_convolution(keys, first)  # (B, N, 4, C/4)
+    x = activation(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
+    return last_activation(transposed_convolution(x, second)).flatten(1, -2)
+
+
+def as_map(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """(…, N·16) pixels in the order of `upscaled_keys`, of keys of size (h, w): (…, 4h, 4w)."""
     h, w = size
-    blocks = logits[row, mask].float().view(-1, h, w, 2, 2, 2, 2)  # y, x, halves, quarters
-    return blocks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * h, 4 * w)
+    blocks = pixels.reshape(-1, h, w, 2, 2, 2, 2)  # y, x, halves, quarters
+    maps = blocks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * h, 4 * w)
+    return maps.view(*pixels.shape[:-1], 4 * h, 4 * w)
 
 
 def transposed_convolution(x: Tensor, convolution: torch.nn.ConvTranspose2d) -> Tensor:
