@@ -1,7 +1,7 @@
 """The Muon optimiser in single precision.
 
-`torch.optim.Muon` orthogonalizes in bfloat16, which takes six times as long on processors that
-do not compute in it.
+`torch.optim.Muon` orthogonalizes in bfloat16, which is slow on processors that do not compute in
+it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Predict = Callable[[nn.Module, Tensor, np.ndarray], tuple[Tensor, Tensor]]
 # The single mask and the first of three have the same target.
 TARGET_OF_MASK = [0, 0, 1, 2]
 WEIGHT_OF_MASK = [0.5, 1.0, 1.0, 0.5]
-AROUND = 3  # cells around a target that count as near
+AROUND = 3  # compared cells around a target that count as near
 LEAST_SHARE = 0.02  # of the picture, added to a target's area where its cross-entropy is scaled
 
 
@@ -156,7 +156,7 @@ def joint_losses(
 
 def fused_attention(attention: nn.Module, x: Tensor) -> Tensor:
     """The forward of the encoder's attention without relative positions, (B, H, W, C), by the
-    fused kernel: a step of the global block takes a third of the time."""
+    fused kernel."""
     batch, height, width, _ = x.shape
     qkv = attention.qkv(x).view(batch, height * width, 3, attention.num_heads, -1)
     mixed = functional.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4))

@@ -2,7 +2,7 @@
 
     .venv/bin/python demo/train_sam.py --scratch /tmp/sam
 
-About 80 minutes on two cores. Run it again with the same arguments to go on where it stopped.
+More than an hour on two cores. Run it again with the same arguments to go on where it stopped.
 """
 
 from __future__ import annotations

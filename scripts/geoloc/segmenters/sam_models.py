@@ -42,7 +42,7 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
 
 
 def build_demo_sam() -> Sam:
-    """A SAM of about 1.6 million parameters: 320-pixel input, patches of 8, masks of 160 x 160.
+    """A SAM of 1.5 million parameters: 320-pixel input, patches of 8, masks of 160 x 160.
 
     The published models see 1,024 pixels in patches of 16 and have 91 million parameters or more.
     Patches come from two convolutions that overlap instead of one that does not: a small
