@@ -50,7 +50,7 @@ class Task:
     """Images of a size through a SAM and a classifier. Weights None: random, seed 0.
 
     `kept`: the share of the masks of random weights that passes by predicted IoU, since to them no
-    threshold means anything; None for trained weights, with the thresholds of config/demo.yaml.
+    threshold means anything; None for trained weights, with the threshold of config/demo.yaml.
     """
 
     sam: str
@@ -175,7 +175,7 @@ def knobs(task: Task, threshold: float | None) -> dict[str, float]:
     """Settings of SamAutomaticMaskGenerator; `threshold`: of predicted IoU, for random weights."""
     if threshold is None:
         demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())["segment"]
-        chosen = {name: demo[name] for name in ("pred_iou_thresh", "stability_score_thresh")}
+        chosen = {"pred_iou_thresh": demo["pred_iou_thresh"]}
     else:
         chosen = {"pred_iou_thresh": threshold, "stability_score_thresh": 0.0}
     return {"points_per_side": task.points_per_side} | chosen

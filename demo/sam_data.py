@@ -37,7 +37,7 @@ KINDS = ("sky", "hill", "ground", "road", "pavement", "kerb", "road_line", "hous
 
 # How much more often than others an object of the kind is prompted. The workflow later classifies
 # the kinds that stand on the ground; lines and kerbs only have to be separated from them.
-KIND_WEIGHT = {"pole": 2.0, "sign": 2.0, "bollard": 1.3, "house": 1.3, "road_line": 0.5,
+KIND_WEIGHT = {"pole": 4.0, "sign": 4.0, "bollard": 1.3, "house": 1.3, "road_line": 0.5,
                "kerb": 0.5, "pavement": 0.8}  # fmt: skip
 NEVER_NEAR = ("sky", "hill", "ground", "road", "pavement", "kerb", "road_line")
 

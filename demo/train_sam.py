@@ -48,6 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scratch", type=Path, required=True, help="scenes and checkpoints")
     parser.add_argument("--output", type=Path, default=ROOT / "demo" / "sam.safetensors")
+    parser.add_argument("--initial", type=Path, help="weights to go on from, last phase only")
     parser.add_argument("--scenes", type=int, default=2400)
     parser.add_argument("--dense-steps", type=int, default=700, help="encoder alone")
     parser.add_argument("--one-way-steps", type=int, default=700, help="masks, cheaply")
@@ -55,12 +56,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scenes-a-step", type=int, default=2, help="of each worker")
     parser.add_argument("--one-way-prompts", type=int, default=28, help="of each scene")
     parser.add_argument("--prompts", type=int, default=16, help="of each scene, two-way")
-    parser.add_argument("--sharpness", type=float, default=12.0, help="factor of logits shipped")
+    parser.add_argument("--sharpness", type=float, default=30.0, help="factor of logits shipped")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--workers", type=int, default=2, help="processes, each with own scenes")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--every", type=int, default=200, help="steps between checkpoints")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.initial:
+        arguments.dense_steps = arguments.one_way_steps = 0
+    return arguments
 
 
 class Trainer:
@@ -68,8 +72,11 @@ class Trainer:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         torch.manual_seed(arguments.seed)
-        self.sam = build_sam("demo").train()
-        sam_losses.start_at_point(self.sam)
+        self.sam = build_sam("demo", arguments.initial).train()
+        if arguments.initial:
+            self.sam.load_state_dict(sharpened(self.sam.state_dict(), 1 / arguments.sharpness))
+        else:
+            sam_losses.start_at_point(self.sam)
         for block in self.sam.image_encoder.blocks:
             block.attn.forward = partial(sam_losses.fused_attention, block.attn)
         head = sam_losses.DenseHead(self.sam.prompt_encoder.embed_dim)
@@ -117,10 +124,15 @@ class Trainer:
             self.model,
             scenes,
             self.arguments.one_way_prompts if one_way else self.arguments.prompts,
-            balance=max(1 - joint / (0.8 * (self.steps - self.arguments.dense_steps)), 0),
+            balance=0 if self.arguments.initial else self.balance(joint),
+            dense_share=0 if self.arguments.initial else 0.5,
             rng=rng,
             predict=sam_losses.predict_one_way if one_way else sam_losses.predict,
         )
+
+    def balance(self, joint: int) -> float:
+        """From 1 at the beginning of the phases with masks to 0 after 80 % of their steps."""
+        return max(1 - joint / (0.8 * (self.steps - self.arguments.dense_steps)), 0)
 
     def update(self, losses: dict[str, torch.Tensor]) -> None:
         """One step of all processes together."""

@@ -1,5 +1,7 @@
 """What trains the demo's SAM is equal to the plain way, and its points mean what is under them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sam_data
@@ -87,3 +89,23 @@ def test_cells_show_a_target_where_its_pixels_are(scene):
     share = (scene.ids == targets[0, 0]).reshape(160, 4, 160, 4).mean(axis=(1, 3))
     assert np.abs(mean[0, 0].numpy() - share).max() < 0.15
     assert mean[0, 1:].max() == 0
+
+
+def test_overlap_forgives_a_cell_along_the_outline_and_no_more(scene):
+    """A pole is a few cells wide: one cell beside it is still right, an empty mask is not."""
+    ids = np.zeros_like(scene.ids)
+    ids[:, 320:336] = 1  # four of 160 columns of cells, from column 80
+    pole = replace(scene, ids=ids)
+    masks = torch.full((1, 4, 160, 160), -1.0)
+    masks[0, 0, :, 81:85] = 1  # one cell beside
+    masks[0, 1, :, 81:83] = 1  # half as wide
+    masks[0, 2, :, 84:88] = 1  # beside the pole
+    overlap = sam_losses.best_overlap(masks, pole, np.array([[1, 0, 0]]), np.random.default_rng(7))
+    # Beside: one of four columns touches the other, both ways, so 0.25² / (0.5 - 0.25²) = 1/7.
+    assert overlap[0].tolist() == pytest.approx([1, 1, 1 / 7, 0])
+
+
+def test_widened_cells_are_those_of_max_pooling():
+    cells = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0)) > 0.95
+    pooled = torch.nn.functional.max_pool2d(cells.float(), 7, stride=1, padding=3)
+    assert torch.equal(sam_losses.widened(cells, 3), pooled > 0)
