@@ -1,6 +1,6 @@
 """Slurm's accounting, which `sacct` asks: slurmdbd and a MariaDB, in the folder of the cluster.
 
-Needs the Debian packages slurmdbd and mariadb-server-core.
+Needs the Debian packages slurmdbd, mariadb-server-core and mariadb-client-core.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db")
+PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults")
 
 CONFIGURATION = """\
 DbdHost=localhost
