@@ -57,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, default=ROOT / "demo" / "sam.safetensors")
     parser.add_argument("--scenes", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=2000, help="training uses 7")
+    parser.add_argument("--seed", type=int, default=2000, help="training used 7 and 8")
     parser.add_argument("--points-per-side", type=int, default=32)
     parser.add_argument("--pred-iou-thresh", type=float, default=0.88)
     parser.add_argument("--stability-score-thresh", type=float, default=0.95)

@@ -1,8 +1,7 @@
-"""What the demo's SAM is taught: where it starts, and the losses of its three phases."""
+"""What the demo's SAM is taught: the losses of its three phases."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -20,78 +19,6 @@ TARGET_OF_MASK = [0, 0, 1, 2]
 WEIGHT_OF_MASK = [0.25, 1.0, 1.0, 0.75]
 AROUND = 3  # compared cells around a target that count as near
 LEAST_SHARE = 0.005  # of the picture, added to a target's area where its cross-entropy is scaled
-
-
-@torch.no_grad()
-def start_at_point(sam: nn.Module, sharpness: float = 2.2) -> None:
-    """Let the decoder start as one whose tokens carry the image embedding at the point.
-
-    To learn from nothing that a point means its place takes more steps than there are here.
-    Points and image carry the same code of places (sines and cosines of random waves), so
-    attention between them is local at once if queries and keys begin as a selection of the waves.
-    The first self-attention gives the point's code to all tokens; each layer then copies one half
-    of the channels from the image; the image is not changed by the tokens until training wants it.
-    """
-    waves = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
-    waves *= torch.logspace(0, math.log10(5), waves.shape[1])  # shorter waves than SAM's, too
-    transformer = sam.mask_decoder.transformer
-    first, second = transformer.layers
-    for projection in (first.self_attn.q_proj, first.self_attn.k_proj):
-        nn.init.zeros_(projection.weight)
-    for projection in (first.self_attn.v_proj, first.self_attn.out_proj):
-        nn.init.eye_(projection.weight)
-        projection.bias.zero_()
-    second.self_attn.out_proj.weight.mul_(0.2)
-    first.norm1.weight.fill_(0.7)  # the size of the code
-    attend_places(transformer.final_attn_token_to_image, sharpness, shift=0)
-    for half, layer in enumerate(transformer.layers):
-        attend_places(layer.cross_attn_token_to_image, sharpness, half)
-        copy_channels(layer.cross_attn_token_to_image, half, gain=3.0)
-        attend_places(layer.cross_attn_image_to_token, sharpness, half)
-        nn.init.zeros_(layer.cross_attn_image_to_token.out_proj.weight)
-        layer.cross_attn_image_to_token.out_proj.bias.zero_()
-        layer.mlp.lin2.weight.mul_(0.2)
-        layer.norm4.weight.fill_(0.3)
-    sam.image_encoder.neck[-1].weight.fill_(0.3)  # the code stands out of the embedding
-    sam.image_encoder.pos_embed.copy_(waves_of_places(*sam.image_encoder.pos_embed.shape[2:]))
-    decoder, prompts = sam.mask_decoder, sam.prompt_encoder
-    for embedding in (decoder.iou_token, decoder.mask_tokens, prompts.no_mask_embed,
-                      prompts.not_a_point_embed, *prompts.point_embeddings):  # fmt: skip
-        embedding.weight.mul_(0.1)
-
-
-def waves_of_places(side: int, channels: int) -> Tensor:
-    """Sines and cosines of rows and columns, for the encoder: (1, side, side, channels)."""
-    waves = torch.arange(side)[:, None] * math.pi * torch.logspace(-1, 0, channels // 4)
-    waves = 0.5 * torch.cat([waves.sin(), waves.cos()], dim=1)
-    rows = waves[:, None].expand(side, side, -1)
-    return torch.cat([rows, rows.transpose(0, 1)], dim=-1)[None]
-
-
-def attend_places(attention: nn.Module, sharpness: float, shift: int) -> None:
-    """Begin queries and keys of a decoder's attention as a selection of the waves of places."""
-    internal, channels = attention.q_proj.weight.shape
-    pairs = torch.arange(internal // 2)
-    heads = attention.num_heads
-    order = pairs.view(heads, -1).T.flatten().argsort()  # every head has long and short waves
-    chosen = (order * channels // internal + shift) % (channels // 2)
-    selection = torch.zeros(internal, channels)
-    selection[2 * pairs, chosen] = sharpness  # the sine
-    selection[2 * pairs + 1, channels // 2 + chosen] = sharpness  # the cosine
-    for projection in (attention.q_proj, attention.k_proj):
-        projection.weight.mul_(0.3).add_(selection)
-        projection.bias.zero_()
-
-
-def copy_channels(attention: nn.Module, half: int, gain: float) -> None:
-    """Begin values and output as a copy of every second channel, enlarged."""
-    internal = torch.arange(attention.v_proj.weight.shape[0])
-    channels = 2 * internal + half
-    for projection in (attention.v_proj, attention.out_proj):
-        projection.weight.mul_(0.3)
-        projection.bias.zero_()
-    attention.v_proj.weight[internal, channels] += 1
-    attention.out_proj.weight[channels, internal] += gain
 
 
 class DenseHead(nn.Module):
@@ -134,19 +61,18 @@ def joint_losses(
     scenes: list[sam_data.TrainingScene],
     count: int,
     balance: float,
-    dense_share: float,
     rng: np.random.Generator,
     predict: Predict,
 ) -> dict[str, Tensor]:
-    """Masks of `count` prompts a scene, and the second task with a weight of `dense_share`.
+    """Masks of `count` prompts a scene, and at half weight the second task, if the model has one.
 
     `balance`: see `mask_losses`. `predict`: `predict_one_way` in the second phase, `predict` in
     the third."""
     embeddings = embed(model["sam"], scenes, rng)
     losses = {}
-    if dense_share:
+    if "dense" in model:
         dense = model["dense"].losses(embeddings, scenes)
-        losses = {name: dense_share * loss for name, loss in dense.items()}
+        losses = {name: 0.5 * loss for name, loss in dense.items()}
     for scene, embedding in zip(scenes, embeddings, strict=True):
         prompts = sam_data.draw_prompts(scene, count, rng)
         masks, quality = predict(model["sam"], embedding[None], prompts.points)
@@ -191,7 +117,8 @@ def predict(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tens
 
 
 def predict_one_way(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tensor, Tensor]:
-    """`predict` of a decoder whose tokens do not change the image, as `start_at_point` leaves it.
+    """`predict` of a decoder whose tokens do not change the image, as `sam_start.start_at_point`
+    leaves it.
 
     The image's side of the decoder is then the same for all prompts and is computed once.
     """
@@ -294,7 +221,7 @@ def best_overlap(
 
     The IoU that follows from precision and recall of cells, where a cell counts as right if it
     touches one of the other mask. Cells cannot tell where within them an outline runs: the plain
-    IoU of a pole of three cells is low however well it is found.
+    IoU of a pole of two cells is low however well it is found.
     """
     masks, truth = logits > 0, is_target(scene, targets, logits.shape[-1], rng) > 0
     wide_masks, wide_truth = (widened(x, 1).flatten(2).float() for x in (masks, truth))
@@ -306,7 +233,10 @@ def best_overlap(
 
 
 def widened(cells: Tensor, by: int) -> Tensor:
-    """Cells (…, h, w), bool, and all that are at most `by` rows and columns away."""
+    """Cells (…, h, w), bool, and all that are at most `by` rows and columns away.
+
+    What max pooling of floats gives, in less time.
+    """
     for axis in (-2, -1):
         wide, length = cells.clone(), cells.shape[axis]
         for shift in range(1, by + 1):

@@ -2,7 +2,8 @@
 
     .venv/bin/python demo/train_sam.py --scratch /tmp/sam
 
-More than an hour on two cores. Run it again with the same arguments to go on where it stopped.
+More than an hour on two cores; the shipped weights took a second call (demo/README.md). Run it
+again with the same arguments to go on where it stopped.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import sam_data  # noqa: E402
 import sam_losses  # noqa: E402
+import sam_start  # noqa: E402
 from muon import Muon  # noqa: E402
 
 from geoloc.files import atomic_path  # noqa: E402
@@ -56,13 +58,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scenes-a-step", type=int, default=2, help="of each worker")
     parser.add_argument("--one-way-prompts", type=int, default=28, help="of each scene")
     parser.add_argument("--prompts", type=int, default=16, help="of each scene, two-way")
-    parser.add_argument("--sharpness", type=float, default=30.0, help="factor of logits shipped")
+    parser.add_argument("--sharpness", type=float, default=30.0, help="factor of logits in files")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--workers", type=int, default=2, help="processes, each with own scenes")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     arguments = parser.parse_args()
     if arguments.initial:
+        if not arguments.initial.is_file():
+            parser.error(f"--initial: no file {arguments.initial}")
         arguments.dense_steps = arguments.one_way_steps = 0
     return arguments
 
@@ -76,11 +80,12 @@ class Trainer:
         if arguments.initial:
             self.sam.load_state_dict(sharpened(self.sam.state_dict(), 1 / arguments.sharpness))
         else:
-            sam_losses.start_at_point(self.sam)
+            sam_start.start_at_point(self.sam)
         for block in self.sam.image_encoder.blocks:
             block.attn.forward = partial(sam_losses.fused_attention, block.attn)
-        head = sam_losses.DenseHead(self.sam.prompt_encoder.embed_dim)
-        self.model = torch.nn.ModuleDict({"sam": self.sam, "dense": head})
+        self.model = torch.nn.ModuleDict({"sam": self.sam})
+        if not arguments.initial:
+            self.model["dense"] = sam_losses.DenseHead(self.sam.prompt_encoder.embed_dim)
         self.optimisers = make_optimisers(self.model, arguments.rate)
         self.average = {key: value.clone() for key, value in self.sam.state_dict().items()}
         self.arguments, self.step = arguments, 0
@@ -124,14 +129,16 @@ class Trainer:
             self.model,
             scenes,
             self.arguments.one_way_prompts if one_way else self.arguments.prompts,
-            balance=0 if self.arguments.initial else self.balance(joint),
-            dense_share=0 if self.arguments.initial else 0.5,
+            balance=self.balance(joint),
             rng=rng,
             predict=sam_losses.predict_one_way if one_way else sam_losses.predict,
         )
 
     def balance(self, joint: int) -> float:
-        """From 1 at the beginning of the phases with masks to 0 after 80 % of their steps."""
+        """From 1 at the beginning of the phases with masks to 0 after 80 % of their steps; 0 for
+        weights that have been through that."""
+        if self.arguments.initial:
+            return 0.0
         return max(1 - joint / (0.8 * (self.steps - self.arguments.dense_steps)), 0)
 
     def update(self, losses: dict[str, torch.Tensor]) -> None:

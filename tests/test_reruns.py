@@ -215,8 +215,8 @@ def test_jobs_on_a_cluster_get_the_threads_and_gpus_that_they_ask_for(tmp_path):
     segment = {"segmenter": "demo", "segmenter_weights": "demo/sam.safetensors"}
     segment |= {"classifier": "efficientnet_lite0", "classifier_weights": None}
     target = one_shard_to_segment(folder, {"segment": segment, "threads": {"segment": 999}})
-    for asked in ("nvidia-smi", "sacct"):
-        program(folder / "bin", asked, "exit 0")
+    for name in ("nvidia-smi", "sacct"):  # Snakemake asks sacct for the account
+        program(folder / "bin", name, "exit 0")
     path = program(folder / "bin", "sbatch", f"echo \"$@\" > '{folder}/submitted'; exit 1")
     slurm = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
     slurm += ("--retries", "0", "--configfile", "one.yaml", "--", target)

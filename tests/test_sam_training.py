@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sam_data
 import sam_losses
+import sam_start
 import torch
 from muon import orthogonal
 
@@ -47,7 +48,7 @@ def test_masks_in_training_are_those_of_the_decoder(scene, predict, moved):
     """The cheap way holds while tokens change no image."""
     torch.manual_seed(0)
     sam = build_sam("demo")
-    sam_losses.start_at_point(sam)
+    sam_start.start_at_point(sam)
     if moved:
         for layer in sam.mask_decoder.transformer.layers:
             torch.nn.init.normal_(layer.cross_attn_image_to_token.out_proj.weight, std=0.3)
