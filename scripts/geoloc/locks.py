@@ -1,0 +1,81 @@
+"""One process at a time in a folder, and who it is."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
+
+@contextmanager
+def only_one(path: str | Path, task: str) -> Iterator[None]:
+    """Hold the lock file `path` in the `with` block; it names the process, its host and the time.
+
+    The kernel releases the lock when the process ends, however it ends, so a lock file that a
+    killed process left behind does not count. On a file system without locks the block runs
+    anyway, with a warning: there a second process is not noticed.
+
+    Args:
+        path: the lock file. It is deleted at the end.
+        task: what the block does, for the message: "training in results/study/models/cnn".
+
+    Raises:
+        BlockingIOError: if another process holds the lock; the message says which one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path, task) as file:
+        now = datetime.now().astimezone().isoformat(" ", "seconds")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _locked(path: Path, task: str) -> io.TextIOBase:
+    """The lock file, open and locked."""
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                holder = file.read() or "an unknown process"
+            raise BlockingIOError(
+                f"{path}: {holder} is already {task}; wait for it to end, or end it (kill, "
+                "scancel), and run again"
+            ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                file.close()
+                raise
+            log.warning(
+                "%s: this file system has no locks (%s); make sure that no other process is %s",
+                path, error.strerror, task,
+            )  # fmt: skip
+            return file
+        if _is_open_at(path, file):
+            return file
+        file.close()  # its holder deleted it between our opening and locking
+
+
+def _is_open_at(path: Path, file: io.TextIOBase) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
