@@ -16,11 +16,11 @@ from geoloc.config import ConfigError, check_config, load_schema
 from geoloc.index import read_rows
 from geoloc.retrieve import load_weights, wrong_sizes
 from geoloc.sources import configured_sources, listing_digest
+from geoloc.study import differences, study_models
 
+SCHEMA = load_schema(Path(workflow.basedir, "config/config.schema.yaml"))
 try:
-    check_config(
-        config, load_schema(Path(workflow.basedir, "config/config.schema.yaml"))
-    )
+    check_config(config, SCHEMA)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -55,6 +55,7 @@ CLIP_ROWS = [] if config["models"]["clip"]["path"] else [("clip", "default")]
 if config["models"]["contrastive"]:
     CLIP_ROWS += [("contrastive", dataset) for dataset in DATASETS]
 TABLE_ROWS = list(dict.fromkeys([*KERAS_ROWS, ("clip", "default"), *CLIP_ROWS]))
+DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
 TITLES = {
     model: entry["title"] for model, entry in sorted(config["models"].items()) if entry
 }

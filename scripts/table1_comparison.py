@@ -1,11 +1,22 @@
 """Table 1 beside the published one: ours, published, difference."""
 
 from geoloc.files import atomic_path
+from geoloc.index import kept_classes
 from geoloc.logs import start_log
+from geoloc.scoring import read_selected
+from geoloc.study import other_classes, refuse_differences
 from geoloc.table1 import compare, read_table1
 
 log = start_log(snakemake.log[0])
-comparison = compare(read_table1(snakemake.input.table), snakemake.params.titles)
+params = snakemake.params
+refuse_differences(params.differences)
+comparison = compare(read_table1(snakemake.input.table), params.titles)
+selected = read_selected(snakemake.input.selected)
+if other := other_classes(kept_classes(snakemake.input.countries), selected):
+    log.warning(
+        "nothing is compared with the published table: this run has %s", " and ".join(other)
+    )
+    comparison = comparison[:0]
 with atomic_path(snakemake.output.comparison) as temporary:
     comparison.to_csv(temporary, index=False)
 log.info("%d cells are in both tables", len(comparison))

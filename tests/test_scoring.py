@@ -51,8 +51,8 @@ def plain_score_map(segments, selected, merge):
         if merge == "maximum":
             for y, x in np.argwhere(mask):
                 scored[y, x] = max(scored[y, x], score)
-        elif mask.any() and score > scored[np.where(mask)][0]:
-            scored[mask] = score
+        elif mask.any() and score > 0:
+            scored[mask] = max(score, scored[np.where(mask)][0])
     return scored
 
 
@@ -99,6 +99,24 @@ def test_larger_score_wins_but_not_as_published():
     published = score_map(segments, [3], merge="as_published")
     assert published[3, 2] == 20  # the large low mask erases the small high one
     assert np.unique(published).tolist() == [0, 20]
+
+
+def test_as_published_a_mask_takes_over_the_score_at_its_first_pixel():
+    """The published code writes the larger of both over the mask, also where it is the old one."""
+    first, second = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    first[2, 0:3] = True
+    second[2, 2:5] = True
+    probability = np.zeros((2, 10))
+    probability[:, 0] = 0.6, 0.2
+    segments = classified([first, second], np.tile(np.arange(3, 13), (2, 1)), probability)
+    assert score_map(segments, [3], merge="as_published")[2].tolist() == [60, 60, 60, 60, 60]
+    assert score_map(segments, [3])[2].tolist() == [60, 60, 60, 20, 20]
+
+
+def test_as_published_a_mask_without_a_score_paints_nothing():
+    segments = two_masks(0.6, 0.05)
+    published = score_map(segments, [3], merge="as_published")
+    assert np.array_equal(published, score_map(segments, [3]))
 
 
 def test_scores_are_whole_percents_above_the_minimum():

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from geoloc.stores import read_images
+from geoloc.study import COUNTRIES
 from geoloc.table1 import published
 from tests.conftest import ROOT
 from tests.test_exif_folder import gps, photograph
@@ -202,17 +203,28 @@ def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world
     assert not (world[0] / "results/small/table1_comparison.csv").exists()
 
 
+def compared(folder: Path, table: pd.DataFrame, *options: str, countries=COUNTRIES) -> pd.DataFrame:
+    """What the workflow finds next to the published table, given Table 1 and its classes."""
+    index = folder / "results/study/index"
+    (index / "shards").mkdir(parents=True)
+    rows = [{"country": code, "kept": True} for code in countries]
+    pd.DataFrame(rows).to_csv(index / "countries.csv", index=False)
+    for name in ("images.parquet", "rejected.csv", "shards.csv"):
+        (index / name).touch()
+    table.to_csv(folder / "results/study/table1.csv", index=False)
+    comparison = "results/study/table1_comparison.csv"
+    allowed = ("--allowed-rules", "table1_comparison", "--rerun-triggers", "mtime")
+    run_snakemake(folder, *options, *allowed, "--", comparison)
+    return pd.read_csv(folder / comparison)
+
+
 def test_the_table_of_the_study_is_compared_with_the_published_one(tmp_path):
     folder = make_workdir(tmp_path)
     table = published()
     table.loc[1, "Im2GPS-3k-modified Accuracy"] = "20.00"
     table.loc[6, "Original Test Accuracy"] = ""
     table.loc[len(table)] = ["Contrastive Model", "Original", "1.00", "1.00", "1.00", "1.00"]
-    (folder / "results/study").mkdir(parents=True)
-    table.to_csv(folder / "results/study/table1.csv", index=False)
-    comparison = "results/study/table1_comparison.csv"
-    run_snakemake(folder, "--allowed-rules", "table1_comparison", "--", comparison)
-    found = pd.read_csv(folder / comparison)
+    found = compared(folder, table)
     keys = ["Model", "Trained On", "Test Set"]
     assert list(found.columns) == [*keys, "Ours", "Published", "Difference"]
     assert len(found) == 27
@@ -227,15 +239,24 @@ def test_a_clip_of_ones_own_is_not_compared_with_streetclip_and_titles_drop_no_m
     folder = make_workdir(tmp_path)
     models = {"cnn": {"title": "Small network"}, "clip": {"path": None, "title": "StreetCLIP"}}
     (folder / "own.yaml").write_text(yaml.safe_dump({"models": models}))
-    (folder / "results/study").mkdir(parents=True)
     table = published().replace("Convolutional Neural Network", "Small network")
-    table.to_csv(folder / "results/study/table1.csv", index=False)
-    comparison = "results/study/table1_comparison.csv"
-    options = ("--configfile", "own.yaml", "--allowed-rules", "table1_comparison")
-    run_snakemake(folder, *options, "--", comparison)
-    found = pd.read_csv(folder / comparison)
+    found = compared(folder, table, "--configfile", "own.yaml")
     expected = {"Convolutional Neural Network": 12, "Transfer Learning": 12}
     assert found["Model"].value_counts().to_dict() == expected
+
+
+def test_numbers_of_other_countries_are_not_set_against_the_published_ones(tmp_path):
+    folder = make_workdir(tmp_path)
+    assert compared(folder, published(), countries=["FR", "JP", "NA"]).empty
+    log = (folder / "results/study/logs/table1_comparison.log").read_text()
+    assert "3 countries that are not the study's 73" in log
+
+
+def test_other_sources_or_settings_plan_no_comparison(tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "own.yaml").write_text("train: {epochs: 3}")
+    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "own.yaml"))
+    assert (jobs["table1"], jobs["table1_comparison"]) == (1, 0)
 
 
 def test_metrics_have_intervals_over_the_authors_of_the_benchmark(world):

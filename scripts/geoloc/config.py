@@ -19,6 +19,13 @@ def load_schema(path: str | Path) -> dict:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
+def default_config(schema: dict) -> dict:
+    """The configuration that an empty one stands for, without sources: they have no default."""
+    config: dict = {}
+    _set_defaults(config, schema, schema)
+    return config
+
+
 def check_config(config: dict, schema: dict) -> None:
     """Fill in the defaults of `schema` and check `config` against it, in place. A CLIP without a
     title gets one that says where it comes from.

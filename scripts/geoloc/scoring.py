@@ -106,8 +106,9 @@ def score_map(
     """Score of each pixel, uint8 (H, W) in 0–100; 0 where there is no mask.
 
     merge: `maximum`, the largest score of the masks of a pixel, whatever their order; or
-    `as_published`, what the code of the study does: masks are taken in their order, each compared
-    with the map at its first pixel only (in row order) and, if larger, painted over everything.
+    `as_published`, what the code of the study does: masks that score are taken in their order, and
+    each is painted whole with the larger of its score and the map's value at its first pixel (in
+    row order). A mask can so erase a higher score, or take over that of a neighbour.
     """
     if merge not in MERGES:
         raise ValueError(f"merge {merge!r} is unknown: use one of {', '.join(MERGES)}")
@@ -116,7 +117,8 @@ def score_map(
     order = np.argsort(scores, kind="stable") if merge == "maximum" else np.arange(len(scores))
     for row in order[scores[order] > 0]:
         mask = run_lengths.decode(segments.counts[row], segments.size)
-        # By rising score, painting over leaves the maximum.
-        if merge == "maximum" or (mask.any() and scores[row] > painted.flat[mask.argmax()]):
+        if merge == "as_published":
+            painted[mask] = max(scores[row], painted.flat[mask.argmax()])
+        else:  # by rising score, painting over leaves the maximum
             painted[mask] = scores[row]
     return painted
