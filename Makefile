@@ -11,8 +11,8 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo missing test test-slurm test-containers containers plan bench bench-masking \
-  bench-training lint format clean-demo
+.PHONY: help setup demo missing test fuzz test-slurm test-containers containers plan bench \
+  bench-masking bench-training lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -66,6 +66,11 @@ containers/%.sif: containers/%.def envs/%.txt envs/geo.txt
 	@command -v apptainer >/dev/null || { echo "apptainer is not installed: see apptainer.org"; exit 1; }
 	@apptainer build --force $(BUILD_ARGS) containers/$*.partial.sif $<
 	@mv containers/$*.partial.sif $@
+
+MINUTES ?= 60
+SEED ?= 1
+fuzz: setup ## hostile archives, tables, journals and stores (MINUTES=60 SEED=1)
+	@PYTHONPATH=scripts python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED) $(FUZZ)
 
 test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
 	@python -m tests.slurm.cluster check
