@@ -1,0 +1,58 @@
+"""Weights in a file are those that an architecture needs: all of them, no others, all finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAMED = 3  # tensors of each kind that a message names
+
+
+def all_finite(values: Any) -> bool:
+    """Whether an array holds no NaN and no infinity; whole numbers always are finite."""
+    return bool(np.isfinite(values).all())
+
+
+def check_tensors(
+    path: str | Path,
+    architecture: str,
+    expected: Mapping[str, Sequence[int]],
+    found: Mapping[str, Any],
+    remedy: str,
+    finite: Callable[[Any], bool] = all_finite,
+) -> None:
+    """Check the tensors of a file of weights.
+
+    Args:
+        path: the file, for the message.
+        architecture: what the weights are for, for the message.
+        expected: shape of each tensor that the architecture needs, by name.
+        found: arrays of the file by name; anything with a shape that `finite` understands.
+        remedy: what to do about a wrong file.
+
+    Raises:
+        OSError: names the tensors that are missing, unexpected, of another shape or not finite.
+    """
+    both = expected.keys() & found.keys()
+    shapes = {name: tuple(found[name].shape) for name in both}
+    faults = {
+        "missing": expected.keys() - both,
+        "unexpected": found.keys() - both,
+        "of another shape": [
+            f"{name} {shapes[name]} for {tuple(expected[name])}"
+            for name in both
+            if shapes[name] != tuple(expected[name])
+        ],
+        "not finite": [name for name in both if not finite(found[name])],
+    }
+    if told := "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names):
+        raise OSError(f"{path}: not the weights of {architecture} ({told}); {remedy}")
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
