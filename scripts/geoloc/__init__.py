@@ -6,4 +6,6 @@ its own imports. They are taken off here: what the image lacks is missed, not ta
 
 import sys
 
+__version__ = "0.2.0"
+
 sys.path[:] = [folder for folder in sys.path if "/snakemake_searchpaths/" not in folder]
