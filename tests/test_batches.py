@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from geoloc.augmentation import Augmentation
-from geoloc.batches import Batches
+from geoloc.batches import Batches, own_errors
 from geoloc.stores import Arrays
 from geoloc.weighting import apply_factor, dataset_factor
 from tests.coloured_world import CLASSES, write_stores
@@ -66,6 +67,55 @@ def test_batches_are_the_same_however_many_workers_make_them(stores):
 def test_nothing_delays_the_end_of_an_epoch(stores):
     """The thread that tunes a pipeline must be woken from its sleep before an iterator may end."""
     assert batches(stores).dataset([0]).options().autotune.enabled is False
+
+
+def test_every_epoch_and_every_seed_has_its_own_order(stores):
+    orders = [tuple(batches(stores, seed=s).order(e)) for s in (3, 4) for e in (0, 1, 2)]
+    assert len(set(orders)) == len(orders)
+    assert all(sorted(order) == list(range(42)) for order in orders)
+
+
+def test_every_batch_of_every_epoch_is_augmented_in_its_own_way(stores, monkeypatch):
+    drawn = []
+
+    def remember(images, transforms):
+        drawn.append(tuple(transforms.zoom.ravel()))
+        return images
+
+    monkeypatch.setattr("geoloc.batches.augment", remember)
+    for seed in (3, 4):
+        feed = batches(stores, seed=seed, batch_size=7, augmentation=Augmentation())
+        list(feed.of_epochs([0, 1]))
+    assert len(set(drawn)) == len(drawn) == 2 * 2 * 6
+    assert all(len(set(zooms)) == 2 * 7 for zooms in drawn)  # each image by itself, each axis too
+
+
+def test_augmentation_is_within_its_ranges(stores):
+    """Without ranges images stay as they are; none at all leaves them alone too."""
+    plain, none = (
+        next(batches(stores, augmentation=augmentation).of_epochs([0]))[0]
+        for augmentation in (None, Augmentation(0.0, 0.0, False))
+    )
+    augmented = next(batches(stores, augmentation=Augmentation()).of_epochs([0]))[0]
+    assert np.array_equal(plain, none)
+    assert all(not np.array_equal(a, b) for a, b in zip(plain, augmented, strict=True))
+
+
+def test_the_error_of_a_store_is_raised_and_not_what_tensorflow_makes_of_it(stores, monkeypatch):
+    def damaged(rows):
+        raise OSError("arrays/NA/0000.h5 is damaged; delete it and run snakemake again")
+
+    feed, other = batches(stores), batches(stores, "val")
+    monkeypatch.setattr(feed.arrays, "read", damaged)
+    message = "^arrays/NA/0000.h5 is damaged"
+    with pytest.raises(OSError, match=message) as error, own_errors(other, feed):
+        list(feed.dataset([0]))
+    assert error.value.__suppress_context__
+
+
+def test_an_error_of_tensorflow_stays_its_own(stores):
+    with pytest.raises(tf.errors.OutOfRangeError), own_errors(batches(stores)):
+        raise tf.errors.OutOfRangeError(None, None, "end")
 
 
 def test_validation_keeps_its_order(stores):

@@ -30,6 +30,7 @@ from geoloc.models.clip_training import (
     random_crops,
     train_clip,
 )
+from geoloc.probabilities import NotADistribution
 from tests.processes import ENVIRONMENT
 
 NAMES = {"BR": "Brazil", "GB": "United Kingdom", "NA": "Namibia"}
@@ -137,6 +138,15 @@ def test_images_are_weighted_at_full_size_before_the_processor(trained, photogra
     expected = model.probabilities(weighted)
     np.testing.assert_allclose(found["weighted_custom"], expected, atol=1e-4)
     assert not np.allclose(found["weighted_custom"], found["original"], atol=1e-3)
+
+
+def test_probabilities_that_are_none_name_the_model_and_the_image(trained, photographs):
+    model = ClipZeroShot(trained[0], ["Brazil", "Namibia"], device="cpu")
+    model.text_embeddings[0, 0] = float("nan")
+    items = [(f"photo-{row}", photographs[row], None) for row in range(3)]
+    message = rf"^{trained[0]}: the probabilities of photo-0 \(original\) are not finite"
+    with pytest.raises(NotADistribution, match=message):
+        predict_images(model, items, {"original": None})
 
 
 def test_weighting_without_a_score_map_is_refused(trained, photographs):

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from scipy import ndimage
 
 from geoloc.keras_setup import precision
 from geoloc.models import build_model, efficientnet_lite0
-from geoloc.training import compile_model
+from geoloc.training import TrainingParameters, compile_model
 from tests.processes import export_efficientnet_lite0, run_python
 
 REFERENCES = {
@@ -50,6 +51,89 @@ def images():
 
 def trainable(model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def described(layers_) -> list[tuple]:
+    """What makes a layer what it is, in the order of computation."""
+    keys = {
+        "Conv2D": ("filters", "kernel_size", "strides", "padding", "activation", "use_bias"),
+        "MaxPooling2D": ("pool_size", "strides", "padding"),
+        "Dense": ("units", "activation", "use_bias"),
+        "Dropout": ("rate",),
+        "BatchNormalization": ("momentum", "epsilon", "center", "scale"),
+        "ReLU": ("max_value", "negative_slope", "threshold"),
+        "Rescaling": ("scale", "offset"),
+    }
+
+    def describe(layer):
+        config, kind = layer.get_config(), type(layer).__name__
+        return (kind, *(config[key] for key in keys.get(kind, ())))
+
+    return [describe(layer) for layer in layers_]
+
+
+NORMALIZED = [("BatchNormalization", 0.99, 1e-3, True, True), ("ReLU", None, 0.0, 0.0)]
+
+
+def is_a_chain(model: keras.Model) -> bool:
+    """Each layer is given what the last one gives."""
+    layers_ = model.get_config()["layers"]
+    given = [
+        layer["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] for layer in layers_[1:]
+    ]
+    return given == [layer["name"] for layer in layers_[:-1]]
+
+
+def head(units: int) -> list[tuple]:
+    return [("Dense", units, "linear", True), *NORMALIZED, ("Dropout", 0.5)]
+
+
+def test_cnn_is_the_published_one_layer_by_layer():
+    expected = [("InputLayer",), ("Rescaling", 1 / 255, 0.0)]
+    for filters in (32, 64, 128, 64, 32):
+        expected += [
+            ("Conv2D", filters, (3, 3), (1, 1), "valid", "linear", True),
+            *NORMALIZED,
+            ("MaxPooling2D", (2, 2), (2, 2), "valid"),
+            ("Dropout", 0.25),
+        ]
+    expected += [("Flatten",), *head(512), ("Dense", 73, "softmax", True)]
+    model = build_model("cnn", 73, {})
+    assert described(model.layers) == expected
+    assert is_a_chain(model)
+
+
+def test_transfer_model_is_the_published_one_layer_by_layer():
+    """The frozen backbone aside, which is Keras' own."""
+    model = build_model("transfer", 73, {})
+    expected = [
+        ("InputLayer",), ("Rescaling", 1 / 255, 0.0), ("Functional",), ("GlobalAveragePooling2D",),
+        *head(1024), *head(512), ("Dense", 73, "softmax", True),
+    ]  # fmt: skip
+    assert described(model.layers) == expected
+    assert model.layers[2].name == "resnet50"
+    assert not model.layers[2].trainable_weights
+    assert is_a_chain(model)
+
+
+@pytest.mark.parametrize("name", ["cnn", "transfer"])
+def test_pixels_go_in_as_shares_of_255(name, images):
+    model = build_model(name, 3, {})
+    seen = keras.Model(model.input, model.get_layer("rescale").output)(images)
+    assert np.allclose(seen, images / 255, atol=1e-6)
+
+
+def test_models_are_trained_as_published():
+    model = build_model("cnn", 3, {})
+    compile_model(model, TrainingParameters().learning_rate)
+    assert type(model.optimizer) is keras.optimizers.Adam
+    settings = model.optimizer.get_config()
+    assert settings["learning_rate"] == pytest.approx(1e-3)
+    assert (settings["beta_1"], settings["beta_2"], settings["epsilon"]) == (0.9, 0.999, 1e-7)
+    assert not any(settings[key] for key in ("amsgrad", "weight_decay", "clipnorm", "clipvalue"))
+    labels, found = np.eye(3)[[0, 1]], np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]])
+    loss = float(model.loss(labels, found))
+    assert loss == pytest.approx(-np.log([0.7, 0.3]).mean(), rel=1e-5)
 
 
 def test_cnn_has_the_published_number_of_parameters():
@@ -185,3 +269,35 @@ def test_file_of_weights_is_named_when_it_is_missing_or_wrong(backbone, tmp_path
     wrong.write_bytes(b"not weights")
     with pytest.raises(OSError, match=r"wrong\.h5"):
         build_model("transfer", 3, {"backbone": backbone, "weights": wrong})
+
+
+def changed(tensors: dict, name: str, value: np.ndarray | None) -> dict:
+    return {k: x for k, x in (tensors | {name: value}).items() if x is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("_conv_stem.weight", None, "missing: _conv_stem.weight"),
+        (
+            "_blocks.3._bn1.bias",
+            np.full(144, np.nan, np.float32),
+            "not finite: _blocks.3._bn1.bias",
+        ),
+        ("_bn1.running_var", np.zeros(1281, np.float32), "of another shape: _bn1.running_var"),
+        ("_blocks.16._bn0.bias", np.zeros(4, np.float32), "unexpected: _blocks.16._bn0.bias"),
+    ],
+)
+def test_efficientnet_lite0_needs_exactly_its_tensors(name, value, fault, weights, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file(changed(load_file(weights), name, value), path)
+    with pytest.raises(OSError, match=rf"w\.safetensors.*efficientnet_lite0 \({fault}.*write them"):
+        efficientnet_lite0.backbone(path)
+
+
+def test_efficientnet_lite0_with_its_classifier_needs_that_too(weights, tmp_path):
+    tensors = load_file(weights)
+    save_file(changed(tensors, "_fc.bias", None), tmp_path / "w.safetensors")
+    with pytest.raises(OSError, match="missing: _fc.bias"):
+        efficientnet_lite0.classifier(tmp_path / "w.safetensors")
+    efficientnet_lite0.backbone(tmp_path / "w.safetensors")

@@ -195,6 +195,23 @@ def test_a_model_that_cannot_be_used_is_answered_with_what_to_do(
     assert "has no column" in message("--model", clip, *given)
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_probabilities_that_are_none_are_told_of_and_not_written(
+    form, photographs, tmp_path, monkeypatch, capsys
+):
+    def nothing(images):
+        return np.full((len(images), 2), np.nan, np.float32)
+
+    model = predict.CountryModel("models/cnn", ["DE", "FR"], nothing)
+    monkeypatch.setattr(predict, "load_model", lambda *_: model)
+    path = str(photographs / "été.png")
+    assert predict.main([path, "--model", "models/cnn", *form]) == 2
+    written = capsys.readouterr()
+    assert f"error: models/cnn: the probabilities of {path} (photographs) are not" in written.err
+    assert "%" not in written.out
+    assert "[" not in written.out
+
+
 def test_many_photographs_show_their_progress(photographs, keras_model, caplog):
     caplog.set_level("INFO")
     predict.main([str(photographs), "--model", str(keras_model)])

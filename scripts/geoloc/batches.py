@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
@@ -52,6 +53,7 @@ class Batches:
         self.arrays, self.factor, self.batch_size = arrays, factor, batch_size
         self.classes, self.class_index = classes, class_index(arrays.label, classes)
         self.seed, self.shuffle, self.augmentation = seed, shuffle, augmentation
+        self.error: Exception | None = None
 
     def __len__(self) -> int:
         return max(len(self.arrays) // self.batch_size, 1)
@@ -61,6 +63,13 @@ class Batches:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of some epochs (from 0), one after the other, made ahead in threads."""
         return map_ahead(self._batch, self._rows_of(epochs), QUEUED_BATCHES + workers, workers)
+
+    def _remember_error(self, batches: Iterator) -> Iterator:
+        try:
+            yield from batches
+        except Exception as error:
+            self.error = error
+            raise
 
     def _rows_of(self, epochs: Iterable[int]) -> Iterator[tuple[int, int, np.ndarray]]:
         """Epoch, number and rows of each batch."""
@@ -99,11 +108,25 @@ class Batches:
             tf.TensorSpec((None, len(self.classes)), tf.float32),
         )
         dataset = tf.data.Dataset.from_generator(
-            lambda: self.of_epochs(epochs, workers), output_signature=signature
+            lambda: self._remember_error(self.of_epochs(epochs, workers)),
+            output_signature=signature,
         )
         options = tf.data.Options()
         options.autotune.enabled = False
         return dataset.prefetch(1).with_options(options)
+
+
+@contextmanager
+def own_errors(*feeds: Batches) -> Iterator[None]:
+    """Raise the error that ended one of the feeds, such as a damaged store, instead of the one that
+    TensorFlow makes of it."""
+    try:
+        yield
+    except tf.errors.OpError:
+        for feed in feeds:
+            if feed.error is not None:
+                raise feed.error from None
+        raise
 
 
 def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,20 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from geoloc.models.keras_weights import check_saved_model
+from geoloc.models.record import read_record
+from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
-from geoloc.stores import Arrays
+from geoloc.stores import ARRAY_SIZE, Arrays
 from geoloc.weighting import apply_factor, dataset_factor
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model, the ISO codes of its outputs in their order, and the dataset it was trained on."""
+    """A model, its folder, the ISO codes of its outputs in their order, and the dataset it was
+    trained on."""
 
+    name: str
     model: keras.Model
     classes: list[str]
     dataset: str
@@ -32,22 +36,40 @@ def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> Tr
         classes: the ISO codes that the model is expected to tell apart, in their order.
 
     Raises:
-        OSError: if the folder holds no complete model.
+        OSError: if the folder holds no complete model: a file is missing, damaged or written by a
+            newer Keras, weights are missing, left over or not finite, or the model is not one from
+            pixels to the probabilities of as many classes as `classes.json` names.
         ValueError: if the model was trained on other classes than expected.
     """
     folder = Path(folder)
-    try:
-        record = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        trained_on, dataset = record["classes"], record["dataset"]
-        model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise OSError(f"{folder}: no complete model ({error}); train it again") from error
-    if classes is not None and trained_on != list(classes):
-        different = sorted(set(trained_on) ^ set(classes)) or ["their order"]
+    record = read_record(folder)
+    model = _load_model(folder, len(record.classes))
+    if classes is not None and record.classes != list(classes):
+        different = sorted(set(record.classes) ^ set(classes)) or ["their order"]
         raise ValueError(
             f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
         )
-    return TrainedModel(model, trained_on, dataset)
+    return TrainedModel(str(folder), model, record.classes, record.dataset)
+
+
+def _load_model(folder: Path, classes: int) -> keras.Model:
+    path = folder / "model.keras"
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        check_saved_model(model, path)
+        shapes = model.input_shape, model.output_shape
+    except PermissionError:
+        raise
+    except Exception as error:  # Keras raises any kind for a file that is damaged or newer
+        first_line = str(error).strip().partition("\n")[0]
+        raise OSError(f"{folder}: no complete model ({first_line}); train it again") from error
+    if shapes != ((None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)):
+        raise OSError(
+            f"{folder}: no complete model: model.keras goes from {shapes[0]} to {shapes[1]}, but "
+            f"classes.json names {classes} classes of images {ARRAY_SIZE}×{ARRAY_SIZE}; train it "
+            "again"
+        )
+    return model
 
 
 def predict(
@@ -68,6 +90,9 @@ def predict(
 
     Returns:
         Probabilities (n, classes), float32; columns in the order of `trained.classes`.
+
+    Raises:
+        ValueError: for an image whose probabilities are no distribution.
     """
     factor = dataset_factor(dataset, weighting_parameters)
     probabilities = np.empty((len(arrays), len(trained.classes)), np.float32)
@@ -75,5 +100,7 @@ def predict(
     for start in Progress(starts, unit="batches", description=f"predict {dataset}"):
         rows = np.arange(start, min(start + batch_size, len(arrays)))
         image, score = arrays.read(rows)
-        probabilities[rows] = trained.model.predict_on_batch(apply_factor(image, score, factor))
+        found = trained.model.predict_on_batch(apply_factor(image, score, factor))
+        check_probabilities(found, arrays.image_id[rows], trained.name, dataset)
+        probabilities[rows] = found
     return probabilities

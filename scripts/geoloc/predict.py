@@ -30,6 +30,8 @@ from geoloc.images import (
     prepare,
     resize_nearest,
 )
+from geoloc.models.record import read_record
+from geoloc.probabilities import NotADistribution, check_probabilities
 from geoloc.progress import Progress
 from geoloc.stores import ARRAY_SIZE, SCORE_SIZE
 
@@ -51,11 +53,12 @@ examples:
 class CountryModel:
     """What `predict` needs of a model.
 
-    classes (k): ISO codes in the order of the columns; probabilities: from n images uint8
-    (H, W, 3), RGB, of any sizes, to (n, k) float32; dataset: what it was trained on, see
-    geoloc.weighting.
+    name: its folder; classes (k): ISO codes in the order of the columns; probabilities: from n
+    images uint8 (H, W, 3), RGB, of any sizes, to (n, k) float32; dataset: what it was trained on,
+    see geoloc.weighting.
     """
 
+    name: str
     classes: list[str]
     probabilities: Callable[[Sequence[np.ndarray]], np.ndarray]
     dataset: str = "original"
@@ -98,27 +101,26 @@ def _load_keras(folder: Path) -> CountryModel:
         pixels = np.stack([resize_nearest(image, ARRAY_SIZE) for image in batch])
         return trained.model.predict_on_batch(pixels)
 
-    return CountryModel(trained.classes, probabilities, trained.dataset)
+    return CountryModel(str(folder), trained.classes, probabilities, trained.dataset)
 
 
 def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> CountryModel:
     """A CLIP that the workflow trained names its countries and its dataset; others do not."""
-    record = {"dataset": "original"}
-    if (folder / "classes.json").is_file():
-        record = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-    elif countries is None:
+    record = read_record(folder) if (folder / "classes.json").is_file() else None
+    if record is None and countries is None:
         raise ValueError(
             f"{folder} is a CLIP, which can tell any countries apart: name them with "
             "--countries results/RUN/index/countries.csv"
         )
-    classes = _read_classes(countries) if countries else record["classes"]
+    classes = _read_classes(countries) if countries else record.classes
     from transformers.utils.logging import disable_progress_bar
 
     from geoloc.models.clip import ClipZeroShot
 
     disable_progress_bar()  # of loading weights
     model = ClipZeroShot(folder, list(map(display_name, classes)), prompt or "{country}")
-    return CountryModel(classes, model.probabilities, record["dataset"])
+    dataset = record.dataset if record else "original"
+    return CountryModel(str(folder), classes, model.probabilities, dataset)
 
 
 def _read_classes(path: Path) -> list[str]:
@@ -167,11 +169,14 @@ def predict(
     model: CountryModel, paths: Iterable[Path], preparation: Preparation, failures: Failures
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """Yield each photograph with its probabilities (k,), float32, in order. What cannot be read is
-    told on stderr, added to `failures` with its reason, and left out."""
+    told on stderr, added to `failures` with its reason, and left out. Raises ValueError for
+    probabilities that are no distribution."""
     readable = _read(paths, preparation, failures)
     while batch := list(islice(readable, BATCH_SIZE)):
         names, images = zip(*batch, strict=True)
-        yield from zip(names, model.probabilities(images), strict=True)
+        probabilities = model.probabilities(images)
+        check_probabilities(probabilities, names, model.name, "photographs")
+        yield from zip(names, probabilities, strict=True)
 
 
 def _read(
@@ -235,7 +240,7 @@ def print_table(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit status: 0, or 1 where a photograph could not be read, or
-    2 where the model could not be loaded."""
+    2 where the model could not be loaded or its probabilities are none."""
     options = parse_arguments(arguments)
     set_up_output()
     paths, failures = [], []
@@ -258,10 +263,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = Progress(paths, description="predict") if len(paths) > 1 else paths
     predictions = predict(model, progress, PREPARATIONS[options.crop], failures)
     rows = ((path, likeliest(p, model.classes, options.top)) for path, p in predictions)
-    if options.json:
-        print_json(rows)
-    else:
-        print_table(rows, paths, model.classes)
+    try:
+        if options.json:
+            print_json(rows)
+        else:
+            print_table(rows, paths, model.classes)
+    except NotADistribution as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 1 if failures else 0
 
 

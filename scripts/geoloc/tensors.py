@@ -12,8 +12,9 @@ NAMED = 3  # tensors of each kind that a message names
 
 
 def all_finite(values: Any) -> bool:
-    """Whether an array holds no NaN and no infinity; whole numbers always are finite."""
-    return bool(np.isfinite(values).all())
+    """Whether an array holds numbers only, none of them NaN or infinite."""
+    values = np.asarray(values)
+    return bool(np.issubdtype(values.dtype, np.number) and np.isfinite(values).all())
 
 
 def check_tensors(
@@ -38,15 +39,14 @@ def check_tensors(
     """
     both = expected.keys() & found.keys()
     shapes = {name: tuple(found[name].shape) for name in both}
+    fitting = {name for name in both if shapes[name] == tuple(expected[name])}
     faults = {
         "missing": expected.keys() - both,
         "unexpected": found.keys() - both,
         "of another shape": [
-            f"{name} {shapes[name]} for {tuple(expected[name])}"
-            for name in both
-            if shapes[name] != tuple(expected[name])
+            f"{name} {shapes[name]} for {tuple(expected[name])}" for name in both - fitting
         ],
-        "not finite": [name for name in both if not finite(found[name])],
+        "not finite": [name for name in fitting if not finite(found[name])],
     }
     if told := "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names):
         raise OSError(f"{path}: not the weights of {architecture} ({told}); {remedy}")

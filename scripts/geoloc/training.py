@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import itertools
 import json
 import logging
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,29 +19,21 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
 from geoloc.augmentation import Augmentation
-from geoloc.batches import Batches
-from geoloc.files import atomic_path, write_text
+from geoloc.batches import Batches, own_errors
+from geoloc.divergence import StopWhereDiverged
+from geoloc.epoch_log import HISTORY_COLUMNS, EpochLog
+from geoloc.files import atomic_path, file_hash, write_text
 from geoloc.fused_normalization import fuse
 from geoloc.keras_setup import precision, setup
+from geoloc.locks import only_one
 from geoloc.models import build_model
 from geoloc.population_statistics import PopulationStatistics
-from geoloc.progress import duration
 from geoloc.replicas import MeanOfReplicas, replicated
 from geoloc.stores import Arrays, config_hash
 from geoloc.training_state import TrainingState
 from geoloc.weighting import dataset_factor
 
 log = logging.getLogger(__name__)
-
-HISTORY_COLUMNS = (
-    "epoch",
-    "seconds",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-)
 
 
 @dataclass(frozen=True)
@@ -109,12 +101,15 @@ def train(
     Raises:
         ValueError: for classes that are not sorted, labels that are not among them, no images, an
             unknown option, fewer GPUs than asked for.
+        Diverged: at the first loss or weight that is not finite; there is no `model.keras` then.
+        BlockingIOError: if another process trains in the folder.
 
     Source: Beyond the Image, section Models, and its training notebook.
     """
     if list(classes) != sorted(set(classes)):
         raise ValueError(f"classes must be sorted ISO codes, each once, got {list(classes)}")
     parameters, folder = parameters or TrainingParameters(), Path(folder)
+    model_parameters, weighting = model_parameters or {}, dict(weighting_parameters or {})
     class_weight = _class_weight(parameters.class_weights, train_arrays.label, classes)
     record = {
         "classes": list(classes),
@@ -122,55 +117,110 @@ def train(
         "dataset": dataset,
         "seed": seed,
         "parameters": dataclasses.asdict(parameters),
-        "model_parameters": _plain(model_parameters or {}),
-        "weighting_parameters": dict(weighting_parameters or {}),
+        "model_parameters": _plain(model_parameters),
+        "weighting_parameters": weighting,
     }
+    fingerprint = _fingerprint(record, model_parameters.get("weights"), train_arrays, val_arrays)
+    feed = functools.partial(
+        Batches,
+        classes=classes,
+        factor=dataset_factor(dataset, weighting),
+        batch_size=parameters.batch_size,
+        seed=seed,
+    )
+    with only_one(folder / ".lock", f"training in {folder}"):
+        (folder / "model.keras").unlink(missing_ok=True)
+        _warn_of_missing_images(classes, {"training": train_arrays, "validation": val_arrays})
+        setup(seed, threads)
+        state = TrainingState(folder / "state", _published_callbacks(parameters), fingerprint)
+        model = _build(model_name, len(classes), parameters, model_parameters, state)
+        train_batches = feed(train_arrays, augmentation=parameters.augmentation)
+        val_batches = feed(val_arrays, shuffle=False)
+        if not state.finished and state.epoch < parameters.epochs:
+            name = f"{model_name} on {dataset}"
+            callbacks = _callbacks(name, parameters, state, train_batches, seed)
+            epochs = range(state.epoch, parameters.epochs)
+            _fit(model, train_batches, val_batches, epochs, callbacks, class_weight, threads)
+        _write_results(folder, state.best_model, record, state.history)
+        state.delete()
+    return state.history
 
-    setup(seed, threads)
-    callbacks = _published_callbacks(parameters)
-    fingerprint = config_hash([record, train_arrays.digest, val_arrays.digest])
-    state = TrainingState(folder / "state", callbacks, fingerprint)
+
+def _build(
+    name: str,
+    classes: int,
+    parameters: TrainingParameters,
+    options: Mapping[str, Any],
+    state: TrainingState,
+) -> keras.Model:
+    """The model, compiled, after the last finished epoch of its state."""
     with replicated(parameters.gpus, parameters.batch_size, parameters.precision):
         with precision(parameters.precision):
-            model = build_model(model_name, len(classes), model_parameters or {})
+            model = build_model(name, classes, options)
         fuse(model)
         compile_model(model, parameters.learning_rate)
         state.restore(model)
+    return model
 
-    factor = dataset_factor(dataset, weighting_parameters)
-    train_batches = Batches(
-        train_arrays,
-        classes,
-        factor,
-        parameters.batch_size,
-        seed,
-        augmentation=parameters.augmentation,
-    )
-    val_batches = Batches(val_arrays, classes, factor, parameters.batch_size, seed, shuffle=False)
-    others = [EpochLog(state.history, train_batches, parameters.epochs)]
+
+def _callbacks(
+    name: str, parameters: TrainingParameters, state: TrainingState, batches: Batches, seed: int
+) -> list[keras.callbacks.Callback]:
+    """All callbacks in their order; the state is saved when all others have had their turn."""
+    others: list[keras.callbacks.Callback] = [
+        StopWhereDiverged(name, parameters.precision),
+        EpochLog(state.history, batches, parameters.epochs),
+    ]
     if parameters.gpus > 1:
         others.append(MeanOfReplicas())
     if parameters.population_statistics:
-        order = np.random.default_rng(seed).permutation(len(train_arrays))
+        order = np.random.default_rng(seed).permutation(len(batches.arrays))
         rows = np.sort(order[: parameters.population_statistics])
-        others.append(PopulationStatistics(train_batches.weighted(rows)))
-    if not state.finished and state.epoch < parameters.epochs:
-        workers = max(threads - 1, 1)  # one is left to the model, or to what feeds its GPU
+        others.append(PopulationStatistics(batches.weighted(rows)))
+    return [*state.memory.values(), *others, state]
+
+
+def _fit(
+    model: keras.Model,
+    train_batches: Batches,
+    val_batches: Batches,
+    epochs: range,
+    callbacks: list[keras.callbacks.Callback],
+    class_weight: Mapping[int, float] | None,
+    threads: int,
+) -> None:
+    """Train the epochs, numbers from 0, that are left."""
+    workers = max(threads - 1, 1)  # one is left to the model, or to what feeds its GPU
+    with own_errors(train_batches, val_batches):
         model.fit(
-            train_batches.dataset(range(state.epoch, parameters.epochs), workers),
+            train_batches.dataset(epochs, workers),
             steps_per_epoch=len(train_batches),
             validation_data=val_batches.dataset(itertools.repeat(0)),
             validation_steps=len(val_batches),
-            epochs=parameters.epochs,
-            initial_epoch=state.epoch,
-            callbacks=[*callbacks.values(), *others, state],
+            epochs=epochs.stop,
+            initial_epoch=epochs.start,
+            callbacks=callbacks,
             class_weight=class_weight,
             shuffle=False,  # Batches does it
             verbose=0,
         )
-    _write_results(folder, state.best_model, record, state.history)
-    state.delete()
-    return state.history
+
+
+def _fingerprint(record: Mapping[str, Any], weights: str | Path | None, *views: Arrays) -> str:
+    """Of everything that a training depends on: settings, content of the backbone's weights, and
+    of all images with the split that each is in."""
+    content = file_hash(weights) if weights and Path(weights).is_file() else None
+    images = [[v.digest, v.image_id.tolist(), v.label.tolist()] for v in views]
+    return config_hash([record, content, images])
+
+
+def _warn_of_missing_images(classes: Sequence[str], views: Mapping[str, Arrays]) -> None:
+    for name, arrays in views.items():
+        if missing := sorted(set(classes) - set(arrays.label.tolist())):
+            log.warning(
+                "no %s image of %s; raise index.min_images, or add images of them",
+                name, ", ".join(missing),
+            )  # fmt: skip
 
 
 def balanced_class_weights(labels: Sequence[str], classes: Sequence[str]) -> dict[int, float]:
@@ -216,48 +266,6 @@ def _published_callbacks(parameters: TrainingParameters) -> dict[str, keras.call
             min_lr=parameters.minimum_learning_rate,
         ),
     }
-
-
-class EpochLog(keras.callbacks.Callback):
-    """Appends a row to the history after every epoch, and logs it with the speed and time left."""
-
-    INTERVAL = 30.0  # seconds between lines within an epoch
-
-    def __init__(self, history: list[dict[str, float]], batches: Batches, epochs: int) -> None:
-        super().__init__()
-        self.history, self.batches, self.epochs = history, batches, epochs
-        self.seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs=None) -> None:
-        self.start = self.last_line = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs=None) -> None:
-        now = time.monotonic()
-        if now - self.last_line >= self.INTERVAL:
-            self.last_line = now
-            rate = (batch + 1) * self.batches.batch_size / (now - self.start)
-            log.info("batch %d/%d, %.1f images/s", batch + 1, len(self.batches), rate)
-
-    def on_test_begin(self, logs=None) -> None:
-        self.training_seconds = time.monotonic() - self.start
-
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
-        seconds = time.monotonic() - self.start
-        self.seconds.append(seconds)
-        row = {"epoch": epoch + 1, "seconds": seconds}
-        row |= {name: float(logs[name]) for name in HISTORY_COLUMNS if name in logs}
-        self.history.append(row)
-        images = min(len(self.batches) * self.batches.batch_size, len(self.batches.arrays))
-        left = (self.epochs - epoch - 1) * sum(self.seconds) / len(self.seconds)
-        log.info(
-            "epoch %d/%d: loss %.4f, accuracy %.4f, val_loss %.4f, val_accuracy %.4f, "
-            "learning rate %.1e, %.1f images/s, at most %s left",
-            epoch + 1,
-            self.epochs,
-            *(row[name] for name in HISTORY_COLUMNS[2:]),
-            images / self.training_seconds,
-            duration(left),
-        )
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
-from geoloc.files import atomic_path, write_text
+from geoloc.files import atomic_path, file_hash, write_text
+from geoloc.tensors import check_tensors
 
 log = logging.getLogger(__name__)
 
@@ -51,21 +53,45 @@ class TrainingState(keras.callbacks.Callback):
         return self.folder / "state.json"
 
     def restore(self, model: keras.Model) -> None:
-        """Set a compiled model to the last finished epoch, if there is one of the same run."""
+        """Set a compiled model to the last finished epoch, if there is one of the same run.
+
+        A state that is damaged or holds values that are not finite is discarded with a warning:
+        every retry would meet it again.
+        """
         if not self._file.is_file():
             return
-        state = json.loads(self._file.read_text(encoding="utf-8"))
-        if state["fingerprint"] != self.fingerprint:
-            log.info("%s: of a run with other settings or images, starting anew", self.folder)
+        model.optimizer.build(model.trainable_variables)
+        variables = _variables(model)
+        try:
+            state, values = self._read({n: tuple(v.shape) for n, v in variables.items()})
+        except PermissionError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
+            log.warning("%s is damaged, training starts again (%s)", self.folder, error)
             shutil.rmtree(self.folder)
             return
-        model.optimizer.build(model.trainable_variables)
-        with np.load(self.folder / state["variables"]) as saved:
-            for name, variable in _variables(model).items():
-                variable.assign(saved[name])
+        if state is None:
+            log.info("%s: of a run with other settings or images, starting again", self.folder)
+            shutil.rmtree(self.folder)
+            return
+        for name, variable in variables.items():
+            variable.assign(values[name])
         self.epoch, self.finished = state["epoch"], state["finished"]
         self.history, self._remembered = state["history"], state["callbacks"]
         log.info("going on after epoch %d, found in %s", self.epoch, self.folder)
+
+    def _read(self, shapes: Mapping[str, tuple]) -> tuple[dict | None, dict[str, np.ndarray]]:
+        """The state and its variables, or None and nothing of another run."""
+        state = json.loads(self._file.read_text(encoding="utf-8"))
+        if state["fingerprint"] != self.fingerprint:
+            return None, {}
+        for name, digest in state["digests"].items():
+            if file_hash(self.folder / name) != digest:
+                raise ValueError(f"{name} is not what was written")
+        with np.load(self.folder / state["variables"], allow_pickle=False) as saved:
+            values = dict(saved)
+        check_tensors(self.folder / state["variables"], "this model", shapes, values, "")
+        return state, values
 
     def on_train_begin(self, logs=None) -> None:
         for name, values in self._remembered.items():
@@ -86,17 +112,19 @@ class TrainingState(keras.callbacks.Callback):
         values = {name: np.asarray(value) for name, value in _variables(self.model).items()}
         with atomic_path(variables) as temporary:
             np.savez(temporary, **values)
+        files = (variables, self.best_model)
         state = {
             "fingerprint": self.fingerprint,
             "epoch": self.epoch,
             "finished": self.finished,
             "variables": variables.name,
+            "digests": {path.name: file_hash(path) for path in files},
             "callbacks": {name: _remember(callback) for name, callback in self.memory.items()},
             "history": self.history,
         }
         write_text(self._file, json.dumps(state))
         for path in self.folder.iterdir():
-            if path not in (self._file, variables, self.best_model):
+            if path not in (self._file, *files):
                 path.unlink()
 
     def delete(self) -> None:

@@ -13,6 +13,7 @@ from transformers import CLIPModel, CLIPProcessor
 
 from geoloc import images, stores, weighting
 from geoloc.config import prompt_mistake
+from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 
 FullSize = tuple[str, np.ndarray, np.ndarray | None]  # image id, image, score map
@@ -90,6 +91,7 @@ class ClipZeroShot:
             raise ValueError(f"the text of a country: {mistake}")
         default = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or default)
+        self.name = str(model)
         network, self.processor = load_clip(model, revision)
         self.network = network.to(self.device)
         self.texts = [template.format(country=name) for name in names]
@@ -114,7 +116,7 @@ class ClipZeroShot:
         embeddings = self.network.get_image_features(pixels.to(self.device)).pooler_output
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)  # (n, d)
         logits = self.network.logit_scale.exp() * embeddings @ self.text_embeddings.T
-        return logits.softmax(dim=-1).float().cpu().numpy()
+        return logits.float().softmax(dim=-1).cpu().numpy()
 
 
 def predict_images(
@@ -131,7 +133,8 @@ def predict_images(
     memory grows with `batch_size`, not with n.
 
     Returns the image ids in the order of `items` and for each test set (n, k) float32. Raises
-    ValueError for an image to be weighted that has no score map.
+    ValueError for an image to be weighted that has no score map, and for probabilities that are
+    no distribution.
     """
     image_ids: list[str] = []
     parts: dict[str, list[np.ndarray]] = {test_set: [] for test_set in factors}
@@ -139,7 +142,9 @@ def predict_images(
         image_ids += [image_id for image_id, _, _ in batch]
         for test_set, factor in factors.items():
             views = [_view(*item, factor) for item in batch]
-            parts[test_set].append(model.probabilities(views))
+            probabilities = model.probabilities(views)
+            check_probabilities(probabilities, image_ids[-len(batch) :], model.name, test_set)
+            parts[test_set].append(probabilities)
     empty = np.zeros((0, len(model.texts)), np.float32)
     return image_ids, {key: np.concatenate([empty, *part]) for key, part in parts.items()}
 

@@ -16,6 +16,7 @@ import numpy as np
 from keras import layers
 
 from geoloc.stores import ARRAY_SIZE
+from geoloc.tensors import check_tensors
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ STAGES = (
     Stage(1, 3, 1, 6, 320),
 )
 STEM_FILTERS, HEAD_FILTERS, IMAGENET_CLASSES = 32, 1280, 1000
+CLASSIFIER = "logits"
 LAST_BLOCK = (f"block{sum(stage.repeats for stage in STAGES) - 1}_", "head_")
 
 
@@ -55,7 +57,7 @@ def backbone(weights: str | Path | None) -> keras.Model:
             for random weights.
 
     Raises:
-        OSError: if the file is of another model.
+        OSError: if the file is of another model or holds values that are not finite.
     """
     image = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="image")
     model = keras.Model(image, _features(image), name="efficientnet_lite0")
@@ -71,7 +73,7 @@ def classifier(weights: str | Path | None) -> keras.Model:
     """
     image = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="image")
     x = layers.GlobalAveragePooling2D(name="pool")(_features(image))
-    logits = layers.Dense(IMAGENET_CLASSES, name="logits")(x)
+    logits = layers.Dense(IMAGENET_CLASSES, name=CLASSIFIER)(x)
     model = keras.Model(image, logits, name="efficientnet_lite0_classifier")
     if weights is not None:
         _load(model, Path(weights))
@@ -128,30 +130,41 @@ def _load(model: keras.Model, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    remedy = "write them again with geoloc.models.efficientnet_lite0_weights"
     try:
         tensors = load_file(path)
-        for layer in model.layers:
-            if layer.weights:
-                layer.set_weights(_layer_weights(layer, tensors))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise OSError(
-            f"{path}: not the weights of EfficientNet-Lite0 ({error}); write them anew with "
-            "geoloc.models.efficientnet_lite0_weights"
-        ) from error
+    except SafetensorError as error:
+        raise OSError(f"{path}: not the weights of {model.name} ({error}); {remedy}") from error
+    if CLASSIFIER not in [layer.name for layer in model.layers]:
+        tensors = {k: x for k, x in tensors.items() if not k.startswith(torch_name(CLASSIFIER))}
+    sources = {
+        name: (variable, axes)
+        for layer in model.layers
+        for variable, (name, axes) in zip(layer.weights, _sources(layer), strict=True)
+    }
+    shapes = {
+        name: tuple(variable.shape[axis] for axis in np.argsort(axes))
+        for name, (variable, axes) in sources.items()
+    }
+    check_tensors(path, model.name, shapes, tensors, remedy)
+    for name, (variable, axes) in sources.items():
+        variable.assign(tensors[name].transpose(axes))
 
 
-def _layer_weights(layer: layers.Layer, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The arrays of a layer in Keras' order and axes: kernels are (height, width, in, out)."""
+def _sources(layer: layers.Layer) -> list[tuple[str, tuple[int, ...]]]:
+    """For each weight of a layer, in Keras' order, its name in the file and the axes to transpose
+    it by: Keras' kernels are (height, width, in, out)."""
+    if not layer.weights:
+        return []
     source = torch_name(layer.name)
     if isinstance(layer, layers.BatchNormalization):
         names = ("weight", "bias", "running_mean", "running_var")
-        return [tensors[f"{source}.{name}"] for name in names]
-    kernel = tensors[f"{source}.weight"]
+        return [(f"{source}.{name}", (0,)) for name in names]
     if isinstance(layer, layers.DepthwiseConv2D):
-        return [kernel.transpose(2, 3, 0, 1)]
+        return [(f"{source}.weight", (2, 3, 0, 1))]
     if isinstance(layer, layers.Conv2D):
-        return [kernel.transpose(2, 3, 1, 0)]
-    return [kernel.T, tensors[f"{source}.bias"]]
+        return [(f"{source}.weight", (2, 3, 1, 0))]
+    return [(f"{source}.weight", (1, 0)), (f"{source}.bias", (0,))]
 
 
 def torch_name(layer: str) -> str:
@@ -161,7 +174,7 @@ def torch_name(layer: str) -> str:
         "stem_normalization": "_bn0",
         "head_convolution": "_conv_head",
         "head_normalization": "_bn1",
-        "logits": "_fc",
+        CLASSIFIER: "_fc",
     }
     if layer in outer:
         return outer[layer]

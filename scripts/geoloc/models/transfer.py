@@ -10,6 +10,7 @@ from keras import layers
 
 from geoloc.models import efficientnet_lite0
 from geoloc.models.cnn import dense_block, output
+from geoloc.models.keras_weights import load_legacy_weights
 from geoloc.stores import ARRAY_SIZE
 
 
@@ -40,7 +41,8 @@ def build(
 
     Raises:
         ValueError: for an unknown backbone, preprocessing or part to fine-tune.
-        OSError: if the file of weights is missing or belongs to another model.
+        OSError: if the file of weights is missing, belongs to another model or holds values that
+            are not finite.
 
     Source: Beyond the Image, section Models, and its training notebook.
     """
@@ -83,12 +85,12 @@ def _freeze(backbone: keras.Model, but: tuple[str, ...]) -> None:
 
 def _resnet50(weights: str | Path | None) -> keras.Model:
     shape = (ARRAY_SIZE, ARRAY_SIZE, 3)
-    try:
-        return keras.applications.ResNet50(
-            include_top=False, weights=weights and str(weights), input_shape=shape, name="resnet50"
-        )
-    except (OSError, ValueError) as error:  # no HDF5 file, or one of another architecture
-        raise OSError(f"{weights}: not the weights of ResNet50 without top ({error})") from error
+    model = keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=shape, name="resnet50"
+    )
+    if weights is not None:
+        load_legacy_weights(model, weights)
+    return model
 
 
 def _resnet50_imagenet_input(pixels):

@@ -1,0 +1,41 @@
+"""What `classes.json` says of a model that the workflow trained: its countries and its dataset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoloc.weighting import DATASETS
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """classes: sorted ISO codes, in the order of the model's outputs; dataset: what it was trained
+    on, see `geoloc.weighting`."""
+
+    classes: list[str]
+    dataset: str
+
+
+def read_record(folder: str | Path) -> ModelRecord:
+    """Read the `classes.json` of a model's folder.
+
+    Raises:
+        OSError: if the file is missing, damaged or not one that the workflow wrote.
+    """
+    path = Path(folder, "classes.json")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        classes, dataset = record["classes"], record["dataset"]
+        known = dataset in DATASETS and classes and classes == sorted(set(map(str, classes)))
+    except PermissionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{folder}: no complete model ({error!r}); train it again") from error
+    if not known:
+        raise OSError(
+            f"{path}: no complete model: expected a dataset ({', '.join(DATASETS)}) and sorted "
+            f"classes, found {dataset!r} and {str(classes)[:80]}; train it again"
+        )
+    return ModelRecord(classes, dataset)
