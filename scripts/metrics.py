@@ -7,25 +7,27 @@ from geoloc.files import atomic_path
 from geoloc.index import kept_classes, majority_country
 from geoloc.logs import start_log
 from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.read_predictions import check_index, read_predictions
 
-start_log(snakemake.log[0])
-predictions = [
-    (model, dataset, pd.read_parquet(path))
-    for (model, dataset), path in zip(
-        snakemake.params.rows, snakemake.input.predictions, strict=True
-    )
-]
-index = pd.read_parquet(snakemake.input.index)
+log = start_log(snakemake.log[0])
+index, paths = pd.read_parquet(snakemake.input.index), snakemake.input.predictions
+classes = kept_classes(snakemake.input.countries)
+tables = read_predictions(paths, classes, set(index.collection) - {"street"})
+for path, table in zip(paths, tables, strict=True):
+    missing = check_index(table, path, index)
+if missing:
+    log.warning("%d test images have no prediction, as they could not be read", missing)
+predictions = [(*row, table) for row, table in zip(snakemake.params.rows, tables, strict=True)]
 authors, seed = index.set_index("image_id")["author"].to_dict(), snakemake.params.seed
 positions = median_positions(index)
-warn_of_unplaced(kept_classes(snakemake.input.countries), positions)
-tables = {
+warn_of_unplaced(classes, positions)
+results = {
     "by_source": accuracy_by_source(predictions),
     "paired_tests": paired_tests(predictions, authors, seed),
     "metrics": metrics_table(
         predictions, majority_country(snakemake.input.countries), positions, authors, seed
     ),
 }
-for name, table in tables.items():
+for name, table in results.items():
     with atomic_path(snakemake.output[name]) as temporary:
         table.to_csv(temporary, index=False)

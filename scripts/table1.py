@@ -1,15 +1,15 @@
 """Table 1: accuracy of every model on every test set."""
 
-import pandas as pd
-
 from geoloc.files import atomic_path, write_text
 from geoloc.geocode import display_name
-from geoloc.index import majority_country
+from geoloc.index import kept_classes, majority_country
 from geoloc.logs import start_log
+from geoloc.read_predictions import read_predictions
 from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
 
 log = start_log(snakemake.log[0])
-frames = [pd.read_parquet(path) for path in snakemake.input.predictions]
+classes = kept_classes(snakemake.input.countries)
+frames = read_predictions(snakemake.input.predictions, classes, snakemake.params.benchmarks)
 table = table1(
     (
         (snakemake.params.titles[model], DATASET_TITLES[dataset], frame)

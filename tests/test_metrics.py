@@ -17,6 +17,7 @@ from geoloc.metrics import (
     majority_accuracy,
     metrics,
     metrics_table,
+    not_finite,
     paired_tests,
     wilson_interval,
 )
@@ -169,6 +170,49 @@ def test_answers_outside_the_test_set_are_errors():
     assert row["accuracy"] == row["balanced_accuracy"] == 0.5
 
 
+def test_macro_f1_is_the_mean_over_the_countries_of_the_test_set_alone():
+    """One of two answers is right; Japan, which was answered once, has no image to be right on."""
+    row = metrics(make_frame(one_hot(["JP", "US"]), ["US", "US"]), "US", POSITIONS)
+    assert row["macro_f1"] == pytest.approx(2 * 1 * 0.5 / (1 + 0.5))
+
+
+def test_balanced_accuracy_and_macro_f1_weigh_countries_alike():
+    """Nine of ten images are of one country, and all of them are right."""
+    label = ["US"] * 9 + ["BR"]
+    row = metrics(make_frame(one_hot(["US"] * 10), label), "US", POSITIONS)
+    assert row["balanced_accuracy"] == 0.5
+    assert row["macro_f1"] == pytest.approx((2 * 0.9 / 1.9 + 0) / 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*divide by zero|.*invalid value")
+@pytest.mark.parametrize("column", ["probability_1", "label_probability"])
+def test_a_number_that_is_none_names_its_model_and_test_set(column):
+    good, bad = (make_frame(one_hot(["US", "BR"]), ["US", "US"]) for _ in range(2))
+    bad.loc[1, column] = np.nan
+    rows = [("clip", "default", good), ("cnn", "weighted_base", bad)]
+    with pytest.raises(ValueError, match="cnn trained on weighted_base has no metrics on original"):
+        metrics_table(rows, "US", POSITIONS)
+
+
+def test_which_measures_must_be_finite():
+    frame = make_frame(one_hot(["US", "BR"]), ["US", "US"])
+    row = metrics(frame, "US", POSITIONS)
+    assert row["median_km"] == math.inf  # the position of Brazil is not known
+    assert not_finite(row) == []
+    assert not_finite(row | {"n_unplaced": 0}) == ["median_km"]
+    nowhere = metrics(frame.assign(latitude=np.nan, longitude=np.nan), "US", POSITIONS)
+    assert math.isnan(nowhere["geoscore"])
+    assert not_finite(nowhere) == []
+    assert not_finite(row | {"geoscore": math.nan}) == ["geoscore"]
+    must = {
+        "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "top5_accuracy",
+        "macro_f1", "log_loss", "calibration_error", "majority_baseline", "geoscore",
+        "within_1_km", "within_25_km", "within_200_km", "within_750_km", "within_2500_km",
+    }  # fmt: skip
+    broken = {name: math.nan if isinstance(x, float) else x for name, x in row.items()}
+    assert set(not_finite(broken)) == must | {"median_km"}
+
+
 def test_one_row_for_each_model_and_test_set():
     names = ["original", "im2gps3k", "yfcc25600"]
     parts = [make_frame(one_hot(["US"]), ["US"], name) for name in names]
@@ -214,6 +258,15 @@ def test_paired_test_counts_what_only_one_model_has_right():
     assert table.loc[0, "p_value"] == pytest.approx(2 / 2**6)
     same = paired_tests([("cnn", "a", right), ("cnn", "b", right)])
     assert same.loc[0, "p_value"] == 1
+
+
+def test_models_with_other_images_are_not_paired():
+    whole = make_frame(one_hot(["US"] * 3), ["US"] * 3)
+    for other in (whole.head(2), whole.assign(image_id=["0", "1", "3"]), whole.assign(label="BR")):
+        with pytest.raises(
+            ValueError, match="cnn trained on a and on b: .* not of the same images"
+        ):
+            paired_tests([("cnn", "a", whole), ("cnn", "b", other)])
 
 
 def test_interval_of_a_difference_widens_when_images_of_an_author_are_alike():

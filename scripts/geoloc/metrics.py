@@ -1,6 +1,7 @@
 """How good predictions are, with what is needed to judge an accuracy: an interval, the accuracy
 without the weight of frequent countries, and what always giving the same answer would score."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -11,7 +12,7 @@ from scipy.stats import binomtest, bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
-from geoloc.distances import distance_metrics
+from geoloc.distances import THRESHOLDS, distance_metrics
 
 RESAMPLES = 9999
 
@@ -175,13 +176,44 @@ def metrics_table(
     authors: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row a model × test set: `model`, `dataset`, `test_set` and the measures of `metrics`."""
-    return pd.DataFrame(
-        {"model": model, "dataset": dataset, "test_set": test_set}
-        | metrics(part, majority_label, positions, authors, seed)
-        for model, dataset, frame in predictions
-        for test_set, part in frame.groupby("test_set", sort=False)
-    )
+    """One row a model × test set: `model`, `dataset`, `test_set` and the measures of `metrics`.
+
+    Raises ValueError, with model and test set, for a measure that cannot be computed, or that is
+    not finite and must be.
+    """
+    rows = []
+    for model, dataset, frame in predictions:
+        for test_set, part in frame.groupby("test_set", sort=False):
+            keys = {"model": model, "dataset": dataset, "test_set": test_set}
+            try:
+                row = metrics(part, majority_label, positions, authors, seed)
+                if broken := not_finite(row):
+                    raise ValueError(f"not finite: {', '.join(broken)}")
+            except ValueError as error:
+                raise ValueError(
+                    f"{model} trained on {dataset} has no metrics on {test_set} ({error}); delete "
+                    "its predictions and run snakemake again"
+                ) from error
+            rows.append(keys | row)
+    return pd.DataFrame(rows)
+
+
+def not_finite(row: Mapping[str, object]) -> list[str]:
+    """Measures of `metrics` that are not finite and must be.
+
+    Without authors, or where all are alike, there is no interval over them; without coordinates
+    there are no distances; countries without a position are infinitely far away.
+    """
+    names = {
+        name
+        for name, value in row.items()
+        if isinstance(value, float) and not math.isfinite(value) and "by_author" not in name
+    }
+    if not row["n_located"]:
+        names -= {"median_km", "geoscore", *(f"within_{limit}_km" for limit in THRESHOLDS)}
+    elif row["median_km"] == math.inf and row["n_unplaced"]:
+        names -= {"median_km"}
+    return sorted(names)
 
 
 def accuracy_by_source(predictions: Predictions) -> pd.DataFrame:
@@ -224,8 +256,13 @@ def paired_tests(
     for (model, first, a), (other, second, b) in combinations(predictions, 2):
         if model != other:
             continue
-        keys = ["test_set", "image_id"]
-        both = a.merge(b, on=[*keys, "label"], suffixes=("_first", "_second"), validate="1:1")
+        keys = ["test_set", "image_id", "label"]
+        both = a.merge(b, on=keys, suffixes=("_first", "_second"), validate="1:1")
+        if not len(a) == len(b) == len(both):
+            raise ValueError(
+                f"{model} trained on {first} and on {second}: their predictions are not of the "
+                "same images; delete both and run snakemake again"
+            )
         for test_set, part in both.groupby("test_set", sort=False):
             right_first = part["country_1_first"] == part["label"]
             right_second = part["country_1_second"] == part["label"]
