@@ -1,0 +1,72 @@
+"""Which tests judge a change of which file: those that run in seconds and import the module."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# They start Snakemake, other processes or real trainings for longer than a change may take.
+SLOW = {
+    "test_reruns", "test_workflow", "test_plan", "test_scenes", "test_sam_training",
+    "test_demo_sam", "test_environments", "test_retrieve", "test_retrieve_model",
+}  # fmt: skip
+
+# What tests of a module do not import but run: scripts and rules.
+OF_FILES = {
+    "scripts/": ("test_scripts",),
+    "rules/": ("test_configuration_reaches",),
+    "Snakefile": ("test_configuration_reaches",),
+    "config/": ("test_published",),
+}
+# The modules of the science and what of the workflow passes its values on; the default of
+# `make mutate`.
+SCIENCE = (
+    "weighting", "scoring", "run_lengths", "crops", "augmentation", "batches", "split", "places",
+    "index", "distances", "metrics", "table1", "predictions", "config", "population_statistics",
+    "fused_normalization", "examples", "keras_predict", "models/__init__", "models/cnn",
+    "models/transfer", "training", "training_state", "country_polygons", "geocode",
+    "classifiers/__init__", "classifiers/base", "classifiers/efficientnet_lite0",
+    "classifiers/resnet50", "segmenters/__init__", "segmenters/sam_postprocess",
+)  # fmt: skip
+SAFETY = (
+    "stores", "images", "packing", "leakage", "unpack", "segment_journal", "archives/__init__",
+    "archives/base", "archives/tars", "archives/zips", "sources/__init__", "sources/base",
+    "sources/coordinates_table", "sources/country_folders", "sources/exif_folder",
+    "sources/metadata_table", "sources/tables",
+)  # fmt: skip
+
+
+def tests_of(path: str) -> list[str]:
+    """Test files for a file of the project, both as paths from its root."""
+    if path.startswith("scripts/geoloc/"):
+        module = path.removeprefix("scripts/").removesuffix(".py").replace("/", ".")
+        names = [name for name, modules in _imports().items() if _uses(modules, module)]
+    else:
+        names = [n for start, found in OF_FILES.items() if path.startswith(start) for n in found]
+    return [f"tests/{name}.py" for name in sorted(names)]
+
+
+def _uses(imported: set[str], module: str) -> bool:
+    package = module.removesuffix(".__init__")
+    return package in imported
+
+
+@cache
+def _imports() -> dict[str, set[str]]:
+    """Modules of geoloc that each quick test file imports, by the file's name."""
+    found = {}
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        if path.stem in SLOW:
+            continue
+        text = path.read_text(encoding="utf-8")
+        modules = set(re.findall(r"^(?:from|import) (geoloc[\w.]*)", text, re.MULTILINE))
+        for package, names in re.findall(
+            r"^from (geoloc[\w.]*) import \(?([^)]*?)(?:\)|$)", text, re.MULTILINE | re.DOTALL
+        ):
+            modules |= {f"{package}.{name.strip()}" for name in names.split(",")}
+        also = re.search(r"^# mutation: (.*)$", text, re.MULTILINE)
+        found[path.stem] = modules | set(also[1].split() if also else ())
+    return found
