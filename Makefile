@@ -11,7 +11,7 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo missing test fuzz test-slurm test-containers containers plan bench \
+.PHONY: help setup demo missing test fuzz mutate test-slurm test-containers containers plan bench \
   bench-masking bench-training lint format clean-demo
 
 help: ## list the targets
@@ -71,6 +71,12 @@ MINUTES ?= 60
 SEED ?= 1
 fuzz: setup ## hostile archives, tables, journals and stores (MINUTES=60 SEED=1)
 	@PYTHONPATH=scripts python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED) $(FUZZ)
+
+# MODULES: for example MODULES="weighting models/cnn scripts/train.py". SAMPLE: mutants of a module.
+JOBS ?= $(shell nproc)
+mutate: setup ## change one place of the science at a time and see which changes no test notices
+	@python -m tests.mutation --jobs $(JOBS) $(if $(MODULES),--modules $(MODULES)) \
+	  $(if $(SAMPLE),--sample $(SAMPLE))
 
 test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
 	@python -m tests.slurm.cluster check
