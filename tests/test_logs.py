@@ -52,6 +52,17 @@ def test_an_expected_failure_ends_the_log_with_its_message_alone(tmp_path, code,
     assert len(log.splitlines()) == len(stderr.splitlines()) == 1
 
 
+def test_a_disk_without_room_for_the_log_costs_no_line_and_adds_none(tmp_path):
+    (tmp_path / "job.log").symlink_to("/dev/full")
+    code = "from geoloc.logs import start_log\nstart_log('job.log').info('%d images', 3)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.endswith("INFO 3 images\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("code", [MISTAKE, LIBRARY, NUMBERS], ids=["type", "attribute", "numpy"])
 def test_a_mistake_of_the_program_keeps_its_traceback_in_the_log(tmp_path, code):
     status, log, stderr = fail(tmp_path, code)
@@ -95,6 +106,7 @@ def test_a_log_tells_the_packages_and_nothing_is_taken_from_beside_snakemake(tmp
     assert result.stdout == "missed\n"
     import h5py
 
-    packages = next(line for line in log.read_text().splitlines() if "packages of" in line)
+    packages = next(line for line in log.read_text().splitlines() if "h5py" in line)
+    assert "packages of" in packages
     assert f"h5py {h5py.__version__}" in packages
     assert str(Path(h5py.__file__).parents[1]) in packages

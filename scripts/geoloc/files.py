@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def told_if_full(path: str | Path) -> Iterator[None]:
+    """Name the file that could not be written where the `with` block fails for want of room.
+
+    Libraries say it in many ways, some with another exception than OSError and some with none of
+    its words; then it counts that there is no room left.
+
+    Raises:
+        OSError: with the errno ENOSPC or EDQUOT.
+    """
+    try:
+        yield
+    except Exception as error:
+        if number := _full(error, Path(path).parent):
+            raise OSError(
+                number,
+                "no room left on the disk or in its quota; make room and run again",
+                str(path),
+            ) from error
+        raise
+
+
+def _full(error: Exception, folder: Path) -> int:
+    """The errno of a disk or quota that is full, or 0."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno if error.errno in FULL else 0
+    told = [number for number in FULL if os.strerror(number) in str(error)]
+    if told or not isinstance(error, OSError | RuntimeError):
+        return told[0] if told else 0
+    return 0 if os.statvfs(folder).f_bavail else errno.ENOSPC
 
 
 @contextmanager
@@ -16,15 +51,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A job that is killed, or a disk that is full, leaves `path` as it was. The temporary name keeps
     the suffix, because some writers choose the format by it. The file is flushed to disk before
     the rename, so that a crash of the machine cannot leave an empty file under the final name.
+    Raises OSError with the name of the file where there is no room for it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with told_if_full(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from geoloc.files import told_if_full
+
 log = logging.getLogger(__name__)
 
 WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
@@ -36,14 +38,19 @@ def only_one(path: str | Path, task: str) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path, task) as file:
-        now = datetime.now().astimezone().isoformat(" ", "seconds")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
-        file.flush()
         try:
+            with told_if_full(path):
+                _write_holder(file)
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _write_holder(file: io.TextIOBase) -> None:
+    now = datetime.now().astimezone().isoformat(" ", "seconds")
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
+    file.flush()
 
 
 def _locked(path: Path, task: str) -> io.TextIOBase:

@@ -15,6 +15,15 @@ OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.E
 RAISE = dis.opmap["RAISE_VARARGS"]
 
 
+class _LogFile(logging.FileHandler):
+    """A log file for which the disk may have no room: stderr has every line too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  name of logging
+        error = sys.exc_info()[1]
+        if not (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
+            super().handleError(record)
+
+
 def start_log(path: str | Path) -> logging.Logger:
     """Log to the job's log file and to stderr, uncaught exceptions included; the file ends with the
     packages that were used.
@@ -24,7 +33,7 @@ def start_log(path: str | Path) -> logging.Logger:
     anyway (`show-failed-logs` in profiles/).
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file, console = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()
+    file, console = _LogFile(path, mode="w", encoding="utf-8"), logging.StreamHandler()
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",

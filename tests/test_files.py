@@ -1,0 +1,112 @@
+"""Files are whole or absent, and a full disk is told of in one line with the file's name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geoloc.files import atomic_path, told_if_full, write_text
+from tests.processes import ENVIRONMENT
+
+WRITERS = {
+    "text": "temporary.write_text('x' * 4_000_000)",
+    "csv": "pd.DataFrame({'a': numbers}).to_csv(temporary)",
+    "parquet": "pd.DataFrame({'a': numbers}).to_parquet(temporary)",
+    "npz": "np.savez(temporary, a=numbers)",
+    "h5": "with h5py.File(temporary, 'w', libver='latest') as file: file['a'] = numbers",
+    "safetensors": "save_file({'a': numbers}, temporary)",
+    "pt": "torch.save({'a': torch.from_numpy(numbers)}, temporary)",
+    "png": "Image.fromarray(numbers.view(np.uint8).reshape(2000, -1)).save(temporary)",
+}
+WRITE = """
+import sys
+from geoloc.files import atomic_path
+import h5py, torch
+import numpy as np, pandas as pd
+from PIL import Image
+from safetensors.numpy import save_file
+numbers = np.random.default_rng(0).random(500_000)
+_, folder, *writers = sys.argv
+for writer in writers:
+    kind, _, code = writer.partition(":")
+    try:
+        with atomic_path(f"{folder}/results.{kind}") as temporary:
+            exec(code)
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Path:
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small disk here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_of_whatever_writes(small_disk):
+    """By one process, which ends in peace: libraries have crashed at their end after that."""
+    writers = [f"{kind}:{code}" for kind, code in WRITERS.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE, str(small_disk), *writers],
+        env=ENVIRONMENT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for kind, line in zip(WRITERS, done.stdout.splitlines(), strict=True):
+        assert "no room left on the disk" in line
+        assert line.endswith(f"make room and run again: '{small_disk}/results.{kind}'")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_what_was_there_stays_when_the_disk_is_full(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    temporary = f".a.{os.getpid()}.partial.txt"
+    (tmp_path / temporary).symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"no room left.*a\.txt"):
+        write_text(tmp_path / "a.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "x"),
+        OSError(errno.EDQUOT, "x"),
+        RuntimeError(f"writing failed: {os.strerror(errno.ENOSPC)} (os error 28)"),
+        OSError(f"cannot write (errno = {errno.EDQUOT}, '{os.strerror(errno.EDQUOT)}')"),
+    ],
+)
+def test_libraries_say_in_many_ways_that_there_is_no_room(error, tmp_path):
+    path, message = tmp_path / "a.h5", r"no room left.*a\.h5'$"
+    with pytest.raises(OSError, match=message) as told, told_if_full(path):
+        raise error
+    assert told.value.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EACCES, "x"), OSError("damaged"), RuntimeError("x"), KeyError("x")],
+)
+def test_other_errors_stay_what_they_are(error, tmp_path):
+    with pytest.raises(type(error)) as told, told_if_full(tmp_path / "a.h5"):
+        raise error
+    assert told.value is error
+
+
+def test_a_file_appears_whole(tmp_path):
+    with atomic_path(tmp_path / "new" / "a.txt") as temporary:
+        temporary.write_text("all")
+        assert temporary.suffix == ".txt"
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert [path.read_text() for path in (tmp_path / "new").iterdir()] == ["all"]
