@@ -16,7 +16,7 @@ SLOW = {
 
 # What tests of a module do not import but run: scripts and rules.
 OF_FILES = {
-    "scripts/": ("test_scripts",),
+    "scripts/": ("test_scripts_data", "test_scripts_models", "test_scripts_results"),
     "rules/": ("test_configuration_reaches",),
     "Snakefile": ("test_configuration_reaches",),
     "config/": ("test_published",),
