@@ -35,8 +35,8 @@ def build_classifier(
     """The classifier of that name, with weights from a local file.
 
     weights: None for the weights that come with a package (`efficientnet_lite0` only); settings:
-    batch_size, precision and compile, see CropClassifier. Raises ValueError for an unknown name
-    or the weights of another model, OSError for an unreadable file.
+    batch_size, precision and compile, see CropClassifier. Raises ValueError for an unknown name,
+    OSError for a file that is missing, unreadable or does not hold exactly the model's weights.
     """
     if name not in CLASSIFIERS:
         raise ValueError(f"classifier {name!r} is unknown: use one of {', '.join(CLASSIFIERS)}")

