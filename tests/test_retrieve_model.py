@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPImageProcessor, CLIPProcessor
 
+from geoloc.models.clip_folder import load_clip
+from geoloc.models.clip_tokenizer import train_tokenizer
+from geoloc.models.clip_training import ClipParameters, build_clip
 from geoloc.retrieve import RetrieveError, retrieve_model
 
 COMMIT = "1e943dfc2f4741793aa7b61577d7f1950d0b7ff5"
-SMALL = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -59,15 +62,24 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A small CLIP and its files as StreetCLIP is published: the weights as a pickle."""
+    """A small CLIP and its files as StreetCLIP is published: the weights as a pickle, with the
+    buffers that older versions saved."""
     folder = tmp_path_factory.mktemp("model")
-    text = SMALL | {"vocab_size": 16, "max_position_embeddings": 8}
-    vision = SMALL | {"image_size": 8, "patch_size": 4}
     torch.manual_seed(0)
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=4))
+    tokenizer = train_tokenizer(["Namibia", "Norway"])
+    model = build_clip(
+        tokenizer, ClipParameters(image_size=8, patch_size=4, hidden_size=8, layers=1)
+    )
+    side = {"height": 8, "width": 8}
+    images = CLIPImageProcessor(size={"shortest_edge": 8}, crop_size=side)
+    CLIPProcessor(images, tokenizer).save_pretrained(folder)
     model.save_pretrained(folder)
     (folder / "model.safetensors").unlink()
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    state = model.state_dict() | {
+        name: buffer for name, buffer in model.named_buffers() if "position_ids" in name
+    }
+    assert len(state) == len(model.state_dict()) + 2
+    torch.save(state, folder / "pytorch_model.bin")
     (folder / "evil.py").write_text("raise SystemExit('run')")
     return model, {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -89,16 +101,18 @@ def hub(model, monkeypatch):
 @pytest.fixture
 def entry(model):
     digest = hashlib.sha256(model[1]["pytorch_model.bin"]).hexdigest()
-    files = {"pytorch_model.bin": {"sha256": digest}, "config.json": None}
+    files = dict.fromkeys(sorted(model[1].keys() - {"evil.py"})) | {
+        "pytorch_model.bin": {"sha256": digest}
+    }
     return {"hub_id": "owner/model", "revision": COMMIT, "files": files}
 
 
 def test_a_pickled_model_is_fetched_verified_and_kept_as_safetensors(hub, model, entry, tmp_path):
     retrieve_model(entry, tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
-    assert names == ["config.json", "model.safetensors"]
+    assert names == sorted(entry["files"].keys() - {"pytorch_model.bin"} | {"model.safetensors"})
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    found = CLIPModel.from_pretrained(tmp_path / "model", use_safetensors=True).state_dict()
+    found = load_clip(tmp_path / "model")[0].state_dict()
     for name, tensor in model[0].state_dict().items():
         assert torch.equal(found[name], tensor), name
 
@@ -138,10 +152,36 @@ def test_a_pickle_that_would_run_code_is_refused(hub, entry, tmp_path):
     torch.save({"weight": Evil()}, tmp_path / "evil.bin")
     hub.files["pytorch_model.bin"] = (tmp_path / "evil.bin").read_bytes()
     entry["files"]["pytorch_model.bin"] = None
-    with pytest.raises(RetrieveError, match="not only weights"):
+    with pytest.raises(RetrieveError, match="its pickle holds more than tensors"):
         retrieve_model(entry, tmp_path / "model")
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda state: state.pop("logit_scale"), "missing: logit_scale"),
+        (lambda state: state["logit_scale"].fill_(float("nan")), "not finite: logit_scale"),
+        (lambda state: state.update(more=torch.zeros(1)), "unexpected: more"),
+    ],
+)
+def test_a_model_that_is_not_whole_never_appears(hub, entry, tmp_path, change, fault):
+    state = torch.load(io.BytesIO(hub.files["pytorch_model.bin"]), weights_only=True)
+    change(state)
+    torch.save(state, tmp_path / "changed.bin")
+    hub.files["pytorch_model.bin"] = (tmp_path / "changed.bin").read_bytes()
+    entry["files"]["pytorch_model.bin"] = None
+    with pytest.raises(RetrieveError, match=f"owner/model .* is no whole CLIP: .*{fault}"):
+        retrieve_model(entry, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.bin"]
+
+
+def test_a_model_without_its_tokenizer_never_appears(hub, entry, tmp_path):
+    del entry["files"]["tokenizer.json"]
+    with pytest.raises(RetrieveError, match=r"no complete CLIP, tokenizer\.json or .* missing"):
+        retrieve_model(entry, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_hub_does_not_have_says_where_to_put_the_model(hub, entry, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import pickle
 import shutil
 import urllib.error
 import urllib.request
@@ -243,9 +242,11 @@ def retrieve_model(entry: Mapping, folder: Path) -> None:
     the sums that are known, and nothing else.
 
     Pickled weights are converted to safetensors once, read with `weights_only`. The folder appears
-    only when complete. Raises RetrieveError with the remedy.
+    only when it holds a whole CLIP, see `load_clip`. Raises RetrieveError with the remedy.
     """
     from huggingface_hub import snapshot_download
+
+    from geoloc.models.clip_folder import load_clip
 
     temporary = folder.with_name(f".{folder.name}.partial")
     try:
@@ -262,8 +263,16 @@ def retrieve_model(entry: Mapping, folder: Path) -> None:
             f"go on, or fetch revision {entry['revision']} elsewhere and put it at {folder}"
         ) from error
     _check_files(entry, temporary)
-    if "pytorch_model.bin" in entry["files"]:
-        _convert(temporary / "pytorch_model.bin")
+    try:
+        if "pytorch_model.bin" in entry["files"]:
+            _convert(temporary / "pytorch_model.bin")
+        load_clip(temporary)
+    except OSError as error:
+        if error.errno is None:  # not the machine's: fetched again, it could be another
+            shutil.rmtree(temporary)
+        raise RetrieveError(
+            f"{entry['hub_id']} at revision {entry['revision']} is no whole CLIP: {error}"
+        ) from error
     shutil.rmtree(temporary / ".cache", ignore_errors=True)
     temporary.replace(folder)
 
@@ -284,14 +293,16 @@ def _check_files(entry: Mapping, folder: Path) -> None:
 
 
 def _convert(pickled: Path) -> None:
-    import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    from geoloc.torch_weights import read_tensors
+
     log.info("converting %s to safetensors", pickled.name)
-    try:
-        state = torch.load(pickled, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise RetrieveError(f"{pickled} holds not only weights; delete it") from error
+    state = read_tensors(pickled, "retrieve it again")
     state = {name: tensor.clone().contiguous() for name, tensor in state.items()}
-    save_file(state, pickled.with_name("model.safetensors"), {"format": "pt"})
+    try:
+        save_file(state, pickled.with_name("model.safetensors"), {"format": "pt"})
+    except SafetensorError as error:  # of a full disk, too
+        raise RetrieveError(f"cannot write next to {pickled}: {error}; run again") from error
     pickled.unlink()

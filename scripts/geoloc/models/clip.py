@@ -1,51 +1,22 @@
 """Zero-shot countries from a CLIP model: which country's name fits the photograph best."""
 
-import json
-import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from transformers import CLIPModel, CLIPProcessor
 
 from geoloc import images, stores, weighting
 from geoloc.config import prompt_mistake
+from geoloc.models.clip_folder import load_clip
+from geoloc.models.record import read_record
 from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 
 FullSize = tuple[str, np.ndarray, np.ndarray | None]  # image id, image, score map
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def load_clip(model: str | Path, revision: str | None = None) -> tuple[CLIPModel, CLIPProcessor]:
-    """Model and processor of a folder, or of a hub id at a pinned commit; safetensors only.
-
-    A folder is read without any network. Raises ValueError for a hub id without a commit and
-    OSError, with the remedy, for a folder that lacks a file or holds a damaged one.
-    """
-    if Path(model).is_dir():
-        if not any(Path(model).glob("*.safetensors")):
-            raise OSError(
-                f"{model} holds no .safetensors file. Pickled weights are not loaded; convert them "
-                "once: CLIPModel.from_pretrained(folder).save_pretrained(folder)"
-            )
-        options = {"local_files_only": True}
-    elif revision is None or not COMMIT.fullmatch(revision):
-        raise ValueError(
-            f"{model} is not a folder. For a model of the hub give its id and, as revision, "
-            f"the 40 hexadecimal digits of a commit (got {revision!r})"
-        )
-    else:
-        options = {"revision": revision}
-    try:
-        network = CLIPModel.from_pretrained(model, use_safetensors=True, **options)
-    except SafetensorError as error:
-        raise OSError(f"{model}: damaged weights ({error}); fetch or train it again") from error
-    return network.eval(), CLIPProcessor.from_pretrained(model, **options)
+SAME_EMBEDDING = 1e-6  # largest difference between entries of unit vectors that is but rounding
 
 
 def check_classes(folder: str | Path, classes: Iterable[str]) -> None:
@@ -55,13 +26,9 @@ def check_classes(folder: str | Path, classes: Iterable[str]) -> None:
     `classes.json` is of a model from elsewhere, which tells any countries apart. Raises ValueError
     where the countries differ and OSError for a damaged `classes.json`.
     """
-    path = Path(folder, "classes.json")
-    if not path.exists():
+    if not Path(folder, "classes.json").exists():
         return
-    try:
-        trained_on = json.loads(path.read_text(encoding="utf-8"))["classes"]
-    except (ValueError, KeyError) as error:
-        raise OSError(f"{folder}: no complete model ({error}); train it again") from error
+    trained_on = read_record(folder).classes
     if different := sorted(set(trained_on) ^ set(classes)):
         raise ValueError(
             f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
@@ -79,29 +46,71 @@ class ClipZeroShot:
         model: str | Path,
         names: Sequence[str],
         template: str = "{country}",
-        revision: str | None = None,
         device: str | torch.device | None = None,
     ) -> None:
         """`names` (k): display names of the countries in the order of the columns of the result.
-        `template` makes a text of a name; the study uses the bare name. `model`, `revision`: see
-        load_clip. `device`: a GPU if there is one, when None. Raises ValueError for a template
-        with another field than {country}, or without it.
+        `template` makes a text of a name; the study uses the bare name. `model`: its folder, see
+        load_clip. `device`: a GPU if there is one, when None.
+
+        Raises:
+            ValueError: for a template with another field than {country}, or without it, and for
+                texts that the model cannot read or tell apart.
+            OSError: for a folder that does not hold a whole CLIP.
         """
         if mistake := prompt_mistake(template):
             raise ValueError(f"the text of a country: {mistake}")
         default = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or default)
         self.name = str(model)
-        network, self.processor = load_clip(model, revision)
+        network, self.processor = load_clip(model)
         self.network = network.to(self.device)
         self.texts = [template.format(country=name) for name in names]
-        self.text_embeddings = self._embed_texts(self.texts)
+        self._check_texts()
+        self.text_embeddings = self._embed_texts()
+
+    def _check_texts(self) -> None:
+        """Every text fits into the model, and all of it is known to the tokenizer."""
+        tokenizer = self.processor.tokenizer
+        limit = self.network.config.text_config.max_position_embeddings
+        for text in self.texts:
+            words = tokenizer(text, add_special_tokens=False)["input_ids"]
+            length = len(tokenizer(text)["input_ids"])
+            if length > limit:
+                raise ValueError(
+                    f"{self.name}: the text {text!r} has {length} tokens, the model reads {limit}: "
+                    "shorten the prompt"
+                )
+            if not words or tokenizer.unk_token_id in words:
+                raise ValueError(
+                    f"{self.name}: the tokenizer does not know {text!r}: it is damaged or of "
+                    "another model; retrieve or train the model again"
+                )
 
     @torch.inference_mode()
-    def _embed_texts(self, texts: list[str]) -> torch.Tensor:
-        tokens = self.processor.tokenizer(texts, padding=True, return_tensors="pt")
+    def _embed_texts(self) -> torch.Tensor:
+        tokens = self.processor.tokenizer(self.texts, padding=True, return_tensors="pt")
         embeddings = self.network.get_text_features(**tokens.to(self.device)).pooler_output
-        return torch.nn.functional.normalize(embeddings, dim=-1)  # (k, d)
+        embeddings = torch.nn.functional.normalize(embeddings, dim=-1)  # (k, d)
+        if not embeddings.isfinite().all():
+            wrong = (~embeddings.isfinite().all(dim=1)).nonzero()[0].item()
+            raise ValueError(
+                f"{self.name}: the embedding of the text {self.texts[wrong]!r} is not finite; the "
+                "model is not usable: retrieve or train it again"
+            )
+        self._check_distinct(embeddings)
+        return embeddings
+
+    def _check_distinct(self, embeddings: torch.Tensor) -> None:
+        """No two texts are the same to the model, up to float rounding."""
+        distances = torch.cdist(embeddings, embeddings, p=torch.inf).fill_diagonal_(torch.inf)
+        alike = (distances <= SAME_EMBEDDING).nonzero().tolist()
+        if alike:
+            first, second = (self.texts[row] for row in alike[0])
+            raise ValueError(
+                f"{self.name}: the texts {first!r} and {second!r} have the same embedding, so "
+                "their countries cannot be told apart. Where the names differ, the tokenizer or "
+                "the weights are damaged: retrieve or train the model again"
+            )
 
     @torch.inference_mode()
     def probabilities(self, batch: Sequence[np.ndarray]) -> np.ndarray:
