@@ -22,6 +22,11 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    # What the run was last made with: geoloc.verify compares its files with that.
+    write_config(f"results/{config['run']}/config.yaml", config)
+
+
 rule all:
     default_target: True
     input:

@@ -12,11 +12,20 @@ from snakemake.utils import available_cpu_count
 
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from geoloc.config import ConfigError, check_config, load_schema
+from geoloc.config import ConfigError, check_config, load_schema, write_config
 from geoloc.index import read_rows
 from geoloc.retrieve import load_weights, wrong_sizes
 from geoloc.sources import configured_sources, listing_digest
 from geoloc.study import differences, study_models
+from geoloc.table_rows import (
+    DATASETS,
+    KERAS_MODELS,
+    KERAS_ROWS,
+    benchmark_titles,
+    clip_rows,
+    model_titles,
+    table_rows,
+)
 
 SCHEMA = load_schema(Path(workflow.basedir, "config/config.schema.yaml"))
 try:
@@ -44,21 +53,11 @@ pathvars:
 
 SOURCES = {source.name: source for source in configured_sources(config)}
 BENCHMARKS = [name for name, source in SOURCES.items() if source.collection == name]
-BENCHMARK_TITLES = {
-    name: config["benchmarks"][name]["title"] or name for name in BENCHMARKS
-}
-KERAS_MODELS = ["cnn", "transfer"]
-DATASETS = ["original", "weighted_base", "weighted_custom"]
-KERAS_ROWS = [(model, dataset) for model in KERAS_MODELS for dataset in DATASETS]
-# CLIP models that are trained here and not given as a folder.
-CLIP_ROWS = [] if config["models"]["clip"]["path"] else [("clip", "default")]
-if config["models"]["contrastive"]:
-    CLIP_ROWS += [("contrastive", dataset) for dataset in DATASETS]
-TABLE_ROWS = list(dict.fromkeys([*KERAS_ROWS, ("clip", "default"), *CLIP_ROWS]))
+BENCHMARK_TITLES = benchmark_titles(config)
+CLIP_ROWS = clip_rows(config)
+TABLE_ROWS = table_rows(config)
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
-TITLES = {
-    model: entry["title"] for model, entry in sorted(config["models"].items()) if entry
-}
+TITLES = model_titles(config)
 WEIGHTS = load_weights(Path(workflow.basedir, "config/weights.yaml"))
 SEGMENT_WEIGHTS = [
     config["segment"][key]

@@ -199,6 +199,14 @@ def test_table_1_has_its_form(world):
     assert table.iloc[:, 2:].map(lambda cell: bool(re.fullmatch(r"\d+\.\d\d", cell))).all(axis=None)
 
 
+def test_a_finished_run_is_found_whole(world):
+    command = [sys.executable, "-m", "geoloc.verify", str(world[0] / "results/small"), "--digests"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 wrong, 0 of 22 checks not made" in result.stdout
+
+
 def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world):
     assert not (world[0] / "results/small/table1_comparison.csv").exists()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from string import Formatter
 
 import jsonschema
 import yaml
+
+from geoloc.files import write_text
 
 
 class ConfigError(ValueError):
@@ -17,6 +20,30 @@ class ConfigError(ValueError):
 def load_schema(path: str | Path) -> dict:
     """Read a JSON schema that is written in YAML."""
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def write_config(path: str | Path, config: dict) -> None:
+    """Write a checked configuration as YAML with every key, for `read_written_config`."""
+    plain = json.loads(json.dumps(config, default=str))
+    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, explicit_end=True))
+
+
+def read_written_config(path: str | Path, schema: dict) -> dict:
+    """Read what `write_config` wrote.
+
+    Raises ConfigError where the file is cut, is not YAML, or has mistakes.
+    """
+    text = Path(path).read_bytes().decode("utf-8", "replace")
+    if not text.endswith("\n...\n"):
+        raise ConfigError("its end is missing")
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"it is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ConfigError("it has no keys")
+    check_config(config, schema)
+    return config
 
 
 def default_config(schema: dict) -> dict:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-DATASETS = ("original", "weighted_base", "weighted_custom")
+from geoloc.table_rows import DATASETS
 
 CUSTOM_DEFAULTS = {
     "no_score_factor": 0.1,

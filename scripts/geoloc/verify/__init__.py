@@ -1,0 +1,6 @@
+"""Whether a finished run is whole: every store, every count, every number of its tables."""
+
+from geoloc.verify.command import main, verify
+from geoloc.verify.run import Finding, Run
+
+__all__ = ["Finding", "Run", "main", "verify"]

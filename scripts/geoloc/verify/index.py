@@ -1,0 +1,182 @@
+"""The index: every image once, in one shard and one split, and all tables of it alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from geoloc.geocode import display_name
+from geoloc.index import (
+    INDEX_COLUMNS,
+    MANIFEST_COLUMNS,
+    REJECTED_COLUMNS,
+    shard_table,
+)
+from geoloc.split import SPLITS
+from geoloc.verify.run import (
+    AGAIN,
+    SNAKEMAKE,
+    Check,
+    Finding,
+    NotChecked,
+    Run,
+    compare_text,
+    csv_text,
+    failure,
+    read_table,
+    read_text,
+    some,
+)
+
+IMAGES, SHARDS = "index/images.parquet", "index/shards.csv"
+COUNTRIES, REJECTED = "index/countries.csv", "index/rejected.csv"
+COUNTRY_COLUMNS = ["country", "name", "images", "train", "val", "test", "kept"]
+TEXT_COLUMNS = [name for name in INDEX_COLUMNS if name not in ("latitude", "longitude")]
+
+
+def check_images_table(run: Run) -> Check:
+    """Each image once, with a known country, split and shard."""
+    try:
+        images = pd.read_parquet(run.folder / IMAGES)
+    except Exception as error:
+        yield failure(IMAGES, error)
+        raise NotChecked("the table of images cannot be read") from None
+    if list(images.columns) != INDEX_COLUMNS:
+        found = ", ".join(map(str, images.columns))
+        yield Finding(IMAGES, f"has the columns {found}, expected {', '.join(INDEX_COLUMNS)}")
+        raise NotChecked("the table of images has other columns")
+    wrong = image_mistakes(images)
+    if run.configuration:
+        entries = run.config["sources"] | run.config["benchmarks"]
+        known = [name for name, entry in entries.items() if entry]
+        wrong["are of sources that the configuration does not have"] = ~images.source.isin(known)
+    for problem, rows in wrong.items():
+        if rows.any():
+            yield Finding(IMAGES, f"{some(images.image_id[rows])} images {problem}; {AGAIN}")
+    if images.empty:
+        yield Finding(IMAGES, f"has no images; {AGAIN}")
+    complete = images[TEXT_COLUMNS].map(lambda value: isinstance(value, str)).all(axis=1)
+    run.tables[IMAGES] = images[complete]
+    street = images.collection == "street"
+    return f"{len(images):,} images, {street.sum():,} of them street images"
+
+
+def image_mistakes(images: pd.DataFrame) -> dict[str, pd.Series]:
+    """Rows of the index (n,) bool for each mistake that there may be."""
+    text = images[TEXT_COLUMNS].map(lambda value: isinstance(value, str)).all(axis=1)
+    street = images.collection == "street"
+    known = {country for country in set(images.country) if is_country(country)}
+    coordinates = images[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce")
+    given = images[["latitude", "longitude"]].notna()
+    within = coordinates.abs().le([90, 180]).all(axis=1)
+    return {
+        "have a field without text": ~text,
+        "are listed more than once": images.image_id.duplicated(),
+        "have an id that is not their source and path":
+            images.image_id != images.source + "/" + images.path,
+        "have no ISO country code": ~images.country.isin(known),
+        f"have a split other than {', '.join(SPLITS)}": ~images.split.isin(SPLITS),
+        "of a benchmark are not in the split test": ~street & (images.split != "test"),
+        "of a benchmark have another source": ~street & (images.collection != images.source),
+        "have no shard of four digits": ~images.shard.astype(str).str.fullmatch(r"\d{4,}"),
+        "have coordinates that are no place": given.any(axis=1) & ~within,
+    }  # fmt: skip
+
+
+def is_country(code: object) -> bool:
+    try:
+        return bool(display_name(str(code)))
+    except ValueError:
+        return False
+
+
+def check_shard_table(run: Run) -> Check:
+    """shards.csv has each shard with its number of images and its sources."""
+    table = shard_table(run.images)
+    found = read_text(run.folder / SHARDS)
+    yield from compare_text(SHARDS, found, csv_text(table), IMAGES)
+    return f"{len(table)} shards"
+
+
+def check_manifests(run: Run) -> Check:
+    """Each manifest has the rows of its shard, and there is no other."""
+    names = set()
+    for shard, rows in run.shards():
+        name = shard.name("index")
+        names.add(name)
+        try:
+            found = read_text(shard.path("index"))
+        except (OSError, ValueError) as error:
+            yield failure(name, error)
+            continue
+        yield from compare_text(name, found, csv_text(rows[MANIFEST_COLUMNS]), IMAGES)
+    for path in sorted((run.folder / "index/shards").rglob("*")):
+        if not path.is_dir() and run.relative(path) not in names and path.name != SNAKEMAKE:
+            yield Finding(run.relative(path), "is no shard of the index; delete it")
+    return f"{len(names)} manifests"
+
+
+def check_countries(run: Run) -> Check:
+    """countries.csv has the counts of every country; the kept ones are those of the images."""
+    table = read_table(run.folder / COUNTRIES, COUNTRY_COLUMNS)
+    counts = ["images", *SPLITS]
+    numbers = table[counts].apply(pd.to_numeric, errors="coerce")
+    if not (numbers.notna().all(axis=None) and numbers.mod(1).eq(0).all(axis=None)):
+        raise ValueError("has counts that are no whole numbers")
+    table[counts] = numbers.astype(int)
+    kept = table.kept == "True"
+    run.tables["classes"] = sorted(table.country[kept])
+    run.tables["majority"] = majority(table[kept])
+    if list(table.country) != sorted(set(table.country)):
+        yield Finding(COUNTRIES, f"countries are not sorted or repeat; {AGAIN}")
+    images = run.images
+    street = images[images.collection == "street"]
+    expected = pd.crosstab(street.country, street.split).reindex(columns=SPLITS, fill_value=0)
+    expected = expected.reindex(table.country, fill_value=0).reset_index(drop=True)
+    expected.insert(0, "images", expected.sum(axis=1))
+    expected.loc[~kept, "images"] = table.images[~kept]  # images of these are not in the index
+    for row in np.flatnonzero((table[counts] != expected[counts]).any(axis=1)):
+        had, wanted = (", ".join(map(str, t.loc[row, counts])) for t in (table, expected))
+        yield Finding(
+            COUNTRIES,
+            f"{table.country[row]} has {had} ({', '.join(counts)}), expected {wanted} by {IMAGES};"
+            f" {AGAIN}",
+        )
+    if different := sorted(set(table.country[kept]) ^ set(street.country)):
+        yield Finding(COUNTRIES, f"kept countries and those of {IMAGES} differ in "
+                      f"{some(different)}; {AGAIN}")  # fmt: skip
+    if unknown := sorted(set(images.country) - set(table.country[kept])):
+        yield Finding(IMAGES, f"has images of other countries: {some(unknown)}; {AGAIN}")
+    for row in table.itertuples():
+        if not is_country(row.country) or display_name(row.country) != row.name:
+            yield Finding(COUNTRIES, f"{row.country!r} has the name {row.name!r}; {AGAIN}")
+        if row.kept not in ("True", "False"):
+            yield Finding(COUNTRIES, f"{row.country}: kept is {row.kept!r}; {AGAIN}")
+    if run.configuration:
+        minimum = run.config["index"]["min_images"]
+        if different := sorted(table.country[kept != (table.images >= minimum)]):
+            yield Finding(COUNTRIES, f"kept is not what index.min_images = {minimum} gives for "
+                          f"{some(different)}; {AGAIN}")  # fmt: skip
+    return f"{kept.sum()} kept of {len(table)}"
+
+
+def majority(kept: pd.DataFrame) -> str:
+    """The country with the most training images, as geoloc.index.majority_country takes it."""
+    if kept.empty:
+        raise ValueError(f"keeps no country; {AGAIN}")
+    return kept.sort_values(["train", "country"], ascending=[False, True]).country.iloc[0]
+
+
+def check_rejected(run: Run) -> Check:
+    """What the index rejected is rejected once, with a reason, and is not an image of it."""
+    table = read_table(run.folder / REJECTED, REJECTED_COLUMNS)
+    keys = pd.Series(list(zip(table.source, table.path, strict=True)), dtype=object)
+    if keys.duplicated().any():
+        yield Finding(REJECTED, f"names {some(keys[keys.duplicated()])} more than once; {AGAIN}")
+    both = set(keys) & set(zip(run.images.source, run.images.path, strict=True))
+    if both:
+        names = sorted("/".join(key) for key in both)
+        yield Finding(REJECTED, f"{some(names)} are also images of the index; {AGAIN}")
+    if (table.reason == "").any():
+        yield Finding(REJECTED, f"{(table.reason == '').sum()} rows have no reason; {AGAIN}")
+    return f"{len(table)} rejected"

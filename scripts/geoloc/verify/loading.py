@@ -1,0 +1,120 @@
+"""Load models and repeat some of their predictions, in a process of its own.
+
+    python -m geoloc.verify.loading keras|clip < tasks.json
+
+Frameworks are imported only when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geoloc.geocode import display_name
+from geoloc.table_rows import DATASETS
+
+TESTED = 4  # test images that each model predicts again
+TOLERANCE = (
+    0.05  # of a probability, between devices and precisions; those of other weights differ more
+)
+
+
+def load(kind: str, tasks: list[dict]) -> list[str]:
+    """For each task of geoloc.verify.models what is wrong with its model, "" where nothing is."""
+    return [_problem({"keras": load_keras, "clip": load_clip}[kind], task) for task in tasks]
+
+
+def _problem(loader: Callable[[Mapping], str], task: Mapping) -> str:
+    try:
+        return loader(task)
+    except Exception as error:
+        own = isinstance(error, OSError | ValueError)
+        return str(error) if own else f"{type(error).__name__}: {error}"
+
+
+def load_keras(task: Mapping[str, Any]) -> str:
+    """What is wrong with a folder of `geoloc.training.train`."""
+    from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
+    from geoloc.keras_predict import load_trained
+    from geoloc.stores import Arrays
+    from geoloc.weighting import apply_factor, dataset_factor
+
+    trained = load_trained(task["folder"], task["classes"])
+    if not task["images"]:
+        return ""
+    arrays = Arrays(task["stores"])
+    row_of = {image_id: row for row, image_id in enumerate(arrays.image_id)}
+    pixels = arrays.read(np.array([row_of[image_id] for image_id in task["images"]]))
+    return _disagreement(
+        task,
+        {
+            name: trained.model.predict_on_batch(
+                apply_factor(*pixels, dataset_factor(name, task["weighting"]))
+            )
+            for name in DATASETS
+        },
+    )
+
+
+def load_clip(task: Mapping[str, Any]) -> str:
+    """What is wrong with a folder of a CLIP."""
+    from geoloc.models.clip import ClipZeroShot, check_classes, predict_images, read_full_size
+    from geoloc.weighting import dataset_factor
+
+    classes = task["classes"]
+    if not Path(task["folder"]).is_dir():
+        return f"there is no folder {task['folder']}; run snakemake again"
+    check_classes(task["folder"], classes)
+    names = [display_name(country) for country in classes]
+    model = ClipZeroShot(task["folder"], names, task["prompt"] or "{country}")
+    for name, values in model.network.state_dict().items():
+        if not bool(values.isfinite().all()):
+            return f"weights are not finite: {name}"
+    if not task["images"]:
+        return ""
+    factors = {name: dataset_factor(name, task["weighting"]) for name in DATASETS}
+    items = list(read_full_size([tuple(task["stores"])], set(task["images"])))
+    _, probabilities = predict_images(model, items, factors | {"original": None})
+    order = {image_id: row for row, (image_id, *_) in enumerate(items)}
+    rows = [order[image_id] for image_id in task["images"]]
+    return _disagreement(task, {name: found[rows] for name, found in probabilities.items()})
+
+
+def _disagreement(task: Mapping[str, Any], probabilities: Mapping[str, np.ndarray]) -> str:
+    """Whether recorded predictions are others than those of the model."""
+    column = {country: number for number, country in enumerate(task["classes"])}
+    row_of = {image_id: row for row, image_id in enumerate(task["images"])}
+    frame = pd.DataFrame(task["predictions"])
+    for answer in frame[frame.test_set.isin(list(probabilities))].to_dict("records"):
+        found = probabilities[answer["test_set"]][row_of[answer["image_id"]]]
+        for rank in range(1, min(5, len(column)) + 1):
+            country, expected = answer[f"country_{rank}"], answer[f"probability_{rank}"]
+            got = found[column[country]] if country in column else np.nan
+            if expected is None or not abs(got - expected) <= TOLERANCE:
+                return (
+                    f"gives {answer['image_id']} ({answer['test_set']}) the probability {got:.3f} "
+                    f"for {country}, its predictions say {expected}; delete the model's table "
+                    "below predictions and run snakemake again"
+                )
+    return ""
+
+
+def main() -> int:
+    """Read tasks from standard input, write the problems as one line of JSON."""
+    output = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no result
+    problems = load(sys.argv[1], json.load(sys.stdin))
+    with os.fdopen(output, "w", encoding="utf-8") as file:
+        file.write(json.dumps(problems) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Models: what they were trained on and how, and that they load and give the run's predictions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geoloc.table_rows import KERAS_ROWS, Row, clip_rows, table_rows
+from geoloc.verify.loading import TESTED, load
+from geoloc.verify.predictions import PREDICTIONS
+from geoloc.verify.run import AGAIN, Check, Finding, NotChecked, Run, failure, read_table
+from geoloc.verify.shards import shards_with_packed
+
+KERAS_HISTORY = ["epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy",
+                 "learning_rate"]  # fmt: skip
+CLIP_HISTORY = [name for name in KERAS_HISTORY if name != "seconds"]
+FRAMEWORKS = {"keras": "tensorflow", "clip": "transformers"}
+TRAIN = "delete it and run snakemake again to train it"
+
+
+def model_folder(run: Run, row: Row) -> Path:
+    """Where the model of a row of Table 1 is: in the run, or where the configuration says."""
+    if row not in KERAS_ROWS + clip_rows(run.config):
+        return run.base / run.config["models"]["clip"]["path"]
+    return run.folder / "models" / row[0] / row[1]
+
+
+def check_records(run: Run) -> Check:
+    """Each model was trained on the kept countries with the run's settings, to the end."""
+    rows = KERAS_ROWS + clip_rows(run.config)
+    for row in rows:
+        folder = f"models/{row[0]}/{row[1]}"
+        for name, mistakes in (
+            (f"{folder}/classes.json", record_mistakes),
+            (f"{folder}/history.csv", history_mistakes),
+        ):
+            try:
+                for problem in mistakes(run, row, run.folder / name):
+                    yield Finding(name, f"{problem}; delete {folder} and run snakemake again")
+            except NotChecked:
+                raise
+            except Exception as error:
+                yield failure(name, error)
+    known = {f"{model}/{dataset}" for model, dataset in rows}
+    for path in sorted((run.folder / "models").glob("*/*")):
+        name = path.relative_to(run.folder / "models").as_posix()
+        if name not in known and not path.name.startswith("."):
+            yield Finding(run.relative(path), "is of no row of Table 1; delete it", warning=True)
+    return f"{len(rows)} trained models"
+
+
+def record_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
+    """What classes.json says otherwise than the run."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    model, dataset = row
+    custom = run.config["datasets"]["weighted_custom"]
+    expected: dict[str, Any] = {
+        "classes": run.need("classes"),
+        "dataset": dataset.replace("default", "original"),
+        "seed": run.config["seed"],
+        "weighting_parameters": custom,
+    }
+    if row in KERAS_ROWS:
+        expected["model"] = model
+    for key, value in expected.items():
+        if record[key] != value:
+            yield f"{key} is {_short(record[key])}, expected {_short(value)}"
+    settings = run.config["train"] if row in KERAS_ROWS else {}
+    if model == "contrastive":  # a CLIP of the row `clip` has the default settings
+        settings = run.config["models"][model]
+    for key, value in record["parameters"].items():
+        if key in settings and settings[key] != value and key != "gpus":
+            yield f"{key} was {_short(value)}, the configuration says {_short(settings[key])}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def history_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
+    """What no training leaves behind: epochs that are missing, numbers that are none, an end for
+    which there was no reason."""
+    columns = KERAS_HISTORY if row in KERAS_ROWS else CLIP_HISTORY
+    table = read_table(path, columns).apply(pd.to_numeric, errors="coerce")
+    epochs = json.loads(path.with_name("classes.json").read_text())["parameters"]["epochs"]
+    if table.empty or list(table.epoch) != list(range(1, len(table) + 1)):
+        yield f"has the epochs {_short(table.epoch.tolist())}, expected 1, 2, 3 and so on"
+        return
+    if not np.isfinite(table.to_numpy(float)).all():
+        row_number = int(np.argmin(np.isfinite(table.to_numpy(float)).all(axis=1))) + 2
+        yield f"row {row_number} has numbers that are none or not finite"
+        return
+    shares = table[["accuracy", "val_accuracy"]]
+    if not shares.ge(0).all(axis=None) or not shares.le(1).all(axis=None):
+        yield "has accuracies that are not between 0 and 1"
+    if table[["loss", "val_loss", "learning_rate"]].lt(0).any(axis=None):
+        yield "has a negative loss or learning rate"
+    if len(table) > epochs:
+        yield f"has {len(table)} epochs, the training had {epochs} at most"
+    if len(table) < epochs:
+        patience = run.config["train"]["early_stopping_patience"] if row in KERAS_ROWS else None
+        # EarlyStopping ends as many epochs after the lowest validation loss.
+        if patience is None or len(table) - 1 - table.val_loss.argmin() != patience:
+            yield f"ends after {len(table)} of {epochs} epochs without reason: rows are missing"
+
+
+def check_keras_models(run: Run) -> Check:
+    """Keras models load, have finite weights and give the predictions of some test images."""
+    return (yield from check_loading(run, "keras", list(KERAS_ROWS)))
+
+
+def check_clip_models(run: Run) -> Check:
+    """The same of CLIP models."""
+    rows = [row for row in table_rows(run.config) if row not in KERAS_ROWS]
+    return (yield from check_loading(run, "clip", rows))
+
+
+def check_loading(run: Run, kind: str, rows: list[Row]) -> Check:
+    if importlib.util.find_spec(FRAMEWORKS[kind]) is None:
+        raise NotChecked(f"{FRAMEWORKS[kind]} is not installed here")
+    tasks = [loading_task(run, kind, row) for row in rows]
+    report = load_apart if run.isolate else load
+    for task, problem in zip(tasks, report(kind, tasks), strict=True):
+        if problem:
+            remedy = "" if AGAIN in problem or "again" in problem else f"; {TRAIN}"
+            yield Finding(task["name"], f"{problem}{remedy}")
+    images = len(tasks[0]["images"])
+    return f"{len(tasks)} load; their predictions of {images} images agree"
+
+
+def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
+    """What `geoloc.verify.loading` needs of one model, as JSON can hold it: its folder, its
+    classes, stores of test images and what was predicted for these."""
+    folder = model_folder(run, row)
+    name = f"models/{row[0]}/{row[1]}"
+    frame = run.tables.get(PREDICTIONS, {}).get(row)
+    task = {
+        "name": f"{name}/model.keras" if kind == "keras" else name,
+        "folder": str(folder),
+        "classes": run.need("classes"),
+        "weighting": run.config["datasets"]["weighted_custom"],
+        "prompt": (run.config["models"].get(row[0]) or {}).get("prompt"),
+        "images": [],
+        "stores": [],
+        "predictions": [],
+    }
+    if frame is not None and (test := tested_shard(run)):
+        shard, ids = test
+        stages = ["arrays"] if kind == "keras" else ["images", "masks"]
+        chosen = frame[frame.image_id.isin(ids)]
+        task["images"] = ids
+        task["stores"] = [str(shard.path(stage)) for stage in stages]
+        task["predictions"] = json.loads(chosen.to_json(orient="records"))
+    return task
+
+
+def tested_shard(run: Run) -> tuple[Any, list[str]] | None:
+    """The first shard of street images with test images, and the ids of some of them."""
+    for shard, rows in shards_with_packed(run):
+        ids = rows.image_id[rows.split == "test"].tolist()[:TESTED]
+        if shard.street and ids:
+            return shard, ids
+    return None
+
+
+def load_apart(kind: str, tasks: list[dict]) -> list[str]:
+    """`load` in a process of its own: TensorFlow and PyTorch do not share one, and a crash ends
+    only that one."""
+    result = subprocess.run(
+        [sys.executable, "-m", "geoloc.verify.loading", kind],
+        input=json.dumps(tasks), capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    lines = result.stdout.splitlines()
+    if result.returncode or not lines:
+        said = result.stderr.strip().splitlines()[-1:] or [f"exit status {result.returncode}"]
+        return [f"the process that loads it ended without a result ({said[0]})" for _ in tasks]
+    return json.loads(lines[-1])

@@ -1,0 +1,59 @@
+"""Predictions: each test image of each test set once, as the index has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from geoloc.files import file_hash
+from geoloc.read_predictions import check_index, read_predictions
+from geoloc.table_rows import DATASETS, benchmark_titles, table_rows
+from geoloc.verify.run import AGAIN, Check, Finding, Run, failure, some
+from geoloc.verify.shards import PACKED
+
+PREDICTIONS = "predictions"
+
+
+def check_predictions(run: Run) -> Check:
+    """Every row of Table 1 has predictions of exactly the packed test images; keeps those tables
+    that can be read."""
+    rows, packed = table_rows(run.config), run.need(PACKED)
+    classes, benchmarks = run.need("classes"), benchmark_titles(run.config)
+    frames: dict = {}
+    hashes: dict[str, str] = {}
+    for row in rows:
+        name = f"predictions/{row[0]}/{row[1]}.parquet"
+        path = run.folder / name
+        try:
+            (frames[row],) = read_predictions([path], classes, benchmarks)
+            if check_index(frames[row], path, packed):
+                yield from missing(name, frames[row], packed)
+            first = hashes.setdefault(file_hash(path), name)
+            if first != name:
+                yield Finding(name, f"has the very content of {first}; {AGAIN}")
+        except Exception as error:
+            yield failure(name, error)
+    run.tables[PREDICTIONS] = frames
+    yield from of_no_row(run.folder / "predictions", {f"{m}/{d}.parquet" for m, d in rows})
+    test = packed[packed.split == "test"]
+    street = int((test.collection == "street").sum())
+    count = len(DATASETS) * street + len(test) - street
+    return f"{count:,} of each of {len(frames)} models"
+
+
+def missing(name: str, frame: pd.DataFrame, packed: pd.DataFrame) -> Iterator[Finding]:
+    """The test images that a table lacks."""
+    test = packed.image_id[packed.split == "test"]
+    lacking = test[~test.isin(frame.image_id)]
+    yield Finding(name, f"has no prediction of {some(lacking)}, test images of the index; {AGAIN}")
+
+
+def of_no_row(folder: Path, known: set[str]) -> Iterator[Finding]:
+    """Tables of models that the configuration does not have."""
+    for path in sorted(folder.rglob("*.parquet")):
+        name = path.relative_to(folder).as_posix()
+        if name not in known and not path.name.startswith("."):
+            problem = "is of no row of Table 1; delete it"
+            yield Finding(f"predictions/{name}", problem, warning=True)

@@ -1,0 +1,228 @@
+"""Table 1 and everything beside it, recomputed from the predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from geoloc.distances import median_positions
+from geoloc.geocode import display_name
+from geoloc.leakage import leakage_summary
+from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.places import EARTH_RADIUS
+from geoloc.study import differences
+from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
+from geoloc.table_rows import benchmark_titles, model_titles, table_rows
+from geoloc.verify.predictions import PREDICTIONS
+from geoloc.verify.run import (
+    AGAIN,
+    Check,
+    Finding,
+    NotChecked,
+    Run,
+    compare_text,
+    csv_text,
+    failure,
+    read_table,
+    read_text,
+    some,
+)
+from geoloc.verify.shards import PACKED
+
+FIGURES = ("score_examples", "training_curves", "accuracy")
+BY_AUTHOR = "_by_author"
+LEAKAGE = "leakage.csv"
+
+
+def all_predictions(run: Run) -> list[tuple[str, str, pd.DataFrame]]:
+    """Model, dataset and predictions of every row of Table 1, in its order."""
+    frames, rows = run.need(PREDICTIONS), table_rows(run.config)
+    if missing := [
+        f"{model}/{dataset}" for model, dataset in rows if (model, dataset) not in frames
+    ]:
+        raise NotChecked(f"needs the predictions of {', '.join(missing)}, which cannot be read")
+    return [(*row, frames[row]) for row in rows]
+
+
+def check_table1(run: Run) -> Check:
+    """Table 1, as CSV and as text, is that of the predictions."""
+    predictions, titles = all_predictions(run), model_titles(run.config)
+    benchmarks, majority = benchmark_titles(run.config), run.need("majority")
+    table = table1(
+        ((titles[model], DATASET_TITLES[dataset], frame) for model, dataset, frame in predictions),
+        benchmarks,
+    )
+    found = read_text(run.folder / "table1.csv")
+    yield from compare_text("table1.csv", found, csv_text(table), "the predictions")
+    baseline = baselines(predictions[0][2], majority)
+    text = format_table(table, baseline, display_name(majority), benchmarks)
+    found = read_text(run.folder / "table1.txt")
+    yield from compare_text("table1.txt", found, text + "\n", "the predictions")
+    return f"{len(table)} rows, {table.iloc[:, 2:].ne('').sum().sum()} accuracies"
+
+
+def check_metrics(run: Run) -> Check:
+    """metrics.csv, accuracy_by_source.csv and paired_tests.csv are those of the predictions.
+
+    Intervals over authors are recomputed where all content is read, and elsewhere only compared
+    with the value that they must hold.
+    """
+    predictions, images = all_predictions(run), run.images
+    authors = images.set_index("image_id")["author"].to_dict() if run.digests else {}
+    seed = run.config["seed"]
+    positions = median_positions(images)
+    tables = {
+        "metrics.csv": metrics_table(predictions, run.need("majority"), positions, authors, seed),
+        "accuracy_by_source.csv": accuracy_by_source(predictions),
+        "paired_tests.csv": paired_tests(predictions, authors, seed),
+    }
+    for name, expected in tables.items():
+        skipped = [] if run.digests else [c for c in expected.columns if c.endswith(BY_AUTHOR)]
+        value = "accuracy" if name == "metrics.csv" else "difference"
+        try:
+            yield from compare_numbers(run, name, expected, skipped, "the predictions")
+            if f"{value}_low{BY_AUTHOR}" in expected:
+                yield from intervals_hold(run, name, value)
+        except (OSError, ValueError) as error:
+            yield failure(name, error)
+    return f"{sum(map(len, tables.values()))} rows in {len(tables)} tables"
+
+
+def compare_numbers(
+    run: Run,
+    name: str,
+    expected: pd.DataFrame,
+    skipped: Sequence[str],
+    source: str,
+    tolerance: float = 1e-9,
+) -> Iterator[Finding]:
+    """A finding for each column of a CSV file that is not what `source` gives: text must be equal,
+    numbers within a relative `tolerance`, as libraries differ in the last digits."""
+    found = read_table(run.folder / name, list(expected.columns))
+    if len(found) != len(expected):
+        yield Finding(name, f"has {len(found)} rows, expected {len(expected)} by {source}; {AGAIN}")
+        return
+    for column in expected.columns.difference(skipped, sort=False):
+        texts, wanted = found[column], expected[column].reset_index(drop=True)
+        if pd.api.types.is_numeric_dtype(wanted):
+            numbers = pd.to_numeric(texts.replace("", "nan"), errors="coerce").to_numpy(float)
+            broken = np.isnan(numbers) & (texts != "").to_numpy()
+            same = np.isclose(numbers, wanted.to_numpy(float), tolerance, 0, equal_nan=True)
+            same &= ~broken
+        else:
+            same = (texts == wanted).to_numpy()
+        if not same.all():
+            row = int(np.argmin(same))
+            yield Finding(name, f"row {row + 2}: {column} is {texts[row]!r}, expected "
+                          f"{wanted[row]} by {source}; {AGAIN}")  # fmt: skip
+
+
+def intervals_hold(run: Run, name: str, value: str) -> Iterator[Finding]:
+    """Intervals over authors that do not hold their value, or have one end only."""
+    table = read_table(run.folder / name)
+    columns = [f"{value}_low{BY_AUTHOR}", value, f"{value}_high{BY_AUTHOR}"]
+    if missing := [column for column in columns if column not in table]:
+        yield Finding(name, f"has no column {', '.join(missing)}; {AGAIN}")
+        return
+    empty = table[columns].eq("")
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    low, middle, high = (numbers[column] for column in columns)
+    without = empty[columns[0]] & empty[columns[2]]
+    wrong = ~without & ~((low <= middle) & (middle <= high))
+    if wrong.any():
+        rows = [str(row + 2) for row in np.flatnonzero(wrong)]
+        yield Finding(name, f"{columns[0]} and {columns[2]} do not hold {value} in rows "
+                      f"{some(rows)}; {AGAIN}")  # fmt: skip
+
+
+def check_comparison(run: Run) -> Check:
+    """The published table is compared with a run of the study only."""
+    name = "table1_comparison.csv"
+    exists = (run.folder / name).exists()
+    keys = differences(run.config, run.schema)
+    if keys and exists:
+        yield Finding(name, f"the configuration is not the study's (it differs in {some(keys)}); "
+                      "delete it", warning=True)  # fmt: skip
+    if not keys and not exists:
+        yield Finding(name, "is missing; run snakemake again")
+    return "made" if exists else "not made, as the configuration is not the study's"
+
+
+def check_leakage(run: Run) -> Check:
+    """Each validation and test image was compared with the training images, once."""
+    packed = run.need(PACKED)
+    rest = packed[packed.split != "train"]
+    train = packed[packed.split == "train"].set_index("image_id")
+    table = read_table(run.folder / LEAKAGE)
+    own = ["image_id", "collection", "source", "country", "split"]
+    needed = [*own, "nearest_image", "nearest_country", "bits", "other_country_bits",
+              "nearest_place", "metres"]  # fmt: skip
+    if missing := [column for column in needed if column not in table]:
+        yield Finding(LEAKAGE, f"has no column {', '.join(missing)}; {AGAIN}")
+        raise NotChecked("columns are missing")
+    expected = csv_text(rest[own])
+    yield from compare_text(LEAKAGE, csv_text(table[own]), expected, "the index")
+    table[["bits", "other_country_bits", "metres"]] = table[
+        ["bits", "other_country_bits", "metres"]
+    ].apply(pd.to_numeric, errors="coerce")
+    for what, wrong in leakage_mistakes(table, train, packed).items():
+        if wrong.any():
+            yield Finding(LEAKAGE, f"{what}: {some(table.image_id[wrong])}; {AGAIN}")
+    if run.configuration:
+        summary = leakage_summary(table, run.config["leakage"]["near_duplicate_bits"])
+        name = "leakage_summary.csv"
+        yield from compare_numbers(run, name, summary, [], LEAKAGE, 2e-5)  # of six digits
+    return f"{len(table):,} validation and test images"
+
+
+def leakage_mistakes(
+    table: pd.DataFrame, train: pd.DataFrame, packed: pd.DataFrame
+) -> dict[str, np.ndarray]:
+    """Rows (n,) bool of leakage.csv for each mistake that it may have."""
+    nearest = train.country.reindex(table.nearest_image)
+    own = packed.set_index("image_id").reindex(table.image_id)
+    place = train.reindex(table.nearest_place)
+    placed = own.latitude.notna().to_numpy() & train.latitude.notna().any()
+    metres = great_circle_metres(own, place)
+    bits, other = table.bits.to_numpy(), table.other_country_bits.to_numpy()
+    wrong_bits = ~((bits >= 0) & (bits <= other) & (other <= 64))
+    wrong_bits |= (table.nearest_country != table.country).to_numpy() & (bits != other)
+    near = np.isclose(table.metres, metres, rtol=2e-5, atol=0.5)
+    return {
+        "nearest_image is no training image": nearest.isna().to_numpy(),
+        "nearest_country is not that of nearest_image":
+            nearest.notna().to_numpy() & (nearest.to_numpy() != table.nearest_country.to_numpy()),
+        "bits are no number of bits": wrong_bits,
+        "nearest_place is no training image with coordinates":
+            placed & place.latitude.isna().to_numpy(),
+        "nearest_place is given without coordinates":
+            ~placed & ((table.nearest_place != "") | table.metres.notna()).to_numpy(),
+        "metres are not the distance to nearest_place":
+            placed & place.latitude.notna().to_numpy() & ~near,
+    }  # fmt: skip
+
+
+def great_circle_metres(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Distance in metres, float64 (n,), between places and others, row by row."""
+    latitude, longitude = np.radians(places[["latitude", "longitude"]].to_numpy(float).T)
+    there, across = np.radians(others[["latitude", "longitude"]].to_numpy(float).T)
+    half = np.sin((there - latitude) / 2) ** 2
+    half += np.cos(latitude) * np.cos(there) * np.sin((across - longitude) / 2) ** 2
+    return 2000 * EARTH_RADIUS * np.arcsin(np.sqrt(half))
+
+
+def check_figures(run: Run) -> Check:
+    """Figures are images that can be read to the end."""
+    for figure in FIGURES:
+        name = f"figures/{figure}.png"
+        try:
+            with Image.open(run.folder / name, formats=["PNG"]) as image:
+                image.load()
+        except FileNotFoundError:
+            yield Finding(name, "is missing; run snakemake again")
+        except Exception as error:
+            yield Finding(name, f"is no image that can be read ({error}); {AGAIN}")
+    return f"{len(FIGURES)} images"

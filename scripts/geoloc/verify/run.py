@@ -1,0 +1,230 @@
+"""A finished run as the checks see it, and what a check can find."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from geoloc.config import load_schema
+from geoloc.index import SHARD_KEYS
+
+SCHEMA = "config/config.schema.yaml"
+PROJECT = Path(__file__).parents[3]  # of a checkout
+AGAIN = "delete it and run snakemake again"
+SNAKEMAKE = ".snakemake_timestamp"  # of a folder that is an output
+NAMED = 3  # ids that a message names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with one file of the run: its path below the run's folder, what is wrong and
+    what to do. A warning is worth knowing but changes no result."""
+
+    path: str
+    problem: str
+    warning: bool = False
+
+
+Check = Generator[Finding, None, str]
+"""A check yields its findings and returns in a few words what it looked at."""
+
+
+class NotChecked(Exception):
+    """A check cannot run; the message says why."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Where the files of one shard are. All of its parts name it in the index."""
+
+    folder: Path
+    collection: str
+    country: str
+    shard: str
+
+    def path(self, stage: str) -> Path:
+        """Its file of a stage: index, quarantine, images, segments, masks or arrays."""
+        if stage in ("segments", "masks"):  # of street images only
+            return self.folder / stage / self.country / f"{self.shard}.h5"
+        if stage == "index":
+            stage = "index/shards"
+        suffix = "h5" if stage in ("images", "arrays") else "csv"
+        return self.folder / stage / self.collection / self.country / f"{self.shard}.{suffix}"
+
+    def name(self, stage: str) -> str:
+        """The same, below the run's folder."""
+        return self.path(stage).relative_to(self.folder).as_posix()
+
+    @property
+    def street(self) -> bool:
+        return self.collection == "street"
+
+
+@dataclass
+class Run:
+    """A run and what the checks have read of it so far.
+
+    Args:
+        folder: results/{run}.
+        digests: whether all content is read and recomputed, or a sample of each shard.
+        jobs: processes that read shards.
+        configuration: the run's settings, None where they are unknown.
+        isolate: load models in processes of their own.
+        tables: what the checks have read.
+    """
+
+    folder: Path
+    digests: bool = False
+    jobs: int = 1
+    configuration: dict[str, Any] | None = None
+    isolate: bool = True
+    tables: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def schema(self) -> dict:
+        """The schema of the configuration, of the project that the run lies in or else of this
+        one."""
+        own = self.base / SCHEMA
+        return load_schema(own if own.exists() else PROJECT / SCHEMA)
+
+    @property
+    def base(self) -> Path:
+        """The folder that paths of the configuration are relative to."""
+        return self.folder.absolute().parents[1]
+
+    def relative(self, path: str | Path) -> str:
+        return Path(path).relative_to(self.folder).as_posix()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        if self.configuration is None:
+            raise NotChecked("needs the configuration of the run")
+        return self.configuration
+
+    def need(self, name: str) -> Any:
+        """What an earlier check has read. Raises NotChecked where it could not."""
+        if name not in self.tables:
+            raise NotChecked(f"needs {name}, which cannot be read")
+        return self.tables[name]
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The table of the index."""
+        return self.need("index/images.parquet")
+
+    def shards(self) -> Iterator[tuple[Shard, pd.DataFrame]]:
+        """Each shard of the index with its rows, in order."""
+        for keys, rows in self.images.groupby(SHARD_KEYS):
+            yield Shard(self.folder, *keys), rows
+
+    def map(
+        self, function: Callable[..., list[Finding]], tasks: Sequence[tuple]
+    ) -> Iterator[Finding]:
+        """Findings of `function(*task)` for each task, in several processes where the run has
+        several jobs. The first item of a task is the path, below the run's folder, that an error
+        is a finding of."""
+        if self.jobs == 1 or len(tasks) < 2:
+            for task in tasks:
+                yield from guarded(function, *task)
+            return
+        try:
+            results = [self.pool.submit(guarded, function, *task) for task in tasks]
+            for result in results:
+                yield from result.result()
+        except BrokenProcessPool:
+            del self.pool  # another check gets a new one
+            first = next((n for n, r in enumerate(results) if r.exception() is not None), 0)
+            yield Finding(tasks[first][0], "the process that read this file or one of the next "
+                          f"{self.jobs} died; run again with --jobs 1 to see which")  # fmt: skip
+
+    @cached_property
+    def pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.jobs, get_context("forkserver"))
+
+    def close(self) -> None:
+        """End the processes."""
+        if "pool" in vars(self):
+            self.pool.shutdown()
+            del self.pool
+
+
+def guarded(function: Callable[..., list[Finding]], name: str, *arguments: Any) -> list[Finding]:
+    """`function(name, *arguments)`; any error becomes a finding of the file `name`."""
+    try:
+        return function(name, *arguments)
+    except Exception as error:  # damage can raise anything
+        return [failure(name, error)]
+
+
+def failure(name: str, error: BaseException) -> Finding:
+    """An error that reading a file raised, as a finding."""
+    if isinstance(error, FileNotFoundError) and name in str(error):
+        return Finding(name, "is missing; run snakemake again")
+    own = isinstance(error, OSError | ValueError)
+    text = str(error) if own and str(error) else f"{type(error).__name__}: {error}"
+    text = re.sub(rf"^\S*{re.escape(name)}:? ", "", text)  # most errors begin with their file
+    return Finding(name, text if "snakemake again" in text else f"{text}; {AGAIN}")
+
+
+def some(values: Iterable[Any]) -> str:
+    """How many there are and the first few, for a message."""
+    values = list(values)
+    more = ", …" if len(values) > NAMED else ""
+    return f"{len(values)} ({', '.join(map(str, values[:NAMED]))}{more})"
+
+
+def read_text(path: Path) -> str:
+    """A text file, without translating its ends of lines. Raises ValueError where it is not
+    UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A CSV file as text, `NA` and empty fields as they stand. Raises ValueError where its columns
+    are not `columns` (any, for None) or a line has another number of fields."""
+    rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
+    if not rows:
+        raise ValueError("is empty")
+    header = rows[0]
+    if columns is not None and header != list(columns):
+        raise ValueError(f"has the columns {','.join(header)}, expected {','.join(columns)}")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} fields, the header has {len(header)}")
+    return pd.DataFrame(rows[1:], columns=header, dtype=object)
+
+
+def csv_text(table: pd.DataFrame, **options: Any) -> str:
+    """A table as the jobs write it."""
+    return table.to_csv(index=False, **options)
+
+
+def compare_text(name: str, found: str, expected: str, source: str) -> Iterator[Finding]:
+    """A finding where a text file is not what `source` gives, with the first line that differs."""
+    if found == expected:
+        return
+    lines, wanted = found.splitlines(), expected.splitlines()
+    pairs = zip(lines, wanted)  # noqa: B905  one may be longer
+    number = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(lines), len(wanted)))
+
+    def line(texts: list[str]) -> str:
+        return repr(texts[number]) if number < len(texts) else "the end of the file"
+
+    problem = f"line {number + 1} is {line(lines)}, expected {line(wanted)} by {source}"
+    if lines == wanted:
+        problem = f"has other line ends than expected by {source}"
+    yield Finding(name, f"{problem}; {AGAIN}")

@@ -1,0 +1,307 @@
+"""A finished run in seconds: the functions of all jobs on a drawn world, with models of few weights
+that are hardly trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import yaml
+from keras import layers
+from PIL import Image
+
+from geoloc import keras_setup, run_lengths, training
+from geoloc.augmentation import Augmentation
+from geoloc.config import check_config, load_schema, write_config
+from geoloc.distances import median_positions
+from geoloc.geocode import display_name
+from geoloc.index import build_index, kept_classes, majority_country, write_index
+from geoloc.keras_predict import load_trained, predict
+from geoloc.leakage import hash_stores, leakage_summary, leakage_table
+from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.models.clip import ClipZeroShot, predict_images, read_full_size
+from geoloc.models.clip_training import ClipParameters, train_clip
+from geoloc.packing import collect_quarantine, pack_arrays, pack_shard, write_quarantine
+from geoloc.scoring import read_selected, score_map
+from geoloc.sources import configured_sources
+from geoloc.stores import (
+    BEST_CLASSES,
+    Arrays,
+    Segments,
+    read_image_columns,
+    read_segments,
+    write_masks,
+    write_segments,
+)
+from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
+from geoloc.table_rows import (
+    DATASETS,
+    KERAS_ROWS,
+    benchmark_titles,
+    model_titles,
+    table_rows,
+)
+from geoloc.weighting import dataset_factor
+from tests.conftest import ROOT
+
+COUNTRIES = ("Brazil", "France", "Japan", "Namibia", "United Kingdom", "United States")
+PLACES = {"Paris": (48.86, 2.35), "Windhoek": (-22.56, 17.08)}
+SIDE = 640
+
+
+def study(folder: Path) -> dict:
+    """The configuration of the run in `folder`/results/finished, of the world in `folder`."""
+    table = {"kind": "coordinates_table", "images": ".", "table": "t.csv", "file_column": "file"}
+    config = {
+        "run": "finished",
+        "sources": {
+            "geoguessr": {"kind": "country_folders", "path": str(folder / "world"), "images": ".",
+                          "crop": "center", "size": SIDE},
+            "streetview": table | {"path": str(folder / "street"), "crop": "center", "size": SIDE},
+        },
+        "benchmarks": {"im2gps3k": table | {"path": str(folder / "bench"),
+                                            "author_column": "author"}},
+        "index": {"min_images": 6, "shard_size": 9, "split": [0.5, 0.2, 0.3],
+                  "max_rejected": 0.3},
+        "prepare": {"max_unreadable": 0.3},
+        "train": {"epochs": 2},
+        "models": {"clip": {"path": None}},
+    }  # fmt: skip
+    check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
+    return config
+
+
+def draw_world(folder: Path, rng: np.random.Generator) -> None:
+    """Photographs of one or two colours; one cannot be read, one row of a table has no place."""
+
+    def draw(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.new("RGB", (48, 32), tuple(rng.integers(0, 256, 3).tolist()))
+        image.paste(tuple(rng.integers(0, 256, 3).tolist()), (8, 8, 30, 20))
+        image.save(path)
+
+    for country in COUNTRIES:
+        for number in range(8 if country == "France" else 6):
+            draw(folder / "world" / country / f"{number}.jpg")
+    draw(folder / "world/Germany/0.jpg")
+    (folder / "world/Japan/3.jpg").write_bytes(b"no picture")
+    for name, count in {"street": 6, "bench": 6}.items():
+        places = [*PLACES.values()] * count
+        rows = [f"{n}.png,{places[n][0] + n / 50},{places[n][1]},a{n % 4}" for n in range(count)]
+        for number in range(count):
+            draw(folder / name / f"{number}.png")
+        if name == "street":
+            rows[3] = "3.png,95,2,a"
+        lines = ["file,latitude,longitude,author", *rows]
+        (folder / name / "t.csv").write_text("\n".join(lines) + "\n")
+
+
+def segments_of(image_id: str, selected: np.ndarray, rng: np.random.Generator) -> Segments:
+    """Two overlapping rectangles of selected classes, and one of a class that does not score."""
+    counts, boxes = [], []
+    for _ in range(3):
+        left, top, width, height = (int(n) for n in rng.integers(20, 300, 4))
+        window = np.ones((width, height), bool)
+        counts.append(run_lengths.encode(window, left, top, (SIDE, SIDE)))
+        boxes.append((left, top, width, height))
+    class_id = np.stack([rng.permutation(1000)[:BEST_CLASSES] for _ in counts]).astype(np.int16)
+    class_id[:2, 0] = rng.choice(selected, 2)
+    probability = np.sort(rng.uniform(0.01, 0.09, class_id.shape))[:, ::-1].astype(np.float32)
+    probability[:, 0] = rng.uniform(0.2, 0.5, len(counts))
+    return Segments(
+        image_id=image_id, size=(SIDE, SIDE), bbox=np.array(boxes, np.int32),
+        area=np.array([run_lengths.area(runs) for runs in counts], np.int32),
+        predicted_iou=rng.random(3, np.float32), stability_score=rng.random(3, np.float32),
+        counts=counts, class_id=class_id, class_probability=probability,
+    )  # fmt: skip
+
+
+def write_model(run: Path, row: tuple[str, str], classes: list[str], config: dict) -> None:
+    """What the job train leaves, of a network of one layer."""
+    model_name, dataset = row
+    pixels = layers.Input((224, 224, 3))
+    pooled = layers.Flatten()(layers.AveragePooling2D(56)(layers.Rescaling(1 / 255)(pixels)))
+    model = keras.Model(pixels, layers.Dense(len(classes), activation="softmax")(pooled))
+    weights = [np.random.default_rng([len(dataset), len(model_name)]).normal(size=(48, 6)) * 0.3]
+    model.set_weights([*weights, np.arange(len(classes)) == classes.index("FR")])
+    folder = run / "models" / model_name / dataset
+    folder.mkdir(parents=True)
+    best = folder / "best.keras"
+    model.save(best)
+    augmentation = Augmentation(**config["train"]["augmentation"])
+    parameters = training.TrainingParameters(**config["train"] | {"augmentation": augmentation})
+    record = {
+        "classes": classes, "model": model_name, "dataset": dataset, "seed": config["seed"],
+        "parameters": dataclasses.asdict(parameters), "model_parameters": {},
+        "weighting_parameters": config["datasets"]["weighted_custom"],
+    }  # fmt: skip
+    history = [
+        dict.fromkeys(training.HISTORY_COLUMNS, 0.5) | {"epoch": 1},
+        dict.fromkeys(training.HISTORY_COLUMNS, 0.4) | {"epoch": 2},
+    ]
+    training._write_results(folder, best, record, history)
+    best.unlink()
+
+
+def finish(folder: Path) -> Path:
+    """Draw a world in `folder` and make all outputs of a run on it; returns the run's folder."""
+    rng = np.random.default_rng(7)
+    draw_world(folder, rng)
+    config = study(folder)
+    run = folder / "results/finished"
+    (folder / "config").mkdir()
+    selected_path = folder / config["mask"]["selected_classes"]
+    selected_path.write_bytes((ROOT / config["mask"]["selected_classes"]).read_bytes())
+    write_config(run / "config.yaml", config)
+    sources = configured_sources(config)
+    settings = config["index"]
+    tables = build_index(
+        sources, settings["min_images"], settings["shard_size"], config["seed"],
+        settings["split"], settings["max_rejected"],
+    )  # fmt: skip
+    write_index(run / "index", *tables)
+    index = pd.read_parquet(run / "index/images.parquet")
+    stores = make_stores(run, index, config, read_selected(selected_path), rng)
+    make_leakage(run, index, stores, config)
+    predictions = make_predictions(run, index, stores, config)
+    make_tables(run, index, predictions, config)
+    for name in ("score_examples", "training_curves", "accuracy"):
+        (run / "figures").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(run / f"figures/{name}.png")
+    return run
+
+
+def make_stores(
+    run: Path, index: pd.DataFrame, config: dict, selected: np.ndarray, rng: np.random.Generator
+) -> dict[str, list[Path]]:
+    """Images, quarantine, segments, masks and arrays; returns paths by kind, street and others."""
+    sources = {source.name: source for source in configured_sources(config)}
+    paths: dict[str, list[Path]] = {}
+    quarantine = []
+    for (collection, country, shard), rows in index.groupby(["collection", "country", "shard"]):
+        place = f"{collection}/{country}/{shard}"
+        images, arrays = run / f"images/{place}.h5", run / f"arrays/{place}.h5"
+        quarantine.append(run / f"quarantine/{place}.csv")
+        own = {name: sources[name] for name in sorted(set(rows.source))}
+        pack_shard(run / f"index/shards/{place}.csv", own, images, quarantine[-1])
+        masks = None
+        if collection == "street":
+            segments = run / f"segments/{country}/{shard}.h5"
+            masks = run / f"masks/{country}/{shard}.h5"
+            ids = read_image_columns(images)["image_id"]
+            write_segments(segments, (segments_of(str(i), selected, rng) for i in ids))
+            mask = config["mask"]
+            minimum, merge = mask["minimum"], mask["merge"]
+            write_masks(
+                masks,
+                ((s.image_id, score_map(s, selected, minimum, merge))
+                 for s in read_segments(segments)),
+                {"selected": selected.tolist(), "minimum": minimum, "merge": merge},
+            )  # fmt: skip
+            paths.setdefault("masks", []).append(masks)
+        pack_arrays(images, masks, country, arrays)
+        kind = "street" if collection == "street" else "benchmarks"
+        paths.setdefault(f"{kind} images", []).append(images)
+        paths.setdefault(f"{kind} arrays", []).append(arrays)
+    sizes = index.source.value_counts().to_dict()
+    limit = config["prepare"]["max_unreadable"]
+    rows = collect_quarantine(run / "index/rejected.csv", quarantine, sizes, limit)
+    write_quarantine(run / "quarantine.csv", rows)
+    return paths
+
+
+def make_leakage(run: Path, index: pd.DataFrame, stores: dict, config: dict) -> None:
+    hashes = hash_stores(stores["street images"] + stores["benchmarks images"])
+    table = leakage_table(index, hashes)
+    summary = leakage_summary(table, config["leakage"]["near_duplicate_bits"])
+    for name, frame in {"leakage": table, "leakage_summary": summary}.items():
+        frame.to_csv(run / f"{name}.csv", index=False, float_format="%.6g")
+
+
+def make_predictions(
+    run: Path, index: pd.DataFrame, stores: dict, config: dict
+) -> list[tuple[str, str, pd.DataFrame]]:
+    """Train all models and write what they predict."""
+    keras_setup.setup(config["seed"], 1)
+    classes = kept_classes(run / "index/countries.csv")
+    custom = config["datasets"]["weighted_custom"]
+    street, others = Arrays(stores["street arrays"], "test"), Arrays(stores["benchmarks arrays"])
+    names = {country: display_name(country) for country in classes}
+    train_clip(
+        run / "models/clip/default", Arrays(stores["street arrays"], "train"),
+        Arrays(stores["street arrays"], "val"), names,
+        ClipParameters(image_size=32, hidden_size=32, layers=1, heads=2, text_hidden_size=32,
+                       projection_dim=16, epochs=1, warmup=0),
+        "original", custom, config["seed"],
+    )  # fmt: skip
+    found = []
+    for row in table_rows(config):
+        if row in KERAS_ROWS:
+            write_model(run, row, classes, config)
+            trained = load_trained(run / "models" / row[0] / row[1], classes)
+            parts = {name: (predict(trained, street, name, custom), street) for name in DATASETS}
+            parts["im2gps3k"] = (predict(trained, others, "original", custom), others)
+        else:
+            parts = clip_predictions(run / "models/clip/default", stores, street, others, names)
+        frame = pd.concat(
+            frame_of(probabilities, classes, arrays, test_set)
+            for test_set, (probabilities, arrays) in parts.items()
+        )
+        path = run / "predictions" / row[0] / f"{row[1]}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(path, index=False)
+        found.append((*row, frame))
+    return found
+
+
+def frame_of(
+    probabilities: np.ndarray, classes: list[str], arrays: Arrays, test_set: str
+) -> pd.DataFrame:
+    from geoloc.predictions import predictions_frame
+
+    columns = (arrays.image_id, arrays.source, arrays.label, arrays.latitude, arrays.longitude)
+    return predictions_frame(probabilities, classes, *columns, test_set)
+
+
+def clip_predictions(
+    folder: Path, stores: dict, street: Arrays, others: Arrays, names: dict[str, str]
+) -> dict[str, tuple[np.ndarray, Arrays]]:
+    model = ClipZeroShot(folder, list(names.values()))
+    factors = {name: dataset_factor(name) for name in DATASETS}
+    pairs = zip(stores["street images"], stores["masks"], strict=True)
+    items = read_full_size(pairs, set(street.image_id))
+    _, probabilities = predict_images(model, items, factors)
+    items = read_full_size([(path, None) for path in stores["benchmarks images"]],
+                           set(others.image_id))  # fmt: skip
+    _, photographs = predict_images(model, items, {"original": None})
+    parts = {name: (values, street) for name, values in probabilities.items()}
+    return parts | {"im2gps3k": (photographs["original"], others)}
+
+
+def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict) -> None:
+    titles, benchmarks = model_titles(config), benchmark_titles(config)
+    majority = majority_country(run / "index/countries.csv")
+    authors, seed = index.set_index("image_id")["author"].to_dict(), config["seed"]
+    table = table1(
+        ((titles[model], DATASET_TITLES[dataset], frame) for model, dataset, frame in predictions),
+        benchmarks,
+    )
+    baseline = baselines(predictions[0][2], majority)
+    text = format_table(table, baseline, display_name(majority), benchmarks)
+    (run / "table1.txt").write_text(text + "\n", encoding="utf-8")
+    positions = median_positions(index)
+    for name, frame in {
+        "table1": table,
+        "metrics": metrics_table(predictions, majority, positions, authors, seed),
+        "accuracy_by_source": accuracy_by_source(predictions),
+        "paired_tests": paired_tests(predictions, authors, seed),
+    }.items():
+        frame.to_csv(run / f"{name}.csv", index=False)
+
+
+def configuration(run: Path) -> dict:
+    """The run's configuration, to be changed and written again."""
+    return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,483 @@
+"""geoloc.verify finds every damage that is planted in a finished run, and none in a whole one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from geoloc.config import write_config
+from geoloc.stores import write_masks
+from geoloc.verify import Run, main, verify
+from geoloc.verify.command import CHECKS
+from tests.finished_run import configuration, finish
+from tests.processes import ENVIRONMENT
+
+LOADING = ("keras models", "clip models")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    return finish(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    """A copy of the run, to be damaged; what its configuration names is beside it."""
+    (tmp_path / "results").mkdir()
+    shutil.copytree(finished.parents[1] / "config", tmp_path / "config")
+    return Path(shutil.copytree(finished, tmp_path / "results/finished"))
+
+
+def problems(run: Path, digests: bool = False, skip: Sequence[str] = LOADING) -> list[str]:
+    """Everything that is wrong, as `file: problem`."""
+    checked = verify(Run(run, digests, isolate=False), skip=skip)
+    return [
+        f"{finding.path}: {finding.problem}"
+        for outcome in checked
+        for finding in outcome.findings
+        if not finding.warning
+    ]
+
+
+def test_nothing_is_wrong_with_a_whole_run(finished, capsys):
+    """By the command, with models in processes of their own and shards in several."""
+    assert main([str(finished), "--digests", "--jobs", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
+    assert "ok    images: 48 in 9 shards" in lines
+    assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
+    assert lines[-1].startswith("0 wrong, 0 of 22 checks not made")
+
+
+def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
+    code = (
+        "import sys, geoloc.verify as v; status = v.main([sys.argv[1]]); "
+        "print(sorted({'torch', 'tensorflow', 'keras', 'transformers'} & set(sys.modules))); "
+        "sys.exit(status)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True, text=True, check=False, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (2, "[]\n")
+    assert "is no run" in result.stderr
+
+
+# ------------------------------------------------------------------------------------ damages
+
+
+def edit_store(path: Path, change: Callable[[h5py.File], object]) -> None:
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def edit_table(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> None:
+    """Change a parquet or CSV file, the latter as text."""
+    parquet = path.suffix == ".parquet"
+    table = pd.read_parquet(path) if parquet else pd.read_csv(path, dtype=str, na_filter=False)
+    changed = change(table)
+    table = table if changed is None else changed
+    table.to_parquet(path, index=False) if parquet else table.to_csv(path, index=False)
+
+
+def edit_text(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def edit_json(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def cut(path: Path, size: int = 100) -> None:
+    path.write_bytes(path.read_bytes()[:-size])
+
+
+def flip(path: Path, dataset: str, byte: int, value: int | None = None) -> None:
+    """Change one byte of a contiguous dataset, or 4,096 to `value`."""
+    with h5py.File(path) as file:
+        offset = file[dataset].id.get_offset() + byte
+    data = bytearray(path.read_bytes())
+    if value is None:
+        data[offset] ^= 1
+    else:
+        data[offset : offset + 4096] = bytes([value]) * 4096
+    path.write_bytes(data)
+
+
+def swap(first: Path, second: Path) -> None:
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+
+
+def set_value(table: pd.DataFrame, row: int, column: str, value: object) -> pd.DataFrame:
+    table.loc[row, column] = value
+    return table
+
+
+def without(table: pd.DataFrame, row: int) -> pd.DataFrame:
+    return table.drop(index=row)
+
+
+def doubled(table: pd.DataFrame, row: int) -> pd.DataFrame:
+    return pd.concat([table, table.iloc[[row]]])
+
+
+def set_rows(dataset: str, rows: object, value: object) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file[dataset][rows] = value
+
+    return change
+
+
+def drop_row(path: Path, schema_columns: tuple[str, ...]) -> None:
+    def change(file: h5py.File) -> None:
+        for name in schema_columns:
+            file[name].resize(len(file[name]) - 1, axis=0)
+
+    edit_store(path, change)
+
+
+def masks_of_another_list(run: Path) -> None:
+    """Every fifth selected class is enough for another map."""
+    path = run / "masks/FR/0000.h5"
+    with h5py.File(path) as file:
+        maps = [(i.decode(), s) for i, s in zip(file["image_id"][:], file["score"][:])]  # noqa: B905
+    write_masks(path, maps, {"selected": [1, 2, 3], "minimum": 0.1, "merge": "maximum"})
+
+
+def move_test_image_to_train(run: Path) -> None:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        street = table[(table.collection == "street") & (table.split == "test")]
+        return set_value(table, street.index[0], "split", "train")
+
+    edit_table(run / "index/images.parquet", change)
+
+
+def nan_weight(run: Path) -> None:
+    path = run / "models/cnn/original/model.keras"
+    unpacked = path.with_suffix("")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(unpacked)
+
+    def poison(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 2:
+            item[0, 0] = np.nan
+
+    edit_store(unpacked / "model.weights.h5", lambda file: file.visititems(poison))
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in unpacked.iterdir():
+            archive.write(file, file.name)
+    shutil.rmtree(unpacked)
+
+
+def older_image(run: Path) -> None:
+    """Arrays of an image that was prepared again since."""
+    path = run / "arrays/street/FR/0000.h5"
+    with h5py.File(path, "r+") as file:
+        file["image"][0] = file["image"][1]
+
+
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def clip_without_a_tensor(run: Path) -> None:
+    path = run / "models/clip/default/model.safetensors"
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(path)
+    tensors.pop("text_projection.weight")
+    save_file(tensors, path, {"format": "pt"})
+
+
+@dataclass(frozen=True)
+class Damage:
+    """`plant` damages a run; among what is found is `words` of `file`."""
+
+    plant: Callable[[Path], object]
+    file: str
+    words: str
+    digests: bool = False
+    loading: bool = False
+
+
+INDEX, IMAGES = "index/images.parquet", "images/street/FR/0000.h5"
+SEGMENTS, MASKS, ARRAYS = "segments/FR/0000.h5", "masks/FR/0000.h5", "arrays/street/FR/0000.h5"
+OTHER = "arrays/street/GB/0000.h5"
+MANIFEST, CNN = "index/shards/street/FR/0000.csv", "predictions/cnn/original.parquet"
+MODEL = "models/cnn/original"
+METRICS = ("metrics.csv", "accuracy_by_source.csv", "paired_tests.csv")
+IMAGE_COLUMNS = ("image_id", "image", "latitude", "longitude", "split", "source")
+
+DAMAGES = {
+    # The index
+    "index row deleted": Damage(
+        lambda run: edit_table(run / INDEX, lambda t: without(t, 5)), "index/shards.csv", "line"),
+    "index row doubled": Damage(
+        lambda run: edit_table(run / INDEX, lambda t: doubled(t, 5)), INDEX, "more than once"),
+    "index row of another country": Damage(
+        lambda run: edit_table(run / INDEX, lambda t: set_value(t, 0, "country", "JP")),
+        "index/countries.csv", "BR has"),
+    "Namibia read as missing in the index": Damage(
+        lambda run: edit_table(
+            run / INDEX, lambda t: t.replace({"country": {"NA": None}})), INDEX, "without text"),
+    "index column lost": Damage(
+        lambda run: edit_table(run / INDEX, lambda t: t.drop(columns="author")), INDEX, "columns"),
+    "index cut": Damage(lambda run: cut(run / INDEX), INDEX, "again"),
+    "a test image became a training image": Damage(
+        move_test_image_to_train, "index/countries.csv", "train"),
+    "count of a country changed": Damage(
+        lambda run: edit_table(
+            run / "index/countries.csv", lambda t: set_value(t, 1, "test", "1")),
+        "index/countries.csv", "has"),
+    "a country kept that is too small": Damage(
+        lambda run: edit_table(
+            run / "index/countries.csv", lambda t: t.replace({"kept": {"False": "True"}})),
+        "index/countries.csv", "min_images"),
+    "Namibia read as missing in the countries": Damage(
+        lambda run: edit_text(run / "index/countries.csv", "\nNA,", "\n,"),
+        "index/countries.csv", "NA"),
+    "count of a shard changed": Damage(
+        lambda run: edit_table(run / "index/shards.csv", lambda t: set_value(t, 1, "images", "1")),
+        "index/shards.csv", "line 3"),
+    "manifest row deleted": Damage(
+        lambda run: edit_table(run / MANIFEST, lambda t: without(t, 1)), MANIFEST, "line 3"),
+    "manifest row doubled": Damage(
+        lambda run: edit_table(run / MANIFEST, lambda t: doubled(t, 1)), MANIFEST, "the end"),
+    "manifest lost": Damage(lambda run: (run / MANIFEST).unlink(), MANIFEST, "is missing"),
+    "an image also rejected": Damage(
+        lambda run: (run / "index/rejected.csv").write_text(
+            "source,path,reason\ngeoguessr,Brazil/0.jpg,none\n"),
+        "index/rejected.csv", "also images"),
+    # Packed images
+    "quarantine row lost": Damage(
+        lambda run: edit_table(run / "quarantine.csv", lambda t: without(t, 0)),
+        "quarantine.csv", "line 2"),
+    "quarantine row of a shard lost": Damage(
+        lambda run: (run / "quarantine/street/JP/0000.csv").write_text("source,path,reason\n"),
+        "images/street/JP/0000.h5", "lacks 1"),
+    "image row lost": Damage(lambda run: drop_row(run / IMAGES, IMAGE_COLUMNS), IMAGES, "lacks 1"),
+    "image row doubled": Damage(
+        lambda run: edit_store(
+            run / IMAGES, lambda f: set_rows("image_id", 1, f["image_id"][0])(f)),
+        IMAGES, "repeats 1"),
+    "image of another split": Damage(
+        lambda run: edit_store(
+            run / IMAGES,
+            lambda f: set_rows("split", 0, "val" if f["split"][0] == b"train" else "train")(f)),
+        IMAGES, "split of 1"),
+    "coordinates moved": Damage(
+        lambda run: edit_store(run / IMAGES, set_rows("latitude", -1, 1.5)),
+        IMAGES, "latitude of 1"),
+    "images swapped": Damage(
+        lambda run: swap(run / IMAGES, run / "images/street/GB/0000.h5"), IMAGES, "has others"),
+    "images cut": Damage(lambda run: cut(run / IMAGES), IMAGES, "damaged"),
+    "images empty": Damage(lambda run: (run / IMAGES).write_bytes(b""), IMAGES, "again"),
+    "images lost": Damage(lambda run: (run / IMAGES).unlink(), IMAGES, "is missing"),
+    "a folder instead of images": Damage(
+        lambda run: folder_instead(run / IMAGES), IMAGES, "again"),
+    "a shard of no index": Damage(
+        lambda run: shutil.copy(run / IMAGES, run / "images/street/FR/0009.h5"),
+        "images/street/FR/0009.h5", "no shard"),
+    # Segments and masks
+    "segments of another shard": Damage(
+        lambda run: swap(run / SEGMENTS, run / "segments/GB/0000.h5"), SEGMENTS, "has others"),
+    "segments cut": Damage(lambda run: cut(run / SEGMENTS, 5000), SEGMENTS, "damaged"),
+    "masks of another class list": Damage(masks_of_another_list, MASKS, "another class list"),
+    "another class list in the configuration": Damage(
+        lambda run: (run.parents[1] / "config/selected_classes.txt").write_text("volcano\n"),
+        MASKS, "another class list"),
+    "masks of another shard": Damage(
+        lambda run: swap(run / MASKS, run / "masks/GB/0000.h5"), MASKS, "has others"),
+    "a score changed": Damage(
+        lambda run: edit_store(run / MASKS, set_rows("score", (4, 9, 9), 77)),
+        MASKS, "not those of the segments", digests=True),
+    # Arrays
+    "byte flipped in an image": Damage(
+        lambda run: flip(run / ARRAYS, "image", 4 * 224 * 224 * 3 + 7), ARRAYS, "pixels",
+        digests=True),
+    "page of zeros in an image": Damage(
+        lambda run: flip(run / OTHER, "image", 0, 0), OTHER, "pixels"),
+    "image of an older preparation": Damage(older_image, ARRAYS, "pixels"),
+    "benchmark that is dimmed": Damage(
+        lambda run: edit_store(
+            run / "arrays/im2gps3k/FR/0000.h5", set_rows("score", 0, np.uint8(50))),
+        "arrays/im2gps3k/FR/0000.h5", "not 100"),
+    "label changed": Damage(
+        lambda run: edit_store(run / ARRAYS, set_rows("label", 0, "JP")), ARRAYS, "label of 1"),
+    "arrays of another shard": Damage(lambda run: swap(run / ARRAYS, run / OTHER), OTHER, "others"),
+    # Leakage
+    "leakage row lost": Damage(
+        lambda run: edit_table(run / "leakage.csv", lambda t: without(t, 3)),
+        "leakage.csv", "line 5"),
+    "leakage from a test image": Damage(
+        lambda run: edit_table(
+            run / "leakage.csv", lambda t: set_value(t, 0, "nearest_image", t.image_id[1])),
+        "leakage.csv", "no training image"),
+    "place moved away": Damage(
+        lambda run: edit_table(
+            run / "leakage.csv",
+            lambda t: t.assign(metres=[m and str(float(m) + 9000) for m in t.metres])),
+        "leakage.csv", "not the distance"),
+    "near duplicates denied": Damage(
+        lambda run: edit_table(
+            run / "leakage_summary.csv", lambda t: set_value(t, 0, "near_duplicates", "99")),
+        "leakage_summary.csv", "near_duplicates"),
+    # Models
+    "model cut": Damage(
+        lambda run: cut(run / MODEL / "model.keras"), f"{MODEL}/model.keras", "no complete model",
+        loading=True),
+    "weight not a number": Damage(nan_weight, f"{MODEL}/model.keras", "not finite", loading=True),
+    "model of another dataset": Damage(
+        lambda run: shutil.copy(
+            run / "models/cnn/weighted_base/model.keras", run / MODEL / "model.keras"),
+        f"{MODEL}/model.keras", "predictions say", loading=True),
+    "model lost": Damage(
+        lambda run: (run / MODEL / "model.keras").unlink(), f"{MODEL}/model.keras", "again",
+        loading=True),
+    "CLIP without a tensor": Damage(
+        clip_without_a_tensor, "models/clip/default", "again", loading=True),
+    "classes in another order": Damage(
+        lambda run: edit_json(
+            run / MODEL / "classes.json", classes=["FR", "BR", "GB", "JP", "NA", "US"]),
+        f"{MODEL}/classes.json", "classes is"),
+    "trained with another seed": Damage(
+        lambda run: edit_json(run / MODEL / "classes.json", seed=1),
+        f"{MODEL}/classes.json", "seed is 1"),
+    "history cut": Damage(
+        lambda run: edit_table(run / MODEL / "history.csv", lambda t: without(t, 1)),
+        f"{MODEL}/history.csv", "ends after 1 of 2"),
+    "loss not a number": Damage(
+        lambda run: edit_table(
+            run / MODEL / "history.csv", lambda t: set_value(t, 1, "loss", "nan")),
+        f"{MODEL}/history.csv", "not finite"),
+    # Predictions
+    "prediction lost": Damage(
+        lambda run: edit_table(run / CNN, lambda t: without(t, 0)), CNN, "is not in all of"),
+    "prediction doubled": Damage(
+        lambda run: edit_table(run / CNN, lambda t: doubled(t, 0)), CNN, "twice"),
+    "prediction of another label": Damage(
+        lambda run: edit_table(run / CNN, lambda t: set_value(t, 0, "label", "JP")),
+        CNN, "label"),
+    "Namibia read as missing in the predictions": Damage(
+        lambda run: edit_table(run / CNN, lambda t: t.replace({"label": {"NA": None}})),
+        CNN, "no label in"),
+    "probability not a number": Damage(
+        lambda run: edit_table(
+            run / CNN, lambda t: set_value(t, 0, "probability_1", np.float32("nan"))),
+        CNN, "is no share of 1"),
+    "probabilities in another order": Damage(
+        lambda run: edit_table(
+            run / CNN, lambda t: set_value(t, 0, "probability_5", t.probability_1[0])),
+        CNN, "rises"),
+    "an answer of no class": Damage(
+        lambda run: edit_table(run / CNN, lambda t: set_value(t, 0, "country_1", "DE")),
+        CNN, "unknown country_1 DE"),
+    "probabilities of another type": Damage(
+        lambda run: edit_table(run / CNN, lambda t: t.astype({"probability_1": "float64"})),
+        CNN, "other columns"),
+    "predictions of another model": Damage(
+        lambda run: shutil.copy(run / "predictions/transfer/original.parquet", run / CNN),
+        "predictions/transfer/original.parquet", "very content"),
+    "predictions cut": Damage(lambda run: cut(run / CNN), CNN, "again"),
+    "predictions lost": Damage(lambda run: (run / CNN).unlink(), CNN, "is missing"),
+    # Tables and figures
+    "accuracy changed": Damage(
+        lambda run: edit_table(
+            run / "table1.csv", lambda t: set_value(t, 2, t.columns[3], "99.99")),
+        "table1.csv", "99.99"),
+    "rows of Table 1 swapped": Damage(
+        lambda run: edit_table(run / "table1.csv", lambda t: t.iloc[[1, 0, *range(2, 7)]]),
+        "table1.csv", "line 2"),
+    "column of Table 1 lost": Damage(
+        lambda run: edit_table(run / "table1.csv", lambda t: t.iloc[:, :-1]),
+        "table1.csv", "line 1"),
+    "Table 1 of other numbers in text": Damage(
+        lambda run: edit_text(run / "table1.txt", "always", "never"), "table1.txt", "never"),
+    "accuracy of the metrics changed": Damage(
+        lambda run: edit_table(
+            run / "metrics.csv", lambda t: set_value(t, 0, "accuracy", "0.123")),
+        "metrics.csv", "accuracy is '0.123'"),
+    "interval over authors changed": Damage(
+        lambda run: edit_table(
+            run / "metrics.csv",
+            lambda t: t.assign(accuracy_high_by_author=[
+                v and str(float(v) * 0.9) for v in t.accuracy_high_by_author])),
+        "metrics.csv", "accuracy_high_by_author", digests=True),
+    "a source's images not counted": Damage(
+        lambda run: edit_table(
+            run / "accuracy_by_source.csv", lambda t: set_value(t, 0, "n", "1")),
+        "accuracy_by_source.csv", "n is '1'"),
+    "test of a pair lost": Damage(
+        lambda run: edit_table(run / "paired_tests.csv", lambda t: without(t, 0)),
+        "paired_tests.csv", "rows"),
+    "a comparison that is missing a column": Damage(
+        lambda run: edit_text(run / "paired_tests.csv", "p_value", "q"),
+        "paired_tests.csv", "columns"),
+    "figure cut": Damage(
+        lambda run: cut(run / "figures/accuracy.png", 30), "figures/accuracy.png", "no image"),
+    "figure lost": Damage(
+        lambda run: (run / "figures/training_curves.png").unlink(),
+        "figures/training_curves.png", "is missing"),
+    # The configuration
+    "configuration cut": Damage(
+        lambda run: cut(run / "config.yaml", 900), "config.yaml", "--configfile"),
+    "configuration lost": Damage(
+        lambda run: (run / "config.yaml").unlink(), "config.yaml", "is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_planted_damage_is_found_and_its_file_named(damage, copied):
+    damage.plant(copied)
+    skip = () if damage.loading else LOADING
+    if damage.file not in METRICS:
+        skip = (*skip, "metrics")  # which takes half of the time
+    found = problems(copied, damage.digests, skip)
+    assert any(line.startswith(f"{damage.file}: ") and damage.words in line for line in found), (
+        "\n".join(found)
+    )
+
+
+def test_what_killed_jobs_left_behind_is_a_note_and_no_error(copied, capsys):
+    leftover = copied / "masks/FR/.0000.17.partial.h5"
+    leftover.write_bytes(b"half")
+    (copied / "models/cnn/original/state").mkdir()
+    assert main([str(copied), "--skip", *LOADING]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    notes = [line for line in lines if line.startswith("note")]
+    assert len(notes) == 2
+    assert str(leftover) in notes[0]
+
+
+def test_damage_is_listed_with_its_remedy_and_the_status_is_1(copied, capsys):
+    (copied / MASKS).unlink()
+    assert main([str(copied), "--skip", *LOADING, "--jobs", "1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f"WRONG {copied / MASKS}: is missing; run snakemake again" in lines
+    assert "ok    segments: 42 images in 7 shards" in lines
+    assert not any(line.startswith("ok    masks") for line in lines)
+
+
+def test_settings_that_were_changed_since_are_seen(copied):
+    config = configuration(copied)
+    config["seed"], config["train"]["epochs"] = 1, 3
+    write_config(copied / "config.yaml", config)
+    found = [line for line in problems(copied) if line.startswith("models/transfer/original")]
+    assert "seed is 42, expected 1" in found[0]
+    assert "epochs was 2, the configuration says 3" in found[1]
