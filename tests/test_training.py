@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,18 +13,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from keras import layers
 
 from geoloc import keras_setup, training
 from geoloc.augmentation import Augmentation
 from geoloc.batches import Batches
-from geoloc.divergence import Diverged, StopWhereDiverged
-from geoloc.epoch_log import EpochLog
-from geoloc.files import file_hash
 from geoloc.keras_predict import load_trained, predict
-from geoloc.locks import only_one
-from geoloc.models.cnn import output
-from geoloc.population_statistics import PopulationStatistics
 from geoloc.predictions import predictions_frame
 from geoloc.stores import Arrays, write_arrays
 from geoloc.training import (
@@ -36,10 +26,14 @@ from geoloc.training import (
     balanced_class_weights,
     train,
 )
-from geoloc.training_state import TrainingState
 from geoloc.weighting import dataset_factor
 from tests.coloured_world import CLASSES, write_stores, write_world
 from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
+from tests.small_keras import (
+    small_model,
+    stop_before_the_second_epoch,
+    without_time,
+)
 
 PREDICT = """
 import sys
@@ -51,7 +45,6 @@ _, store, folder, target = sys.argv
 np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
 """
 COLUMNS = ("image_id", "label", "split", "source", "latitude", "longitude")
-WITHOUT_TIME = [name for name in HISTORY_COLUMNS if name != "seconds"]
 
 
 @pytest.fixture(scope="module")
@@ -91,22 +84,8 @@ def short_run(stores, tmp_path_factory) -> Run:
     return Run(folder, train_briefly(stores, folder))
 
 
-def small_model(name, classes, options, dropout: float = 0.0) -> keras.Model:
-    """What the models of the study are made of, small enough for tests of how they are trained."""
-    pixels = keras.Input((224, 224, 3))
-    x = layers.AveragePooling2D(16)(layers.Rescaling(1 / 255)(pixels))
-    x = layers.Conv2D(8, 3)(x)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.GlobalAveragePooling2D()(layers.Dropout(dropout)(x))
-    return keras.Model(pixels, output(x, classes))
-
-
 def weights_of(folder: Path) -> list[np.ndarray]:
     return load_trained(folder, CLASSES).model.get_weights()
-
-
-def without_time(history) -> list[list[float]]:
-    return [[row[name] for name in WITHOUT_TIME] for row in history]
 
 
 # ------------------------------------------------------------------------------------ training
@@ -221,310 +200,6 @@ def test_callbacks_go_on_where_they_were(stores, monkeypatch, tmp_path):
     assert without_time(train_to(tmp_path / "twice")) == without_time(whole)
 
 
-# ------------------------------------------------------------- what training gives to Keras
-
-
-def given_to_fit(monkeypatch, tmp_path, **options) -> dict:
-    """The arguments of `Model.fit`, which is not run, of a training with some options."""
-    given = {}
-
-    def fit(model, x, **arguments):
-        given.update(arguments, x=x, model=model)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "build_model", small_model)
-    monkeypatch.setattr(keras.Model, "fit", fit)
-    options = {
-        "model_name": "cnn", "dataset": "original", "classes": CLASSES, "seed": 1,
-        "folder": tmp_path / "model", "parameters": None,
-    } | options  # fmt: skip
-    with pytest.raises(KeyboardInterrupt):
-        train(**options)
-    return given
-
-
-def first_images(dataset, n: int) -> np.ndarray:
-    return next(iter(dataset.unbatch().batch(n).as_numpy_iterator()))[0]
-
-
-@pytest.fixture
-def views(stores):
-    return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "val")}
-
-
-def test_training_images_are_augmented_and_those_of_validation_are_not(
-    monkeypatch, tmp_path, views
-):
-    options = views | {"dataset": "weighted_custom"}
-    given = {
-        ranges: given_to_fit(
-            monkeypatch,
-            tmp_path,
-            **options,
-            parameters=TrainingParameters(batch_size=8, augmentation=ranges),
-        )  # fmt: skip
-        for ranges in (Augmentation(), Augmentation(0.0, 0.0, False))
-    }
-    factor = dataset_factor("weighted_custom")
-    plain = Batches(views["train_arrays"], CLASSES, factor, 8, seed=1)
-    plain_images = plain.weighted(plain.order(0)[:8])
-    augmented, as_they_are = (first_images(g["x"], 8) for g in given.values())
-    assert np.array_equal(as_they_are, plain_images)
-    assert all(not np.array_equal(a, b) for a, b in zip(augmented, plain_images, strict=True))
-    validation = Batches(views["val_arrays"], CLASSES, factor, 8, seed=1, shuffle=False)
-    for g in given.values():
-        seen = first_images(g["validation_data"], 8)
-        assert np.array_equal(seen, validation.weighted(validation.order(0)[:8]))
-
-
-@pytest.mark.parametrize("dataset", ["weighted_base", "weighted_custom"])
-def test_both_splits_are_weighted_with_the_parameters_of_the_user(
-    dataset, monkeypatch, tmp_path, views
-):
-    """Only the custom dataset has any."""
-    means = {}
-    for minimum in (0.2, 0.9):
-        given = given_to_fit(
-            monkeypatch, tmp_path, **views, dataset=dataset,
-            weighting_parameters={"minimum_factor": minimum},
-            parameters=TrainingParameters(augmentation=Augmentation(0.0, 0.0, False)),
-        )  # fmt: skip
-        means[minimum] = [
-            first_images(given[split], 12).mean() for split in ("x", "validation_data")
-        ]
-    changed = [a != b for a, b in zip(*means.values(), strict=True)]
-    assert changed == [dataset == "weighted_custom"] * 2
-
-
-def test_the_seed_reaches_weights_and_batches(monkeypatch, tmp_path, views):
-    first, same, other = (
-        given_to_fit(monkeypatch, tmp_path, **views, seed=seed) for seed in (1, 1, 2)
-    )
-    for equal, given in ((True, same), (False, other)):
-        assert np.array_equal(first_images(first["x"], 4), first_images(given["x"], 4)) == equal
-        kernels = (g["model"].get_weights()[0] for g in (first, given))
-        assert np.array_equal(*kernels) == equal
-
-
-def test_an_epoch_has_as_many_whole_batches_as_fit_of_each_split(monkeypatch, tmp_path, views):
-    parameters = TrainingParameters(batch_size=5, epochs=7)
-    given = given_to_fit(monkeypatch, tmp_path, **views, parameters=parameters)
-    assert (given["steps_per_epoch"], given["validation_steps"]) == (42 // 5, 12 // 5)
-    assert (given["initial_epoch"], given["epochs"], given["shuffle"]) == (0, 7, False)
-    assert sum(1 for _ in given["x"]) == 7 * (42 // 5)
-
-
-def test_settings_are_the_published_ones():
-    parameters = TrainingParameters()
-    assert (parameters.batch_size, parameters.epochs, parameters.learning_rate) == (64, 25, 1e-3)
-    assert parameters.augmentation == Augmentation(0.2, 0.2, True)
-    assert (parameters.class_weights, parameters.population_statistics) == (None, 0)
-    assert parameters.precision == "float32"
-
-
-def callbacks_of(monkeypatch, tmp_path, views, **parameters) -> list[keras.callbacks.Callback]:
-    parameters = TrainingParameters(**parameters)
-    given = given_to_fit(monkeypatch, tmp_path, **views, parameters=parameters)
-    for callback in given["callbacks"]:
-        callback.set_model(given["model"])
-    return given["callbacks"]
-
-
-def test_what_is_saved_after_an_epoch_is_what_all_other_callbacks_left(
-    monkeypatch, tmp_path, views
-):
-    kinds = [type(c) for c in callbacks_of(monkeypatch, tmp_path, views, population_statistics=3)]
-    assert kinds == [
-        keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau, StopWhereDiverged,
-        EpochLog, PopulationStatistics, TrainingState,
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(("parameters", "epochs"), [({}, 11), ({"early_stopping_patience": 4}, 5)])
-def test_training_ends_ten_epochs_after_the_lowest_validation_loss(
-    parameters, epochs, monkeypatch, tmp_path, views
-):
-    stopping = callbacks_of(monkeypatch, tmp_path, views, **parameters)[0]
-    stopping.on_train_begin()
-    losses = [1.0, *np.linspace(1.01, 2, 30)]
-    for epoch, loss in enumerate(losses):  # accuracy improves all the time
-        stopping.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": epoch, "loss": -epoch})
-        if stopping.model.stop_training:
-            break
-    assert epoch + 1 == epochs
-
-
-@pytest.mark.parametrize(
-    ("parameters", "rates"),
-    [
-        ({}, [1e-3] * 4 + [5e-4] * 3 + [2.5e-4] * 3),
-        ({"learning_rate": 3e-5}, [3e-5] * 4 + [1.5e-5] * 3 + [1e-5] * 3),
-        ({"plateau_factor": 0.1, "plateau_patience": 4}, [1e-3] * 5 + [1e-4] * 4 + [1e-5]),
-        ({"learning_rate": 1e-5, "minimum_learning_rate": 0.0}, [1e-5] * 4 + [5e-6] * 3),
-    ],
-)
-def test_the_learning_rate_halves_three_epochs_after_the_highest_validation_accuracy(
-    parameters, rates, monkeypatch, tmp_path, views
-):
-    plateau = callbacks_of(monkeypatch, tmp_path, views, **parameters)[1]
-    plateau.on_train_begin()
-    found = []
-    for epoch in range(len(rates)):  # loss improves all the time
-        found.append(float(plateau.model.optimizer.learning_rate))
-        logs = {"val_accuracy": 0.5 if epoch else 0.6, "val_loss": -epoch, "loss": -epoch}
-        plateau.on_epoch_end(epoch, logs)
-    assert found == pytest.approx(rates)
-
-
-# ------------------------------------------------------------------------------ what stops it
-
-
-def train_small(folder: Path, views, **parameters) -> list[dict[str, float]]:
-    parameters = TrainingParameters(**{"batch_size": 6, "epochs": 2} | parameters)
-    return train("cnn", "original", *views.values(), CLASSES, folder, 1, parameters)
-
-
-def test_training_stops_at_the_first_number_that_is_not_finite(
-    monkeypatch, tmp_path, views, small_history
-):
-    """And leaves nothing that the next training, with a lower learning rate, would use."""
-    monkeypatch.setattr(training, "build_model", small_model)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "model.keras").write_bytes(b"of an earlier training")
-    where = "^cnn on original: .* is not finite"  # the statistics overflow before the loss does
-    remedy = r"change train\.learning_rate to a lower value \(it is 1e\+18\), and run again"
-    with pytest.raises(Diverged, match=f"{where}.*{remedy}"):
-        train_small(tmp_path / "a", views, learning_rate=1e18)
-    assert not (tmp_path / "a" / "model.keras").exists()
-    assert not (tmp_path / "a" / ".lock").exists()
-    assert without_time(train_small(tmp_path / "a", views)) == without_time(small_history)
-
-
-@pytest.fixture(scope="module")
-def small_history(stores, tmp_path_factory) -> list[dict[str, float]]:
-    """Of a training that nothing stopped."""
-    views = {split: Arrays(stores, split) for split in ("train", "val")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_model", small_model)
-        return train_small(tmp_path_factory.mktemp("small"), views)
-
-
-def test_a_second_training_in_a_folder_says_who_is_at_work(monkeypatch, tmp_path, views):
-    monkeypatch.setattr(training, "build_model", small_model)
-    with only_one(tmp_path / ".lock", "training"), pytest.raises(BlockingIOError) as error:
-        train_small(tmp_path, views)
-    assert re.search(
-        rf"process {os.getpid()} on \S+ since .* is already training", str(error.value)
-    )
-    assert [path.name for path in tmp_path.iterdir()] == []
-
-
-def test_the_error_of_a_damaged_store_ends_training_in_one_line(monkeypatch, tmp_path, views):
-    def damaged(rows):
-        raise OSError("arrays/NA/0000.h5 is damaged")
-
-    monkeypatch.setattr(training, "build_model", small_model)
-    monkeypatch.setattr(views["val_arrays"], "read", damaged)
-    with pytest.raises(OSError, match="^arrays/NA/0000.h5 is damaged$"):
-        train_small(tmp_path, views)
-
-
-def test_countries_without_images_of_a_split_are_named(monkeypatch, tmp_path, views, caplog):
-    given_to_fit(monkeypatch, tmp_path, **views, classes=[*CLASSES, "US", "ZA"])
-    assert "no training image of US, ZA" in caplog.text
-    assert "no validation image of US, ZA" in caplog.text
-
-
-@pytest.mark.parametrize("split", ["train_arrays", "val_arrays"])
-def test_a_split_without_images_is_refused(split, monkeypatch, tmp_path, views, stores):
-    monkeypatch.setattr(training, "build_model", small_model)
-    views[split] = Arrays(stores, "nothing")
-    with pytest.raises(ValueError, match="no image to train or validate with"):
-        train_small(tmp_path, views)
-
-
-# ------------------------------------------------------------------------------ going on
-
-
-@pytest.fixture(scope="module")
-def interrupted(stores, tmp_path_factory) -> Path:
-    """Folder of a training that was killed before its second epoch."""
-    folder = tmp_path_factory.mktemp("interrupted")
-    views = {split: Arrays(stores, split) for split in ("train", "val")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_model", small_model)
-        patch.setattr(training.EpochLog, "on_epoch_begin", stop_before_the_second_epoch)
-        with pytest.raises(KeyboardInterrupt):
-            train_small(folder, views)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda state: (state / "best0001.keras").unlink(), "No such file"),
-        (lambda state: (state / "best0001.keras").write_bytes(b"cut"), "not what was written"),
-        (lambda state: (state / "variables0001.npz").write_bytes(b"cut"), "not what was written"),
-        (lambda state: (state / "state.json").write_bytes(b"{"), "Expecting property name"),
-        (lambda state: (state / "state.json").write_text("[]"), "list indices"),
-        (lambda state: put_nan(state / "variables0001.npz"), "not finite: 00000"),
-    ],
-    ids=["no model", "cut model", "cut variables", "cut state", "other state", "NaN"],
-)
-def test_a_damaged_state_is_told_of_and_not_used(
-    change, told, interrupted, small_history, monkeypatch, tmp_path, views, caplog
-):
-    monkeypatch.setattr(training, "build_model", small_model)
-    folder = shutil.copytree(interrupted, tmp_path / "a")
-    change(folder / "state")
-    again = train_small(folder, views)
-    assert f"{folder / 'state'} is damaged, training starts again" in caplog.text
-    assert told in caplog.text
-    assert without_time(again) == without_time(small_history)
-
-
-def put_nan(path: Path) -> None:
-    """Written as if the training itself had saved it."""
-    with np.load(path) as saved:
-        values = dict(saved)
-    values["00000"].flat[0] = np.nan
-    np.savez(path, **values)
-    state = json.loads((path.parent / "state.json").read_text())
-    state["digests"][path.name] = file_hash(path)
-    (path.parent / "state.json").write_text(json.dumps(state))
-
-
-def other_split(views, stores):
-    return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "test")}
-
-
-def other_validation(views, stores):
-    path = stores[0].with_name("other_validation.h5")
-    write_world(path, CLASSES * 4, "val", 9)
-    return {"train_arrays": views["train_arrays"], "val_arrays": Arrays([path])}
-
-
-@pytest.mark.parametrize("change", [other_split, other_validation])
-def test_a_state_of_other_images_is_not_continued(
-    change, interrupted, monkeypatch, tmp_path, views, stores, caplog
-):
-    monkeypatch.setattr(training, "build_model", small_model)
-    caplog.set_level("INFO")
-    folder = shutil.copytree(interrupted, tmp_path / "a")
-    history = train_small(folder, change(views, stores))
-    assert "of a run with other settings or images, starting again" in caplog.text
-    assert len(history) == 2
-
-
-def test_weights_of_the_backbone_are_known_by_their_content(tmp_path, views):
-    path, record = tmp_path / "w.h5", {"model": "transfer"}
-    fingerprints = []
-    for content in (b"first", b"second", b"first"):
-        path.write_bytes(content)
-        fingerprints.append(training._fingerprint(record, path, *views.values()))
-    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
-
-
 def test_unsorted_classes_are_refused(stores, tmp_path):
     arrays = Arrays(stores, "train")
     with pytest.raises(ValueError, match="sorted"):
@@ -568,12 +243,6 @@ def test_unknown_class_weights_are_refused(stores, tmp_path):
     parameters = TrainingParameters(class_weights="log")
     with pytest.raises(ValueError, match="null or balanced"):
         train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
-
-
-def stop_before_the_second_epoch(log, epoch, logs=None) -> None:
-    log.start = log.last_line = time.monotonic()
-    if epoch == 1:
-        raise KeyboardInterrupt
 
 
 def with_dropout(name, classes, options) -> keras.Model:

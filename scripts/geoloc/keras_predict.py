@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,10 @@ def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> Tr
 def _load_model(folder: Path, classes: int) -> keras.Model:
     path = folder / "model.keras"
     try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        with warnings.catch_warnings():
+            # Keras only warns where it leaves weights as random as they were made.
+            warnings.filterwarnings("error", "Skipping")
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
         check_saved_model(model, path)
         shapes = model.input_shape, model.output_shape
     except PermissionError:
