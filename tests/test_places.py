@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
 import pandas as pd
@@ -109,3 +110,49 @@ def test_the_split_by_image_knows_no_places(images):
     moved = images.assign(latitude=0.0, longitude=0.0)
     assert (assign_splits(moved, 42, RATIO) == by_image).all()
     assert (assign_splits(images, 42, RATIO, place_km=5) != by_image).any()
+
+
+def plain_cell(latitude: float, longitude: float, size: float) -> tuple[int, int]:
+    """Band and column: bands of equal height, each cut into cells as wide as they are high."""
+    bands = max(1, round(math.pi * EARTH_RADIUS / size))
+    band = min(math.floor((latitude + 90) / 180 * bands), bands - 1)
+    middle = math.radians((band + 0.5) / bands * 180 - 90)
+    columns = max(1, round(2 * math.pi * EARTH_RADIUS * math.cos(middle) / size))
+    return band, math.floor((longitude + 180) / 360 * columns) % columns
+
+
+@pytest.mark.parametrize("size", [1, 5, 333, 1000, 7000, 13000, 30000, 90000])
+def test_cells_are_bands_cut_into_squares(size):
+    rng = np.random.default_rng(size)
+    corners = np.array([(a, b) for a in (-90, 0, 90) for b in (-180, 0, 180)], float)
+    spread = np.column_stack([rng.uniform(-90, 90, 3000), rng.uniform(-180, 180, 3000)])
+    near = np.column_stack([rng.normal(48, 0.05, 3000), rng.normal(2, 0.05, 3000)])
+    places = np.concatenate([corners, spread, near])
+    cells = grid_cells(*places.T, size)
+    names = [plain_cell(*place, size) for place in places.tolist()]
+    assert cells.dtype == np.int64
+    pairs = set(zip(cells.tolist(), names, strict=True))
+    assert len(pairs) == len(set(names)) == len(set(cells.tolist()))
+
+
+@settings(max_examples=30)
+@given(shapes, st.integers(0, 100))
+def test_each_cell_goes_where_its_countries_lack_most(shape, seed):
+    latitude, longitude, countries = draw_images(*shape)
+    cells = grid_cells(latitude, longitude, 2000)
+    totals = {code: (countries == code).sum() for code in countries.tolist()}
+    missing = {(s, code): RATIO[s] * n for code, n in totals.items() for s in range(3)}
+    expected = np.empty(len(cells), object)
+    names = np.unique(cells)
+    for name in names[np.random.default_rng(seed).permutation(len(names))]:
+        here = countries[cells == name]
+        counts = {code: (here == code).sum() for code in sorted(set(here.tolist()))}
+        need = [
+            sum(missing[s, code] * (n / totals[code]) for code, n in counts.items())
+            for s in range(3)
+        ]
+        chosen = int(np.argmax(need))
+        for code, n in counts.items():
+            missing[chosen, code] -= n
+        expected[cells == name] = ("train", "val", "test")[chosen]
+    assert split_cells(cells, countries, seed, RATIO).tolist() == expected.tolist()

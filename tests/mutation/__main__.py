@@ -11,6 +11,7 @@ of the list does not fit the code any more.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import sys
@@ -22,12 +23,13 @@ from pathlib import Path
 import yaml
 
 from tests.mutation import server
-from tests.mutation.operators import Mutant, mutants, one_line
-from tests.mutation.related import SAFETY, SCIENCE, tests_of
+from tests.mutation.operators import Mutant, mutants, one_line, rule_mutants
+from tests.mutation.related import PASSING_ON, SAFETY, SCIENCE, tests_of
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
 GOAL = 0.95
+BASELINE_LIMIT = 600.0  # seconds that the tests of one file may take unchanged
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--match", default="", help="only mutants whose key holds this text")
     parser.add_argument("--changes-only", action="store_true", help="only changes.yaml")
     parser.add_argument(
-        "--limit", type=float, default=30.0, help="leave out test files that take more seconds"
+        "--limit", type=float, default=8.0, help="leave out tests that take more seconds"
     )
     options = parser.parse_args(arguments)
     options.modules_given = bool(options.modules)
-    options.modules = options.modules or [*SCIENCE, *SAFETY]
+    options.modules = options.modules or [*SCIENCE, *PASSING_ON, *SAFETY]
     return options
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def path_of(module: str) -> str:
@@ -101,7 +107,8 @@ def sampled(
     cases, skipped = [], {}
     for path in paths:
         source = (ROOT / path).read_text(encoding="utf-8")
-        found = [m for m in mutants(source, path) if match in m.key]
+        changes = mutants if path.endswith(".py") else rule_mutants
+        found = [m for m in changes(source, path) if match in m.key]
         skipped[path] = [m.key for m in found if m.key in equivalent]
         found = [m for m in found if m.key not in equivalent]
         if sample is not None and len(found) > sample:
@@ -130,33 +137,55 @@ def own_changes() -> tuple[list[Case], list[str]]:
     return cases, stale
 
 
-def measure(tests: set[str], workers: list[server.Worker], limit: float) -> dict[str, float]:
-    """Seconds of each test file that passes unchanged within the limit."""
-    files = sorted(tests)
-    quick: dict[str, float] = {}
+@dataclass(frozen=True)
+class Quick:
+    """The quick tests of a file: what it takes to run them, and those that are left out."""
+
+    seconds: float
+    left_out: list[str]
+
+
+def measure(tests: set[str], workers: list[server.Worker], limit: float) -> dict[str, Quick]:
+    """Run each test file unchanged and find the tests that take no longer than the limit.
+
+    What was measured is kept in results/mutation/seconds.json for test files of the same text.
+    """
+    file = ROOT / "results/mutation/seconds.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    texts = {test: file_hash(ROOT / test) for test in sorted(tests)}
+    new = [test for test in texts if known.get(test, {}).get("text") != texts[test]]
 
     def told(number: int, outcome: server.Outcome) -> None:
-        file = files[number]
-        if outcome.by == "timeout":
-            print(f"{file} takes more than {limit:.0f} s and is left out", flush=True)
-        elif outcome.noticed:
-            print(f"{file} fails unchanged ({outcome.by}) and is left out", flush=True)
+        test = new[number]
+        if outcome.noticed:
+            print(f"{test} fails unchanged ({outcome.by}) and is left out", flush=True)
         else:
-            quick[file] = outcome.seconds
+            seconds = json.loads((outcome.folder / "seconds.json").read_text(encoding="utf-8"))
+            known[test] = {"text": texts[test], "seconds": seconds}
 
-    server.run_all([("pyproject.toml", None, [f], limit) for f in files], workers, told)
-    return quick
+    server.run_all([("pyproject.toml", None, [t], BASELINE_LIMIT) for t in new], workers, told)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    found = {}
+    for test in texts:
+        if known.get(test, {}).get("text") == texts[test]:
+            seconds = known[test]["seconds"]
+            slow = [name for name, value in seconds.items() if value > limit]
+            found[test] = Quick(sum(v for v in seconds.values() if v <= limit), slow)
+    return found
 
 
 def try_all(
-    cases: list[Case], quick: dict[str, float], workers: list[server.Worker]
+    cases: list[Case], quick: dict[str, Quick], workers: list[server.Worker]
 ) -> list[Result]:
     """Run the related tests on each case, the quickest file first."""
     tasks = []
     for case in cases:
-        tests = sorted((t for t in tests_of(case.path) if t in quick), key=quick.get)
-        seconds = sum(quick[t] for t in tests)
-        tasks.append((case.path, case.text, tests, 20 + 4 * seconds))
+        tests = [t for t in tests_of(case.path) if t in quick]
+        tests.sort(key=lambda test: quick[test].seconds)
+        arguments = [*tests, *(f"--deselect={name}" for t in tests for name in quick[t].left_out)]
+        seconds = sum(quick[t].seconds for t in tests)
+        tasks.append((case.path, case.text, arguments, 20 + 4 * seconds))
     results: dict[int, Result] = {}
     began = time.monotonic()
 
@@ -209,7 +238,16 @@ class Report:
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.md").write_text(self.text() + "\n", encoding="utf-8")
-        rows = [{"key": r.case.key, "line": r.case.line, **vars(r.outcome)} for r in self.results]
+        rows = [
+            {
+                "key": r.case.key,
+                "line": r.case.line,
+                "noticed": r.outcome.noticed,
+                "by": r.outcome.by,
+                "seconds": r.outcome.seconds,
+            }
+            for r in self.results
+        ]
         (folder / "report.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import copy
+import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,6 +78,10 @@ SYMMETRIC = {"min", "max", "minimum", "maximum", "isinstance", "hypot", "zip", "
 # Keywords that only tell a reader something, or whose default is the same on every machine of
 # today; `strict` asserts what the code before it has made so.
 NO_EFFECT = {"description", "unit", "encoding", "newline", "strict", "verbose", "name", "message"}
+# In rules: values of the configuration, and names of collections and datasets.
+RULE_VALUES = re.compile(
+    r"""config(?:\["\w+"\])+|"(?:street|default|original|weighted_base|weighted_custom|place)\""""
+)
 LOGS = {"log", "logger", "logging", "warnings"}
 
 
@@ -92,11 +98,28 @@ def mutants(source: str, path: str) -> list[Mutant]:
         mutant = Mutant(path, function, node.lineno, original, replacement, start, end)
         if _changes(tree, mutant.apply(source)):
             count[mutant.key] += 1
-            number = count[mutant.key]
-            found.append(
-                Mutant(path, function, node.lineno, original, replacement, start, end, number)
-            )
+            found.append(dataclasses.replace(mutant, number=count[mutant.key]))
     return sorted(set(found), key=lambda m: (m.start, m.end, m.replacement))
+
+
+def rule_mutants(source: str, path: str) -> list[Mutant]:
+    """Changes of a Snakemake file: values of the configuration become None, names others."""
+    found: list[Mutant] = []
+    rule, place = "file", 0
+    count: Counter[str] = Counter()
+    for number, line in enumerate(source.splitlines(keepends=True), start=1):
+        if named := re.match(r"(?:rule|checkpoint) (\w+):|def (\w+)\(", line.strip()):
+            rule = named[1] or named[2]
+        for match in [] if line.lstrip().startswith("#") else RULE_VALUES.finditer(line):
+            old, start = match[0], place + match.start()
+            new = (
+                "None" if old.startswith("config") else repr(WORDS.get(old[1:-1], old[1:-1] + "_"))
+            )
+            mutant = Mutant(path, rule, number, old, new, start, start + len(old))
+            count[mutant.key] += 1
+            found.append(dataclasses.replace(mutant, number=count[mutant.key]))
+        place += len(line)
+    return found
 
 
 def _changes(tree: ast.AST, source: str) -> bool:

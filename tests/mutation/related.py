@@ -21,8 +21,8 @@ OF_FILES = {
     "Snakefile": ("test_configuration_reaches",),
     "config/": ("test_published",),
 }
-# The modules of the science and what of the workflow passes its values on; the default of
-# `make mutate`.
+# What `make mutate` changes: the modules of the science, what passes values on to them, and the
+# modules of safety.
 SCIENCE = (
     "weighting", "scoring", "run_lengths", "crops", "augmentation", "batches", "split", "places",
     "index", "distances", "metrics", "table1", "predictions", "config", "population_statistics",
@@ -31,6 +31,10 @@ SCIENCE = (
     "classifiers/__init__", "classifiers/base", "classifiers/efficientnet_lite0",
     "classifiers/resnet50", "segmenters/__init__", "segmenters/sam_postprocess",
 )  # fmt: skip
+PASSING_ON = tuple(
+    path.relative_to(ROOT).as_posix()
+    for path in (*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "rules").glob("*.smk")))
+)
 SAFETY = (
     "stores", "images", "packing", "leakage", "unpack", "segment_journal", "archives/__init__",
     "archives/base", "archives/tars", "archives/zips", "sources/__init__", "sources/base",

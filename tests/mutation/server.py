@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 COPIED = (
     "scripts", "rules", "config", "tests", "demo", "envs", "profiles", "report", "bench", "docs",
@@ -34,6 +36,7 @@ class Outcome:
     noticed: bool
     by: str
     seconds: float
+    folder: Path
 
 
 class Worker:
@@ -90,13 +93,14 @@ class Run:
         return self._judge(os.waitstatus_to_exitcode(status) if done else None, seconds)
 
     def _judge(self, status: int | None, seconds: float) -> Outcome:
+        folder = self.worker.folder
         if status is None:
-            return Outcome(True, "timeout", seconds)
-        report = self.worker.folder / "failed.txt"
-        by = report.read_text() if report.exists() else ""
+            return Outcome(True, "timeout", seconds, folder)
         if status == 0:
-            return Outcome(False, "", seconds)
-        return Outcome(True, by or f"exit status {status}", seconds)
+            return Outcome(False, "", seconds, folder)
+        report = folder / "failed.txt"
+        by = report.read_text() if report.exists() else f"exit status {status}"
+        return Outcome(True, by, seconds, folder)
 
 
 def _run_tests(folder: Path, tests: list[str]) -> None:
@@ -113,8 +117,6 @@ def _run_tests(folder: Path, tests: list[str]) -> None:
         for name in [n for n in sys.modules if n.partition(".")[0] in ("geoloc", "tests")]:
             del sys.modules[name]
         sys.path[:] = [str(folder), *(p for p in sys.path if Path(p or ".").resolve() != ROOT)]
-        import pytest
-
         options = ["-x", "-q", "--tb=short", "--hypothesis-seed=0", "-o", "addopts="]
         for plugin in ("cacheprovider", "xdist", "anyio", "unraisableexception"):
             options += ["-p", f"no:{plugin}"]
@@ -126,11 +128,13 @@ def _run_tests(folder: Path, tests: list[str]) -> None:
 
 
 class _Plugin:
-    """Tells which test failed first and how long each file took; failures are not shrunk."""
+    """Tells which test failed first and what each test takes; failures are not shrunk."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.seconds: dict[str, float] = {}
+        self.calls: dict[str, float] = {}
+        self.fixtures: dict[str, float] = {}
+        self.uses: dict[str, list[str]] = {}
 
     def pytest_collection(self, session) -> None:
         from hypothesis import Phase, settings
@@ -141,18 +145,37 @@ class _Plugin:
         )
         settings.load_profile("mutation")
 
+    def pytest_collection_finish(self, session) -> None:
+        self.uses = {item.nodeid: list(item.fixturenames) for item in session.items}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef, request):
+        began = time.monotonic()
+        result = yield
+        self.fixtures[fixturedef.argname] = time.monotonic() - began
+        return result
+
     def pytest_runtest_logreport(self, report) -> None:
-        file = report.nodeid.partition("::")[0]
-        self.seconds[file] = self.seconds.get(file, 0.0) + report.duration
-        if report.failed and not (self.folder / "failed.txt").exists():
-            (self.folder / "failed.txt").write_text(report.nodeid)
+        if report.when == "call":
+            self.calls[report.nodeid] = report.duration
+        if report.failed:
+            self._failed(report.nodeid)
 
     def pytest_collectreport(self, report) -> None:
-        if report.failed and not (self.folder / "failed.txt").exists():
-            (self.folder / "failed.txt").write_text(f"{report.nodeid} (import)")
+        if report.failed:
+            self._failed(f"{report.nodeid} (import)")
+
+    def _failed(self, name: str) -> None:
+        if not (self.folder / "failed.txt").exists():
+            (self.folder / "failed.txt").write_text(name)
 
     def pytest_sessionfinish(self) -> None:
-        (self.folder / "seconds.json").write_text(json.dumps(self.seconds))
+        """Seconds of each test by itself: its call and the slowest of its fixtures."""
+        seconds = {
+            test: call + max((self.fixtures.get(name, 0.0) for name in self.uses[test]), default=0)
+            for test, call in self.calls.items()
+        }
+        (self.folder / "seconds.json").write_text(json.dumps(seconds))
 
 
 def import_large_packages() -> None:
@@ -173,7 +196,6 @@ def import_large_packages() -> None:
     import keras.src.legacy.preprocessing.image  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
     import pyarrow.parquet  # noqa: F401
-    import pytest  # noqa: F401
     import scipy.stats  # noqa: F401
     import shapely  # noqa: F401
     import sklearn.metrics  # noqa: F401
