@@ -156,22 +156,26 @@ def measure(tests: set[str], workers: list[server.Worker], limit: float) -> dict
     new = [test for test in texts if known.get(test, {}).get("text") != texts[test]]
 
     def told(number: int, outcome: server.Outcome) -> None:
-        test = new[number]
-        if outcome.noticed:
+        test, measured = new[number], outcome.folder / "seconds.json"
+        if not measured.exists():
             print(f"{test} fails unchanged ({outcome.by}) and is left out", flush=True)
-        else:
-            seconds = json.loads((outcome.folder / "seconds.json").read_text(encoding="utf-8"))
-            known[test] = {"text": texts[test], "seconds": seconds}
+            return
+        seconds = json.loads(measured.read_text(encoding="utf-8"))
+        known[test] = {"text": texts[test], "seconds": seconds}
+        if failed := [name for name, value in seconds.items() if value is None]:
+            print(f"fail unchanged and are left out: {', '.join(failed)}", flush=True)
 
-    server.run_all([("pyproject.toml", None, [t], BASELINE_LIMIT) for t in new], workers, told)
+    whole = "--maxfail=1000"  # a failure ends no run here
+    tasks = [("pyproject.toml", None, [test, whole], BASELINE_LIMIT) for test in new]
+    server.run_all(tasks, workers, told)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(known, indent=1), encoding="utf-8")
     found = {}
     for test in texts:
         if known.get(test, {}).get("text") == texts[test]:
             seconds = known[test]["seconds"]
-            slow = [name for name, value in seconds.items() if value > limit]
-            found[test] = Quick(sum(v for v in seconds.values() if v <= limit), slow)
+            slow = [name for name, value in seconds.items() if value is None or value > limit]
+            found[test] = Quick(sum(seconds[n] for n in seconds.keys() - set(slow)), slow)
     return found
 
 

@@ -24,7 +24,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COPIED = (
     "scripts", "rules", "config", "tests", "demo", "envs", "profiles", "report", "bench", "docs",
-    "slurm", "containers", "Snakefile", "missing.smk", "Makefile", "pyproject.toml", "README.md",
+    "slurm", "containers", "Snakefile", "missing.smk", "Makefile", "pyproject.toml",
+    "README.md", "LICENSE", "CITATION.cff",
 )  # fmt: skip
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.sif", ".hypothesis")
 
@@ -112,7 +113,8 @@ def _run_tests(folder: Path, tests: list[str]) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(folder)
-        (folder / "failed.txt").unlink(missing_ok=True)
+        for name in ("failed.txt", "seconds.json"):
+            (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / ".hypothesis", ignore_errors=True)
         for name in [n for n in sys.modules if n.partition(".")[0] in ("geoloc", "tests")]:
             del sys.modules[name]
@@ -135,6 +137,7 @@ class _Plugin:
         self.calls: dict[str, float] = {}
         self.fixtures: dict[str, float] = {}
         self.uses: dict[str, list[str]] = {}
+        self.failed: set[str] = set()
 
     def pytest_collection(self, session) -> None:
         from hypothesis import Phase, settings
@@ -159,6 +162,7 @@ class _Plugin:
         if report.when == "call":
             self.calls[report.nodeid] = report.duration
         if report.failed:
+            self.failed.add(report.nodeid)
             self._failed(report.nodeid)
 
     def pytest_collectreport(self, report) -> None:
@@ -170,11 +174,13 @@ class _Plugin:
             (self.folder / "failed.txt").write_text(name)
 
     def pytest_sessionfinish(self) -> None:
-        """Seconds of each test by itself: its call and the slowest of its fixtures."""
+        """Seconds of each test by itself, its call and the slowest of its fixtures; null where it
+        failed."""
         seconds = {
             test: call + max((self.fixtures.get(name, 0.0) for name in self.uses[test]), default=0)
             for test, call in self.calls.items()
         }
+        seconds |= dict.fromkeys(self.failed)
         (self.folder / "seconds.json").write_text(json.dumps(seconds))
 
 
