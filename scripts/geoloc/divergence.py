@@ -7,11 +7,8 @@ import math
 import keras
 import numpy as np
 
+from geoloc.diverged import Diverged
 from geoloc.tensors import all_finite
-
-
-class Diverged(RuntimeError):
-    """A loss or a weight of a training is not finite."""
 
 
 class StopWhereDiverged(keras.callbacks.Callback):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,15 @@ class ClipState:
             return None
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read, starting anew (%s)", self.path, error)
+            fingerprint = saved["fingerprint"]
+        except PermissionError:
+            raise
+        except Exception as error:  # torch raises whatever a damaged file leads it to
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            log.warning("%s: damaged, training starts again (%s)", self.path, reason)
             return None
-        if saved.get("fingerprint") != self.fingerprint:
-            log.info("%s: of a run with other settings or images, starting anew", self.path)
+        if fingerprint != self.fingerprint:
+            log.info("%s: of other settings or images, training starts again", self.path)
             return None
         return saved
 

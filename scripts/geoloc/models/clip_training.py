@@ -9,40 +9,36 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from torchvision.transforms.v2 import functional as transforms
 from transformers import (
-    CLIPConfig,
     CLIPImageProcessor,
-    CLIPModel,
     CLIPProcessor,
-    CLIPTokenizer,
     get_cosine_schedule_with_warmup,
 )
 
 from geoloc.devices import choose_device
-from geoloc.files import write_text
+from geoloc.diverged import Diverged
+from geoloc.files import atomic_folder, write_text
+from geoloc.locks import only_one
+from geoloc.models.clip_architecture import ClipParameters, build_clip
+from geoloc.models.clip_folder import load_clip
 from geoloc.models.clip_state import ClipState
 from geoloc.models.clip_tokenizer import train_tokenizer
 from geoloc.progress import Progress
 from geoloc.stores import config_hash
+from geoloc.torch_weights import finite
 from geoloc.weighting import apply_factor, dataset_factor
 
 log = logging.getLogger(__name__)
 
-CAPTIONS = (
-    "{country}",
-    "a street in {country}",
-    "a road in {country}",
-    "a street view photo from {country}",
-    "this photo was taken in {country}",
-)
 MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
 
 
@@ -56,55 +52,6 @@ class LabelledImages(Protocol):
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (b, H, W, 3) and score maps uint8 (b, H, W) of some rows."""
-
-
-@dataclass(frozen=True)
-class ClipParameters:
-    """Size of the model and course of its training; lengths in pixels, times in epochs."""
-
-    image_size: int = 112
-    patch_size: int = 16
-    hidden_size: int = 128
-    layers: int = 3
-    heads: int = 4
-    text_hidden_size: int = 64
-    text_layers: int = 1
-    projection_dim: int = 64
-    epochs: int = 30
-    warmup: float = 2
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.1
-    smallest_crop: float = 0.5  # share of the image's area
-    captions: Sequence[str] = CAPTIONS
-
-
-def build_clip(tokenizer: CLIPTokenizer, parameters: ClipParameters) -> CLIPModel:
-    """Untrained CLIP; its text side fits the tokenizer."""
-    p = parameters
-    vision = {
-        "hidden_size": p.hidden_size,
-        "intermediate_size": 4 * p.hidden_size,
-        "num_hidden_layers": p.layers,
-        "num_attention_heads": p.heads,
-        "image_size": p.image_size,
-        "patch_size": p.patch_size,
-        "projection_dim": p.projection_dim,
-    }
-    text = {
-        "hidden_size": p.text_hidden_size,
-        "intermediate_size": 4 * p.text_hidden_size,
-        "num_hidden_layers": p.text_layers,
-        "num_attention_heads": max(1, p.text_hidden_size // 32),
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": tokenizer.model_max_length,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "projection_dim": p.projection_dim,
-    }
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=p.projection_dim)
-    return CLIPModel(config)
 
 
 def contrastive_loss(logits: torch.Tensor, country: np.ndarray) -> torch.Tensor:
@@ -212,9 +159,12 @@ class ClipTrainer:
             texts = [self.caption(*pair) for pair in zip(country, templates, strict=True)]
             logits = self.logits(crops, texts)
             loss = contrastive_loss(logits, country)
+            step = start // p.batch_size + 1
+            self._check_finite(loss, f"loss of step {step}")
             self.optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self._check_finite(norm, f"gradient of step {step}")
             self.optimizer.step()
             self.schedule.step()
             self.model.logit_scale.data.clamp_(max=MAX_LOGIT_SCALE)
@@ -250,7 +200,11 @@ class ClipTrainer:
         todo = range(len(self.history) + 1, self.parameters.epochs + 1)
         epochs = Progress(todo, description="train CLIP", unit="epochs")
         for epoch in epochs:
-            row = {"epoch": epoch, **self.train_epoch(training), **self.validate(validation)}
+            row = {"epoch": epoch, **self.train_epoch(training)}
+            for name, weights in self.model.state_dict().items():
+                self._check_finite(weights, name)
+            row |= self.validate(validation)
+            self._check_finite(torch.tensor(row["val_loss"]), "validation loss")
             row["learning_rate"] = self.schedule.get_last_lr()[0]
             epochs.note = ", ".join(f"{k} {row[k]:.3f}" for k in ("loss", "val_accuracy"))
             if rank(row) > max(map(rank, self.history), default=(-math.inf,)):
@@ -259,6 +213,16 @@ class ClipTrainer:
             state.save(self._remember())
         self.model.load_state_dict(self.best_weights)
         return pd.DataFrame(self.history)
+
+    def _check_finite(self, numbers: torch.Tensor, what: str) -> None:
+        """Raise Diverged, with what to change, where a number of the current epoch is none."""
+        if finite(numbers):
+            return
+        raise Diverged(
+            f"{what}, epoch {len(self.history) + 1}, is not finite; lower the learning rate "
+            f"(models.contrastive.learning_rate, now {self.parameters.learning_rate:g}) and run "
+            "again"
+        )
 
     def _remember(self) -> dict:
         return {
@@ -316,12 +280,16 @@ def train_clip(
     with the bare names, on images of the size that is trained on), learning_rate. On a CPU the same
     seed and number of threads give the same result.
 
-    A job that was killed goes on after its last finished epoch when it is called again with the
-    same arguments and images, and ends with the same model as one that was not; what it needs for
-    that is in the file `.{name}.state` beside `folder`.
+    The folder appears, whole, at the end. A job that was killed goes on after its last finished
+    epoch when it is called again with the same arguments and images, and ends with the same model
+    as one that was not; what it needs for that is in the file `.{name}.state` beside `folder`.
 
-    Raises ValueError when a split is empty, a country has no name or a country is validated that
-    was not trained.
+    Raises:
+        ValueError: when a split is empty, a country has no name or a country is validated that
+            was not trained.
+        Diverged: at the first loss, gradient or weight that is not finite; there is no folder and
+            no state then.
+        BlockingIOError: if another process trains in the folder.
     """
     classes = sorted({str(country) for country in training.label})
     if not len(training) or not len(validation):
@@ -341,13 +309,30 @@ def train_clip(
     folder = Path(folder)
     factor = dataset_factor(dataset, weighting_parameters)
     steps = math.ceil(len(training) / parameters.batch_size)
-    trainer = ClipTrainer(classes, names, parameters, factor, seed, choose_device(device), steps)
     fingerprint = config_hash([record, dict(names), training.digest, validation.digest])
     state = ClipState(folder.with_name(f".{folder.name}.state"), fingerprint)
-    history = trainer.fit(training, validation, state)
-    trainer.model.save_pretrained(folder)
-    trainer.processor.save_pretrained(folder)
-    write_text(folder / "classes.json", json.dumps(record, indent=2) + "\n")
-    history.to_csv(folder / "history.csv", index=False)
-    state.delete()
+    with only_one(folder.with_name(f".{folder.name}.lock"), f"training in {folder}"):
+        trainer = ClipTrainer(
+            classes, names, parameters, factor, seed, choose_device(device), steps
+        )
+        try:
+            history = trainer.fit(training, validation, state)
+        except Diverged as error:
+            state.delete()
+            raise Diverged(f"{folder}: {error}") from error
+        _save(trainer, history, record, folder)
+        state.delete()
     return history
+
+
+def _save(trainer: ClipTrainer, history: pd.DataFrame, record: Mapping, folder: Path) -> None:
+    """Write what `train_clip` leaves, and look at it as those will who use it."""
+    with atomic_folder(folder) as temporary:
+        try:
+            trainer.model.save_pretrained(temporary)
+            trainer.processor.save_pretrained(temporary)
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(f"{folder}: the weights cannot be written ({error})") from error
+        write_text(temporary / "classes.json", json.dumps(record, indent=2) + "\n")
+        history.to_csv(temporary / "history.csv", index=False)
+        load_clip(temporary)
