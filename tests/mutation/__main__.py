@@ -4,8 +4,8 @@
     python -m tests.mutation --modules weighting scoring --sample 40 --jobs 1
     python -m tests.mutation --changes-only             # tests/mutation/changes.yaml
 
-The report goes to results/mutation/. Exit status 1 where less than the goal was noticed or a change
-of the list does not fit the code any more.
+The report goes to results/mutation/. Exit status 1 where less than the goal was noticed, or where
+an entry of changes.yaml or equivalent.txt does not fit the code any more.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         workers = [server.Worker(Path(folder, f"{n}/project")) for n in range(options.jobs)]
         quick = measure({t for c in cases for t in tests_of(c.path)}, workers, options.limit)
         results = try_all(cases, quick, workers)
-    report = Report(results, skipped, stale)
+    report = Report(results, skipped, stale + skipped.pop("gone", []))
     report.write(ROOT / "results/mutation")
     print(report.text())
     return 0 if report.score >= GOAL and not stale else 1
@@ -110,6 +110,8 @@ def sampled(
         changes = mutants if path.endswith(".py") else rule_mutants
         found = [m for m in changes(source, path) if match in m.key]
         skipped[path] = [m.key for m in found if m.key in equivalent]
+        known = {key for key in equivalent if key.startswith(f"{path} | ") and match in key}
+        skipped.setdefault("gone", []).extend(sorted(known - {m.key for m in found}))
         found = [m for m in found if m.key not in equivalent]
         if sample is not None and len(found) > sample:
             chosen = random.Random(f"{seed} {path}").sample(found, sample)
@@ -155,6 +157,8 @@ def measure(tests: set[str], workers: list[server.Worker], limit: float) -> dict
     texts = {test: file_hash(ROOT / test) for test in sorted(tests)}
     new = [test for test in texts if known.get(test, {}).get("text") != texts[test]]
 
+    file.parent.mkdir(parents=True, exist_ok=True)
+
     def told(number: int, outcome: server.Outcome) -> None:
         test, measured = new[number], outcome.folder / "seconds.json"
         if not measured.exists():
@@ -162,14 +166,14 @@ def measure(tests: set[str], workers: list[server.Worker], limit: float) -> dict
             return
         seconds = json.loads(measured.read_text(encoding="utf-8"))
         known[test] = {"text": texts[test], "seconds": seconds}
+        file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        print(f"{test}: {outcome.seconds:.0f} s, {len(seconds)} tests", flush=True)
         if failed := [name for name, value in seconds.items() if value is None]:
             print(f"fail unchanged and are left out: {', '.join(failed)}", flush=True)
 
     whole = "--maxfail=1000"  # a failure ends no run here
     tasks = [("pyproject.toml", None, [test, whole], BASELINE_LIMIT) for test in new]
     server.run_all(tasks, workers, told)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known, indent=1), encoding="utf-8")
     found = {}
     for test in texts:
         if known.get(test, {}).get("text") == texts[test]:
