@@ -2,6 +2,7 @@ import csv
 import unicodedata
 from pathlib import Path
 
+import country_converter
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,10 +67,56 @@ def test_accents_may_be_composed_or_not(name, country, form):
     assert country_of_name(unicodedata.normalize(form, name)) == country
 
 
-@pytest.mark.parametrize("name", ["Atlantis", "ZZ", " ", "images"])
+@pytest.mark.parametrize(
+    ("name", "country"),
+    [("the_gambia", "GM"), ("Korea, Republic of", "KR"), ("Korea (South)", "KR"),
+     ("St. Lucia", "LC"), ("bosnia & herzegovina", "BA"), ("Republic of France", "FR"),
+     ("Republic of Korea", "KR"), ("Iran (Islamic Republic of)", "IR"), ("NAM", "NA"),
+     ("PRK", "KP"), ("na", "NA"), ("U.S.A.", "US"), ("UK", "GB"), ("Czech Republic", "CZ"),
+     ("Guinea", "GN"), ("Niger", "NE"),
+     ("Western Sahara*", "EH"), ("Taiwan, Province of China", "TW")],
+)  # fmt: skip
+def test_spellings_of_a_whole_name_and_codes_mean_its_country(name, country):
+    assert country_of_name(name) == country
+
+
+def test_every_short_and_official_name_and_code_means_one_country():
+    table = country_converter.CountryConverter().data
+    for iso3, short, official in table[["ISO3", "name_short", "name_official"]].to_numpy():
+        code = country_of_name(iso3)
+        assert country_of_name(code) == code
+        if official != "Guiana":  # is Guyana too
+            assert country_of_name(official) == code
+        assert country_of_name(short) == country_of_name(display_name(code)) == code
+
+
+@pytest.mark.parametrize(
+    "name", ["New England", "Perugia", "Chadwick", "France backup", "France (old)", "Romanian",
+             "Chi", "Atlantis", "ZZ", "ZZZ", " ", "", "images", "png", "Yugoslavia",
+             "not found", "train"]
+)  # fmt: skip
 def test_a_folder_of_no_country_is_refused(name):
-    with pytest.raises(ValueError, match="rename the folder"):
+    with pytest.raises(ValueError, match="is not the name of a country.*rename the folder"):
         country_of_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [("Congo", r"Democratic Republic of the Congo \(CD\) or Republic of the Congo \(CG\)"),
+     ("korea", r"North Korea \(KP\) or South Korea \(KR\)"),
+     ("Virgin Islands", r"British Virgin Islands \(VG\) or US Virgin Islands \(VI\)"),
+     ("Guiana", r"French Guiana \(GF\) or Guyana \(GY\)")],
+)  # fmt: skip
+def test_the_name_of_several_countries_is_refused_with_the_choices(name, choices):
+    with pytest.raises(ValueError, match=f"can mean {choices}; rename the folder to one of them"):
+        country_of_name(name)
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"'Frnace' .*\(do you mean France\?\)"):
+        country_of_name("Frnace")
+    with pytest.raises(ValueError, match=r"'fra' .*three letters in capitals: FRA"):
+        country_of_name("fra")
 
 
 def polygons(*places):
