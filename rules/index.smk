@@ -8,6 +8,7 @@ checkpoint index:
         images="<results>/index/images.parquet",
         countries="<results>/index/countries.csv",
         rejected="<results>/index/rejected.csv",
+        listing="<results>/index/listing.csv",
         shards="<results>/index/shards.csv",
         manifests=directory("<results>/index/shards"),
     log:

@@ -8,7 +8,7 @@ from geoloc.sources import configured_sources
 
 start_log(snakemake.log[0])
 params = snakemake.params
-images, countries, rejected = build_index(
+tables = build_index(
     configured_sources({"sources": params.sources, "benchmarks": params.benchmarks}),
     min_images=params.min_images,
     shard_size=params.shard_size,
@@ -18,4 +18,4 @@ images, countries, rejected = build_index(
     max_rejected=params.max_rejected,
     geocoder=params.geocoder,
 )
-write_index(Path(snakemake.output.images).parent, images, countries, rejected)
+write_index(Path(snakemake.output.images).parent, *tables)

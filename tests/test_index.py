@@ -34,7 +34,7 @@ def build(sources, **changes):
 
 
 def test_small_countries_are_dropped_and_reported(street):
-    images, countries, _ = build([street])
+    images, countries, *_ = build([street])
     assert sorted(images.country.unique()) == ["FR", "JP", "NA"]
     iceland = countries.set_index("country").loc["IS"]
     assert (iceland.images, iceland.train, iceland.kept) == (3, 0, False)
@@ -51,7 +51,7 @@ def test_benchmark_images_of_kept_countries_stay_with_their_authors(street, tmp_
         "im2gps3k", "im2gps3k", "coordinates_table", tmp_path / "bench", ".", "t.csv", "file",
         author_column="author",
     )  # fmt: skip
-    images, _, _ = build([street, bench])
+    images, *_ = build([street, bench])
     assert dict(images.groupby("collection").author.unique().map(list)) == {
         "street": [""], "im2gps3k": ["x@N00"]
     }  # fmt: skip
@@ -62,7 +62,7 @@ def test_benchmark_images_of_kept_countries_stay_with_their_authors(street, tmp_
 
 
 def test_every_image_is_in_one_split_and_one_shard(street):
-    images, countries, _ = build([street])
+    images, countries, *_ = build([street])
     assert images.image_id.is_unique
     assert len(images) == 60
     assert Counter(images[images.country == "FR"].split) == {"train": 24, "val": 3, "test": 3}

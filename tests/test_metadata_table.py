@@ -58,9 +58,12 @@ def test_images_are_found_by_id_in_folders_and_archives(tmp_path):
 def test_an_id_is_no_part_of_a_name(tmp_path):
     source = metadata(tmp_path, [["17", *PARIS], ["a/b", *PARIS]])
     make_zip(tmp_path / "images/00.zip", ["317.jpg", "xa/b.jpg"])
-    assert set(listed_countries(source).values()) == {
-        "named in the table, but there is no such image", "not named in the table"
-    }  # fmt: skip
+    assert listed_countries(source) == {
+        "00.zip/317.jpg": "not named in the table",
+        "00.zip/xa/b.jpg": "not named in the table",
+        "17": "named in the table, but there is no such image (line 2)",
+        "a/b": "named in the table, but there is no such image (line 3)",
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,14 +103,16 @@ def test_what_does_not_fit_together_is_rejected_with_its_reason(tmp_path):
     make_zip(tmp_path / "images/00.zip", ["1.jpg", "2.jpg", "x/3.jpg", "5.jpg", "../6.jpg"])
     make_zip(tmp_path / "images/01.zip", ["y/3.jpg"])
     found = listed_countries(source)
-    assert found["00.zip/1.jpg"] == "named twice in the table"
-    assert found["00.zip/2.jpg"] == "no coordinates"
-    assert found["00.zip/x/3.jpg"] == found["01.zip/y/3.jpg"] == "fits the same id as others: 3"
-    assert found["row 6"] == "no id in the table"
-    assert found["4"] == "named in the table, but there is no such image"
-    assert found["00.zip/5.jpg"] == "not named in the table"
-    assert found["00.zip/../6.jpg"] == "its path points outside the archive"
-    assert "FR" not in found.values()
+    assert found == {
+        "00.zip/1.jpg": "named twice in the table (line 2, line 3)",
+        "00.zip/2.jpg": "no coordinates (line 4)",
+        "00.zip/x/3.jpg": "fits the same id as others: 3 (line 5)",
+        "01.zip/y/3.jpg": "fits the same id as others: 3 (line 5)",
+        "4": "named in the table, but there is no such image (line 6)",
+        "table.csv, line 7": "no id in the table (line 7)",
+        "00.zip/5.jpg": "not named in the table",
+        "00.zip/../6.jpg": "its path points outside the archive",
+    }
 
 
 def test_a_part_of_the_archives_is_enough_where_the_configuration_says_so(tmp_path):
@@ -174,8 +179,13 @@ def test_an_archive_that_cannot_be_read_stops_the_run_and_is_named(
         (b"name,latitude,longitude\n", "no column 'id' but name, latitude, longitude.*id_column"),
         (b"317,48.85,2.35\n318,48.85,2.35\n", "first row seems to be data"),
         (b"", "cannot read the table"),
-        (b"id,latitude,longitude\n\xff\xfe,1,2\n", "cannot read the table"),
-        (b'id,latitude,longitude\n"1,48.85,2.35\n', "cannot read the table"),
+        (b"id,latitude,longitude,caf\xe9\n", "its header: not UTF-8; save the table as UTF-8"),
+        (b"id,latitude,\0longitude\n", "its header: a control character"),
+        ("id,latitude,longitude\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b'id,latitude,"longitude\n', "a quote in its header is not closed"),
+        (b"id,latitude,longitude\n" + bytes(1 << 20), "line 2 has more than"),
+        (b"id,latitude,longitude,id\n", "has 2 columns 'id'; rename"),
+        (b"id,Latitude,longitude\n", r"set sources.osv5m.latitude_column \(perhaps to 'Latitude'"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_what_to_do(tmp_path, table, message):
@@ -229,11 +239,11 @@ def test_an_archive_is_prepared_as_its_unpacked_images(tmp_path, kind):
     packed = {}
     for form in ("folder", kind):
         source = archived(tmp_path / form, form)
-        images, countries, rejected = build_index(
+        tables = build_index(
             [source], min_images=5, shard_size=100, seed=42, ratio=(0.8, 0.1, 0.1), max_rejected=0
         )
         index = tmp_path / form / "index"
-        write_index(index, images, countries, rejected)
+        write_index(index, *tables)
         outputs = []
         for country in ("FR", "JP"):
             target, quarantine = (
@@ -243,9 +253,9 @@ def test_an_archive_is_prepared_as_its_unpacked_images(tmp_path, kind):
             manifest = index / f"shards/street/{country}/0000.csv"
             pack_shard(manifest, {source.name: source}, target, quarantine)
             outputs += [(i.rpartition("/")[2], decode(d).tobytes()) for i, d in read_images(target)]
-        names = [path.rpartition("/")[2] for path in images.path]
+        names = [path.rpartition("/")[2] for path in tables.images.path]
         reasons = pd.read_csv(tmp_path / form / "FR.csv").reason.tolist()
-        packed[form] = outputs, dict(zip(names, images.split, strict=True)), reasons
+        packed[form] = outputs, dict(zip(names, tables.images.split, strict=True)), reasons
     assert packed["folder"] == packed[kind]
     assert len(packed[kind][0]) == 19
     assert packed[kind][2] == ["not a JPEG, PNG, WebP, MPO, BMP or TIFF image"]

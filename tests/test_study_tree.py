@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 from bench.listing import STREETVIEW_IMAGES, possible_sizes, read_listing
@@ -13,14 +12,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from geoloc.geocode import country_of_name
-from geoloc.index import build_index
+from geoloc.index import Tables, build_index
 from geoloc.sources import configured_sources
 from geoloc.split import split_names
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def index(reference, tmp_path_factory) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def index(reference, tmp_path_factory) -> Tables:
     """Images, countries and rejected of the index of the study's tree, by its configuration."""
     folder = tmp_path_factory.mktemp("study")
     lay_out(reference / "data", folder)
@@ -39,12 +38,13 @@ def index(reference, tmp_path_factory) -> tuple[pd.DataFrame, pd.DataFrame, pd.D
 
 
 def test_the_index_has_the_studys_counts(index):
-    images, countries, rejected = index
+    images, countries, rejected, listing = index
     street = images[images.collection == "street"]
     assert len(street) == 73_867
     assert countries.kept.sum() == street.country.nunique() == 73
     assert (images.collection == "im2gps3k").sum() == 2504
     assert rejected.empty
+    assert set(listing.kind) <= {"read", "not an image"}
     published = {"train": 59_070, "val": 7_354, "test": 7_443}
     split = street.split.value_counts()
     assert all(abs(split[name] - count) < 73 for name, count in published.items())

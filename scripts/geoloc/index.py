@@ -10,14 +10,23 @@ import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from geoloc.files import atomic_path
+from geoloc.files import atomic_path, utf8_name
 from geoloc.geocode import display_name
 from geoloc.places import grid_cells, split_cells
 from geoloc.progress import Progress
-from geoloc.sources import Source, SourceError, check_rejected, list_source
+from geoloc.sources import (
+    Source,
+    SourceError,
+    check_files,
+    check_folders,
+    check_rejected,
+    read_source,
+)
+from geoloc.sources.contents import Tally
 from geoloc.split import split_names, unique_names
 
 log = logging.getLogger(__name__)
@@ -29,19 +38,35 @@ INDEX_COLUMNS = [
 SHARD_KEYS = ["collection", "country", "shard"]
 MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
 REJECTED_COLUMNS = ["source", "path", "reason"]
+LISTING_COLUMNS = ["source", "kind", "files", "examples"]
+
+
+class Tables(NamedTuple):
+    """The tables of the index: images (INDEX_COLUMNS), a row for every country that occurs
+    (country, name, images, train, val, test, kept), what could not be placed (REJECTED_COLUMNS)
+    and what lies in the folders of the sources (LISTING_COLUMNS)."""
+
+    images: pd.DataFrame
+    countries: pd.DataFrame
+    rejected: pd.DataFrame
+    listing: pd.DataFrame
 
 
 def list_sources(
     sources: Sequence[Source], max_rejected: float, geocoder: str = "nearest_city"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """List all sources: a table of images (INDEX_COLUMNS without split and shard) and one of what
-    could not be placed (REJECTED_COLUMNS). Raises SourceError where more than the share
-    `max_rejected` of a source cannot be placed."""
-    images, rejected = [], []
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """List all sources: a table of images (INDEX_COLUMNS without split and shard), one of what
+    could not be placed (REJECTED_COLUMNS) and one of what lies in their folders (LISTING_COLUMNS).
+    Raises SourceError where more than the share `max_rejected` of a source cannot be placed, or two
+    sources use the same file."""
+    images, rejected, listing, used = [], [], [], []
+    check_folders(sources)
     for source in sources:
-        listed = list_source(source, geocoder)
-        check_rejected(source, listed, max_rejected)
-        for item in listed:
+        found = read_source(source, geocoder)
+        check_rejected(source, found.images, max_rejected)
+        used.append((source, found.files))
+        listing += listing_rows(source, found.tally)
+        for item in found.images:
             if item.rejected:
                 rejected.append((source.name, item.path, item.rejected))
             else:
@@ -49,10 +74,22 @@ def list_sources(
                     (f"{source.name}/{item.path}", source.name, source.collection, item.path,
                      item.latitude, item.longitude, item.country, item.author)
                 )  # fmt: skip
-        log.info("%s: %d images, %d countries", source.name, len(listed),
-                 len({item.country for item in listed if item.country}))  # fmt: skip
-    columns = INDEX_COLUMNS[:-2]
-    return pd.DataFrame(images, columns=columns), pd.DataFrame(rejected, columns=REJECTED_COLUMNS)
+        log.info("%s: %d images, %d countries", source.name, len(found.images),
+                 len({item.country for item in found.images if item.country}))  # fmt: skip
+    check_files(used)
+    return (
+        pd.DataFrame(images, columns=INDEX_COLUMNS[:-2]),
+        pd.DataFrame(rejected, columns=REJECTED_COLUMNS),
+        pd.DataFrame(listing, columns=LISTING_COLUMNS),
+    )
+
+
+def listing_rows(source: Source, tally: Tally) -> list[tuple[str, str, int, str]]:
+    """A row of LISTING_COLUMNS for each kind of entry in a source's folder, sorted by kind."""
+    return [
+        (source.name, kind, count, utf8_name("; ".join(tally.examples[kind])))
+        for kind, count in sorted(tally.counts.items())
+    ]
 
 
 def kept_countries(images: pd.DataFrame, min_images: int) -> list[str]:
@@ -112,14 +149,10 @@ def build_index(
     max_rejected: float,
     geocoder: str = "nearest_city",
     place_km: float | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Build the index of all sources.
-
-    Returns the images of the kept countries (INDEX_COLUMNS), a row for every country that occurs
-    (country, name, images, train, val, test, kept) and what was rejected (REJECTED_COLUMNS).
-    Benchmark images of countries that are not kept are left out, as in the study.
-    """
-    images, rejected = list_sources(sources, max_rejected, geocoder)
+) -> Tables:
+    """Build the index of all sources, with the images of the kept countries. Benchmark images of
+    other countries are left out, as in the study."""
+    images, rejected, listing = list_sources(sources, max_rejected, geocoder)
     kept = kept_countries(images, min_images)
     countries = images[images.collection == "street"].country.value_counts()
     images = images[images.country.isin(kept)].reset_index(drop=True)
@@ -127,7 +160,8 @@ def build_index(
     images["shard"] = assign_shards(images, shard_size)
     if place_km is not None:
         _warn_of_missing_splits(images)
-    return images[INDEX_COLUMNS], summarize_countries(images, countries, kept), rejected
+    table = summarize_countries(images, countries, kept)
+    return Tables(images[INDEX_COLUMNS], table, rejected, listing)
 
 
 def _warn_of_missing_splits(images: pd.DataFrame) -> None:
@@ -155,9 +189,13 @@ def summarize_countries(
 
 
 def write_index(
-    folder: Path, images: pd.DataFrame, countries: pd.DataFrame, rejected: pd.DataFrame
+    folder: Path,
+    images: pd.DataFrame,
+    countries: pd.DataFrame,
+    rejected: pd.DataFrame,
+    listing: pd.DataFrame,
 ) -> None:
-    """Write images.parquet, countries.csv, rejected.csv, shards.csv and the manifests
+    """Write images.parquet, countries.csv, rejected.csv, listing.csv, shards.csv and the manifests
     shards/{collection}/{country}/{shard}.csv below `folder`."""
     for (collection, country, shard), rows in images.groupby(SHARD_KEYS):
         target = folder / "shards" / collection / country / f"{shard}.csv"
@@ -165,6 +203,7 @@ def write_index(
     _write_csv(folder / "shards.csv", shard_table(images))
     _write_csv(folder / "countries.csv", countries)
     _write_csv(folder / "rejected.csv", rejected)
+    _write_csv(folder / "listing.csv", listing)
     with atomic_path(folder / "images.parquet") as temporary:
         images.to_parquet(temporary, index=False)
 

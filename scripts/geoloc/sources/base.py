@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,8 @@ class Source:
     """One source of images as configured (config/config.yaml, `sources` and `benchmarks`).
 
     path is the folder of the downloaded data; `images` and `table` are relative to it.
-    `author_column` is None where the table does not tell who took a photograph.
+    `author_column` is None where the table does not tell who took a photograph, `first_image` where
+    the numbering of images without a file column is not said.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Source:
     preparation: Preparation = field(default_factory=Preparation)
     id_column: str = "id"
     subset: bool = False
+    first_image: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -47,7 +48,7 @@ class Source:
         """Make a source of its entry in the configuration."""
         keys = (
             "kind", "images", "table", "file_column", "latitude_column", "longitude_column",
-            "author_column", "id_column", "subset",
+            "author_column", "id_column", "subset", "first_image",
         )  # fmt: skip
         given = {key: entry[key] for key in keys if entry.get(key) is not None}
         preparation = Preparation(entry.get("crop", "none"), entry.get("size"))
@@ -59,7 +60,8 @@ class Source:
 class Listed:
     """An image of a source, or the reason why it cannot be placed. `path` is relative to the
     source's folder, in the form of geoloc.archives; coordinates are NaN where unknown; `country` is
-    an ISO code; `author` is empty where unknown."""
+    an ISO code; `author` is empty where unknown. `absent` marks a row of a table for which there is
+    no file: `path` is then what it names, or where it stands."""
 
     path: str
     latitude: float = math.nan
@@ -67,20 +69,7 @@ class Listed:
     country: str = ""
     rejected: str = ""
     author: str = ""
-
-
-def walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Every folder below `folder`, itself first as "", with the sorted names of its files. Hidden
-    ones are left out; links to folders are not followed, as they may lead in circles."""
-
-    def fail(error: OSError) -> None:  # os.walk would leave the folder out silently
-        raise error
-
-    for path, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = Path(path).relative_to(folder).as_posix()
-        prefix = "" if relative == "." else relative + "/"
-        yield prefix, sorted(name for name in files if not name.startswith("."))
+    absent: bool = False
 
 
 def parse_coordinates(latitude: str | None, longitude: str | None) -> tuple[float, float]:
@@ -91,12 +80,16 @@ def parse_coordinates(latitude: str | None, longitude: str | None) -> tuple[floa
     """
     if not (latitude or "").strip() or not (longitude or "").strip():
         raise ValueError("no coordinates")
-    if "_" in latitude + longitude:  # Python reads 4_8 as 48
-        raise ValueError(f"coordinates are no numbers: {latitude}, {longitude}")
+    if any(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", text) for text in (latitude, longitude)):
+        raise ValueError(
+            f"coordinates with decimal commas: {latitude!r}, {longitude!r}; write 48.85"
+        )
     try:
+        if re.search(r"[^\x20-\x7e]|_", latitude + longitude):  # Python reads 4_8 as 48
+            raise ValueError
         place = float(latitude), float(longitude)
     except ValueError as error:
-        raise ValueError(f"coordinates are no numbers: {latitude}, {longitude}") from error
+        raise ValueError(f"coordinates are no numbers: {latitude!r}, {longitude!r}") from error
     return check_coordinates(*place)
 
 

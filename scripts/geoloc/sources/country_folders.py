@@ -2,33 +2,71 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import logging
 
-from geoloc.geocode import country_of_name
-from geoloc.images import image_files
+from geoloc.geocode import country_of_name, display_name
 from geoloc.sources.base import Listed, Source, SourceError
+from geoloc.sources.contents import (
+    EMPTY_FOLDER,
+    NOT_AN_IMAGE,
+    OUTSIDE,
+    READ,
+    SYSTEM_FILE,
+    SYSTEM_FOLDER,
+    Contents,
+)
+
+log = logging.getLogger(__name__)
 
 
-def _folders(source: Source) -> list[str]:
-    with os.scandir(source.folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+def list_images(source: Source, contents: Contents) -> list[Listed]:
+    """Every image in a country's folder, or in folders below it, with that country. Raises
+    SourceError where folders with images are named after no country, with all of them."""
+    folders: dict[str, list[str]] = {}
+    for path in contents.images:
+        folder, slash, _ = path.partition("/")
+        if slash:
+            folders.setdefault(folder, []).append(path)
+        elif path not in contents.problems:
+            contents.tally.add(OUTSIDE, path)
+    countries = _countries(source, sorted(folders))
+    _warn_of_unread(source, contents)
+    return [
+        Listed(path, country=countries[folder])
+        for folder, paths in folders.items()
+        for path in paths
+    ]
 
 
-def list_files(source: Source) -> Iterator[list[str]]:
-    """Each folder with the names of its images."""
-    for folder in _folders(source):
-        yield [folder, *image_files(source.folder / folder)]
-
-
-def list_images(source: Source) -> list[Listed]:
-    """Every image with the country of its folder. Raises SourceError for a folder that is named
-    after no country."""
-    listed = []
-    for folder, *names in list_files(source):
+def _countries(source: Source, folders: list[str]) -> dict[str, str]:
+    """The country of each folder."""
+    countries, mistakes = {}, []
+    for folder in folders:
         try:
-            country = country_of_name(folder)
+            countries[folder] = country_of_name(folder)
         except ValueError as error:
-            raise SourceError(f"source {source.name}: folder {folder!r}: {error}") from error
-        listed += [Listed(f"{folder}/{name}", country=country) for name in names]
-    return listed
+            mistakes.append(str(error))
+    if mistakes:
+        raise SourceError(
+            f"source {source.name}: {len(mistakes)} folders of {source.folder}: "
+            + "; ".join(mistakes)
+        )
+    return countries
+
+
+def _warn_of_unread(source: Source, contents: Contents) -> None:
+    """Say which folders no image is read of: their country would be missing without a word."""
+    for folder, tally in sorted(contents.folders.items()):
+        if tally.counts[READ]:
+            continue
+        contents.tally.add(EMPTY_FOLDER, folder + "/")
+        usual = (NOT_AN_IMAGE, SYSTEM_FILE, SYSTEM_FOLDER)
+        left_out = [kind for kind in tally.counts if kind not in usual]
+        try:
+            name = display_name(country_of_name(folder))
+        except ValueError:
+            name = "no country"
+        log.warning(
+            "source %s: no image is read from the folder %s (%s): %s", source.name, folder, name,
+            "; ".join(map(tally.describe, left_out)) or "it has none",
+        )  # fmt: skip

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from geoloc.images import FORMATS, is_image
+from geoloc.images import FORMATS
 from geoloc.progress import Progress
-from geoloc.sources.base import Listed, Source, check_coordinates, walk
+from geoloc.sources.base import Listed, Source, check_coordinates
+from geoloc.sources.contents import Contents
 
 THREADS = 16  # they wait for the disk, whatever the number of cores
 HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}
 
 
-def list_files(source: Source) -> Iterator[list[str]]:
-    """Each folder with the names of its images."""
-    for prefix, names in walk(source.folder):
-        yield [prefix, *filter(is_image, names)]
-
-
-def list_images(source: Source) -> list[Listed]:
+def list_images(source: Source, contents: Contents) -> list[Listed]:
     """Every photograph with the coordinates of its EXIF, or the reason why it has none. Only the
     headers of the files are read."""
-    paths = [prefix + name for prefix, *names in list_files(source) for name in names]
+    paths = contents.readable
     with ThreadPool(THREADS) as pool:
         read = pool.imap(partial(_listed, source.folder), paths, chunksize=16)
-        return list(Progress(read, len(paths), f"EXIF of {source.name}"))
+        placed = list(Progress(read, len(paths), f"EXIF of {source.name}"))
+    return placed + [Listed(path) for path in contents.problems]
 
 
 def _listed(folder: Path, path: str) -> Listed:

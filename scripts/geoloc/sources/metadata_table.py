@@ -5,42 +5,33 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from geoloc.archives import ArchiveError, is_archive, is_packed, list_members
+from geoloc.archives import ArchiveError, list_members
 from geoloc.images import is_image
 from geoloc.progress import Progress
-from geoloc.sources.base import Listed, Source, SourceError, parse_coordinates, walk
-from geoloc.sources.tables import read_columns
+from geoloc.sources.base import Listed, Source, SourceError
+from geoloc.sources.contents import Contents
+from geoloc.sources.coordinates_table import UNNAMED, placed, unplaced
+from geoloc.sources.tables import Row, read_rows
 
 log = logging.getLogger(__name__)
 MISSING = "named in the table, but there is no such image"
 KEYS = ("id_column", "latitude_column", "longitude_column", "author_column")
 
 
-def list_files(source: Source) -> Iterator[list[str]]:
-    """Each folder with the names of its images and the names and sizes of its archives."""
-    for prefix, names in walk(source.folder):
-        sizes = [
-            f"{name} {(source.folder / (prefix + name)).stat().st_size}"
-            for name in filter(is_archive, names)
-        ]
-        yield [prefix, *filter(is_image, names), *sizes]
-
-
-def _present(source: Source) -> Iterator[Listed]:
+def _present(source: Source, contents: Contents) -> Iterator[Listed]:
     """Every image in folders and archives, without its place. No image is read."""
-    archives = []
-    for prefix, names in walk(source.folder):
-        packed = [name for name in names if is_packed(name)]
-        if packed:
-            raise SourceError(
-                f"source {source.name}: {source.folder / (prefix + packed[0])} is compressed as a "
-                "whole, so no image in it can be read by itself; make a plain .tar or .zip of it"
-            )
-        yield from (Listed(prefix + name) for name in names if is_image(name))
-        archives += [prefix + name for name in names if is_archive(name)]
+    if contents.packed:
+        raise SourceError(
+            f"source {source.name}: {source.folder / contents.packed[0]} is compressed as a "
+            "whole, so no image in it can be read by itself; make a plain .tar or .zip of it"
+        )
+    yield from map(Listed, contents.images)
+    archives = contents.archives
     for archive in Progress(archives, description=f"list {source.name}", unit="archives"):
         try:
             for member in list_members(source.folder / archive):
@@ -50,8 +41,15 @@ def _present(source: Source) -> Iterator[Listed]:
 
 
 def _key(path: str) -> str:
-    """What an id is compared with: the path without suffix."""
-    return os.path.splitext(path)[0] if is_image(path) else path
+    """What an id is compared with: the path without suffix, in one form of its letters."""
+    path = os.path.splitext(path)[0] if is_image(path) else path
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
+
+
+def _id(text: str) -> str:
+    """An id of the table as a path: `\\` separates folders, and `./` is none."""
+    path = re.sub(r"/(\.?/)+", "/", text.strip().replace("\\", "/"))
+    return path.removeprefix("./")
 
 
 def _end(path: str, depth: int) -> str:
@@ -94,38 +92,49 @@ class _Images:
         return self.by_end[name, depth].get(key, [])
 
 
-def list_images(source: Source) -> list[Listed]:
+def list_images(source: Source, contents: Contents) -> list[Listed]:
     """Every image and every row, with the coordinates or the reason why there are none. Raises
     SourceError where the table, a column or an archive cannot be read."""
-    listed = {item.path: item for item in _present(source)}
+    listed = {item.path: item for item in _present(source, contents)}
     images = _Images(path for path, item in listed.items() if not item.rejected)
-    taken: set[str] = set()
+    rows: dict[str, Row | list[Row]] = {}
+    absent: list[Listed] = []
     missing = 0
-    for number, row in enumerate(read_columns(source, KEYS), start=1):
-        identity = row["id_column"].strip()
-        found = images.find(identity) if identity else []
-        if len(found) == 1:
-            listed[found[0]] = _placed(found[0], row, twice=found[0] in taken)
-        for path in found if len(found) > 1 else []:
-            listed[path] = Listed(path, rejected=f"fits the same id as others: {identity}")
-        taken.update(found)
-        if not found:
-            missing += 1
+    for row in read_rows(source, KEYS):
+        identity = _id(row.cells["id_column"])
+        if row.problem or not identity:
+            absent.append(unplaced(source, row, row.problem or "no id in the table"))
+            continue
+        found = images.find(identity)
+        missing += not found
         if not found and not source.subset:
-            path = identity or f"row {number}"
-            listed[path] = Listed(path, rejected=MISSING if identity else "no id in the table")
+            absent.append(unplaced(source, row, MISSING, identity))
+        for path in found if len(found) > 1 else []:
+            reason = f"fits the same id as others: {identity} ({row.where})"
+            listed[path] = Listed(path, rejected=reason)
+        if len(found) == 1:
+            _add(rows, found[0], row)
     log.info("%s: %d rows of the table have no image", source.name, missing)
     for path, item in listed.items():
-        if item.rejected == "" and path not in taken:
-            listed[path] = Listed(path, rejected="not named in the table")
-    return list(listed.values())
+        if item.rejected:
+            continue
+        listed[path] = _placed(path, rows.get(path))
+    return list(listed.values()) + absent
 
 
-def _placed(path: str, row: dict[str, str], twice: bool) -> Listed:
-    if twice:
-        return Listed(path, rejected="named twice in the table")
-    try:
-        place = parse_coordinates(row["latitude_column"], row["longitude_column"])
-    except ValueError as error:
-        return Listed(path, rejected=str(error))
-    return Listed(path, *place, author=row["author_column"].strip())
+def _add(rows: dict[str, Row | list[Row]], path: str, row: Row) -> None:
+    """Note a row of an image. Only of several rows there is a list, as for millions of images one
+    for each would take much memory."""
+    known = rows.get(path)
+    if known is None:
+        rows[path] = row
+    elif isinstance(known, list):
+        known.append(row)
+    else:
+        rows[path] = [known, row]
+
+
+def _placed(path: str, rows: Row | list[Row] | None) -> Listed:
+    if rows is None:
+        return Listed(path, rejected=UNNAMED)
+    return placed(path, rows if isinstance(rows, list) else [rows])
