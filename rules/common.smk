@@ -15,7 +15,12 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 from geoloc.config import ConfigError, check_config, load_schema, write_config
 from geoloc.index import read_rows
 from geoloc.retrieve import load_weights, wrong_sizes
-from geoloc.sources import configured_sources, listing_digest
+from geoloc.sources import (
+    SourceError,
+    check_folders,
+    configured_sources,
+    listing_digest,
+)
 from geoloc.study import differences, study_models
 from geoloc.table_rows import (
     DATASETS,
@@ -52,6 +57,10 @@ pathvars:
 
 
 SOURCES = {source.name: source for source in configured_sources(config)}
+try:
+    check_folders(list(SOURCES.values()))
+except SourceError as error:
+    raise WorkflowError(str(error)) from None
 BENCHMARKS = [name for name, source in SOURCES.items() if source.collection == name]
 BENCHMARK_TITLES = benchmark_titles(config)
 CLIP_ROWS = clip_rows(config)

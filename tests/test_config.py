@@ -3,8 +3,9 @@ import copy
 import pytest
 import yaml
 
-from geoloc.config import ConfigError, check_config, load_schema
+from geoloc.config import STREET_SIZE, ConfigError, check_config, load_schema
 from geoloc.sources import configured_sources
+from geoloc.stores import SCORE_SIZE
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -45,6 +46,9 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("models.clip.prompt", "{{country}}", "has no {country} in it; write {country}"),
         ("datasets.weighted_custom.lower_score", 70, "not below upper_score 70; for a step at 70"),
         ("datasets.weighted_custom.upper_score", 5, "lower_score 10 is not below upper_score 5"),
+        ("sources.geoguessr.size", None, "sources.geoguessr.size: null does not fit the masks"),
+        ("sources.geoguessr.size", 512, "size: 512 does not fit the masks, which are 640 pixels"),
+        ("sources.streetview.first_image", -1, "first_image: -1 will not do"),
         ("sources.streetview.table", None, "streetview.table: None will not do; write string"),
     ],
 )  # fmt: skip
@@ -118,4 +122,15 @@ def test_a_benchmark_has_a_name_and_a_title_of_its_own(name, title, message):
     config = copy.deepcopy(STUDY)
     config["benchmarks"][name] = config["benchmarks"]["im2gps3k"] | {"title": title}
     with pytest.raises(ConfigError, match=message):
+        check_config(config, SCHEMA)
+
+
+def test_the_size_of_street_images_is_that_of_the_masks():
+    assert STREET_SIZE == SCORE_SIZE
+
+
+def test_a_source_without_a_size_is_found_before_the_long_stage():
+    config = copy.deepcopy(STUDY)
+    config["sources"]["mine"] = {"kind": "country_folders", "path": "world"}
+    with pytest.raises(ConfigError, match="sources.mine.size: null .*write size: 640, and crop"):
         check_config(config, SCHEMA)

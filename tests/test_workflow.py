@@ -167,12 +167,15 @@ def test_all_kinds_of_sources_and_several_benchmarks_reach_the_packed_images(tmp
         for number in range(6):
             file.write(folder / f"photos/trip 'é'/{number}.jpg", f"00/{number}.jpg")
     table = {"kind": "metadata_table", "path": "osv5m", "images": "images", "table": "table.csv"}
+    photos = {"kind": "exif_folder", "path": "photos"}
+    for name in ("osv5m", "photos"):  # sources may not share files
+        shutil.copytree(folder / name, folder / f"{name}_test")
     config = {
         "run": "kinds",
-        "sources": {"geoguessr": None, "streetview": None, "osv5m": table,
-                    "photos": {"kind": "exif_folder", "path": "photos"}},
-        "benchmarks": {"im2gps3k": None, "first": table,
-                       "second": {"kind": "exif_folder", "path": "photos", "title": "Trip"}},
+        "sources": {"geoguessr": None, "streetview": None, "osv5m": table | {"size": 640},
+                    "photos": photos | {"size": 640}},
+        "benchmarks": {"im2gps3k": None, "first": table | {"path": "osv5m_test"},
+                       "second": photos | {"path": "photos_test", "title": "Trip"}},
         "index": {"min_images": 5, "geocoder": "country_polygon"},
     }  # fmt: skip
     (folder / "kinds.yaml").write_text(yaml.safe_dump(config))
@@ -185,6 +188,62 @@ def test_all_kinds_of_sources_and_several_benchmarks_reach_the_packed_images(tmp
     assert packed == {
         "street/FR/0000.h5": 6, "street/NA/0000.h5": 6,
         "first/NA/0000.h5": 6, "second/FR/0000.h5": 6,
+    }  # fmt: skip
+
+
+def refused(folder: Path, sources: dict, *arguments: str) -> str:
+    """What Snakemake says to sources that it refuses to plan."""
+    unset = {"geoguessr": None, "streetview": None}
+    (folder / "refused.yaml").write_text(yaml.safe_dump({"sources": unset | sources}))
+    command = [sys.executable, "-m", "snakemake", "--nocolor", "-n", "--configfile", "refused.yaml"]
+    result = subprocess.run(
+        [*command, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def test_sources_that_share_files_and_street_images_without_size_are_not_planned(tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "world/France").mkdir(parents=True)
+    entry = {"kind": "country_folders", "path": "world", "size": 640}
+    output = refused(folder, {"a": entry, "b": entry | {"path": "./world/"}})
+    assert "sources.a and sources.b share files" in output
+    output = refused(folder, {"mine": {"kind": "country_folders", "path": "world"}})
+    assert "sources.mine.size: null does not fit the masks" in output
+
+
+def test_links_to_themselves_and_fifos_are_planned_past_and_named(tmp_path):
+    folder = make_workdir(tmp_path)
+    for country in ("France", "Japan"):
+        (folder / "world" / country).mkdir(parents=True)
+        for number in range(3):
+            (folder / f"world/{country}/{number}.jpg").touch()
+    (folder / "world/France/circle.jpg").symlink_to("circle.jpg")
+    (folder / "world/circle").symlink_to("circle")
+    os.mkfifo(folder / "world/France/pipe.jpg")
+    (folder / "world/Japan/zero.png").symlink_to("/dev/zero")
+    config = {
+        "run": "links",
+        "sources": {"streetview": None, "geoguessr": {
+            "path": "world", "images": ".", "retrieve": None}},
+        "benchmarks": {"im2gps3k": None},
+        "index": {"min_images": 1, "max_rejected": 0.5},
+    }  # fmt: skip
+    (folder / "links.yaml").write_text(yaml.safe_dump(config))
+    target = ("--configfile", "links.yaml", "--", "results/links/index/rejected.csv")
+    assert planned_jobs(run_snakemake(folder, "-n", *target)) == {"index": 1}
+    run_snakemake(folder, *target)
+    rejected = pd.read_csv(folder / "results/links/index/rejected.csv")
+    assert dict(zip(rejected.path, rejected.reason, strict=True)) == {
+        "France/circle.jpg": "a link to itself",
+        "France/pipe.jpg": "a FIFO, not a file",
+        "Japan/zero.png": "a device, not a file",
+    }
+    listing = pd.read_csv(folder / "results/links/index/listing.csv")
+    assert dict(zip(listing.kind, listing.files, strict=True)) == {
+        "broken link": 2, "special file": 2, "read": 6
     }  # fmt: skip
 
 

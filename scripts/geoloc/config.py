@@ -12,6 +12,8 @@ import yaml
 
 from geoloc.files import write_text
 
+STREET_SIZE = 640  # of geoloc.stores, which needs packages that planning does without
+
 
 class ConfigError(ValueError):
     """The configuration cannot be used; the message says which key and what to write."""
@@ -70,11 +72,23 @@ def check_config(config: dict, schema: dict) -> None:
     if not errors and abs(sum(config["index"]["split"]) - 1) > 1e-6:
         lines.append("index.split: the three shares must add up to 1")
     if not errors:
-        lines += _name_clashes(config) + _score_mistakes(config) + _prompt_mistakes(config)
+        lines += _size_mistakes(config) + _name_clashes(config)
+        lines += _score_mistakes(config) + _prompt_mistakes(config)
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
     clip = config["models"]["clip"]
     clip["title"] = clip["title"] or ("StreetCLIP" if clip["path"] else "CLIP (trained here)")
+
+
+def _size_mistakes(config: dict) -> list[str]:
+    """Street sources whose images would not have the size of the masks."""
+    return [
+        f"sources.{name}.size: {entry['size'] or 'null'} does not fit the masks, which are "
+        f"{STREET_SIZE} pixels wide and high; write size: {STREET_SIZE}, and crop: center for "
+        "images that are not square"
+        for name, entry in config["sources"].items()
+        if entry and entry["size"] != STREET_SIZE
+    ]
 
 
 def _name_clashes(config: dict) -> list[str]:

@@ -31,7 +31,7 @@ SYSTEM_FILE = "system file"
 NESTED = "image in a folder that is not searched"
 OUTSIDE = "image in no country folder"
 UNREAD_ARCHIVE = "archive that is not searched"
-EMPTY_FOLDER = "folder without images"
+EMPTY_FOLDER = "folder without images"  # an empty one, and of a country one without any
 # Of these a user may think that they are used.
 SURPRISING = (
     UNSUPPORTED, BROKEN, SPECIAL, LINKED_FOLDER, NESTED, OUTSIDE, UNREAD_ARCHIVE, PACKED,
@@ -139,8 +139,10 @@ def entries(source: Source, linked_folders: bool = False) -> Iterator[Entry]:
     waiting = [("", False)]
     while waiting:
         prefix, linked = waiting.pop()
-        below = []
-        for found in _scan(source, prefix):
+        below, present = [], _scan(source, prefix)
+        if prefix and not present:
+            yield Entry(prefix, EMPTY_FOLDER)
+        for found in present:
             path = prefix + found.name
             if not _is_searched(found, source, linked_folders and not prefix):
                 entry = _classify(found, path)

@@ -59,8 +59,9 @@ def _warn_of_unread(source: Source, contents: Contents) -> None:
     for folder, tally in sorted(contents.folders.items()):
         if tally.counts[READ]:
             continue
-        contents.tally.add(EMPTY_FOLDER, folder + "/")
-        usual = (NOT_AN_IMAGE, SYSTEM_FILE, SYSTEM_FOLDER)
+        if set(tally.counts) != {EMPTY_FOLDER}:  # which is counted already
+            contents.tally.add(EMPTY_FOLDER, folder + "/")
+        usual = (NOT_AN_IMAGE, SYSTEM_FILE, SYSTEM_FOLDER, EMPTY_FOLDER)
         left_out = [kind for kind in tally.counts if kind not in usual]
         try:
             name = display_name(country_of_name(folder))
