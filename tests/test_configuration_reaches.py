@@ -131,6 +131,7 @@ SOURCE: dict[str, tuple[Any, list[str]]] = {
         "kind": "metadata_table", "path": "elsewhere", "images": "pictures", "table": "m.csv",
         "file_column": "file", "id_column": "key", "latitude_column": "north",
         "longitude_column": "east", "author_column": "who", "subset": True,
+        "first_image": 1,
     }.items()
 }  # fmt: skip
 RETRIEVE = {
@@ -249,7 +250,7 @@ def test_a_file_of_the_configuration_is_an_input_of_its_job(key, default, change
 
 @pytest.mark.parametrize("collection", ["sources", "benchmarks"])
 def test_the_keys_of_a_source_reach_the_index(collection, jobs):
-    entry = {key: value for key, (value, _) in SOURCE.items()}
+    entry = {key: value for key, (value, _) in SOURCE.items()} | {"size": 640}
     found = jobs({}, **{collection: {"other": entry}})
     for key, (value, places) in SOURCE.items():
         for place in places:
@@ -257,7 +258,7 @@ def test_the_keys_of_a_source_reach_the_index(collection, jobs):
 
 
 def test_the_keys_of_retrieving_reach_its_job(jobs, folder):
-    entry = {"kind": "country_folders", "path": "resources/far", "retrieve": RETRIEVE}
+    entry = {"kind": "country_folders", "path": "resources/far", "size": 640, "retrieve": RETRIEVE}
     found = jobs({}, sources={"far": entry})
     assert dict(value_at(found, "retrieve_source[far].params.retrieve")) == RETRIEVE
     for key in ("kind", "path"):

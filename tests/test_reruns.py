@@ -24,6 +24,7 @@ TINY["sources"]["fetched"] = {
     "kind": "country_folders",
     "path": "resources/fetched",
     "images": "images",
+    "size": 640,
     "retrieve": {"archive": "fetched.zip"},
 }
 
@@ -81,7 +82,7 @@ def test_an_unchanged_configuration_prepares_nothing(tiny):
 def test_another_source_prepares_its_own_shards_only(tiny):
     folder, config = tiny
     draw_country(folder / "more/Iceland")
-    more = {"kind": "country_folders", "path": "more", "crop": "center", "size": 16}
+    more = {"kind": "country_folders", "path": "more", "crop": "center", "size": 640}
     config["sources"]["another"] = more
     assert index_and_replan(folder, config) == {"prepare": 1, "quarantine": 1}
 
@@ -93,12 +94,21 @@ def test_the_same_data_in_another_folder_are_not_prepared_again(tiny):
     assert index_and_replan(folder, config) == {}
 
 
-@pytest.mark.parametrize("change", [{"crop": "center"}, {"size": 20}], ids=["crop", "size"])
-def test_another_crop_or_size_prepares_the_shards_of_its_source_only(tiny, change):
+@pytest.mark.parametrize(
+    ("section", "name", "change", "shard"),
+    [
+        ("sources", "fetched", {"crop": "center"}, "street/JP"),
+        ("benchmarks", "im2gps3k", {"size": 20}, "im2gps3k/FR"),
+    ],
+    ids=["crop", "size"],
+)
+def test_another_crop_or_size_prepares_the_shards_of_its_source_only(
+    tiny, section, name, change, shard
+):
     folder, config = tiny
-    config["sources"]["fetched"] |= change
+    config[section][name] |= change
     assert replan(folder, config) == {"prepare": 1, "quarantine": 1}
-    output = call(folder, config, "-n", "--", f"{IMAGES}/street/JP/0000.h5")
+    output = call(folder, config, "-n", "--", f"{IMAGES}/{shard}/0000.h5")
     assert planned_jobs(output) == {"prepare": 1}
     assert planned_jobs(call(folder, config, "-n", "--", f"{IMAGES}/street/FR/0000.h5")) == {}
 

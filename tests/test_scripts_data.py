@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def test_the_index_places_images_by_the_geocoder_and_stops_at_too_many_without(p
 
 
 def test_images_of_a_benchmark_do_not_make_a_country(places, tmp_path):
-    benchmark = {"far": FOLDERS | {"path": places["named"]["path"]}}
+    shutil.copytree(places["named"]["path"], tmp_path / "far")
+    benchmark = {"far": FOLDERS | {"path": str(tmp_path / "far")}}
     sources = {"located": places["located"], "named": places["named"]}
     images = index(sources, tmp_path, benchmarks=benchmark)
     assert set(images.country) == {"IT", "FR"}  # 7 of Japan in the street images, 7 in the other

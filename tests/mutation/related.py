@@ -38,7 +38,8 @@ PASSING_ON = tuple(
 SAFETY = (
     "stores", "images", "packing", "leakage", "unpack", "segment_journal", "archives/__init__",
     "archives/base", "archives/tars", "archives/zips", "sources/__init__", "sources/base",
-    "sources/coordinates_table", "sources/country_folders", "sources/exif_folder",
+    "sources/contents", "sources/overlap", "sources/coordinates_table",
+    "sources/country_folders", "sources/exif_folder",
     "sources/metadata_table", "sources/tables",
 )  # fmt: skip
 
