@@ -31,7 +31,13 @@ from bench.rows import Row  # noqa: E402
 from geoloc.images import resize_nearest  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
 from geoloc.scenes.marks import KEPT  # noqa: E402
-from geoloc.stores import ARRAY_SIZE, Arrays, read_images, write_arrays  # noqa: E402
+from geoloc.stores import (  # noqa: E402
+    ARRAY_SIZE,
+    Arrays,
+    create_store,
+    read_images,
+    write_arrays,
+)
 
 BATCH = 64
 DISTINCT = 40  # drawn scenes; the files are copies of them
@@ -150,24 +156,16 @@ def columns(labels: list[str]) -> dict[str, np.ndarray]:
 
 
 def write_sparse(path: Path, count: int) -> None:
-    """A store of images that are never written: a sparse file."""
-    import h5py
-
-    write_arrays(path, columns([]), iter(()))
-    with h5py.File(path, "r+") as file:
-        for name, value in columns([KEPT[n % len(KEPT)] for n in range(count)]).items():
-            kind = file[name].dtype
-            del file[name]
-            data = np.asarray(value, object if kind.kind == "O" else kind)
-            file.create_dataset(name, data=data, dtype=kind)
-        for name, shape in (("image", (ARRAY_SIZE, ARRAY_SIZE, 3)), ("score", (ARRAY_SIZE,) * 2)):
-            del file[name]
-            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            layout.set_layout(h5py.h5d.CONTIGUOUS)
-            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            space = h5py.h5s.create_simple((count, *shape))
-            h5py.h5d.create(file.id, name.encode(), h5py.h5t.STD_U8LE, space, layout)
+    """A store of black images of which only the first is written: a sparse file."""
+    black = {
+        "image": np.zeros((1, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8),
+        "score": np.zeros((1, ARRAY_SIZE, ARRAY_SIZE), np.uint8),
+    }
+    with create_store(path, "arrays") as writer:
+        writer.reserve(count)
+        writer.add(black)
+        writer._row_digests *= count
+        writer.finish(columns([KEPT[n % len(KEPT)] for n in range(count)]))
 
 
 def delivered_as_published(folder: Path) -> dict[str, float]:

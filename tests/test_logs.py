@@ -39,7 +39,7 @@ def fail(folder, code):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (DAMAGED, r"delete a.h5 and run snakemake again to make it anew (stores.py, line "),
+        (DAMAGED, r"delete it and run snakemake again (errors.py, line "),
         (FULL, f"{os.strerror(errno.ENOSPC)}: 'results/big.h5' ("),
     ],
     ids=["damaged", "full"],

@@ -17,11 +17,12 @@ import pandas as pd
 import pytest
 
 from geoloc.config import write_config
-from geoloc.stores import write_masks
+from geoloc.stores import read_image_columns, read_images, write_images, write_masks
 from geoloc.verify import Run, main, verify
 from geoloc.verify.command import CHECKS
 from tests.finished_run import configuration, finish
 from tests.processes import ENVIRONMENT
+from tests.small_stores import edit
 
 LOADING = ("keras models", "clip models")
 
@@ -78,8 +79,8 @@ def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no
 
 
 def edit_store(path: Path, change: Callable[[h5py.File], object]) -> None:
-    with h5py.File(path, "r+") as file:
-        change(file)
+    """Change a store and its digests, as if it had been written so."""
+    edit(path, change, fitting=True)
 
 
 def edit_table(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> None:
@@ -143,12 +144,13 @@ def set_rows(dataset: str, rows: object, value: object) -> Callable[[h5py.File],
     return change
 
 
-def drop_row(path: Path, schema_columns: tuple[str, ...]) -> None:
-    def change(file: h5py.File) -> None:
-        for name in schema_columns:
-            file[name].resize(len(file[name]) - 1, axis=0)
-
-    edit_store(path, change)
+def drop_row(path: Path) -> None:
+    columns = {name: values.tolist() for name, values in read_image_columns(path).items()}
+    rows = [
+        {name: values[row] for name, values in columns.items()} | {"image": image}
+        for row, (_, image) in enumerate(read_images(path))
+    ]
+    write_images(path, rows[:-1])
 
 
 def masks_of_another_list(run: Path) -> None:
@@ -177,7 +179,7 @@ def nan_weight(run: Path) -> None:
         if isinstance(item, h5py.Dataset) and item.ndim == 2:
             item[0, 0] = np.nan
 
-    edit_store(unpacked / "model.weights.h5", lambda file: file.visititems(poison))
+    edit(unpacked / "model.weights.h5", lambda file: file.visititems(poison))
     with zipfile.ZipFile(path, "w") as archive:
         for file in unpacked.iterdir():
             archive.write(file, file.name)
@@ -187,8 +189,7 @@ def nan_weight(run: Path) -> None:
 def older_image(run: Path) -> None:
     """Arrays of an image that was prepared again since."""
     path = run / "arrays/street/FR/0000.h5"
-    with h5py.File(path, "r+") as file:
-        file["image"][0] = file["image"][1]
+    edit_store(path, lambda file: set_rows("image", 0, file["image"][1])(file))
 
 
 def folder_instead(path: Path) -> None:
@@ -221,8 +222,8 @@ SEGMENTS, MASKS, ARRAYS = "segments/FR/0000.h5", "masks/FR/0000.h5", "arrays/str
 OTHER = "arrays/street/GB/0000.h5"
 MANIFEST, CNN = "index/shards/street/FR/0000.csv", "predictions/cnn/original.parquet"
 MODEL = "models/cnn/original"
+PLACE = ("latitude", "longitude")
 METRICS = ("metrics.csv", "accuracy_by_source.csv", "paired_tests.csv")
-IMAGE_COLUMNS = ("image_id", "image", "latitude", "longitude", "split", "source")
 
 DAMAGES = {
     # The index
@@ -271,18 +272,19 @@ DAMAGES = {
     "quarantine row of a shard lost": Damage(
         lambda run: (run / "quarantine/street/JP/0000.csv").write_text("source,path,reason\n"),
         "images/street/JP/0000.h5", "lacks 1"),
-    "image row lost": Damage(lambda run: drop_row(run / IMAGES, IMAGE_COLUMNS), IMAGES, "lacks 1"),
+    "image row lost": Damage(lambda run: drop_row(run / IMAGES), IMAGES, "lacks 1"),
     "image row doubled": Damage(
         lambda run: edit_store(
             run / IMAGES, lambda f: set_rows("image_id", 1, f["image_id"][0])(f)),
-        IMAGES, "repeats 1"),
+        IMAGES, "is there 2 times"),
     "image of another split": Damage(
         lambda run: edit_store(
             run / IMAGES,
             lambda f: set_rows("split", 0, "val" if f["split"][0] == b"train" else "train")(f)),
         IMAGES, "split of 1"),
     "coordinates moved": Damage(
-        lambda run: edit_store(run / IMAGES, set_rows("latitude", -1, 1.5)),
+        lambda run: edit_store(
+            run / IMAGES, lambda f: [set_rows(name, -1, 1.5)(f) for name in PLACE]),
         IMAGES, "latitude of 1"),
     "images swapped": Damage(
         lambda run: swap(run / IMAGES, run / "images/street/GB/0000.h5"), IMAGES, "has others"),
@@ -309,15 +311,18 @@ DAMAGES = {
         MASKS, "not those of the segments", digests=True),
     # Arrays
     "byte flipped in an image": Damage(
-        lambda run: flip(run / ARRAYS, "image", 4 * 224 * 224 * 3 + 7), ARRAYS, "pixels",
-        digests=True),
+        lambda run: flip(run / ARRAYS, "image", 4 * 224 * 224 * 3 + 7), ARRAYS,
+        "not those that were written", digests=True),
     "page of zeros in an image": Damage(
-        lambda run: flip(run / OTHER, "image", 0, 0), OTHER, "pixels"),
+        lambda run: flip(run / OTHER, "image", 0, 0), OTHER,
+        "not those that were written"),
     "image of an older preparation": Damage(older_image, ARRAYS, "pixels"),
     "benchmark that is dimmed": Damage(
         lambda run: edit_store(
             run / "arrays/im2gps3k/FR/0000.h5", set_rows("score", 0, np.uint8(50))),
         "arrays/im2gps3k/FR/0000.h5", "not 100"),
+    "label changed behind the digest": Damage(
+        lambda run: edit(run / ARRAYS, set_rows("label", 0, "JP")), ARRAYS, "stored digest"),
     "label changed": Damage(
         lambda run: edit_store(run / ARRAYS, set_rows("label", 0, "JP")), ARRAYS, "label of 1"),
     "arrays of another shard": Damage(lambda run: swap(run / ARRAYS, run / OTHER), OTHER, "others"),

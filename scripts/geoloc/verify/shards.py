@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from geoloc.stores import (
     ARRAY_SIZE,
     Arrays,
     config_hash,
-    open_store,
+    read_config,
     read_image_columns,
     read_images,
     read_masks,
@@ -148,7 +147,7 @@ def masks_of_shard(
         return findings
     if settings is None:
         return []
-    if stored_settings(path, "masks") != config_hash(settings):
+    if read_config(path, "masks") != config_hash(settings):
         return [Finding(name, "was made with another class list, minimum or merge than the run's "
                         f"configuration has; {AGAIN}")]  # fmt: skip
     selected, minimum, merge = settings["selected"], settings["minimum"], settings["merge"]
@@ -197,12 +196,6 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
         Finding(name, f"{what} in {count} of {len(chosen)} images; {AGAIN}")
         for what, count in other.items()
     ]
-
-
-def stored_settings(path: Path, schema: str) -> str:
-    """The hash of the settings that a store was made with."""
-    with open_store(path, schema) as file:
-        return str(file.attrs["config"])
 
 
 def sample(name: str, image_ids: pd.Series, everything: bool) -> list[str]:

@@ -1,0 +1,51 @@
+"""Every HDF5 layout of the project: images, segments, masks and arrays.
+
+A store is written under a temporary name and renamed when complete. Whoever reads one notices any
+difference from what was written; see `base` for its digests, `layouts` for its datasets and
+`values` for what they may hold.
+"""
+
+from geoloc.stores.arrays import Arrays, write_arrays
+from geoloc.stores.base import (
+    SCHEMA_VERSION,
+    config_hash,
+    create_store,
+    open_store,
+    read_config,
+    read_digest,
+    read_index,
+    software_versions,
+)
+from geoloc.stores.check import check_store
+from geoloc.stores.errors import StoreError
+from geoloc.stores.images import read_image_columns, read_images, write_images
+from geoloc.stores.layouts import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE, SEGMENT_COLUMNS
+from geoloc.stores.masks import read_masks, write_masks
+from geoloc.stores.segments import Segments, read_segments, write_segments
+
+__all__ = [
+    "ARRAY_SIZE",
+    "BEST_CLASSES",
+    "SCHEMA_VERSION",
+    "SCORE_SIZE",
+    "SEGMENT_COLUMNS",
+    "Arrays",
+    "Segments",
+    "StoreError",
+    "check_store",
+    "config_hash",
+    "create_store",
+    "open_store",
+    "read_config",
+    "read_digest",
+    "read_image_columns",
+    "read_images",
+    "read_index",
+    "read_masks",
+    "read_segments",
+    "software_versions",
+    "write_arrays",
+    "write_images",
+    "write_masks",
+    "write_segments",
+]

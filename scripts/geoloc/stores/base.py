@@ -1,0 +1,290 @@
+"""Stores as files: written whole or not at all, and read only if they are what was written.
+
+Each store carries the attributes `schema`, `schema_version`, `config` (hash of the settings that
+it was made with), `software`, `digest` (of its content) and `seal` (of the other attributes).
+`digest` covers all index columns, and among them a digest of each row's other data, so whoever
+reads a single row can tell whether it is what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xxhash
+
+from geoloc.files import atomic_path
+from geoloc.stores.errors import StoreError, check_readable, damaged, reading
+from geoloc.stores.layouts import LAYOUTS, ROW_DIGEST, TEXT, Layout, check_lengths, check_structure
+from geoloc.stores.sink import Sink
+from geoloc.stores.values import index_problem
+
+SCHEMA_VERSION = 3
+ATTRIBUTES = ("schema", "config", "software", "digest", "seal")
+
+
+def config_hash(config: object) -> str:
+    """A short hash of settings, independent of the order of keys."""
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def software_versions(packages: Sequence[str]) -> str:
+    """`name=version` of installed packages, in one line."""
+    return " ".join(f"{name}={importlib.metadata.version(name)}" for name in packages)
+
+
+def row_digest(*parts: np.ndarray | bytes) -> int:
+    """The 64-bit XXH3 of a row's data, as in the column `row_digest`."""
+    state = xxhash.xxh3_64()
+    for part in parts:
+        state.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
+    return state.intdigest()
+
+
+def content_digest(schema: str, index: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the index columns as they are stored, and so of everything in a store."""
+    digest = hashlib.sha256(schema.encode())
+    for name in LAYOUTS[schema].index:
+        values = np.ascontiguousarray(index[name])
+        digest.update(f"\n{name} {values.dtype.str} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def seal(attributes: Mapping[str, str]) -> str:
+    """The hash of all attributes but `schema_version`, which is looked at first."""
+    return config_hash({name: attributes[name] for name in ATTRIBUTES if name != "seal"})
+
+
+# ------------------------------------------------------------------------------------ writing
+
+
+class Writer:
+    """A store that is being written: data row by row, the index columns at the end."""
+
+    def __init__(self, file: h5py.File, sink: Sink, schema: str) -> None:
+        self._file, self._sink, self._schema = file, sink, schema
+        self._layout = LAYOUTS[schema]
+        self._row_digests: list[int] = []
+
+    def reserve(self, count: int) -> None:
+        """Create the contiguous data, for `count` images."""
+        for name, column in self._layout.data.items():
+            self._file.create_dataset(name, (count, *column.shape), column.kind)
+
+    def grow(self) -> None:
+        """Create the chunked data, empty."""
+        for name, column in self._layout.data.items():
+            compression = {"compression": "gzip", "compression_opts": 4} if column.gzip else {}
+            self._file.create_dataset(
+                name, (0, *column.shape), column.kind, maxshape=(None, *column.shape),
+                chunks=(column.chunk, *column.shape), **compression,
+            )  # fmt: skip
+
+    def add(self, row: Mapping[str, np.ndarray]) -> None:
+        """Add an image's data: name -> entries of its unit. Raises OSError for a full disk."""
+        parts = [
+            np.ascontiguousarray(row[name], column.kind)
+            for name, column in self._layout.data.items()
+        ]
+        for name, values in zip(self._layout.data, parts, strict=True):
+            dataset = self._file[name]
+            if dataset.chunks is None:
+                dataset[len(self._row_digests)] = values[0]
+            elif len(values):
+                start = len(dataset)
+                dataset.resize(start + len(values), axis=0)
+                dataset[start:] = values
+        self._row_digests.append(row_digest(*parts))
+        self._sink.check()
+
+    def finish(self, index: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
+        """Write the index columns but the digests, which are computed. Raises ValueError for
+        values that no reader would accept."""
+        columns = dict(index) | {ROW_DIGEST: self._row_digests}
+        stored = {}
+        for name, column in self._layout.index.items():
+            values = columns[name]
+            values = _text_array(values) if column.kind == TEXT else np.asarray(values, column.kind)
+            stored[name] = values.reshape(-1, *column.shape)
+        if problem := index_problem(_decoded(self._layout, stored)):
+            raise ValueError(f"{self._schema} store: {problem}")
+        for name, values in stored.items():
+            self._file.create_dataset(name, data=values, dtype=values.dtype)
+        self.set_attribute("digest", content_digest(self._schema, stored))
+
+    def set_attribute(self, name: str, value: str) -> None:
+        data = value.encode()
+        kind = h5py.string_dtype("utf-8", max(len(data), 1))
+        self._file.attrs.create(name, np.array(data, dtype=kind))
+
+
+def _text_array(texts: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Texts as UTF-8 of fixed length, (n,)."""
+    encoded = [str(text).encode("utf-8") for text in texts]
+    if any(b"\0" in text for text in encoded):
+        raise ValueError("a text holds a NUL character")
+    longest = max(map(len, encoded), default=0)
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(longest, 1)))
+
+
+def _decoded(layout: Layout, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Index columns with text as str."""
+    return {
+        name: np.char.decode(values, "utf-8") if layout.index[name].kind == TEXT else values
+        for name, values in stored.items()
+    }
+
+
+@contextmanager
+def create_store(
+    path: str | Path, schema: str, config: object = None, packages: Sequence[str] = ()
+) -> Iterator[Writer]:
+    """Create a store under a temporary name; it appears under `path` only when complete.
+
+    Raises OSError, naming `path`, where the disk is full.
+    """
+    attributes = {
+        "schema": schema,
+        "config": config_hash(config),
+        "software": software_versions(["h5py", "numpy", *packages]),
+    }
+    with atomic_path(path) as temporary, Sink(temporary) as sink:
+        with h5py.File(sink, "w", libver="latest") as file:
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            writer = Writer(file, sink, schema)
+            for name, value in attributes.items():
+                writer.set_attribute(name, value)
+            yield writer
+            attributes["digest"] = _text(file.attrs["digest"])
+            writer.set_attribute("seal", seal(attributes))
+        sink.check()
+
+
+# ------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that is open. index: its index columns, text as str; attributes: all as str."""
+
+    path: Path
+    file: h5py.File
+    index: dict[str, np.ndarray]
+    attributes: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.index["image_id"])
+
+    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Entries of a data column. Raises StoreError."""
+        with reading(self.path):
+            return self.file[name][start:stop]
+
+    def offset(self, name: str) -> int:
+        """Where a contiguous column begins in the file, in bytes."""
+        return self.file[name].id.get_offset() or 0
+
+    def check_row(self, row: int, parts: Sequence[np.ndarray], problem: str) -> None:
+        """Raise StoreError if a row's data are not those that were written, or no valid ones."""
+        check_row(self.path, self.index, row, parts, problem)
+
+
+def check_row(
+    path: str | Path, index: Mapping, row: int, parts: Sequence[np.ndarray], problem: str = ""
+) -> None:
+    """Raise StoreError if the data `parts` of a row, in the order of its layout, do not have the
+    digest that its index tells, or if there is a `problem` with them."""
+    if row_digest(*parts) != index[ROW_DIGEST][row]:
+        problem = "its data are not those that were written"
+    if problem:
+        raise damaged(path, f"image {index['image_id'][row]}: {problem}")
+
+
+@contextmanager
+def open_store(path: str | Path, schema: str) -> Iterator[Store]:
+    """Open a store for reading, without locking it: it was complete when it appeared.
+
+    Structure, index columns and attributes are checked here, rows when they are read. Raises
+    StoreError where the file is missing, may not be read, is open for writing elsewhere, is not of
+    the layout `schema` or differs from what was written.
+    """
+    path, layout = Path(path), LAYOUTS[schema]
+    check_readable(path)
+    with reading(path):
+        file = h5py.File(path, "r", locking=False)
+    with file:
+        with reading(path):
+            attributes = _attributes(path, file, schema)
+            check_structure(path, file, layout, os.stat(path).st_size)
+            stored = {name: file[name][()] for name in layout.index}
+            check_lengths(path, file, layout, stored)
+        if content_digest(schema, stored) != attributes["digest"]:
+            raise damaged(path, "its columns do not have the stored digest")
+        with reading(path):
+            index = _decoded(layout, stored)
+        if problem := index_problem(index):
+            raise damaged(path, problem)
+        yield Store(path, file, index, attributes)
+
+
+def _attributes(path: Path, file: h5py.File, schema: str) -> dict[str, str]:
+    """The attributes of a store, checked."""
+    if "schema_version" in file.attrs:
+        kind = file.attrs.get_id("schema_version")
+        version = file.attrs["schema_version"] if kind.dtype.kind == "i" else None
+        if kind.shape == () and version is not None and version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{path} has the layout {version} of another version of this project, not "
+                f"{SCHEMA_VERSION}; delete the run's folders images, segments, masks and arrays "
+                "and run snakemake again"
+            )
+    if different := sorted(set(file.attrs) ^ {*ATTRIBUTES, "schema_version"}):
+        raise damaged(path, f"attributes missing or unknown: {', '.join(different)}")
+    attributes = {}
+    for name in ATTRIBUTES:
+        text = h5py.check_string_dtype(file.attrs.get_id(name).dtype)
+        if file.attrs.get_id(name).shape != () or text is None or text.length is None:
+            raise damaged(path, f"the attribute {name} is not a text")
+        attributes[name] = _text(file.attrs[name])
+    if attributes["schema"] != schema:
+        raise StoreError(
+            f"{path} holds {attributes['schema']}, expected {schema}; delete it and run snakemake "
+            "again"
+        )
+    if seal(attributes) != attributes["seal"]:
+        raise damaged(path, "its attributes are not those that were written")
+    return attributes
+
+
+def _text(value: bytes) -> str:
+    return bytes(value).decode("utf-8")
+
+
+def read_digest(path: str | Path, schema: str) -> str:
+    """The digest of a store: the same for the same content, whenever and with whatever settings it
+    was made."""
+    with open_store(path, schema) as store:
+        return store.attributes["digest"]
+
+
+def read_config(path: str | Path, schema: str) -> str:
+    """The `config_hash` of the settings that a store was made with."""
+    with open_store(path, schema) as store:
+        return store.attributes["config"]
+
+
+def read_index(path: str | Path, schema: str) -> dict[str, np.ndarray]:
+    """The index columns of a store: image_id (n,) str and others, see `layouts`."""
+    with open_store(path, schema) as store:
+        return store.index

@@ -1,0 +1,42 @@
+"""The check of a whole store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.stores.arrays import Arrays
+from geoloc.stores.base import read_index
+from geoloc.stores.images import read_images
+from geoloc.stores.masks import read_masks
+from geoloc.stores.segments import read_segments
+
+ROWS_AT_ONCE = 64
+READERS = {"images": read_images, "segments": read_segments, "masks": read_masks}
+
+
+def check_store(path: str | Path, schema: str, digests: bool = True) -> dict[str, np.ndarray]:
+    """Check that a store is what was written.
+
+    Args:
+        path: the store.
+        schema: images, segments, masks or arrays.
+        digests: whether to read all content. Otherwise structure and index columns are checked,
+            which takes milliseconds.
+
+    Returns:
+        Its index columns, see `layouts`.
+
+    Raises:
+        StoreError: with the file, what is wrong with it, and the remedy.
+    """
+    index = read_index(path, schema)
+    if digests and schema == "arrays":
+        arrays = Arrays([path])
+        for start in range(0, len(arrays), ROWS_AT_ONCE):
+            arrays.read(np.arange(start, min(start + ROWS_AT_ONCE, len(arrays))))
+    elif digests:
+        for _ in READERS[schema](path):
+            pass
+    return index

@@ -1,0 +1,64 @@
+"""Images as they were prepared: encoded, with their split, source and place."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.stores.base import create_store, open_store
+
+COLUMNS = ("image_id", "split", "source", "latitude", "longitude")
+
+
+def write_images(path: str | Path, rows: Iterable[dict], config: object = None) -> int:
+    """Write the `images` layout.
+
+    Args:
+        path: the store.
+        rows: with the keys image_id, image (bytes), latitude, longitude (NaN where unknown), split
+            and source. Images are written as they come, so memory does not grow with them.
+        config: settings, kept as a hash.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        ValueError: for an empty image, an id that occurs twice, an unknown split, no place.
+        OSError: if the disk is full.
+    """
+    columns: dict[str, list] = {name: [] for name in COLUMNS}
+    offsets = [0]
+    with create_store(path, "images", config, ["pillow"]) as writer:
+        writer.grow()
+        for row in rows:
+            if not row["image"]:
+                raise ValueError(f"{path}: image {row['image_id']} is empty")
+            writer.add({"image": np.frombuffer(row["image"], np.uint8)})
+            offsets.append(offsets[-1] + len(row["image"]))
+            for name, values in columns.items():
+                values.append(row[name])
+        writer.finish(columns | {"offsets": offsets})
+    return len(offsets) - 1
+
+
+def read_images(
+    path: str | Path, start: int = 0, image_ids: Container[str] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (image_id, encoded bytes) of an `images` store from row `start` on; only those among
+    `image_ids`, if given, are read. Raises StoreError where they are not what was written."""
+    with open_store(path, "images") as store:
+        offsets = store.index["offsets"]
+        for row, image_id in enumerate(store.index["image_id"][start:].tolist(), start=start):
+            if image_ids is None or image_id in image_ids:
+                image = store.read("image", offsets[row], offsets[row + 1])
+                store.check_row(row, [image], "" if len(image) else "it is empty")
+                yield image_id, image.tobytes()
+
+
+def read_image_columns(path: str | Path) -> dict[str, np.ndarray]:
+    """Everything of an `images` store but the images: image_id, split, source (n,) str; latitude,
+    longitude (n,) float64."""
+    with open_store(path, "images") as store:
+        return {name: store.index[name] for name in COLUMNS}

@@ -1,0 +1,48 @@
+"""Score maps of images."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.stores.base import create_store, open_store
+from geoloc.stores.layouts import SCORE_SIZE
+from geoloc.stores.values import score_problem
+
+
+def write_masks(
+    path: str | Path, score_maps: Iterable[tuple[str, np.ndarray]], config: object = None
+) -> int:
+    """Write the `masks` layout from (image_id, score uint8 (640, 640) in 0–100). Returns the
+    number of images. Raises ValueError for another shape, type or range, OSError if the disk is
+    full."""
+    ids = []
+    with create_store(path, "masks", config) as writer:
+        writer.grow()
+        for image_id, score in score_maps:
+            if score.shape != (SCORE_SIZE, SCORE_SIZE) or score.dtype != np.uint8:
+                raise ValueError(
+                    f"{path}: image {image_id}: a score map {score.dtype} {score.shape}, expected "
+                    f"uint8 {(SCORE_SIZE, SCORE_SIZE)}"
+                )
+            if problem := score_problem(score):
+                raise ValueError(f"{path}: image {image_id}: {problem}")
+            writer.add({"score": score[None]})
+            ids.append(image_id)
+        writer.finish({"image_id": ids})
+    return len(ids)
+
+
+def read_masks(
+    path: str | Path, image_ids: Container[str] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (image_id, score uint8 (640, 640)) of a `masks` store, in order; only those among
+    `image_ids`, if given, are read. Raises StoreError where they are not what was written."""
+    with open_store(path, "masks") as store:
+        for row, image_id in enumerate(store.index["image_id"].tolist()):
+            if image_ids is None or image_id in image_ids:
+                score = store.read("score", row, row + 1)
+                store.check_row(row, [score], score_problem(score))
+                yield image_id, score[0]

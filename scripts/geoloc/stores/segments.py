@@ -1,0 +1,88 @@
+"""Masks of images as run lengths, with the best classes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.stores.base import Store, create_store, open_store
+from geoloc.stores.layouts import SEGMENT_COLUMNS
+from geoloc.stores.values import segments_problem
+
+
+@dataclass
+class Segments:
+    """The masks of one image, m of them.
+
+    size (height, width) in pixels; bbox (m, 4) int32 as x, y, width, height; area (m,) int32;
+    predicted_iou (m,) float32, finite, may exceed 1; stability_score (m,) float32 in 0–1, anything
+    for an empty mask; counts: m arrays uint32, uncompressed COCO run lengths of the whole image
+    (column by column, beginning with a run of zeros); class_id (m, 10) int16, ImageNet indices by
+    falling probability, -1 where there is none; class_probability (m, 10) float32 in 0–1.
+    """
+
+    image_id: str
+    size: tuple[int, int]
+    bbox: np.ndarray
+    area: np.ndarray
+    predicted_iou: np.ndarray
+    stability_score: np.ndarray
+    counts: list[np.ndarray]
+    class_id: np.ndarray
+    class_probability: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+def write_segments(path: str | Path, images: Iterable[Segments], config: object = None) -> int:
+    """Write the `segments` layout, image by image. Returns the number of images.
+
+    Raises ValueError for masks that are none (see `segments_problem`) or an id that occurs twice,
+    OSError if the disk is full.
+    """
+    ids, sizes, offsets, counts_offsets = [], [], [0], [0]
+    with create_store(path, "segments", config, ["torch", "segment-anything"]) as writer:
+        writer.grow()
+        for segments in images:
+            if problem := segments_problem(segments):
+                raise ValueError(f"{path}: image {segments.image_id}: {problem}")
+            row = {name: getattr(segments, name) for name in SEGMENT_COLUMNS}
+            row["counts"] = np.concatenate([np.empty(0, np.uint32), *segments.counts])
+            writer.add(row)
+            for run_lengths in segments.counts:
+                counts_offsets.append(counts_offsets[-1] + len(run_lengths))
+            ids.append(segments.image_id)
+            sizes.append(segments.size)
+            offsets.append(offsets[-1] + len(segments))
+        writer.finish(
+            {"image_id": ids, "size": sizes, "offsets": offsets, "counts_offsets": counts_offsets}
+        )
+    return len(ids)
+
+
+def read_segments(path: str | Path) -> Iterator[Segments]:
+    """Yield the Segments of each image of a `segments` store, in order. Raises StoreError where
+    they are not what was written."""
+    with open_store(path, "segments") as store:
+        for row in range(len(store)):
+            yield _read_row(store, row)
+
+
+def _read_row(store: Store, row: int) -> Segments:
+    start, stop = store.index["offsets"][row : row + 2]
+    bounds = store.index["counts_offsets"][start : stop + 1]
+    columns = {name: store.read(name, start, stop) for name in SEGMENT_COLUMNS}
+    runs = store.read("counts", bounds[0], bounds[-1])
+    size = store.index["size"][row]
+    segments = Segments(
+        image_id=str(store.index["image_id"][row]),
+        size=(int(size[0]), int(size[1])),
+        counts=np.split(runs, bounds[1:-1] - bounds[0]) if stop > start else [],
+        **columns,
+    )
+    store.check_row(row, [*columns.values(), runs], segments_problem(segments))
+    return segments

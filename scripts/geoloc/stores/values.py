@@ -1,0 +1,108 @@
+"""What values a store may hold, asked when it is written and when it is read.
+
+Each function returns what is wrong, or "".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoloc.stores.layouts import BEST_CLASSES, SEGMENT_COLUMNS
+
+if TYPE_CHECKING:
+    from geoloc.stores.segments import Segments
+
+SPLITS = ("train", "val", "test")
+COUNTRY = re.compile("[A-Z]{2}")
+CLASSES = 1000  # of ImageNet-1k
+ROUNDING = 1e-6  # of probabilities near 1 in float32
+
+
+def index_problem(index: Mapping[str, np.ndarray]) -> str:
+    """index: columns of a store; those that it has are looked at."""
+    ids = index["image_id"]
+    if len(np.unique(ids)) != len(ids):
+        values, counts = np.unique(ids, return_counts=True)
+        return f"image {values[counts.argmax()]} is there {counts.max()} times"
+    if "split" in index and (wrong := set(index["split"].tolist()) - set(SPLITS)):
+        return f"unknown split {min(wrong)!r}"
+    wrong = {label for label in set(index.get("label", ())) if not COUNTRY.fullmatch(label)}
+    if wrong:
+        return f"{min(wrong)!r} is not an ISO code"
+    if "latitude" in index:
+        return _places_problem(index["latitude"], index["longitude"])
+    if "size" in index and (index["size"] < 1).any():
+        return "an image without height or width"
+    return ""
+
+
+def _places_problem(latitude: np.ndarray, longitude: np.ndarray) -> str:
+    unknown = np.isnan(latitude) & np.isnan(longitude)
+    known = (np.abs(latitude) <= 90) & (np.abs(longitude) <= 180)
+    if (known | unknown).all():
+        return ""
+    row = np.flatnonzero(~(known | unknown))[0]
+    return f"latitude {latitude[row]} and longitude {longitude[row]} are no place"
+
+
+def score_problem(score: np.ndarray) -> str:
+    """score: uint8, of any shape."""
+    return f"a score of {score.max()}, over 100" if score.size and score.max() > 100 else ""
+
+
+def segments_problem(segments: Segments) -> str:
+    """The masks of one image."""
+    m = len(segments.counts)
+    for name, column in SEGMENT_COLUMNS.items():
+        if np.shape(getattr(segments, name)) != (m, *column.shape):
+            return f"{name} of shape {np.shape(getattr(segments, name))} for {m} masks"
+    if min(segments.size) < 1:
+        return f"an image of {segments.size} pixels"
+    if m == 0:
+        return ""
+    return _runs_problem(segments) or _classes_problem(segments)
+
+
+def _runs_problem(segments: Segments) -> str:
+    """Whether run lengths fill the image, and `area`, `bbox` and the scores fit them."""
+    lengths = np.array([len(runs) for runs in segments.counts])
+    if not lengths.all():
+        return "a mask without run lengths"
+    starts = np.cumsum(lengths) - lengths
+    runs = np.concatenate(segments.counts).astype(np.int64)
+    height, width = segments.size
+    total = np.add.reduceat(runs, starts)
+    if (total != height * width).any():
+        wrong = total[total != height * width][0]
+        return f"run lengths add up to {wrong} pixels, not to {height}×{width}"
+    of_mask = (np.arange(len(runs)) - np.repeat(starts, lengths)) % 2 == 1
+    area = np.add.reduceat(np.where(of_mask, runs, 0), starts)
+    if (area != segments.area).any():
+        return "an area that is not the mask's"
+    x, y, w, h = segments.bbox.T.astype(np.int64)
+    inside = (x >= 0) & (y >= 0) & (w >= 0) & (h >= 0) & (x + w <= width) & (y + h <= height)
+    if not inside.all() or (area > w * h).any():
+        return "a bounding box outside the image or smaller than its mask"
+    # An empty mask has the stability 0/0.
+    stable = (segments.stability_score >= 0) & (segments.stability_score <= 1)
+    if not (stable | (area == 0)).all() or not np.isfinite(segments.predicted_iou).all():
+        return "a stability score or predicted IoU that is none"
+    return ""
+
+
+def _classes_problem(segments: Segments) -> str:
+    class_id, probability = segments.class_id, segments.class_probability
+    if class_id.min() < -1 or class_id.max() >= CLASSES:
+        return f"class {class_id.min()} to {class_id.max()}, expected -1 to {CLASSES - 1}"
+    # Not a number compares as false.
+    if not ((probability >= 0) & (probability <= 1 + ROUNDING)).all():
+        return "a class probability that is not between 0 and 1"
+    if (probability[:, 1:] > probability[:, :-1]).any():
+        return f"probabilities of the {BEST_CLASSES} best classes that do not fall"
+    if probability[class_id < 0].any():
+        return "a probability without a class"
+    return ""
