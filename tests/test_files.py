@@ -12,6 +12,7 @@ import pytest
 
 from geoloc.files import atomic_path, told_if_full, write_text
 from tests.processes import ENVIRONMENT
+from tests.small_stores import write_small
 
 WRITERS = {
     "text": "temporary.write_text('x' * 4_000_000)",
@@ -110,3 +111,33 @@ def test_a_file_appears_whole(tmp_path):
         assert temporary.suffix == ".txt"
         assert not (tmp_path / "new" / "a.txt").exists()
     assert [path.read_text() for path in (tmp_path / "new").iterdir()] == ["all"]
+
+
+FILL = """
+import sys
+from pathlib import Path
+from geoloc.logs import start_log
+from tests.small_stores import write_small
+start_log(sys.argv[3])
+write_small(Path(sys.argv[1]), sys.argv[2], ids=sys.argv[4:])
+"""
+
+
+@pytest.mark.parametrize("schema", ["images", "segments", "masks", "arrays"])
+def test_a_store_that_finds_no_room_ends_its_job_in_one_line(schema, small_disk, tmp_path):
+    """At several fill levels: at once, in the middle, when HDF5 closes the file. It has crashed."""
+    ids = [str(number) for number in range(4)]
+    needed = write_small(tmp_path, schema, ids=ids).stat().st_size >> 10
+    command = [sys.executable, "-c", FILL, str(small_disk), schema, str(tmp_path / "log"), *ids]
+    filler = small_disk / "filler"
+    for share in (0, 0.3, 0.9):
+        filler.write_bytes(bytes((1020 - int(share * needed)) << 10))
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        (line,) = done.stderr.splitlines()
+        path = small_disk / f"{schema}0.h5"
+        assert (
+            f"no room left on the disk or in its quota; make room and run again: '{path}'" in line
+        )
+        assert list(small_disk.iterdir()) == [filler]
+        filler.unlink()

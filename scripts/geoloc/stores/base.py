@@ -222,7 +222,7 @@ def open_store(path: str | Path, schema: str) -> Iterator[Store]:
     path, layout = Path(path), LAYOUTS[schema]
     check_readable(path)
     with reading(path):
-        file = h5py.File(path, "r", locking=False)
+        file = _open(path)
     with file:
         with reading(path):
             attributes = _attributes(path, file, schema)
@@ -236,6 +236,15 @@ def open_store(path: str | Path, schema: str) -> Iterator[Store]:
         if problem := index_problem(index):
             raise damaged(path, problem)
         yield Store(path, file, index, attributes)
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r")  # as this process has it open already
 
 
 def _attributes(path: Path, file: h5py.File, schema: str) -> dict[str, str]:
