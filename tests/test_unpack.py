@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bz2
-import errno
 import gzip
 import io
 import lzma
+import os
 import tarfile
 import zipfile
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ import pytest
 
 from geoloc import unpack as unpacking
 from geoloc.archives import ArchiveError
+from geoloc.logs import expected_at
 from geoloc.unpack import DamagedArchive, find_archive, unpack
 
 
@@ -109,7 +110,7 @@ MEMBER = 3 * 512  # bytes of a header and 1000 bytes of data
 def refuses(folder, data) -> bool:
     """Whether an archive is refused as damaged, with its name, and nothing is left behind."""
     (folder / "archive").write_bytes(data)
-    with pytest.raises(DamagedArchive, match=f"{folder / 'archive'}.*anew"):
+    with pytest.raises(DamagedArchive, match=f"{folder / 'archive'}.*again"):
         unpack(folder / "archive", folder / "out")
     return [path.name for path in folder.iterdir()] == ["archive"]
 
@@ -139,23 +140,29 @@ def test_the_checksum_of_a_compressed_tar_is_checked(tmp_path, module, damage):
     assert refuses(tmp_path, data)
 
 
-def test_a_damaged_lzma_member_of_a_zip_is_named(tmp_path):
-    with zipfile.ZipFile(tmp_path / "archive", "w", zipfile.ZIP_LZMA) as file:
-        file.writestr("a.jpg", bytes(range(256)) * 20)
-    data = bytearray((tmp_path / "archive").read_bytes())
-    data[44:60] = b"\xff" * 16  # the properties of the compressor
-    assert refuses(tmp_path, data)
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_python_would_expand_without_limit_is_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "archive", "w", method) as file:
+        file.writestr("a.jpg", bytes(1000))
+    with pytest.raises(ArchiveError, match="a.jpg is a file that is compressed in another way"):
+        unpack(tmp_path / "archive", tmp_path / "out")
 
 
-def test_a_full_disk_is_no_damage_to_the_archive(tmp_path, monkeypatch):
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@both_kinds
+def test_a_full_disk_is_no_damage_to_the_archive(tmp_path, make, monkeypatch):
+    make(tmp_path / "archive", {"a.jpg": b"x", "b.jpg": b"y"})
+    real = os.open
 
-    make_zip(tmp_path / "archive", {"a.jpg": b"x"})
-    monkeypatch.setattr(unpacking, "_unzip", full)
-    with pytest.raises(ArchiveError, match="No space left") as error:
+    def full(path, flags, mode=0o777, **options):
+        return real("/dev/full" if str(path).endswith("b.jpg") else path, flags & ~os.O_EXCL, mode)
+
+    monkeypatch.setattr(unpacking.os, "open", full)
+    with pytest.raises(ArchiveError, match="archive: .*No space left.*run again") as error:
         unpack(tmp_path / "archive", tmp_path / "out")
     assert not isinstance(error.value, DamagedArchive)
+    assert expected_at(error.value, error.tb)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
 
 
 def test_what_is_no_archive_is_said_to_be_none(tmp_path):

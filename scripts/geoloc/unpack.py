@@ -1,59 +1,58 @@
-"""Archives of images from elsewhere, unpacked without trust: nothing gets outside the folder, no
-more than was announced is written, and the folder appears only when complete."""
+"""Archives of images from elsewhere, unpacked without trust: only regular files and folders, at
+paths that are checked here, no more than was announced; the folder appears only when complete."""
 
 from __future__ import annotations
 
-import lzma
+import os
 import shutil
 import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
-from geoloc.archives import ArchiveError
-from geoloc.archives.tars import StrictTarInfo
+from geoloc.archives import ArchiveError, DamagedArchive
+from geoloc.archives.base import FILE, FOLDER, Damage, Entry, Refused
+from geoloc.archives.names import Names, member_path, shown
+from geoloc.archives.streams import DECODERS, Decompressed, Stream
+from geoloc.archives.tar_headers import BLOCK, members
+from geoloc.archives.zips import SIGNATURES, open_zip, zip_content, zip_entry
 from geoloc.progress import Progress
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_EXPANSION = 20  # of an archive of pictures, which hardly shrink; a bomb expands a thousandfold
 SMALL = 256 << 20  # bytes below which an archive may expand as it likes
 MAX_FILES = 50_000_000
-CHUNK = 1 << 20  # bytes
-DAMAGED = (tarfile.ReadError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+MIN_COST = 4096  # bytes that every file and folder takes at least, on the disk or of time
 
-
-class DamagedArchive(ArchiveError):
-    """The bytes are no whole archive; fetched anew, it may be one."""
+Contents = Iterator[tuple[Entry, Iterable[bytes]]]
 
 
 class _Budget:
     """How much an archive may still write."""
 
     def __init__(self, archive: Path, folder: Path) -> None:
-        self.archive, self.files = archive, MAX_FILES
+        self.files = MAX_FILES
         self.allowed = max(SMALL, MAX_EXPANSION * archive.stat().st_size)
         self.free = shutil.disk_usage(folder).free
 
     def spend(self, size: int) -> None:
-        """Take off a member of `size` bytes; ArchiveError where it is too much."""
+        """Take off a member of `size` bytes. Raises Refused where it is too much."""
+        size = max(size, MIN_COST)
         self.files -= 1
         self.allowed -= size
         self.free -= size
         if self.allowed < 0 or self.files < 0:
-            raise ArchiveError(
-                f"{self.archive} unpacks to more than {MAX_EXPANSION} times its size or to more "
-                f"than {MAX_FILES} files, which images do not; it is not unpacked"
+            raise Refused(
+                f"it unpacks to more than {MAX_EXPANSION} times its size or to more than "
+                f"{MAX_FILES} files, which images do not"
             )
         if self.free < 0:
-            raise ArchiveError(
-                f"{self.archive} needs more room than is free; make {-self.free / 1e9:.1f} GB free "
-                "at least"
+            raise Refused(
+                f"it needs more room than is free; make {-self.free / 1e9:.1f} GB free at least"
             )
 
 
 def find_archive(folder: Path) -> Path | None:
-    """The archive that was put beside `folder` under its name (`geoguessr.zip`), if there is one.
+    """The archive that was put next to `folder` under its name (`geoguessr.zip`), if one exists.
 
     Raises ArchiveError where there are several."""
     found = [folder.with_name(folder.name + suffix) for suffix in SUFFIXES]
@@ -71,12 +70,19 @@ def unpack(
     """Unpack a zip or tar archive into `folder`, which appears only when complete and after
     `arrange`, called with the folder under its temporary name.
 
-    Raises DamagedArchive for what is no archive or no whole one, and ArchiveError for one that is
-    encrypted, has members or links that point outside the folder, expands like a bomb or does not
-    fit on the disk.
+    Files get the rights and the time of new files. Files of operating systems, such as `__MACOSX/`,
+    are left out.
+
+    Raises:
+        DamagedArchive: for what is no archive or no whole one.
+        ArchiveError: for an archive with links, special or encrypted files, names that point
+            outside the folder or are one file on some file system, data after its end, or more
+            content than its size allows or the disk has room for.
     """
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
+    if os.path.lexists(temporary):
+        raise ArchiveError(f"{temporary} is in the way of unpacking {archive}; delete it")
     temporary.mkdir(parents=True)
     try:
         _extract(archive, temporary)
@@ -88,55 +94,103 @@ def unpack(
 
 
 def _extract(archive: Path, folder: Path) -> None:
+    plan = _Plan(_Budget(archive, folder))
     try:
-        if zipfile.is_zipfile(archive):
-            _unzip(archive, folder)
-        elif tarfile.is_tarfile(archive):
-            _untar(archive, folder)
+        for entry, content in Progress(_contents(archive, folder), None, "unpack", "files"):
+            if path := plan.admit(entry):
+                _write(folder, path, entry, content)
+    except Damage as error:
+        raise DamagedArchive(f"cannot unpack {archive}: {error}; fetch it again") from error
+    except Refused as error:
+        raise ArchiveError(
+            f"cannot unpack {archive}: {error}. If you trust it, unpack it by hand"
+        ) from error
+    except OSError as error:
+        raise ArchiveError(f"cannot unpack {archive}: {error}; mend that and run again") from error
+
+
+def _contents(archive: Path, folder: Path) -> Contents:
+    """Every member with its content, which is read before the next one or not at all."""
+    with archive.open("rb") as file:
+        start = file.read(BLOCK)
+        file.seek(0)
+        magic = next((magic for magic in DECODERS if start.startswith(magic)), None)
+        if start.startswith(SIGNATURES):
+            yield from _zip_contents(archive, _Plan(_Budget(archive, folder)))
+        elif magic is not None:
+            yield from _tar_contents(Stream(Decompressed(file, magic)))
+        elif _is_tar(start):
+            yield from _tar_contents(Stream(file, archive.stat().st_size))
         else:
-            raise DamagedArchive(
-                f"{archive} is neither a zip nor a tar archive, or was cut off; fetch it anew"
+            raise Damage("it is neither a zip nor a tar archive, or was cut off")
+
+
+def _is_tar(block: bytes) -> bool:
+    """Whether the first block of a file is that of a tar, with or without the mark that old ones
+    lack, or its end."""
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.EOFHeaderError:
+        return True
+    except tarfile.HeaderError:
+        return block[257:262] == b"ustar"
+    return True
+
+
+def _zip_contents(archive: Path, rehearsal: _Plan) -> Contents:
+    """The list of members stands by itself, so that all are checked before the first is written."""
+    with open_zip(archive) as file:
+        for info in file.infolist():
+            rehearsal.admit(zip_entry(info))
+        for info in file.infolist():
+            yield zip_entry(info), zip_content(file, info)
+
+
+def _tar_contents(stream: Stream) -> Contents:
+    for entry in members(stream):
+        yield entry, stream.copy(entry.size)
+
+
+class _Plan:
+    """Decides what of an archive is written, and where."""
+
+    def __init__(self, budget: _Budget) -> None:
+        self.budget, self.names = budget, Names()
+
+    def admit(self, entry: Entry) -> str | None:
+        """The checked path of a member, None for one that is left out. Raises Refused."""
+        self.budget.spend(entry.cost)
+        folder = entry.kind == FOLDER
+        try:
+            path = member_path(entry.raw, entry.kind != FILE)
+        except Refused as error:
+            raise Refused(f"member {shown(entry.raw)}: {error}") from error
+        if path is None:
+            return None
+        if entry.kind not in (FILE, FOLDER):
+            raise Refused(f"member {shown(entry.raw)} is {entry.kind}")
+        other = self.names.add(path, folder)
+        if other == path:
+            raise Refused(f"it holds {shown(path)} twice")
+        if other is not None:
+            raise Refused(
+                f"its members {shown(other)} and {shown(path)} are the same file, or a file and a "
+                "folder of one name, on some file systems"
             )
-    except ArchiveError:
-        raise
-    except (*DAMAGED, tarfile.TarError, OSError) as error:
-        if _is_damage(error):
-            raise DamagedArchive(f"cannot unpack {archive}: {error}; fetch it anew") from error
-        raise ArchiveError(f"cannot unpack {archive}: {error}") from error
-    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in another way
-        raise ArchiveError(f"cannot unpack {archive}: {error}; unpack it by hand") from error
+        return path
 
 
-def _is_damage(error: Exception) -> bool:
-    """Whether an error is about the bytes of an archive. gzip and bz2 raise OSErrors without the
-    number that those of the system have."""
-    of_a_decompressor = isinstance(error, OSError) and error.errno is None
-    return of_a_decompressor or isinstance(error, DAMAGED)
-
-
-def _unzip(archive: Path, folder: Path) -> None:
-    """Links of a zip become small files with the target's name, as zipfile writes them."""
-    budget = _Budget(archive, folder)
-    with zipfile.ZipFile(archive) as file:
-        members = file.infolist()
-        for member in members:
-            path = PurePosixPath(member.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
-                raise ArchiveError(f"{archive} has a member outside its folder: {path}")
-            budget.spend(member.file_size)  # zipfile never writes more than this
-        for member in Progress(members, description="unpack", unit="files"):
-            file.extract(member, folder)
-
-
-def _untar(archive: Path, folder: Path) -> None:
-    budget = _Budget(archive, folder)
-
-    def checked(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
-        budget.spend(member.size)
-        return tarfile.data_filter(member, path)  # refuses what points outside, devices, modes
-
-    with tarfile.open(archive, tarinfo=StrictTarInfo) as file:
-        for member in Progress(file, description="unpack", unit="files"):
-            file.extract(member, folder, filter=checked)
-        while file.fileobj.read(CHUNK):  # the checksum of a compressed archive stands at its end
-            pass
+def _write(folder: Path, path: str, entry: Entry, content: Iterable[bytes]) -> None:
+    """Make a folder, or write a file that did not exist. No link is ever made in `folder`, so none
+    can be followed."""
+    target = folder / path
+    if entry.kind == FOLDER:
+        target.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(target, flags, mode=0o644), "wb", buffering=0) as file:
+        for data in content:
+            view = memoryview(data)
+            while view:  # a full disk can take a part
+                view = view[file.write(view) :]

@@ -11,12 +11,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from geoloc.archives.base import ArchiveError, Member
+from geoloc.archives.base import ArchiveError, DamagedArchive, Member
 from geoloc.archives.tars import TarArchive
 from geoloc.archives.zips import ZipArchive
 from geoloc.images import UnreadableImage
 
-__all__ = ["ArchiveError", "ImageFiles", "Member", "is_archive", "is_packed", "list_members"]
+__all__ = [
+    "ArchiveError",
+    "DamagedArchive",
+    "ImageFiles",
+    "Member",
+    "is_archive",
+    "is_packed",
+    "list_members",
+]
 
 ARCHIVES = {".zip": ZipArchive, ".tar": TarArchive}
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from geoloc.images import EXTENSIONS
-
-MAX_BYTES = 1 << 30  # of one image; anything larger is no photograph
+FILE, FOLDER = "file", "folder"  # kinds of members; every other kind says in words what it is
+ENCRYPTED = "an encrypted file"
 
 
 class ArchiveError(ValueError):
     """An archive cannot be read; the message names it and says what to do."""
+
+
+class DamagedArchive(ArchiveError):
+    """The bytes are no whole archive; fetched again, it may be one."""
+
+
+class Damage(ValueError):
+    """What is wrong with the bytes of an archive, for the message of a DamagedArchive."""
+
+
+class Refused(ValueError):
+    """What in an archive is neither listed nor extracted, for the message of an ArchiveError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an archive says of a member.
+
+    Attributes:
+        raw: its name, unchecked.
+        kind: FILE, FOLDER, or in words what else it is, such as "a symbolic link".
+        size: bytes of its content, not negative.
+        cost: bytes that are written or read for it, with its headers.
+    """
+
+    raw: str
+    kind: str
+    size: int
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +47,3 @@ class Member:
 
     name: str
     problem: str = ""
-
-
-def image_member(name: str, size: int, problem: str = "") -> Member | None:
-    """The image that a member is by its name, None where it is none or is hidden.
-
-    `problem` is what is known to be wrong with it. A name that points outside the archive is a
-    problem too, although nothing is ever written under it.
-    """
-    if os.path.splitext(name)[1].lower() not in EXTENSIONS:
-        return None
-    if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
-        return Member(name, "its path points outside the archive")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if any(part.startswith((".", "__MACOSX")) for part in parts):
-        return None
-    if size > MAX_BYTES:
-        problem = problem or f"has more than {MAX_BYTES} bytes"
-    return Member("/".join(parts), problem)
