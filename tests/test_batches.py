@@ -141,3 +141,25 @@ def test_image_of_an_unknown_country_is_refused(stores):
 def test_no_images_are_refused(stores):
     with pytest.raises(ValueError, match="no image"):
         batches(stores, "nothing")
+
+
+def test_keras_is_given_bytes_and_shares_of_one(stores):
+    feed = batches(stores)
+    images, labels = feed.dataset([0]).element_spec
+    assert (images.shape.as_list(), images.dtype) == ([None, 224, 224, 3], tf.uint8)
+    assert (labels.shape.as_list(), labels.dtype) == ([None, 3], tf.float32)
+    assert feed.class_index.dtype == np.int16  # one-hot labels of all would be most of the memory
+
+
+def test_as_many_threads_make_batches_as_are_asked_for(stores, monkeypatch):
+    asked = []
+
+    def remember(function, items, ahead, workers):
+        asked.append((ahead, workers))
+        return map(function, items)
+
+    monkeypatch.setattr("geoloc.batches.map_ahead", remember)
+    list(batches(stores).dataset([0], workers=3))
+    list(batches(stores).of_epochs([0]))
+    assert [workers for _, workers in asked] == [3, 1]
+    assert all(ahead > workers for ahead, workers in asked)

@@ -147,6 +147,7 @@ def test_the_list_has_127_classes_and_both_cranes_make_them_128():
     both = set(scoring.read_selected(path, "every_meaning"))
     assert both - set(scoring.read_selected(path)) == {134}
     assert len(both) == 128
+    assert len(scoring.imagenet_names()) == 1000
 
 
 # -------------------------------------------------------------------------------------- datasets

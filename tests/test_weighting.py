@@ -53,3 +53,9 @@ def test_images_one_by_one_equal_the_product_of_the_whole_batch(dataset, image, 
     factor = dataset_factor(dataset)
     expected = (image * factor[score][..., None]).astype(np.uint8)
     np.testing.assert_array_equal(apply_factor(image, score, factor), expected)
+
+
+def test_a_dataset_without_a_full_factor_dims_every_pixel():
+    factor = dataset_factor("weighted_custom", {"maximum_factor": 0.9})
+    image, score = np.full((1, 2, 3), 100, np.uint8), np.array([[0, 90]], np.uint8)
+    assert apply_factor(image, score, factor)[0, :, 0].tolist() == [10, 90]

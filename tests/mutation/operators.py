@@ -74,7 +74,7 @@ WORDS = {
     "weighted_base": "original", "weighted_custom": "weighted_base", "center": "none",
     "maximum": "as_published", "as_published": "maximum", "right": "left", "linear": "nearest",
 }  # fmt: skip
-SYMMETRIC = {"min", "max", "minimum", "maximum", "isinstance", "hypot", "zip", "set", "dict"}
+SYMMETRIC = {"min", "max", "minimum", "maximum", "isinstance", "hypot", "zip", "set", "multiply"}
 # Keywords that only tell a reader something, or whose default is the same on every machine of
 # today; `strict` asserts what the code before it has made so.
 NO_EFFECT = {"description", "unit", "encoding", "newline", "strict", "verbose", "name", "message"}
@@ -82,6 +82,7 @@ NO_EFFECT = {"description", "unit", "encoding", "newline", "strict", "verbose", 
 RULE_VALUES = re.compile(
     r"""config(?:\["\w+"\])+|"(?:street|default|original|weighted_base|weighted_custom|place)\""""
 )
+PROGRESS = "Progress"  # logs how far the work on its first argument is
 LOGS = {"log", "logger", "logging", "warnings"}
 
 
@@ -182,6 +183,9 @@ def _root(node: ast.AST) -> str:
 
 
 def _computing_children(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Call) and _name(node.func) == PROGRESS:
+        yield node.args[0]
+        return
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "bases"):
             continue
@@ -294,6 +298,8 @@ def _of_slice(node: ast.Slice) -> Iterator[str]:
 
 
 def _of_call(node: ast.Call) -> Iterator[str]:
+    if _name(node.func) == PROGRESS:
+        return
     for place, keyword in enumerate(node.keywords):
         if keyword.arg not in NO_EFFECT:
             rest = node.keywords[:place] + node.keywords[place + 1 :]

@@ -10,8 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 # They start Snakemake, other processes or real trainings for longer than a change may take.
 SLOW = {
-    "test_reruns", "test_workflow", "test_plan", "test_scenes", "test_sam_training",
-    "test_demo_sam", "test_environments", "test_package", "test_retrieve", "test_retrieve_model",
+    "test_reruns", "test_workflow", "test_plan", "test_study_tree", "test_scenes",
+    "test_sam_training", "test_demo_sam", "test_environments", "test_package", "test_retrieve",
+    "test_retrieve_model",
 }  # fmt: skip
 
 # What tests of a module do not import but run: scripts and rules.
