@@ -60,7 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     server.import_large_packages()
     with tempfile.TemporaryDirectory(prefix="mutation") as folder:
         workers = [server.Worker(Path(folder, f"{n}/project")) for n in range(options.jobs)]
-        quick = measure({t for c in cases for t in tests_of(c.path)}, workers, options.limit)
+        tests = {test for case in cases for test in tests_of(case.path)}
+        tests -= {f"tests/{name}.py" for name in options.without}
+        quick = measure(tests, workers, options.limit)
         results = try_all(cases, quick, workers)
     report = Report(results, skipped, stale + skipped.pop("gone", []))
     report.write(ROOT / "results/mutation")
@@ -75,6 +77,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="mutants that are tried at once")
     parser.add_argument("--match", default="", help="only mutants whose key holds this text")
+    parser.add_argument("--without", nargs="*", default=[], help="test files to leave out: test_x")
     parser.add_argument("--changes-only", action="store_true", help="only changes.yaml")
     parser.add_argument(
         "--limit", type=float, default=8.0, help="leave out tests that take more seconds"
