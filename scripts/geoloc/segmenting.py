@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from geoloc.ahead import map_ahead
 from geoloc.classifiers import Classifier
 from geoloc.crops import cut_crops
+from geoloc.finite import NotFinite
 from geoloc.images import decode
 from geoloc.progress import Progress
 from geoloc.segment_journal import Journal
@@ -42,7 +44,8 @@ def segment_shard(
     What a killed run of the same images and the same `config` (the settings that the masks depend
     on) has segmented is taken from its journal beside the output. Memory does not grow with the
     number of images. Raises OSError for a damaged store, ValueError for an image that cannot be
-    decoded, BlockingIOError if another process segments the same shard.
+    decoded or for which a model gives NaN, BlockingIOError if another process segments the same
+    shard.
     """
     count = len(read_image_columns(images_path)["image_id"])
     output = Path(output_path)
@@ -89,11 +92,22 @@ def segment_images(
     """
     decoded = decode_ahead(path, first, ahead=2 * segmenter.image_batch)
     while batch := list(islice(decoded, segmenter.image_batch)):
-        found = segmenter.segment([image for _, image in batch])
+        with named(path, [image_id for image_id, _ in batch]):
+            found = segmenter.segment([image for _, image in batch])
         for (image_id, image), segments in zip(batch, found, strict=True):
             segments.image_id = image_id
-            classify_segments(image, segments, classifier, seconds)
+            with named(path, [image_id]):
+                classify_segments(image, segments, classifier, seconds)
             yield segments
+
+
+@contextmanager
+def named(path: str | Path, image_ids: Sequence[str]) -> Iterator[None]:
+    """Give the name of the image to a NotFinite of a batch."""
+    try:
+        yield
+    except NotFinite as error:
+        raise NotFinite(f"{path}: image {image_ids[error.image]}: {error}") from error
 
 
 def decode_ahead(path: str | Path, first: int, ahead: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from geoloc.finite import finite
 from geoloc.tensors import check_tensors
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -111,12 +112,6 @@ def load_tensors(
     check_tensors(path, architecture, shapes, values, remedy, finite=finite)
     model.load_state_dict(values | {name: expected[name] for name in counters})
     return model
-
-
-def finite(x: Tensor) -> bool:
-    """Whether no number of a tensor is NaN or infinite; the sum, which is not finite then, is
-    several times faster than a look at each."""
-    return not x.is_floating_point() or bool(x.sum().isfinite()) or bool(x.isfinite().all())
 
 
 def _convertible(x: Tensor, wanted: Tensor) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geoloc.devices import AdaptiveBatches, autocast
+from geoloc.finite import not_finite
 
 BEST = 10  # classes stored for each crop
 
@@ -68,7 +69,8 @@ class CropClassifier:
 
         crops: uint8 (k, S, S, 3), S = `input_size`, on any device; k may be 0.
         Returns class_id (k, 10) int16 (ImageNet index) and probability (k, 10) float32 in 0–1,
-        the softmax over all 1,000 classes.
+        the softmax over all 1,000 classes. Raises ValueError for crops of another form and
+        NotFinite where the network gives NaN or infinity.
         """
         size = self.input_size
         if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (size, size, 3):
@@ -79,14 +81,19 @@ class CropClassifier:
         found = self.batches.map(lambda rows: self._best(crops[rows]), len(crops))
         if not found:
             return np.empty((0, BEST), np.int16), np.empty((0, BEST), np.float32)
-        class_id = torch.cat([index for index, _ in found]).cpu().numpy().astype(np.int16)
-        return class_id, torch.cat([probability for _, probability in found]).cpu().numpy()
+        class_id, probability, finite = (
+            torch.cat(x).cpu().numpy() for x in zip(*found, strict=True)
+        )
+        if not finite.all():
+            raise not_finite("output of the classifier", self.precision)
+        return class_id.astype(np.int16), probability
 
     @torch.inference_mode()
-    def _best(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _best(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of each crop its best classes, their probabilities, whether all its logits are finite."""
         # (k, S, S, 3) seen as (k, 3, S, S) already has the channels-last memory order.
         pixels = crops.to(self.device).permute(0, 3, 1, 2).float()
         with autocast(self.device, self.precision):
             logits = self.model((pixels / 255 - self._mean) / self._std)
         probability, index = logits.float().softmax(dim=1).topk(BEST, dim=1)
-        return index, probability
+        return index, probability, logits.isfinite().all(dim=1)

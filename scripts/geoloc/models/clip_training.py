@@ -27,6 +27,7 @@ from transformers import (
 from geoloc.devices import choose_device
 from geoloc.diverged import Diverged
 from geoloc.files import atomic_folder, write_text
+from geoloc.finite import finite
 from geoloc.locks import only_one
 from geoloc.models.clip_architecture import ClipParameters, build_clip
 from geoloc.models.clip_folder import load_clip
@@ -34,7 +35,6 @@ from geoloc.models.clip_state import ClipState
 from geoloc.models.clip_tokenizer import train_tokenizer
 from geoloc.progress import Progress
 from geoloc.stores import config_hash
-from geoloc.torch_weights import finite
 from geoloc.weighting import apply_factor, dataset_factor
 
 log = logging.getLogger(__name__)

@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
-from segment_anything.utils.amg import build_point_grid
+from segment_anything.utils.amg import MaskData, build_point_grid
 from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
 
 from geoloc import run_lengths
 from geoloc.devices import AdaptiveBatches, autocast, choose_device
+from geoloc.finite import NotFinite, finite, not_finite
 from geoloc.segmenters import sam_postprocess, sam_postprocess_gpu
 from geoloc.segmenters.sam_decoder import Decoded, decode, project_keys
 from geoloc.segmenters.sam_models import build_sam
@@ -79,8 +81,15 @@ class SamSegmenter:
         )
         self.seconds: dict[str, float] = defaultdict(float)
         self.generator = None
+        for layer in range(1, crop_n_layers + 1):
+            if points_per_side and points_per_side < crop_n_points_downscale_factor**layer:
+                raise ValueError(
+                    f"crop_n_points_downscale_factor {crop_n_points_downscale_factor} leaves no "
+                    f"point of {points_per_side} a side for the crops of layer {layer}: lower it, "
+                    "or crop_n_layers"
+                )
         if crop_n_layers > 0 or min_mask_region_area > 0:
-            self.generator = SamAutomaticMaskGenerator(
+            self.generator = CropGenerator(
                 self.sam, points_per_side, points_per_batch, pred_iou_thresh,
                 stability_score_thresh, stability_score_offset, box_nms_thresh, crop_n_layers,
                 crop_nms_thresh, crop_overlap_ratio, crop_n_points_downscale_factor, point_grids,
@@ -96,15 +105,17 @@ class SamSegmenter:
         """Masks of each image, uint8 (H, W, 3) RGB of any size, by falling predicted IoU.
 
         `bbox` and `area` count pixels (SAM's own boxes are a pixel narrower); `image_id` is empty
-        and `class_id` −1 for the caller to fill.
+        and `class_id` −1 for the caller to fill. Raises NotFinite, with the number of the image,
+        where SAM gives NaN or infinity.
         """
         if self.generator:
-            return [self._generate(image) for image in images]
+            return [self._generate(image, number) for number, image in enumerate(images)]
         resized = [self.transform.apply_image(image) for image in images]
         embeddings = self.images.map(lambda rows: self._encode(resized[rows]), len(images))
         found = []
         for image, small, embedding in zip(images, resized, torch.cat(embeddings), strict=True):
-            found.append(self._segment_one(embedding, small.shape[:2], image.shape[:2]))
+            with numbered(len(found)):
+                found.append(self._segment_one(embedding, small.shape[:2], image.shape[:2]))
         return found
 
     @contextmanager
@@ -115,17 +126,18 @@ class SamSegmenter:
             torch.cuda.synchronize(self.device)
         self.seconds[stage] += time.perf_counter() - start
 
-    def _encode(self, resized: list[np.ndarray]) -> torch.Tensor:
+    def _encode(self, resized: list[np.ndarray]) -> Tensor:
         """Images whose longer side is SAM's input size -> embeddings (b, C, h, w)."""
         with self._timed("encoder"), autocast(self.device, self.precision):
             pixels = [torch.from_numpy(image).to(self.device).permute(2, 0, 1) for image in resized]
             return self.encoder(torch.stack([self.sam.preprocess(image) for image in pixels]))
 
     def _segment_one(
-        self, embedding: torch.Tensor, input_size: tuple[int, int], size: tuple[int, int]
+        self, embedding: Tensor, input_size: tuple[int, int], size: tuple[int, int]
     ) -> Segments:
         with self._timed("decoder"), autocast(self.device, self.precision):
             decoded = self._decode(embedding, size)
+        self._check(decoded.low_resolution, decoded.predicted_iou)
         arguments = (
             decoded.low_resolution, decoded.predicted_iou, self.sam.image_encoder.img_size,
             input_size, size, self.thresholds,
@@ -137,7 +149,7 @@ class SamSegmenter:
         predicted_iou = decoded.predicted_iou.cpu().numpy()[kept.candidate]
         return to_segments(size, kept.counts, predicted_iou, kept.stability_score)
 
-    def _decode(self, embedding: torch.Tensor, size: tuple[int, int]) -> Decoded:
+    def _decode(self, embedding: Tensor, size: tuple[int, int]) -> Decoded:
         """Every mask of the grid of points that passes by its predicted IoU."""
         points = self.transform.apply_coords(self.grid * np.array(size)[None, ::-1], size)
         coordinates = torch.as_tensor(points, device=self.device)[:, None]
@@ -152,13 +164,58 @@ class SamSegmenter:
             predicted_iou=torch.cat([part.predicted_iou for part in parts]),
         )
 
-    def _generate(self, image: np.ndarray) -> Segments:
-        masks = self.generator.generate(image)
+    def _generate(self, image: np.ndarray, number: int) -> Segments:
+        """As SamAutomaticMaskGenerator has it; masks without a stability score are dropped."""
+
+        def checked(_module: Any, _inputs: Any, outputs: tuple[Tensor, Tensor]) -> tuple:
+            self._check(*outputs)
+            return tuple(output.float() for output in outputs)
+
+        hook = self.sam.mask_decoder.register_forward_hook(checked)
+        try:
+            with numbered(number), autocast(self.device, self.precision):
+                masks = self.generator.generate(image)
+        finally:
+            hook.remove()
+        masks = [mask for mask in masks if np.isfinite(mask["stability_score"])]
         counts = [np.array(mask["segmentation"]["counts"], np.uint32) for mask in masks]
         predicted_iou, stability_score = (
             [mask[key] for mask in masks] for key in ("predicted_iou", "stability_score")
         )
         return to_segments(image.shape[:2], counts, predicted_iou, stability_score)
+
+    def _check(self, masks: Tensor, predicted_iou: Tensor) -> None:
+        for what, numbers in (("predicted IoU", predicted_iou), ("masks", masks)):
+            if not finite(numbers):
+                raise not_finite(f"{what} of SAM", self.precision)
+
+
+class CropGenerator(SamAutomaticMaskGenerator):
+    """Also for images in which no crop has a mask, and for those too small for their crops."""
+
+    def _process_crop(
+        self, image: np.ndarray, crop_box: list[int], layer: int, size: tuple[int, ...]
+    ) -> MaskData:
+        left, top, right, bottom = crop_box
+        if left >= right or top >= bottom:
+            none = torch.empty(0, device=self.predictor.device)
+            return MaskData(
+                iou_preds=none, stability_score=none, boxes=none.reshape(0, 4),
+                points=none.reshape(0, 2), crop_boxes=torch.empty(0, 4), rles=[],
+            )  # fmt: skip
+        data = super()._process_crop(image, crop_box, layer, size)
+        data["crop_boxes"] = data["crop_boxes"].reshape(-1, 4)
+        return data
+
+
+@contextmanager
+def numbered(image: int) -> Iterator[None]:
+    """Give the number of the image to a NotFinite."""
+    try:
+        yield
+    except NotFinite as error:
+        error.image = image
+        raise
 
 
 def prompts_in_cache(sam: Sam) -> int:

@@ -81,7 +81,7 @@ def decode(sam: Sam, image: ImageKeys, prompts: Tensor, pred_iou_thresh: float) 
     """Three masks for each prompt, less those of which the predicted IoU is too low.
 
     prompts: (B, 2, C), the sparse embeddings of single points. Like for SamAutomaticMaskGenerator,
-    a threshold of 0 keeps all.
+    a threshold of 0 keeps all. What is not finite passes, for the caller to notice.
     """
     decoder = sam.mask_decoder
     fixed = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
@@ -89,6 +89,7 @@ def decode(sam: Sam, image: ImageKeys, prompts: Tensor, pred_iou_thresh: float) 
     queries, keys = attend(decoder, image, tokens)
     predicted_iou = decoder.iou_prediction_head(queries[:, 0])[:, 1:].float()
     passes = predicted_iou > (pred_iou_thresh if pred_iou_thresh > 0 else -torch.inf)
+    passes |= ~predicted_iou.isfinite()
     prompt, mask = passes.nonzero(as_tuple=True)
     return Decoded(
         low_resolution=upscale(decoder, image.size, queries, keys, prompt, mask),

@@ -1,7 +1,9 @@
 """From SAM's low-resolution logits to masks: enlarge, stability score, box NMS, run lengths.
 
 The outcome equals SamAutomaticMaskGenerator's (Kirillov et al. 2023, "Segment Anything", section
-5 and appendix B) on the whole image, up to float rounding at the thresholds. What is saved:
+5 and appendix B) on the whole image, up to float rounding at the thresholds; but masks that have
+no stability score, because nothing of them comes near the threshold, are dropped by any threshold.
+What is saved:
 
 * SAM enlarges twice (to its input size, cut, then to the image). Both steps are linear in rows
   and in columns, so together they are one matrix for rows and one for columns.
@@ -135,7 +137,7 @@ def judge(
         if suppressed(box, kept.boxes, thresholds.box_nms_thresh):
             continue
         stability = stability_score(logits, thresholds)
-        if lowest > 0 and not stability >= lowest:  # of an empty mask it is NaN
+        if not stability >= lowest:  # NaN where no pixel comes near the threshold
             continue
         kept.add(i, stability, run_lengths.encode(mask, left, top, size), box)
         open_cases &= ~surely_suppressed(inner, outer, box, thresholds.box_nms_thresh)

@@ -43,8 +43,7 @@ def judge(
         stability = calculate_stability_score(
             logits, thresholds.mask_threshold, thresholds.stability_score_offset
         )
-        lowest = thresholds.stability_score_thresh
-        keep = stability >= lowest if lowest > 0 else torch.ones_like(stability, dtype=torch.bool)
+        keep = stability >= thresholds.stability_score_thresh
         boxes = batched_mask_to_box(logits[keep] > thresholds.mask_threshold)
         return candidate[keep], stability[keep], boxes.float()
 
