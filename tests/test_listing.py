@@ -124,9 +124,9 @@ def test_files_in_are_files_counted(tmp_path_factory, files, kind, column):
 
 
 def test_images_below_are_read_where_the_table_names_them_and_else_counted(tmp_path):
-    tree(tmp_path / "images", "sub/a.jpg", "thumbs/a.jpg")
+    tree(tmp_path / "images", "sub/a.jpg", "sub/b.jpg", "thumbs/a.jpg")
     text = "file,latitude,longitude\nsub/a.jpg,48.85,2.35\n"
-    assert written(tmp_path, text, []) == {"sub/a.jpg": "FR"}
+    assert written(tmp_path, text, []) == {"sub/a.jpg": "FR", "sub/b.jpg": "not named in the table"}
     source = Source("s", "street", "coordinates_table", tmp_path, "images", "table.csv", "file")
     tally = read_source(source).tally
     assert tally.examples["image in a folder that is not searched"] == ["thumbs/a.jpg"]

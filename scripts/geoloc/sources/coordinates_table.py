@@ -19,18 +19,19 @@ MISSING = "named in the table, but there is no such image file"
 
 
 def list_images(source: Source, contents: Contents) -> list[Listed]:
-    """Every image and every row, with the coordinates or the reason why there are none. Images in
-    folders below count where the table names them. Raises SourceError where the table or a column
-    is missing, or the rows do not fit the numbers of the images."""
+    """Every image and every row, with the coordinates or the reason why there are none. Of the
+    folders below, those count of which the table names an image. Raises SourceError where the table
+    or a column is missing, or the rows do not fit the numbers of the images."""
     listed = (_named if source.file_column else _numbered)(source, contents)
-    known = {item.path for item in listed}
+    known = {item.path for item in listed if not item.absent}
+    folders = {"", *(path.rpartition("/")[0] for path in known)}
     for path in contents.images:
         if path in known:
             continue
-        if "/" in path:
-            contents.tally.add(NESTED, path)
-        else:
+        if path.rpartition("/")[0] in folders:
             listed.append(Listed(path, rejected=UNNAMED))
+        else:
+            contents.tally.add(NESTED, path)
     return listed
 
 
