@@ -73,7 +73,7 @@ def _known_names() -> dict[str, frozenset[str]]:
     for iso3, short, official in zip(
         table.ISO3, table.name_short, table.name_official, strict=True
     ):
-        code = _iso2_of_iso3(iso3)
+        code = _codes()[iso3]
         rows += [(code, short), (code, official)]
     names: dict[str, set[str]] = {}
     for code, name in rows:
@@ -81,8 +81,12 @@ def _known_names() -> dict[str, frozenset[str]]:
     return {key: frozenset(codes) for key, codes in names.items()}
 
 
-def _iso2_of_iso3(code: str) -> str:
-    return _converter().convert(code, src="ISO3", to="ISO2", not_found=NOT_FOUND)
+@cache
+def _codes() -> dict[str, str]:
+    """Code of two letters by that of three. The table has patterns such as `^GR$|^EL$`."""
+    table = _converter().data
+    two = table.ISO2.str.extract("([A-Z]{2})", expand=False)
+    return dict(zip(table.ISO3, two, strict=True))
 
 
 def _countries_of_name(name: str) -> frozenset[str]:
@@ -94,7 +98,7 @@ def _countries_of_name(name: str) -> frozenset[str]:
     if re.fullmatch("[A-Za-z]{2}", name) and not name.istitle():
         code = _converter().convert(name, src="ISO2", to="ISO2", not_found=NOT_FOUND)
     elif re.fullmatch("[A-Z]{3}", name):  # in capitals: a folder `png` holds PNG files
-        code = _iso2_of_iso3(name)
+        code = _codes().get(name, NOT_FOUND)
     else:
         code = NOT_FOUND
     if code != NOT_FOUND:
@@ -128,7 +132,7 @@ def country_of_name(name: str) -> str:
 def _suggestion(name: str) -> str:
     """A known name that is spelled nearly so, in parentheses; "" where there is none."""
     capitals = name.strip().upper()
-    if re.fullmatch("[A-Z]{3}", capitals) and _iso2_of_iso3(capitals) != NOT_FOUND:
+    if capitals in _codes():
         return f" (write codes of three letters in capitals: {capitals})"
     if near := difflib.get_close_matches(name_key(name), _known_names(), n=1, cutoff=0.8):
         return f" (do you mean {', '.join(map(display_name, sorted(_known_names()[near[0]])))}?)"

@@ -166,11 +166,9 @@ def _scan(source: Source, prefix: str) -> list[os.DirEntry]:
 def _is_searched(found: os.DirEntry, source: Source, linked_folders: bool) -> bool:
     """Whether an entry is a folder that is searched: no system folder, and no link but one at the
     top that leads neither to the source's folder nor above it, which would be a circle."""
-    if is_system(found.name):
-        return False
     if not found.is_symlink():
-        return found.is_dir(follow_symlinks=False)
-    if not linked_folders or not os.path.isdir(found.path):
+        return found.is_dir(follow_symlinks=False) and not is_system(found.name)
+    if not linked_folders or is_system(found.name) or not os.path.isdir(found.path):
         return False
     here, there = source.folder.resolve(), Path(os.path.realpath(found.path))
     return there != here and there not in here.parents
