@@ -200,7 +200,16 @@ def test_the_images_that_change_country_are_listed_by_case(tmp_path, capsys):
 def test_a_table_without_the_columns_is_refused(tmp_path, capsys):
     (tmp_path / "t.csv").write_text("file,latitude,longitude\n")
     assert main([str(tmp_path / "t.csv")]) == 1
-    assert "no column IMG_ID, LAT, LON but file, latitude, longitude" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no column 'IMG_ID' but file, latitude, longitude; set --image-column" in error
+
+
+def test_a_row_of_more_fields_moves_no_coordinate_of_the_comparison(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("IMG_ID,heading,LAT,LON\na,12,5,48.85,2.35\nb,1,35.68,139.69\n")
+    places, rejected = read_places(path, ("IMG_ID", "LAT", "LON"))
+    assert places.to_numpy().tolist() == [["b", 35.68, 139.69]]
+    assert dict(rejected) == {"another number of fields than the header": 1}
 
 
 def test_32_images_of_im2gps3k_change_country(reference):

@@ -21,6 +21,7 @@ from geoloc.files import atomic_path
 from geoloc.geocode import GEOCODERS, country_of_coordinates
 from geoloc.index import kept_classes
 from geoloc.sources import parse_coordinates
+from geoloc.sources.tables import table_rows
 
 NEAR_BORDER = 10.0  # km
 REACH = 500.0  # km within which the area of the nearest city's country is looked for
@@ -55,14 +56,15 @@ def compare(places: pd.DataFrame) -> pd.DataFrame:
 def read_places(path: Path, columns: tuple[str, str, str]) -> tuple[pd.DataFrame, Counter]:
     """Images and places of a CSV, and how many rows have no usable place, by reason. Raises
     ValueError where a column is missing."""
-    text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    missing = [column for column in columns if column not in text]
-    if missing:
-        raise ValueError(f"{path} has no column {', '.join(missing)} but {', '.join(text)}")
+    keys = ("image", "latitude", "longitude")
     rows, rejected = [], Counter()
-    for image, latitude, longitude in text[list(columns)].itertuples(index=False):
+    options = {key: f"--{key}-column" for key in keys}
+    for row in table_rows(path, dict(zip(keys, columns, strict=True)), options):
         try:
-            rows.append((image, *parse_coordinates(latitude, longitude)))
+            if row.problem:
+                raise ValueError(row.problem)
+            place = parse_coordinates(row.cells["latitude"], row.cells["longitude"])
+            rows.append((row.cells["image"], *place))
         except ValueError as error:
             rejected[str(error).split(":")[0]] += 1
     return pd.DataFrame(rows, columns=["image", "latitude", "longitude"]), rejected

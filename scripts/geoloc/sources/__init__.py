@@ -27,7 +27,7 @@ from geoloc.files import utf8_name
 from geoloc.geocode import country_of_coordinates
 from geoloc.images import EXTENSIONS
 from geoloc.sources import coordinates_table, country_folders, exif_folder, metadata_table
-from geoloc.sources.base import Listed, Source, SourceError, parse_coordinates
+from geoloc.sources.base import Listed, Source, SourceError, parse_coordinates, section
 from geoloc.sources.contents import (
     ARCHIVE,
     PACKED,
@@ -40,7 +40,7 @@ from geoloc.sources.contents import (
     entries,
     read_contents,
 )
-from geoloc.sources.overlap import check_files, check_folders, section, without_repeated
+from geoloc.sources.overlap import check_files, check_folders, without_repeated
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ def check_rejected(source: Source, listed: list[Listed], largest_share: float) -
         hints = {
             "coordinates out of range": "; are latitude and longitude swapped in it?",
             "named in the table, but there is no such image": (
-                f"; if the table is meant to name more images, set sources.{source.name}.subset"
+                f"; if the table is meant to name more images, set {section(source)}.subset"
             ),
         }
         raise SourceError(

@@ -56,6 +56,11 @@ class Source:
         return cls(name, collection, path=path, preparation=preparation, **given)
 
 
+def section(source: Source) -> str:
+    """The key of a source in the configuration."""
+    return f"{'sources' if source.collection == 'street' else 'benchmarks'}.{source.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """An image of a source, or the reason why it cannot be placed. `path` is relative to the

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from geoloc.sources.base import Listed, Source, SourceError, parse_coordinates
+from geoloc.sources.base import Listed, Source, SourceError, parse_coordinates, section
 from geoloc.sources.contents import NESTED, Contents
 from geoloc.sources.tables import EMPTY, Row, read_rows
 
@@ -147,7 +147,7 @@ def _first_image(source: Source, rows: Sequence[Row], images: Mapping[int, list[
     fits = highest - lowest + 1 == len(rows)
     if fits and lowest == first:
         return first
-    key, last = f"sources.{source.name}.first_image", first + len(rows) - 1
+    key, last = f"{section(source)}.first_image", first + len(rows) - 1
     table = source.path / source.table
     told = (
         f"source {source.name}: {table} has {len(rows)} rows, for the images {first} to {last}, "

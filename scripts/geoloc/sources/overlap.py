@@ -10,18 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc.sources.base import Listed, Source, SourceError
+from geoloc.sources.base import Listed, Source, SourceError, section
 from geoloc.sources.contents import Contents, is_system
 
 REMEDY = (
     "an image in both would be counted twice, in training and in testing. Give each its own files "
     "or set one of the two to null"
 )
-
-
-def section(source: Source) -> str:
-    """The key of a source in the configuration."""
-    return f"{'sources' if source.collection == 'street' else 'benchmarks'}.{source.name}"
 
 
 def check_folders(sources: Sequence[Source]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from geoloc.sources.base import Source, SourceError
+from geoloc.sources.base import Source, SourceError, section
 
 PARQUET = (".parquet", ".pq")
 SEPARATORS = (",", ";", "\t", "|")
@@ -35,6 +35,10 @@ class TableError(ValueError):
     """A table cannot be read as a whole; the message says why and what to do."""
 
 
+class ColumnError(ValueError):
+    """A table has not the columns that it must have; the message says what to set."""
+
+
 def read_rows(source: Source, keys: Sequence[str]) -> Iterator[Row]:
     """Every row of the source's CSV or Parquet table with the columns that the source names under
     `keys` (such as `latitude_column`), by key; "" where a cell is empty or no column is named.
@@ -51,27 +55,38 @@ def read_rows(source: Source, keys: Sequence[str]) -> Iterator[Row]:
     if not source.table or not path.is_file():
         raise SourceError(f"source {source.name}: there is no table {path}")
     columns = {key: getattr(source, key) for key in keys if getattr(source, key) is not None}
-    empty = dict.fromkeys(keys, "")
+    options = {key: f"{section(source)}.{key}" for key in keys}
+    try:
+        yield from table_rows(path, columns, options)
+    except (ValueError, OSError) as error:
+        raise SourceError(f"source {source.name}: {error}") from error
+
+
+def table_rows(path: Path, columns: dict[str, str], options: dict[str, str]) -> Iterator[Row]:
+    """Every row of a table, as in `read_rows`. columns: names of columns by key; options: what to
+    set, by key, where there is no such column. Raises ValueError where a column is missing or the
+    file cannot be read, and OSError."""
+    empty = dict.fromkeys(options, "")
     read = _read_parquet if path.suffix.lower() in PARQUET else _read_csv
     try:
-        for where, cells, problem in read(path, source.name, columns):
+        for where, cells, problem in read(path, columns, options):
             yield Row(where, empty | dict(zip(columns, cells, strict=False)), problem)
-    except SourceError:
+    except ColumnError:
         raise
-    except (ValueError, OSError) as error:  # what pyarrow raises for damaged files, too
-        raise SourceError(f"source {source.name}: cannot read the table {path}: {error}") from error
+    except ValueError as error:  # what pyarrow raises for damaged files, too
+        raise ValueError(f"cannot read the table {path}: {error}") from error
 
 
 # Where a row stands, the cells of the wanted columns, and its problem.
 Cells = tuple[str, Sequence[str], str]
 
 
-def _read_csv(path: Path, name: str, columns: dict[str, str]) -> Iterator[Cells]:
-    lines = ((number, line) for number, line in _lines(path))
+def _read_csv(path: Path, columns: dict, options: dict) -> Iterator[Cells]:
+    lines = _lines(path)
     header = next(((number, line) for number, line in lines if line.strip()), None)
     if header is None:
         raise TableError("it is empty")
-    separator, names = _header(header[1], path, name, columns)
+    separator, names = _header(header[1], path, columns, options)
     positions = [names.index(column) for column in columns.values()]
     for number, line in _without_last_empty(lines):
         if isinstance(line, Broken):
@@ -171,9 +186,9 @@ def _split(line: str, separator: str) -> list[str]:
     return fields
 
 
-def _header(line: str, path: Path, name: str, columns: dict[str, str]) -> tuple[str, list[str]]:
+def _header(line: str, path: Path, columns: dict, options: dict) -> tuple[str, list[str]]:
     """The separator, by which the header has the needed columns, and the names of all columns.
-    Raises SourceError where a column is missing."""
+    Raises ColumnError where a column is missing."""
     if problem := _damage(line):
         raise TableError(f"its header: {problem}; save the table as UTF-8 text")
     if line.count('"') % 2:
@@ -189,38 +204,35 @@ def _header(line: str, path: Path, name: str, columns: dict[str, str]) -> tuple[
         if not found:
             raise TableError("quotes in its header are not as in a CSV")
         found.sort(key=lambda pair: len(pair[1]))
-    _check_columns(path, name, columns, found[-1][1])
+    _check_columns(path, columns, options, found[-1][1])
     return found[-1]
 
 
-def _check_columns(path: Path, name: str, columns: dict[str, str], present: list[str]) -> None:
-    """Raise SourceError for a column that the header has not, or has twice."""
+def _check_columns(path: Path, columns: dict, options: dict, present: list[str]) -> None:
+    """Raise ColumnError for a column that the header has not, or has twice."""
     for key, column in columns.items():
         if present.count(column) > 1:
-            raise SourceError(
-                f"source {name}: {path} has {present.count(column)} columns {column!r}; rename all "
-                "but one"
+            raise ColumnError(
+                f"{path} has {present.count(column)} columns {column!r}; rename all but one"
             )
         if column in present:
             continue
-        hint = f"set sources.{name}.{key}"
+        hint = f"set {options[key]}"
         lower = {text.lower(): text for text in present}
         if near := difflib.get_close_matches(column.lower(), lower, n=1):
             hint += f" (perhaps to {lower[near[0]]!r})"
         if any(re.fullmatch(r"-?\d+(\.\d*)?", text) for text in present):
             hint = "its first row seems to be data: write the names of the columns above it"
-        raise SourceError(
-            f"source {name}: {path} has no column {column!r} but {', '.join(present)}; {hint}"
-        )
+        raise ColumnError(f"{path} has no column {column!r} but {', '.join(present)}; {hint}")
 
 
-def _read_parquet(path: Path, name: str, columns: dict[str, str]) -> Iterator[Cells]:
+def _read_parquet(path: Path, columns: dict, options: dict) -> Iterator[Cells]:
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
-            _check_columns(path, name, columns, file.schema_arrow.names)
+            _check_columns(path, columns, options, file.schema_arrow.names)
             number = 0
             for batch in file.iter_batches(columns=list(dict.fromkeys(columns.values()))):
                 texts = [
