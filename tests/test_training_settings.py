@@ -33,7 +33,7 @@ def views(stores):
     return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "val")}
 
 
-def given_to_fit(monkeypatch, tmp_path, **options) -> dict:
+def given_to_fit(monkeypatch, tmp_path, build=small_model, **options) -> dict:
     """The arguments of `Model.fit`, which is not run, of a training with some options."""
     given = {}
 
@@ -41,7 +41,7 @@ def given_to_fit(monkeypatch, tmp_path, **options) -> dict:
         given.update(arguments, x=x, model=model)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "build_model", small_model)
+    monkeypatch.setattr(training, "build_model", build)
     monkeypatch.setattr(keras.Model, "fit", fit)
     options = {
         "model_name": "cnn", "dataset": "original", "classes": CLASSES, "seed": 1,
@@ -224,3 +224,29 @@ def test_one_thread_is_left_to_the_model(threads, workers, monkeypatch, tmp_path
     )
     given_to_fit(monkeypatch, tmp_path, **views, threads=threads)
     assert asked[0] == workers
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_the_model_is_built_by_its_name_and_options_in_its_precision(
+    precision, monkeypatch, tmp_path, views
+):
+    built = []
+
+    def build(name, classes, options):
+        built.append((name, classes, dict(options), keras.config.dtype_policy().name))
+        return small_model(name, classes, options)
+
+    given = {
+        "model_name": "transfer", "model_parameters": {"backbone": "b"},
+        "parameters": TrainingParameters(precision=precision),
+    }  # fmt: skip
+    model = given_to_fit(monkeypatch, tmp_path, build=build, **views, **given)["model"]
+    assert built == [("transfer", 3, {"backbone": "b"}, precision)]
+    assert any("_fused_call" in layer.call.__qualname__ for layer in model.layers)
+
+
+def test_the_seed_and_the_threads_are_those_of_tensorflow(monkeypatch, tmp_path, views):
+    setups = []
+    monkeypatch.setattr(training, "setup", lambda *given: setups.append(given))
+    given_to_fit(monkeypatch, tmp_path, seed=7, threads=3, **views)
+    assert setups == [(7, 3)]
