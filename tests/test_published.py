@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from geoloc import crops, distances, places, scoring
+from geoloc import crops, distances, places, run_lengths, scoring
 from geoloc.augmentation import Augmentation
 from geoloc.classifiers.base import BEST, CropClassifier
 from geoloc.classifiers.resnet50 import ResNet50
 from geoloc.config import check_config, load_schema
+from geoloc.segmenters.sam import to_segments
 from geoloc.segmenters.sam_postprocess import Thresholds
 from geoloc.split import SPLITS
 from geoloc.stores import ARRAY_SIZE, SCORE_SIZE
@@ -137,6 +138,18 @@ def test_of_the_ten_best_classes_the_first_selected_one_gives_the_score():
     probability = np.array([[0.3, 0.2, 0.15, 0.12, 0.11, 0.05, 0.03, 0.02, 0.01, 0.01]])
     for selected, score in (([3, 2], 20), ([5, 4], 12), ([6], 0), ([10, 5], 11)):
         assert scoring.segment_scores(class_id, probability, selected).tolist() == [score]
+
+
+@pytest.mark.parametrize("merge", scoring.MERGES)
+@pytest.mark.parametrize(("minimum", "score"), [(0.1, 30), (0.29, 30), (0.3, 0), (0.5, 0)])
+def test_the_minimum_decides_what_a_score_map_shows(minimum, score, merge):
+    size = (4, 4)
+    mask = np.zeros(size, bool)
+    mask[1:3, 1:3] = True
+    segments = to_segments(size, [run_lengths.encode(mask.T, 0, 0, size)], [1.0], [1.0])
+    segments.class_id[0, 0], segments.class_probability[0, 0] = 919, np.float32(0.3)
+    painted = scoring.score_map(segments, [919], float(np.float32(minimum)), merge)
+    assert np.array_equal(painted, score * mask)
 
 
 def test_the_list_has_127_classes_and_both_cranes_make_them_128():

@@ -63,17 +63,22 @@ def _uses(imported: set[str], module: str) -> bool:
 
 @cache
 def _imports() -> dict[str, set[str]]:
-    """Modules of geoloc that each quick test file imports, by the file's name."""
+    """Modules of geoloc that each quick test file imports, or a script that it runs."""
     found = {}
     for path in sorted((ROOT / "tests").glob("test_*.py")):
-        if path.stem in SLOW:
-            continue
-        text = path.read_text(encoding="utf-8")
-        modules = set(re.findall(r"^(?:from|import) (geoloc[\w.]*)", text, re.MULTILINE))
-        for package, names in re.findall(
-            r"^from (geoloc[\w.]*) import \(?([^)]*?)(?:\)|$)", text, re.MULTILINE | re.DOTALL
-        ):
-            modules |= {f"{package}.{name.strip()}" for name in names.split(",")}
-        also = re.search(r"^# mutation: (.*)$", text, re.MULTILINE)
-        found[path.stem] = modules | set(also[1].split() if also else ())
+        if path.stem not in SLOW:
+            text = path.read_text(encoding="utf-8")
+            scripts = re.findall(r"run_script\(\s*\"(\w+)\"", text)
+            texts = [(ROOT / f"scripts/{name}.py").read_text(encoding="utf-8") for name in scripts]
+            found[path.stem] = set().union(*map(_imported, [text, *texts]))
     return found
+
+
+def _imported(text: str) -> set[str]:
+    """`geoloc.a` and `geoloc.a.b` of `from geoloc.a import b`."""
+    modules = set(re.findall(r"^(?:from|import) (geoloc[\w.]*)", text, re.MULTILINE))
+    for package, names in re.findall(
+        r"^from (geoloc[\w.]*) import \(?([^)]*?)(?:\)|$)", text, re.MULTILINE | re.DOTALL
+    ):
+        modules |= {f"{package}.{name.strip()}" for name in names.split(",")}
+    return modules
