@@ -137,6 +137,12 @@ def of_source(key):
     return lambda wildcards, output: ENTRIES[wildcards.source][key]
 
 
+def columns_of_source(wildcards, output):
+    """The names of columns in the source's entry, by which its table is known when it comes."""
+    entry = ENTRIES[wildcards.source]
+    return {key: entry[key] for key in sorted(entry) if key.endswith("_column")}
+
+
 def entries_for_the_index(kind):
     """The sources or benchmarks with what the index depends on. A new title must not give
     images.parquet a new time, by which predictions are made again."""

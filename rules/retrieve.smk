@@ -35,6 +35,7 @@ rule retrieve_source:
         images=of_source("images"),
         table=of_source("table"),
         retrieve=of_source("retrieve"),
+        columns=columns_of_source,
     message:
         "Retrieving {wildcards.source}"
     script:

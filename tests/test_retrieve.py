@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from geoloc.archives import ArchiveError
+from geoloc.logs import expected_at
 from geoloc.retrieve import (
     RetrieveError,
     download,
@@ -139,6 +140,9 @@ FOLDERS = {"kind": "country_folders", "images": "compressed_dataset", "table": N
 TABLE = {"kind": "coordinates_table", "images": "images", "table": "t.csv"}
 
 
+CSV = b"latitude,longitude\n1,2\n"
+
+
 def entry(layout, folder, **how):
     return layout | {"path": str(folder), "retrieve": how}
 
@@ -157,17 +161,16 @@ def test_an_archive_beside_the_folder_is_unpacked_and_used(tmp_path, top):
 @pytest.mark.parametrize("top", ["", "im2gps3ktest/", "images/"])
 def test_the_only_folder_of_images_is_the_one_meant(server, tmp_path, top):
     """Im2GPS3k's archive calls it im2gps3ktest, and its table comes from elsewhere."""
-    server.files |= {"a.zip": zipped(f"{top}1.jpg", f"{top}2.jpg"), "t.csv": b"rows"}
+    server.files |= {"a.zip": zipped(f"{top}1.jpg", f"{top}2.jpg"), "t.csv": CSV}
     how = {"archive": f"{server.url}/a.zip", "table_url": f"{server.url}/t.csv"}
     retrieve_source("x", entry(TABLE, tmp_path / "set", **how))
     assert files_of(tmp_path / "set") == ["images/1.jpg", "images/2.jpg", "t.csv"]
     assert not (tmp_path / ".set.download").exists()
 
 
-@pytest.mark.parametrize("bad", [b"<html>please log in</html>", "cut off"])
-def test_a_damaged_download_is_deleted_and_fetched_anew(server, tmp_path, bad):
+def test_a_damaged_download_is_deleted_and_fetched_again(server, tmp_path):
     whole = zipped("images/1.jpg", "t.csv")
-    server.files["a.zip"] = whole[:-30] if bad == "cut off" else bad
+    server.files["a.zip"] = whole[:-30]
     source = entry(TABLE, tmp_path / "set", archive=f"{server.url}/a.zip")
     with pytest.raises(RetrieveError, match=r"deleted .*a\.zip.*Run again"):
         retrieve_source("x", source)
@@ -240,6 +243,76 @@ def test_a_link_to_nowhere_is_named(tmp_path):
     (tmp_path / "set").symlink_to(tmp_path / "unmounted")
     with pytest.raises(RetrieveError, match="unmounted, where there is nothing"):
         retrieve_source("x", entry(TABLE, tmp_path / "set", archive=None))
+
+
+# ------------------------------------------------------------------ answers that are something else
+
+SIGN_IN = b"\n<!DOCTYPE html>\n<html><head><title>Sign in\n to go on</title></head></html>"
+OTHERS = {
+    "a web page": (SIGN_IN, "a web page .'Sign in to go on'."),
+    "XML": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "AccessDenied"),
+    "JSON": (b'{"message": "quota exceeded"}', "quota exceeded"),
+    "nothing": (b" ", "a file of blanks"),
+    "bytes": (b"\x89PNG\r\n\x1a\n" + bytes(600), "the bytes 89 50 4e 47"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("what", ["table", "archive", "weights"])
+def test_an_answer_that_is_something_else_is_not_accepted_and_the_next_run_heals(
+    server, tmp_path, what, other
+):
+    """A server answers with the status 200 and a page for signing in, an error as text, ..."""
+    data, seems = OTHERS[other]
+    files = {"a.zip": zipped("1.jpg"), "t.csv": CSV, "w.pth": b"weights"}
+    name = {"table": "t.csv", "archive": "a.zip", "weights": "w.pth"}[what]
+    how = {"archive": f"{server.url}/a.zip", "table_url": f"{server.url}/t.csv"}
+
+    def retrieve():
+        if what == "weights":
+            sums = {"size": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
+            return download(f"{server.url}/w.pth", tmp_path / "w.pth", sums)
+        return retrieve_source("x", entry(TABLE, tmp_path / "set", **how))
+
+    server.files |= files | {name: data}
+    with pytest.raises(RetrieveError) as error:
+        retrieve()
+    assert expected_at(error.value, error.tb)
+    if what != "weights" or other == "a web page":
+        assert re.search(rf"{server.url}/{name} gave .*{seems}.*in a browser", str(error.value))
+    assert name not in [file.rpartition("/")[2] for file in files_of(tmp_path)]
+    server.files |= files
+    retrieve()
+    assert {"w.pth"} == set(files_of(tmp_path)) or "set/images/1.jpg" in files_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (b"lat,lon\n1,2\n", "no column 'IMG_ID'"),
+        (b"IMG_ID,LAT,LON\n", "it has no rows"),
+        (b"a.jpg,1.0,2.0\nb.jpg,3.0,4.0\n", "first row seems to be data"),
+    ],
+)
+def test_a_table_has_the_configured_columns_before_it_is_accepted(server, tmp_path, table, reason):
+    columns = {"file_column": "IMG_ID", "latitude_column": "LAT", "longitude_column": "LON"}
+    how = {"archive": f"{server.url}/a.zip", "table_url": f"{server.url}/t.csv"}
+    source = entry(TABLE, tmp_path / "set", **how) | {"columns": columns}
+    server.files |= {"a.zip": zipped("1.jpg"), "t.csv": table}
+    with pytest.raises(RetrieveError, match=reason):
+        retrieve_source("x", source)
+    server.files["t.csv"] = b"IMG_ID,LAT,LON\n1.jpg,1,2\n"
+    retrieve_source("x", source)
+    assert files_of(tmp_path / "set") == ["images/1.jpg", "t.csv"]
+
+
+def test_a_table_that_an_earlier_run_accepted_is_checked_and_left_to_its_owner(server, tmp_path):
+    (tmp_path / "t.csv").write_bytes(SIGN_IN)
+    how = {"archive": f"{server.url}/a.zip", "table_url": f"{server.url}/t.csv"}
+    server.files |= {"a.zip": zipped("1.jpg"), "t.csv": CSV}
+    with pytest.raises(RetrieveError, match=r"t\.csv is a web page .*Delete it and run again"):
+        retrieve_source("x", entry(TABLE, tmp_path / "set", **how))
+    assert (tmp_path / "t.csv").read_bytes() == SIGN_IN
 
 
 # --------------------------------------------------------------------------------- Kaggle

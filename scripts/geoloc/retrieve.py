@@ -7,11 +7,13 @@ import logging
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
 
+from geoloc.downloads import check_archive, check_table
+from geoloc.file_starts import described, is_web_page
 from geoloc.files import file_hash
 from geoloc.images import EXTENSIONS
 from geoloc.progress import Progress
@@ -52,9 +54,24 @@ def check_sum(path: Path, entry: Mapping) -> None:
         raise RetrieveError(f"{path} has the sha256 {found}, expected {entry['sha256']}; delete it")
 
 
-def download(url: str, path: Path, entry: Mapping | None = None) -> None:
-    """Fetch `url` to `path`, going on with what an earlier try left behind, and verify it by the
-    `size` and `sha256` of `entry`. Raises RetrieveError with the remedy."""
+def download(
+    url: str,
+    path: Path,
+    entry: Mapping | None = None,
+    check: Callable[[Path], str] = lambda path: "",
+) -> None:
+    """Fetch `url` to `path`, going on with what an earlier try left behind.
+
+    The file takes its name only when it is what was asked for. Otherwise it is deleted, so that the
+    next run fetches it again.
+
+    Args:
+        entry: its `size` and `sha256`, where they are known.
+        check: says what is wrong with the content of a file, "" where nothing is.
+
+    Raises:
+        RetrieveError: with the remedy.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     size = (entry or {}).get("size")
@@ -69,11 +86,22 @@ def download(url: str, path: Path, entry: Mapping | None = None) -> None:
             f"put it at {path}"
         ) from error
     try:
+        _check_content(url, partial, path, check)
         check_sum(partial, entry or {})
     except RetrieveError:
         partial.unlink()
         raise
     partial.replace(path)
+
+
+def _check_content(url: str, partial: Path, path: Path, check: Callable[[Path], str]) -> None:
+    """Nothing that is retrieved here is a web page, whatever its status."""
+    problem = check(partial) or ("it is not the file" if is_web_page(partial) else "")
+    if problem:
+        raise RetrieveError(
+            f"{url} gave {described(partial)}: {problem}. If it asks to sign in, download it in a "
+            f"browser and put it at {path}; otherwise correct the address or run again"
+        )
 
 
 def _size(path: Path) -> int:
@@ -120,7 +148,7 @@ def retrieve_source(name: str, entry: Mapping) -> None:
     if archive is None and (how.get("archive") or "").startswith(("https://", "http://")):
         archive = downloads / how["archive"].rpartition("/")[2]
         if not archive.exists():
-            download(how["archive"], archive)
+            download(how["archive"], archive, check=check_archive)
     elif archive is None and how.get("archive"):
         archive = Path(how["archive"])
     elif archive is None and how.get("kaggle"):
@@ -128,7 +156,7 @@ def retrieve_source(name: str, entry: Mapping) -> None:
     if archive is None or not archive.is_file():
         reason = f"there is no archive {archive}" if archive else "no address serves its images"
         raise _missing(name, entry, reason)
-    table = _fetch_table(entry)
+    table = _fetch_table(name, entry)
     log.info("%s: unpacking %s", name, archive)
     try:
         unpack(archive, folder, lambda unpacked: _arrange(name, entry, unpacked, table))
@@ -182,14 +210,22 @@ def _fetch_kaggle(name: str, entry: Mapping, folder: Path) -> Path:
     return folder / f"{dataset.partition('/')[2]}.zip"
 
 
-def _fetch_table(entry: Mapping) -> Path | None:
-    """The table that does not come with the images, beside the source's folder."""
+def _fetch_table(name: str, entry: Mapping) -> Path | None:
+    """The table that does not come with the images, next to the source's folder."""
     how = entry["retrieve"]
     if not how.get("table_url"):
         return None
     table = Path(entry["path"]).with_name(Path(entry["table"]).name)
+    columns = entry | entry.get("columns", {})
     if not table.is_file():
-        download(how["table_url"], table)
+        download(
+            how["table_url"], table, None, lambda path: check_table(path, name, columns, table)
+        )
+    elif problem := check_table(table, name, columns):
+        raise RetrieveError(
+            f"{table} is {described(table)}: {problem}. Delete it and run again to retrieve it, or "
+            "put the right table there"
+        )
     return table
 
 

@@ -1,18 +1,16 @@
-"""Files and folders that operating systems and network drives leave among the user's own."""
+"""Files and folders that operating systems, network drives and notebooks leave among the user's."""
 
 from __future__ import annotations
 
-NAMES = frozenset(
-    {
-        # macOS
-        "__macosx", ".ds_store", ".appledouble", ".apdisk", ".fseventsd", ".spotlight-v100",
-        ".documentrevisions-v100", ".temporaryitems", ".trashes", "icon\r",
-        # Windows
-        "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information",
-        # network drives of Synology and QNAP
-        "@eadir", "#recycle", "@recycle", "@recently-snapshot", ".@__thumb",
-    }
-)  # fmt: skip
+NAMES = frozenset({
+    "__macosx", ".ds_store", ".appledouble", ".apdisk", ".fseventsd", ".spotlight-v100",
+    ".documentrevisions-v100", ".temporaryitems", ".trashes", "network trash folder",
+    "temporary items", "icon\r",
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "recycler",
+    "recycled", "system volume information",
+    "@eadir", "@recycle", "@recently-snapshot", "@tmp", ".@__thumb", "#recycle", "#snapshot",
+    "~snapshot", "lost+found", "__pycache__", ".ipynb_checkpoints",
+})  # fmt: skip
 
 
 def is_system_name(name: str) -> bool:

@@ -15,6 +15,7 @@ from geoloc.archives.names import Names, member_path, shown
 from geoloc.archives.streams import DECODERS, Decompressed, Stream
 from geoloc.archives.tar_headers import BLOCK, members
 from geoloc.archives.zips import SIGNATURES, open_zip, zip_content, zip_entry
+from geoloc.file_starts import described
 from geoloc.progress import Progress
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -114,7 +115,7 @@ def _contents(archive: Path, folder: Path) -> Contents:
     with archive.open("rb") as file:
         start = file.read(BLOCK)
         file.seek(0)
-        magic = next((magic for magic in DECODERS if start.startswith(magic)), None)
+        magic = _compression(start)
         if start.startswith(SIGNATURES):
             yield from _zip_contents(archive, _Plan(_Budget(archive, folder)))
         elif magic is not None:
@@ -122,7 +123,18 @@ def _contents(archive: Path, folder: Path) -> Contents:
         elif _is_tar(start):
             yield from _tar_contents(Stream(file, archive.stat().st_size))
         else:
-            raise Damage("it is neither a zip nor a tar archive, or was cut off")
+            raise Damage(
+                f"it is neither a zip nor a tar archive but {described(archive)}, or was cut off"
+            )
+
+
+def is_archive_start(start: bytes) -> bool:
+    """Whether a file with this start, of a block or more, may be an archive that `unpack` reads."""
+    return start.startswith(SIGNATURES) or _compression(start) is not None or _is_tar(start[:BLOCK])
+
+
+def _compression(start: bytes) -> bytes | None:
+    return next((magic for magic in DECODERS if start.startswith(magic)), None)
 
 
 def _is_tar(block: bytes) -> bool:

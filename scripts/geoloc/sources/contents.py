@@ -15,6 +15,7 @@ from typing import NamedTuple
 from geoloc.archives import is_archive, is_packed
 from geoloc.images import is_image
 from geoloc.sources.base import Source, SourceError
+from geoloc.system_files import is_system_name
 
 # Kinds of entries, as index/listing.csv names them.
 READ = "read"
@@ -39,13 +40,6 @@ SURPRISING = (
 )  # fmt: skip
 EXAMPLES = 3
 
-# Made by operating systems, NAS devices and notebooks, in lower case. Hidden names come on top.
-SYSTEM_NAMES = frozenset({
-    "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "~snapshot",
-    "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found",
-    "__macosx", "network trash folder", "temporary items", "__pycache__",
-    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r",
-})  # fmt: skip
 # Pictures that no rule reads, unless geoloc.images says so.
 PICTURES = frozenset(
     """
@@ -176,7 +170,7 @@ def _is_searched(found: os.DirEntry, source: Source, linked_folders: bool) -> bo
 
 def is_system(name: str) -> bool:
     """Whether a file or folder is hidden or made by a system, by its name."""
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+    return name.startswith(".") or is_system_name(name)
 
 
 def _classify(found: os.DirEntry, path: str) -> Entry:
