@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,12 +64,13 @@ def write_segments(path: str | Path, images: Iterable[Segments], config: object 
     return len(ids)
 
 
-def read_segments(path: str | Path) -> Iterator[Segments]:
-    """Yield the Segments of each image of a `segments` store, in order. Raises StoreError where
-    they are not what was written."""
+def read_segments(path: str | Path, image_ids: Container[str] | None = None) -> Iterator[Segments]:
+    """Yield the Segments of each image of a `segments` store, in order; only those among
+    `image_ids`, if given, are read. Raises StoreError where they are not what was written."""
     with open_store(path, "segments") as store:
-        for row in range(len(store)):
-            yield _read_row(store, row)
+        for row, image_id in enumerate(store.index["image_id"].tolist()):
+            if image_ids is None or image_id in image_ids:
+                yield _read_row(store, row)
 
 
 def _read_row(store: Store, row: int) -> Segments:

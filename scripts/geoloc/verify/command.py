@@ -60,6 +60,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "manifests": index.check_manifests,
     "countries": index.check_countries,
     "rejected": index.check_rejected,
+    "listing": index.check_listing,
     "quarantine": shards.check_quarantine,
     "images": shards.check_images,
     "segments": shards.check_segments,
@@ -84,6 +85,7 @@ FILES = {
     "shards": index.SHARDS,
     "countries": index.COUNTRIES,
     "rejected": index.REJECTED,
+    "listing": index.LISTING,
     "quarantine": shards.QUARANTINE,
     "leakage": results.LEAKAGE,
 }

@@ -8,10 +8,13 @@ import pandas as pd
 from geoloc.geocode import display_name
 from geoloc.index import (
     INDEX_COLUMNS,
+    LISTING_COLUMNS,
     MANIFEST_COLUMNS,
     REJECTED_COLUMNS,
     shard_table,
 )
+from geoloc.sources.contents import READ
+from geoloc.sources.contents import REJECTED as IS_REJECTED
 from geoloc.split import SPLITS
 from geoloc.verify.run import (
     AGAIN,
@@ -30,6 +33,7 @@ from geoloc.verify.run import (
 
 IMAGES, SHARDS = "index/images.parquet", "index/shards.csv"
 COUNTRIES, REJECTED = "index/countries.csv", "index/rejected.csv"
+LISTING = "index/listing.csv"
 COUNTRY_COLUMNS = ["country", "name", "images", "train", "val", "test", "kept"]
 TEXT_COLUMNS = [name for name in INDEX_COLUMNS if name not in ("latitude", "longitude")]
 
@@ -126,6 +130,7 @@ def check_countries(run: Run) -> Check:
     table[counts] = numbers.astype(int)
     kept = table.kept == "True"
     run.tables["classes"] = sorted(table.country[kept])
+    run.tables["street images of all countries"] = int(table.images.sum())
     run.tables["majority"] = majority(table[kept])
     if list(table.country) != sorted(set(table.country)):
         yield Finding(COUNTRIES, f"countries are not sorted or repeat; {AGAIN}")
@@ -170,9 +175,10 @@ def majority(kept: pd.DataFrame) -> str:
 def check_rejected(run: Run) -> Check:
     """What the index rejected is rejected once, with a reason, and is not an image of it."""
     table = read_table(run.folder / REJECTED, REJECTED_COLUMNS)
-    keys = pd.Series(list(zip(table.source, table.path, strict=True)), dtype=object)
-    if keys.duplicated().any():
-        yield Finding(REJECTED, f"names {some(keys[keys.duplicated()])} more than once; {AGAIN}")
+    if table.duplicated().any():
+        repeated = table.path[table.duplicated()]
+        yield Finding(REJECTED, f"names {some(repeated)} more than once; {AGAIN}")
+    keys = zip(table.source, table.path, strict=True)
     both = set(keys) & set(zip(run.images.source, run.images.path, strict=True))
     if both:
         names = sorted("/".join(key) for key in both)
@@ -180,3 +186,27 @@ def check_rejected(run: Run) -> Check:
     if (table.reason == "").any():
         yield Finding(REJECTED, f"{(table.reason == '').sum()} rows have no reason; {AGAIN}")
     return f"{len(table)} rejected"
+
+
+def check_listing(run: Run) -> Check:
+    """What the index found in the folders of the sources is what its other tables count."""
+    table = read_table(run.folder / LISTING, LISTING_COLUMNS)
+    files = pd.to_numeric(table.files, errors="coerce")
+    if table.duplicated(["source", "kind"]).any() or not (files > 0).all():
+        raise ValueError(f"has rows that repeat or count no files; {AGAIN}")
+    counts = files.groupby([table.kind, table.source]).sum()
+    read, rejected = (counts.get(kind, pd.Series(dtype=float)) for kind in (READ, IS_REJECTED))
+    for source, images in run.images.groupby("source").size().items():
+        if (found := read.get(source, 0)) < images:
+            yield Finding(LISTING, f"{found:.0f} files of {source} were read, {IMAGES} has {images}"
+                          f" images of it; {AGAIN}")  # fmt: skip
+    street = read[read.index.isin(run.config["sources"])].sum()
+    if street != (placed := run.need("street images of all countries")):
+        yield Finding(LISTING, f"{street:.0f} files of street sources were read, {COUNTRIES} counts"
+                      f" {placed} images; {AGAIN}")  # fmt: skip
+    reasons = read_table(run.folder / REJECTED, REJECTED_COLUMNS).groupby("source").size()
+    for source, count in rejected.items():
+        if reasons.get(source, 0) < count:  # a row of a table without a file is no file
+            yield Finding(LISTING, f"{count:.0f} files of {source} were rejected, {REJECTED} has "
+                          f"{reasons.get(source, 0)}; {AGAIN}")  # fmt: skip
+    return f"{files.sum():,} files, {read.sum():,.0f} of them read"

@@ -18,6 +18,7 @@ import pandas as pd
 
 from geoloc.config import load_schema
 from geoloc.index import SHARD_KEYS
+from geoloc.stores import StoreError
 
 SCHEMA = "config/config.schema.yaml"
 PROJECT = Path(__file__).parents[3]  # of a checkout
@@ -150,7 +151,9 @@ class Run:
 
     @cached_property
     def pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.jobs, get_context("forkserver"))
+        context = get_context("forkserver")
+        context.set_forkserver_preload(["geoloc.verify.shards"])  # imported once for all
+        return ProcessPoolExecutor(self.jobs, context)
 
     def close(self) -> None:
         """End the processes."""
@@ -171,10 +174,16 @@ def failure(name: str, error: BaseException) -> Finding:
     """An error that reading a file raised, as a finding."""
     if isinstance(error, FileNotFoundError) and name in str(error):
         return Finding(name, "is missing; run snakemake again")
-    own = isinstance(error, OSError | ValueError)
-    text = str(error) if own and str(error) else f"{type(error).__name__}: {error}"
+    if isinstance(error, IsADirectoryError):
+        return Finding(name, "is a folder; remove it and run snakemake again")
+    text, remedy = str(error), AGAIN
+    if isinstance(error, OSError) and error.strerror:  # of the system, not of the content
+        text, remedy = f"cannot be read ({error.strerror})", "check its disk and its permissions"
+    elif not text or not isinstance(error, OSError | ValueError):
+        text = f"{type(error).__name__}: {error}"
     text = re.sub(rf"^\S*{re.escape(name)}:? ", "", text)  # most errors begin with their file
-    return Finding(name, text if "snakemake again" in text else f"{text}; {AGAIN}")
+    has_remedy = isinstance(error, StoreError) or "snakemake again" in text
+    return Finding(name, text if has_remedy else f"{text}; {remedy}")
 
 
 def some(values: Iterable[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +16,12 @@ from geoloc.packing import collect_quarantine
 from geoloc.scoring import read_selected, score_map
 from geoloc.stores import (
     ARRAY_SIZE,
+    SCORE_SIZE,
     Arrays,
+    StoreError,
+    check_store,
     config_hash,
     read_config,
-    read_image_columns,
     read_images,
     read_masks,
     read_segments,
@@ -41,6 +44,7 @@ from geoloc.verify.run import (
 
 QUARANTINE = "quarantine.csv"
 STAGES = ("images", "segments", "masks", "arrays", "quarantine")
+READERS = {"images": read_images, "segments": read_segments, "masks": read_masks}
 SAMPLED = 2  # images of a shard that are recomputed unless all content is read
 PACKED = "the images that were packed"
 
@@ -101,8 +105,9 @@ def check_images(run: Run) -> Check:
 
 
 def images_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) -> list[Finding]:
-    columns = read_image_columns(shard.path("images"))
-    findings = compare_ids(name, columns["image_id"], rows.image_id)
+    found = check_sample(name, shard, "images", rows, digests)
+    columns = {column: found[column] for column in ("split", "source", "latitude", "longitude")}
+    findings = compare_ids(name, found["image_id"], rows.image_id)
     return findings or compare_columns(name, columns, rows)
 
 
@@ -115,8 +120,15 @@ def check_segments(run: Run) -> Check:
 
 
 def segments_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) -> list[Finding]:
-    ids = [segments.image_id for segments in read_segments(shard.path("segments"))]
-    return compare_ids(name, ids, rows.image_id)
+    found = check_sample(name, shard, "segments", rows, digests)
+    if findings := compare_ids(name, found["image_id"], rows.image_id):
+        return findings
+    other = (found["size"] != SCORE_SIZE).any(axis=1)
+    if not other.any():
+        return []
+    sizes = "×".join(map(str, found["size"][other][0]))
+    problem = f"{some(rows.image_id[other])} have masks of {sizes} pixels"
+    return [Finding(name, f"{problem}, expected {SCORE_SIZE}×{SCORE_SIZE}; {AGAIN}")]
 
 
 def check_masks(run: Run) -> Check:
@@ -140,25 +152,26 @@ def mask_settings(run: Run) -> dict:
 def masks_of_shard(
     name: str, shard: Shard, rows: pd.DataFrame, settings: dict | None, digests: bool
 ) -> list[Finding]:
-    path = shard.path("masks")
-    chosen = set(sample(name, rows.image_id, digests))
-    found = dict(read_masks(path))
-    if findings := compare_ids(name, list(found), rows.image_id):
+    found = check_sample(name, shard, "masks", rows, digests)
+    if findings := compare_ids(name, found["image_id"], rows.image_id):
         return findings
     if settings is None:
         return []
+    path, chosen = shard.path("masks"), set(sample(name, rows.image_id, digests))
+    scores = dict(read_masks(path, chosen))
     if read_config(path, "masks") != config_hash(settings):
         return [Finding(name, "was made with another class list, minimum or merge than the run's "
                         f"configuration has; {AGAIN}")]  # fmt: skip
-    selected, minimum, merge = settings["selected"], settings["minimum"], settings["merge"]
-    findings = []
-    for segments in read_segments(shard.path("segments")):
-        if segments.image_id in chosen:
-            expected = score_map(segments, selected, minimum, merge)
-            if not np.array_equal(found[segments.image_id], expected):
-                findings.append(f"{segments.image_id}")
-    return [Finding(name, f"the score maps of {some(findings)} are not those of the segments; "
-                    f"{AGAIN}")] if findings else []  # fmt: skip
+    arguments = settings["selected"], settings["minimum"], settings["merge"]
+    other = []
+    with contextlib.suppress(StoreError):  # the check of segments tells of it
+        for segments in read_segments(shard.path("segments"), chosen):
+            if not np.array_equal(scores[segments.image_id], score_map(segments, *arguments)):
+                other.append(segments.image_id)
+    if not other:
+        return []
+    problem = f"the score maps of {some(other)} are not those of {shard.name('segments')}"
+    return [Finding(name, f"{problem}; {AGAIN}")]
 
 
 def check_arrays(run: Run) -> Check:
@@ -177,25 +190,45 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
     columns = {column: getattr(arrays, column) for column in
                ("label", "split", "source", "latitude", "longitude")}  # fmt: skip
     findings = compare_columns(name, columns, rows.assign(label=rows.country))
-    chosen = set(sample(name, rows.image_id, digests))
-    scores = dict(read_masks(shard.path("masks"), chosen)) if shard.street else {}
+    chosen = sample(name, rows.image_id, digests)
     position = {image_id: row for row, image_id in enumerate(arrays.image_id)}
-    other = Counter()
-    for image_id, data in read_images(shard.path("images"), image_ids=chosen):
-        (image,), (score,) = arrays.read(np.array([position[image_id]]))
-        if not np.array_equal(image, resize_nearest(decode(data), ARRAY_SIZE)):
-            other[f"pixels are not those of {shard.name('images')}"] += 1
-        wanted = np.full_like(score, 100)
-        if shard.street:
-            wanted = resize_nearest(scores[image_id], ARRAY_SIZE)
-        if not np.array_equal(score, wanted):
-            source = shard.name("masks") if shard.street else "100, as a benchmark's are"
-            other[f"scores are not those of {source}" if shard.street else
-                  f"scores are not {source}"] += 1  # fmt: skip
+    image, score = arrays.read(np.array([position[image_id] for image_id in chosen], int))
+    other: Counter[str] = Counter()
+    with contextlib.suppress(StoreError):  # the checks of images and masks tell of it
+        for row, (wanted_image, wanted_score) in enumerate(squashed(shard, chosen)):
+            other[f"pixels are not those of {shard.name('images')}"] += not np.array_equal(
+                image[row], wanted_image
+            )
+            source = f"those of {shard.name('masks')}" if shard.street else "100"
+            other[f"scores are not {source}"] += not np.array_equal(score[row], wanted_score)
     return findings + [
         Finding(name, f"{what} in {count} of {len(chosen)} images; {AGAIN}")
         for what, count in other.items()
+        if count
     ]
+
+
+def squashed(shard: Shard, image_ids: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Image and score map of some images of a shard, in their order, as arrays have them."""
+    chosen = set(image_ids)
+    scores = read_masks(shard.path("masks"), chosen) if shard.street else None
+    for _, data in read_images(shard.path("images"), image_ids=chosen):
+        score = np.full((SCORE_SIZE, SCORE_SIZE), 100, np.uint8)
+        if scores is not None:
+            _, score = next(scores)
+        yield resize_nearest(decode(data), ARRAY_SIZE), resize_nearest(score, ARRAY_SIZE)
+
+
+def check_sample(
+    name: str, shard: Shard, stage: str, rows: pd.DataFrame, digests: bool
+) -> dict[str, np.ndarray]:
+    """Check a store, reading the sampled rows or all; its index columns."""
+    path = shard.path(stage)
+    found = check_store(path, stage, digests)
+    if not digests:
+        for _ in READERS[stage](path, image_ids=set(sample(name, rows.image_id, False))):
+            pass
+    return found
 
 
 def sample(name: str, image_ids: pd.Series, everything: bool) -> list[str]:
@@ -205,7 +238,8 @@ def sample(name: str, image_ids: pd.Series, everything: bool) -> list[str]:
     if everything or len(ids) <= SAMPLED:
         return ids
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    return [ids[0], *(ids[row] for row in 1 + rng.choice(len(ids) - 1, SAMPLED - 1, replace=False))]
+    others = 1 + rng.choice(len(ids) - 1, SAMPLED - 1, replace=False)
+    return [ids[row] for row in [0, *sorted(others)]]
 
 
 def compare_ids(name: str, found: Iterable[str], expected: Iterable[str]) -> list[Finding]:
