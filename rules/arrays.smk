@@ -22,7 +22,7 @@ rule arrays:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=scaled(2000),
+        mem_mb=scaled(1000 + decoding()),
         runtime=scaled(60),
     message:
         "Arrays of {wildcards.collection} {wildcards.country} {wildcards.shard}"

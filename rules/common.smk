@@ -131,6 +131,12 @@ def scaled(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def decoding(images=1):
+    """Memory in MB of so many of the largest allowed images being decoded at once: up to 17 bytes
+    a pixel (docs/data.md)."""
+    return int(17 * images * config["prepare"]["max_megapixels"])
+
+
 def of_source(key):
     """A value of the source's entry in the configuration. As it takes `output`, it is not compared
     with that of the last run: another one is no reason to retrieve again."""

@@ -17,10 +17,13 @@ rule prepare:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=scaled(2000),
+        mem_mb=scaled(1400 + decoding()),  # a file may have 1 GiB
         runtime=scaled(60),
     params:
         preparation=preparation,
+        # Another limit changes few images and must not repeat the long stages for all the others,
+        # so it takes `input` and is not compared with the last run either.
+        max_megapixels=lambda wildcards, input: config["prepare"]["max_megapixels"],
         # Where the files lie changes no image. As it takes `input`, this is not compared with the
         # last run, so that another source or folder repeats no long stage.
         sources=lambda wildcards, input: ENTRIES,

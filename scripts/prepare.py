@@ -15,4 +15,5 @@ pack_shard(
     {name: Source.from_config(name, collection, entries[name]) for name in names},
     Path(snakemake.output.images),
     Path(snakemake.output.quarantine),
+    snakemake.params.max_megapixels,
 )

@@ -37,6 +37,7 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "index.max_rejected": (0.5, ["index.params.max_rejected"]),
     "index.geocoder": ("country_polygon", ["index.params.geocoder"]),
     "prepare.max_unreadable": (0.4, ["quarantine.params.max_unreadable"]),
+    "prepare.max_megapixels": (40, ["prepare.params.max_megapixels"]),
     "leakage.near_duplicate_bits": (3, ["leakage.params.near_duplicate_bits"]),
     "segment.segmenter": ("vit_b", ["segment.params.segment.segmenter"]),
     "segment.segmenter_weights": (

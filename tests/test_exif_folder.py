@@ -82,9 +82,9 @@ def test_a_photograph_without_a_usable_place_is_rejected_with_its_reason(tmp_pat
 
 def test_photographs_in_all_folders_below_are_found(tmp_path):
     """All folders below are searched; names may hold anything; hidden ones are left out."""
-    names = ["a.jpg", 'über/l\'été "1".JPG', "x/y/z.tiff", "x/w.webp"]
+    names = ["a.jpg", 'über/l\'été "1".JPG', "x/i.HEIC", "x/v.avif", "x/w.webp", "x/y/z.tiff"]
     for name in names:
-        kind = {".jpg": "JPEG", ".tiff": "TIFF", ".webp": "WEBP"}[Path(name).suffix.lower()]
+        kind = Path(name).suffix.lower().replace("jpg", "jpeg").replace("heic", "heif")[1:]
         photograph(tmp_path / name, gps((22, 34, 12), (17, 5, 1), "S"), kind=kind)
     photograph(tmp_path / "p.png", gps((48, 51, 24), (2, 21, 3)), kind="PNG")
     photograph(tmp_path / ".hidden/b.jpg", gps((48, 51, 24), (2, 21, 3)))

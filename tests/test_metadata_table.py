@@ -258,4 +258,5 @@ def test_an_archive_is_prepared_as_its_unpacked_images(tmp_path, kind):
         packed[form] = outputs, dict(zip(names, tables.images.split, strict=True)), reasons
     assert packed["folder"] == packed[kind]
     assert len(packed[kind][0]) == 19
-    assert packed[kind][2] == ["not a JPEG, PNG, WebP, MPO, BMP or TIFF image"]
+    (reason,) = packed[kind][2]
+    assert reason.startswith("not a JPEG, PNG,")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -36,9 +38,10 @@ class Shard:
         self.images, self.quarantine = folder / "images.h5", folder / "quarantine.csv"
         pd.DataFrame(rows, columns=MANIFEST_COLUMNS).to_csv(self.manifest, index=False)
 
-    def pack(self) -> dict[str, str]:
+    def pack(self, **limits) -> dict[str, str]:
         """Pack it. Returns the reason of each image that was left out."""
-        pack_shard(self.manifest, {self.source.name: self.source}, self.images, self.quarantine)
+        sources = {self.source.name: self.source}
+        pack_shard(self.manifest, sources, self.images, self.quarantine, **limits)
         table = pd.read_csv(self.quarantine)
         return dict(zip(table.path, table.reason, strict=True))
 
@@ -62,7 +65,39 @@ def test_what_is_wrong_with_one_file_leaves_the_others(photographs, tmp_path):
     assert [image_id for image_id, _ in read_images(shard.images)] == ["good.png"]
     assert list(reasons) == [name for name in names if name != "good.png"]
     assert reasons["gone.png"] == "No such file or directory"
+    assert reasons["folder.png"] == "a folder, not a file"
+    assert reasons["circle.png"] == "Too many levels of symbolic links"
     assert "damaged" in reasons["bad.png"]
+
+
+def test_what_never_ends_or_is_too_large_is_left_out_at_once(photographs, tmp_path):
+    """A job would wait at a pipe, and read a device and a large file until memory ends."""
+    folder = photographs.folder
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    (folder / "huge.png").write_bytes(picture())
+    os.truncate(folder / "huge.png", 20_000_000_000)
+    names = ["good.png", "huge.png", "pipe.png", "zero.png"]
+    reasons = Shard(tmp_path / "out", photographs, names).pack()
+    assert list(reasons) == names[1:]
+    assert reasons["pipe.png"] == "a FIFO, not a file"
+    assert reasons["zero.png"] == "a device, not a file"
+    assert reasons["huge.png"].startswith("has 20000000000 bytes, more than")
+
+
+def test_an_image_above_the_limit_of_pixels_says_how_to_raise_it(photographs, tmp_path):
+    shard = Shard(tmp_path / "out", photographs, ["good.png"])
+    (reason,) = shard.pack(max_megapixels=0.001).values()
+    assert reason.startswith("has 0.001536 megapixels, more than 0.001; raise prepare.max_megap")
+    assert shard.pack(max_megapixels=0.002) == {}
+
+
+def test_every_file_is_packed_or_has_a_reason(photographs, tmp_path):
+    """Also where its pixels cannot become RGB."""
+    pixels = np.full((8, 8), np.nan, np.float32)
+    Image.fromarray(pixels).save(photographs.folder / "nan.tif")
+    reasons = Shard(tmp_path / "out", photographs, ["good.png", "nan.tif"]).pack()
+    assert reasons == {"nan.tif": "has values that are NaN or infinite; save it with 8 bits"}
 
 
 @pytest.mark.parametrize(

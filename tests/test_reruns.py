@@ -123,6 +123,15 @@ def test_what_changes_no_image_and_no_place_reruns_nothing(tiny):
     assert replan(folder, config) == {}
 
 
+def test_another_limit_of_pixels_prepares_only_shards_whose_quarantine_is_deleted(tiny):
+    folder, config = tiny
+    config["prepare"] = {"max_megapixels": 0.001}
+    assert replan(folder, config) == {}
+    for name in ("quarantine.csv", "quarantine/street/FR/0000.csv"):
+        (folder / "results/tiny" / name).unlink()
+    assert replan(folder, config) == {"prepare": 1, "quarantine": 1}
+
+
 def test_another_author_column_makes_a_new_index_and_the_same_images(tiny):
     folder, config = tiny
     (folder / "bench/t.csv").write_text("file,latitude,longitude,who\n0.jpg,48.8,2.3,me\n")

@@ -141,6 +141,7 @@ def test_prepare_crops_and_resizes_as_its_source_says(places, tmp_path, crop, si
         params={
             "sources": {"named": places["named"] | {"crop": crop, "size": size}},
             "preparation": {"named": {"crop": crop, "size": size}},
+            "max_megapixels": 1,
         },
         wildcards={"collection": "street", "country": "FR", "shard": "0000"},
     )

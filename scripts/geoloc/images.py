@@ -1,20 +1,37 @@
-"""Raw image files: verified, oriented, cropped and packed."""
+"""Raw image files: read, verified, oriented, cropped and packed."""
 
 from __future__ import annotations
 
 import io
 import os
-import warnings
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import pillow_heif
 from PIL import ExifTags, Image
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".mpo", ".bmp", ".tif", ".tiff"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # MPO is opened as JPEG
+from geoloc.rgb import UnreadableImage, check_deep, to_rgb
+
+__all__ = [
+    "EXTENSIONS", "FORMATS", "LARGEST", "MAX_BYTES", "MAX_MEGAPIXELS", "Preparation",
+    "UnreadableImage", "center_square", "check_file", "decode", "decode_image", "image_files",
+    "is_image", "nearest_indices", "open_file", "prepare", "read_file", "resize_nearest",
+]  # fmt: skip
+
+EXTENSIONS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".mpo", ".bmp", ".tif", ".tiff", ".heic",
+    ".heif", ".hif", ".avif",
+})  # fmt: skip
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "HEIF", "AVIF")  # MPO is opened as JPEG
 KEPT_AS_THEY_ARE = ("JPEG", "PNG")
-MAX_PIXELS = 178_956_970  # the limit above which Pillow suspects a decompression bomb
+MAX_BYTES = 1 << 30  # of one image; anything larger is no photograph
+MAX_MEGAPIXELS = 150  # default of prepare.max_megapixels
+LARGEST = 1000  # megapixels that prepare.max_megapixels may allow
 TURNS = {  # what makes an image upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -25,9 +42,10 @@ TURNS = {  # what makes an image upright, by its EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 
-
-class UnreadableImage(ValueError):
-    """The bytes are no picture that can be used; the message says why."""
+# Pillow's own limit holds for a whole process and acts through warnings, which threads cannot
+# change safely; `_open` has one of its own.
+Image.MAX_IMAGE_PIXELS = None
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def image_files(folder: Path) -> list[str]:
@@ -42,6 +60,40 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # faster than pathlib, for millions
 
 
+def check_file(status: os.stat_result) -> None:
+    """Raise UnreadableImage for what is not a regular file, which may never end or never begin,
+    and for a file that is larger than any photograph."""
+    mode = status.st_mode
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a FIFO", stat.S_ISSOCK: "a socket"}
+        kind = next((name for check, name in kinds.items() if check(mode)), "a device")
+        raise UnreadableImage(f"{kind}, not a file")
+    if status.st_size > MAX_BYTES:
+        raise UnreadableImage(
+            f"has {status.st_size} bytes, more than {MAX_BYTES}, the most of an image file"
+        )
+
+
+@contextmanager
+def open_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open an image file to be read. Raises UnreadableImage for what `check_file` refuses, and
+    OSError. Never waits, whatever lies there."""
+    check_file(os.stat(path))  # before opening, which rewinds a tape
+    with open(path, "rb", opener=_open_at_once) as file:
+        check_file(os.fstat(file.fileno()))  # what lies there now
+        yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of an image file. Raises as `open_file`."""
+    with open_file(path) as file:
+        return file.read(os.fstat(file.fileno()).st_size)  # and no more: files of /proc never end
+
+
 @dataclass(frozen=True)
 class Preparation:
     """What happens to an image of a source: `crop` is `center` (the largest square) or `none`;
@@ -51,22 +103,38 @@ class Preparation:
     size: int | None = None
 
 
-def _open(data: bytes) -> Image.Image:
-    """Decode completely, so that a truncated file is found here and not later."""
+def _open(data: bytes, max_megapixels: float) -> Image.Image:
+    """Decode completely, so that a truncated file is found here and not later. Of several pictures
+    in a file it is the first, or the one that a HEIF file calls its primary."""
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImage(f"the image has more than {MAX_PIXELS} pixels") from error
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(image, max_megapixels)
+        deep = ";16" in str([tile.args for tile in image.tile])
+        image.load()
+    except UnreadableImage:
+        raise
     except Image.UnidentifiedImageError as error:
-        raise UnreadableImage("not a JPEG, PNG, WebP, MPO, BMP or TIFF image") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError) as error:
-        raise UnreadableImage(f"damaged image: {error}") from error
+        raise UnreadableImage(
+            "not a JPEG, PNG, WebP, AVIF, HEIF, MPO, BMP or TIFF image, or of a variant that "
+            "cannot be read"
+        ) from error
+    except Exception as error:  # decoders raise almost anything for damaged data
+        raise UnreadableImage(f"damaged image: {error or type(error).__name__}") from error
+    _check_size(image, max_megapixels)  # decoding may find another size than the header has
+    if deep:
+        check_deep(image)
     return image
+
+
+def _check_size(image: Image.Image, max_megapixels: float) -> None:
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        raise UnreadableImage(
+            f"has {megapixels:.4g} megapixels, more than {max_megapixels:g}; raise "
+            "prepare.max_megapixels (of geoloc.predict: --max-megapixels)"
+        )
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -78,18 +146,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Transparent pixels become black; 16-bit gray is scaled and not clipped."""
-    if image.mode.startswith("I"):
-        gray = np.asarray(image, np.float64)
-        scale = 255 / 65535 if gray.max(initial=0) > 255 else 1
-        return Image.fromarray((gray * scale).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
-    return image.convert("RGB")
-
-
 def center_square(image: Image.Image) -> Image.Image:
     """The largest centred square of an image."""
     side = min(image.size)
@@ -97,32 +153,39 @@ def center_square(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def prepare(data: bytes, preparation: Preparation) -> bytes:
+def prepare(data: bytes, preparation: Preparation, max_megapixels: float = MAX_MEGAPIXELS) -> bytes:
     """Turn a raw file into an upright RGB image of the wanted size.
 
     Returns PNG, or the very bytes that came in where nothing had to change. Resizing is bicubic.
-    Raises UnreadableImage with the reason.
+    Raises UnreadableImage with the reason, also for more than `max_megapixels`.
     """
-    image = _open(data)
+    image = _open(data, max_megapixels)
     turn = _turn(image)
     changed = image.format not in KEPT_AS_THEY_ARE or image.mode != "RGB"
     changed |= "transparency" in image.info or turn is not None
-    result = _to_rgb(image if turn is None else image.transpose(turn))
-    if preparation.crop == "center" and result.width != result.height:
-        result, changed = center_square(result), True
-    if preparation.size and result.size != (preparation.size, preparation.size):
+    if turn is not None:
+        image = image.transpose(turn)
+    image = to_rgb(image)
+    if preparation.crop == "center" and image.width != image.height:
+        image, changed = center_square(image), True
+    if preparation.size and image.size != (preparation.size, preparation.size):
         size = (preparation.size, preparation.size)
-        result, changed = result.resize(size, Image.Resampling.BICUBIC), True
+        image, changed = image.resize(size, Image.Resampling.BICUBIC), True
     if not changed:
         return data
     buffer = io.BytesIO()
-    result.save(buffer, "PNG", compress_level=3)
+    image.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
 def decode(data: bytes) -> np.ndarray:
     """Decode a packed image to uint8 (H, W, 3), RGB. Raises UnreadableImage."""
-    return np.array(_to_rgb(_open(bytes(data))))  # a copy, which torch may write to
+    return np.array(decode_image(data))  # a copy, which torch may write to
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """Decode a packed image to an RGB image of Pillow. Raises UnreadableImage."""
+    return to_rgb(_open(bytes(data), LARGEST))
 
 
 def nearest_indices(size: int, new_size: int) -> np.ndarray:

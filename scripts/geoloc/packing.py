@@ -16,7 +16,7 @@ import pandas as pd
 
 from geoloc.archives import ImageFiles
 from geoloc.files import atomic_path
-from geoloc.images import UnreadableImage, decode, prepare, resize_nearest
+from geoloc.images import MAX_MEGAPIXELS, UnreadableImage, decode, prepare, resize_nearest
 from geoloc.index import REJECTED_COLUMNS, read_rows
 from geoloc.progress import Progress
 from geoloc.sources import Source, SourceError
@@ -42,7 +42,11 @@ NAMED = 5  # files that a message names
 
 
 def pack_shard(
-    manifest: Path, sources: Mapping[str, Source], images: Path, quarantine: Path
+    manifest: Path,
+    sources: Mapping[str, Source],
+    images: Path,
+    quarantine: Path,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> None:
     """Prepare every image of a manifest and write the `images` layout.
 
@@ -53,21 +57,22 @@ def pack_shard(
     rejected: list[tuple[str, str, str]] = []
     rows = read_rows(manifest)
     settings = {name: vars(s.preparation) for name, s in sorted(sources.items())}
-    count = write_images(images, _prepared(rows, sources, rejected), settings)
+    count = write_images(images, _prepared(rows, sources, rejected, max_megapixels), settings)
     with atomic_path(quarantine) as temporary:
         pd.DataFrame(rejected, columns=REJECTED_COLUMNS).to_csv(temporary, index=False)
     log.info("%d images packed, %d in quarantine", count, len(rejected))
 
 
 def _prepared(
-    rows: Sequence[dict], sources: Mapping[str, Source], rejected: list
+    rows: Sequence[dict], sources: Mapping[str, Source], rejected: list, max_megapixels: float
 ) -> Iterator[dict]:
     with ExitStack() as opened:
         files = {n: opened.enter_context(ImageFiles(s.folder)) for n, s in sources.items()}
         for row in Progress(rows, description="prepare"):
             source = sources[row["source"]]
             try:
-                image = prepare(files[source.name].read(row["path"]), source.preparation)
+                data = files[source.name].read(row["path"])
+                image = prepare(data, source.preparation, max_megapixels)
             except (UnreadableImage, OSError) as error:
                 reason = _reason(error, source)
                 log.warning("%s: %s", source.folder / row["path"], reason)

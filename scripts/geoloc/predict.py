@@ -23,11 +23,13 @@ import numpy as np
 from geoloc.geocode import display_name
 from geoloc.images import (
     EXTENSIONS,
+    MAX_MEGAPIXELS,
     Preparation,
     UnreadableImage,
     decode,
     image_files,
     prepare,
+    read_file,
     resize_nearest,
 )
 from geoloc.models.record import read_record
@@ -153,11 +155,13 @@ def find_photographs(path: Path) -> list[Path]:
     return found
 
 
-def read_photograph(path: Path, preparation: Preparation) -> np.ndarray:
+def read_photograph(
+    path: Path, preparation: Preparation, max_megapixels: float = MAX_MEGAPIXELS
+) -> np.ndarray:
     """A photograph as the workflow's rules prepare it: upright, cropped, uint8 (H, W, 3), RGB.
     Raises UnreadableImage with the reason, also where there is no such file."""
     try:
-        return decode(prepare(path.read_bytes(), preparation))
+        return decode(prepare(read_file(path), preparation, max_megapixels))
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from error
 
@@ -166,12 +170,16 @@ Failures = list[tuple[Path, str]]
 
 
 def predict(
-    model: CountryModel, paths: Iterable[Path], preparation: Preparation, failures: Failures
+    model: CountryModel,
+    paths: Iterable[Path],
+    preparation: Preparation,
+    failures: Failures,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """Yield each photograph with its probabilities (k,), float32, in order. What cannot be read is
     told on stderr, added to `failures` with its reason, and left out. Raises ValueError for
     probabilities that are no distribution."""
-    readable = _read(paths, preparation, failures)
+    readable = _read(paths, preparation, failures, max_megapixels)
     while batch := list(islice(readable, BATCH_SIZE)):
         names, images = zip(*batch, strict=True)
         probabilities = model.probabilities(images)
@@ -180,11 +188,11 @@ def predict(
 
 
 def _read(
-    paths: Iterable[Path], preparation: Preparation, failures: Failures
+    paths: Iterable[Path], preparation: Preparation, failures: Failures, max_megapixels: float
 ) -> Iterator[tuple[Path, np.ndarray]]:
     for path in paths:
         try:
-            yield path, read_photograph(path, preparation)
+            yield path, read_photograph(path, preparation, max_megapixels)
         except UnreadableImage as error:
             fail(path, error, failures)
 
@@ -261,7 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     progress = Progress(paths, description="predict") if len(paths) > 1 else paths
-    predictions = predict(model, progress, PREPARATIONS[options.crop], failures)
+    preparation = PREPARATIONS[options.crop]
+    predictions = predict(model, progress, preparation, failures, options.max_megapixels)
     rows = ((path, likeliest(p, model.classes, options.top)) for path, p in predictions)
     try:
         if options.json:
@@ -299,6 +308,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     crop = "center: the largest centred square, which models are trained on (default); none: the "
     crop += "whole photograph, as the benchmark is tested on"
     add("--crop", choices=list(PREPARATIONS), default="center", help=crop)
+    largest = f"refuse larger photographs ({MAX_MEGAPIXELS})"
+    add("--max-megapixels", metavar="N", type=positive, default=MAX_MEGAPIXELS, help=largest)
     countries = "for a CLIP that the workflow did not train: results/RUN/index/countries.csv, the "
     countries += "countries to choose from"
     add("--countries", metavar="CSV", type=Path, help=countries)

@@ -14,7 +14,7 @@ from pathlib import Path
 from geoloc.archives.base import ArchiveError, DamagedArchive, Member
 from geoloc.archives.tars import TarArchive
 from geoloc.archives.zips import ZipArchive
-from geoloc.images import UnreadableImage
+from geoloc.images import UnreadableImage, read_file
 
 __all__ = [
     "ArchiveError",
@@ -63,9 +63,9 @@ class ImageFiles:
 
     def read(self, path: str) -> bytes:
         """The bytes of the image at `path` below the folder. Raises OSError, or UnreadableImage for
-        a member that is missing, encrypted or damaged."""
+        what is not a regular file, too large, or a member that is missing, encrypted or damaged."""
         try:
-            return (self.folder / path).read_bytes()
+            return read_file(self.folder / path)
         except NotADirectoryError:
             archive, member = self._split(path)
         if archive != self.path:

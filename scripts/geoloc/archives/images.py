@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from geoloc.archives.base import FILE, FOLDER, Entry, Member, Refused
 from geoloc.archives.names import member_path, same_file, shown
-from geoloc.images import is_image
-
-MAX_BYTES = 1 << 30  # of one image; anything larger is no photograph
+from geoloc.images import MAX_BYTES, is_image
 
 
 def image_member(entry: Entry) -> Member | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from geoloc.images import FORMATS
+from geoloc.images import FORMATS, open_file
 from geoloc.progress import Progress
 from geoloc.sources.base import Listed, Source, check_coordinates
 from geoloc.sources.contents import Contents
@@ -51,7 +51,7 @@ def exif_coordinates(path: Path) -> tuple[float, float]:
 
 def _gps_tags(path: Path) -> dict:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_file(path) as file, Image.open(file, formats=FORMATS) as image:
             # Pillow decodes a whole PNG in search of EXIF behind the pixels; it stands before them.
             if image.format == "PNG" and "exif" not in image.info:
                 return {}

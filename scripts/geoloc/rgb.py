@@ -1,0 +1,116 @@
+"""Pictures of any pixel type as RGB of eight bits.
+
+The range of the values is that of the format where it has one. Where it has none, as in TIFF of 32
+bits, or where the values use so little of it that another range is likelier, the picture is refused
+and not guessed: it would come out black, or wrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0
+WHITE_IS_ZERO, SIGNED = 0, (2,)
+STRIP = 1 << 20  # pixels that are converted at once, so that it takes little memory
+USED = 16  # values below 1/16 of a range are of another one: 12 bits kept in 16, or 8 in 12
+
+
+class UnreadableImage(ValueError):
+    """The file or its bytes are no picture that can be used; the message says why."""
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A loaded image as RGB; the same object where it is RGB.
+
+    Transparent pixels become black. Gray of more than eight bits is scaled and rounded: by the
+    range of its format, or, of 32 bits, by that of 8 or 16 bits (integers) or by 0-1 or 0-255
+    (floats). Raises UnreadableImage for values outside these ranges, or that use less than half of
+    one that the format does not name.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _gray_to_rgb(image)
+    if _tag(image, SAMPLE_FORMAT) == SIGNED:
+        raise UnreadableImage("has signed values; save it with unsigned ones of 8 bits")
+    colour = image.info.get("transparency")
+    if isinstance(colour, tuple) and max(colour) > 255:  # Pillow would compare it with 8 bits
+        raise UnreadableImage("has a transparent colour of 16 bits; save it with 8 bits")
+    try:
+        if image.mode in ("RGBA", "LA", "PA") or colour is not None:
+            return _on_black(image)
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except ValueError as error:
+        raise UnreadableImage(f"has pixels of mode {image.mode}: {error}") from error
+
+
+def check_deep(image: Image.Image) -> None:
+    """Raise UnreadableImage where colours of 16 bits, of which Pillow keeps the upper 8, use less
+    than 1/16 of their range."""
+    if image.mode.startswith("I"):
+        return  # Pillow keeps all bits, and `to_rgb` looks at them
+    colours = [image.getchannel(band) for band in image.getbands() if band != "A"]
+    highest = max(colour.getextrema()[1] for colour in colours)
+    if 0 < highest < 256 // USED:
+        raise UnreadableImage(_unclear(highest << 8, "16-bit"))
+
+
+def _tag(image: Image.Image, number: int) -> object:
+    """A tag of TIFF, None where it is missing or of another format."""
+    return image.tag_v2.get(number) if image.format == "TIFF" else None
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """An image from top to bottom, in parts, each with its first row."""
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    result = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        rgba = strip.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, "black")
+        result.paste(Image.alpha_composite(black, rgba).convert("RGB"), (0, top))
+    return result
+
+
+def _gray_to_rgb(image: Image.Image) -> Image.Image:
+    """Gray of 16 bits, or of 32 bits, integer or float, as RGB."""
+    parts = (np.asarray(strip) for _, strip in _strips(image))
+    extrema = [(part.min(), part.max()) for part in parts]
+    white = _white(image, float(np.min(extrema)), float(np.max(extrema)))
+    inverted = _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO
+    clear = image.info.get("transparency")
+    result = Image.new("L", image.size)
+    for top, strip in _strips(image):
+        values = np.asarray(strip).astype(np.float64)
+        gray = np.rint((white - values if inverted else values) * (255 / white))
+        gray[values == clear] = 0
+        result.paste(Image.fromarray(gray.astype(np.uint8)), (0, top))
+    return result.convert("RGB")
+
+
+def _white(image: Image.Image, low: float, high: float) -> float:
+    """The value of white in gray of 16 or 32 bits whose values are from low to high. Raises
+    UnreadableImage where that is not clear."""
+    if not np.isfinite([low, high]).all():
+        raise UnreadableImage("has values that are NaN or infinite; save it with 8 bits")
+    if low < 0:
+        above = ", or values above 2,147,483,647" if image.mode == "I" else ""
+        raise UnreadableImage(f"has negative values{above}; save it with 8 bits")
+    if image.mode not in ("I", "F"):
+        bits = (_tag(image, BITS) or (16,))[0]
+        if 0 < high < (1 << bits) / USED:
+            raise UnreadableImage(_unclear(high, f"{bits}-bit"))
+        return (1 << bits) - 1
+    for white in (255, 65535) if image.mode == "I" else (1, 255):
+        if high <= white and (white == 1 or high == 0 or high > white / 2):
+            return white
+    raise UnreadableImage(_unclear(high, "32-bit" if image.mode == "I" else "float"))
+
+
+def _unclear(high: float, kind: str) -> str:
+    return f"values up to {high:.7g} in a {kind} image: their range is unclear; save it with 8 bits"
