@@ -29,7 +29,7 @@ rule leakage:
         config["containers"]["geo"]
     threads: config["threads"]["leakage"]
     resources:
-        mem_mb=scaled(4000),
+        mem_mb=scaled(2000 + decoding(config["threads"]["leakage"])),
         runtime=scaled(120),
     params:
         near_duplicate_bits=config["leakage"]["near_duplicate_bits"],

@@ -7,17 +7,21 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 from geoloc import leakage
+from geoloc.images import Preparation, prepare, read_file
 from geoloc.leakage import (
+    VIEWS,
     hash_stores,
     leakage_summary,
     leakage_table,
     nearest_hashes,
     nearest_places,
+    nearest_views,
     perceptual_hash,
 )
+from geoloc.scenes.draw import draw_scene
 from geoloc.stores import write_images
 
 
@@ -35,7 +39,7 @@ def encoded(image, quality=95):
 
 
 def bits_between(a, b):
-    return int(np.bitwise_count(perceptual_hash(np.asarray(a)) ^ perceptual_hash(np.asarray(b))))
+    return int(np.bitwise_count(perceptual_hash(a) ^ perceptual_hash(b)))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -63,6 +67,32 @@ def test_the_nearest_hash_is_that_of_a_comparison_of_all_pairs(chunk, monkeypatc
         distances = [(int(a[i]) ^ int(hash_)).bit_count() for hash_ in b]
         assert bits[i] == min(distances) == distances[nearest[i]]
         other = [d for d, group in zip(distances, groups, strict=True) if group != own[i]]
+        assert other_bits[i] == min(other)
+
+
+@pytest.mark.parametrize("squares", [False, True])
+def test_the_nearest_view_is_that_of_a_comparison_of_all_views(squares):
+    """Centres are compared with centres and whole pictures with whole ones, mirrored or not."""
+    rng = np.random.default_rng(1)
+    a, b = (pd.DataFrame(rng.integers(0, 2**64, (n, 4), dtype=np.uint64), columns=VIEWS)
+            for n in (30, 50))  # fmt: skip
+    references = b.assign(center=b.whole) if squares else b
+    a.loc[::3, ["whole", "whole_mirrored"]] = a.loc[::3, ["center", "center_mirrored"]].to_numpy()
+    own, groups = (rng.choice(["FR", "JP"], n) for n in (30, 50))
+    nearest, bits, other_bits, mirrored = nearest_views(a, references, own, groups, threads=2)
+    for i in range(30):
+        different = {
+            (view, row): (int(a.at[i, view]) ^ int(references.at[row, view.split("_")[0]]))
+            .bit_count()
+            for view in VIEWS
+            for row in range(50)
+        }  # fmt: skip
+        least = min(different.values())
+        best = {key for key, value in different.items() if value == least}
+        assert bits[i] == least
+        assert any(row == nearest[i] and ("mirrored" in view) == mirrored[i] for view, row in best)
+        assert mirrored[i] == all("mirrored" in view for view, _ in best)
+        other = [value for (_, row), value in different.items() if groups[row] != own[i]]
         assert other_bits[i] == min(other)
 
 
@@ -137,3 +167,76 @@ def test_without_a_training_image_it_is_said_so(world):
     index, hashes = world
     with pytest.raises(ValueError, match="no training image"):
         leakage_table(index.assign(split="test"), hashes)
+
+
+# ------------------------------------------------------------------- the same picture in two sets
+
+
+STREET = {"cropped": Preparation("center", 320), "squeezed": Preparation("none", 320)}
+
+
+def leakage_of_pairs(folder, pictures, street, test):
+    """Leakage of pictures that are in a street source and, as `test` changes them, in a benchmark.
+
+    pictures: encoded bytes by name. Returns the table by name; `found` tells whether the nearest
+    training image of a test image is itself.
+    """
+    rows = {"street": [], "benchmark": []}
+    for name, data in pictures.items():
+        for collection, image in (
+            ("street", prepare(data, street)),
+            ("benchmark", prepare(test(data), Preparation())),
+        ):
+            split = "train" if collection == "street" else "test"
+            place = {"latitude": np.nan, "longitude": np.nan, "source": collection}
+            row = {"image_id": f"{collection}/{name}", "split": split, "image": image}
+            rows[collection].append(row | place)
+    paths = [folder / f"{collection}.h5" for collection in rows]
+    for path, part in zip(paths, rows.values(), strict=True):
+        write_images(path, part)
+    index = pd.DataFrame([*rows["street"], *rows["benchmark"]]).drop(columns="image")
+    index["collection"], index["country"] = index.source, "FR"
+    table = leakage_table(index, hash_stores(paths)).set_index(pd.Index(pictures, name="name"))
+    table["found"] = table.nearest_image == "street/" + table.index
+    return table
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Streets in pictures of several shapes."""
+    shapes = [(240, 557), (240, 320), (320, 240), (300, 300), (200, 350), (350, 200)]
+    countries = ["FR", "JP", "ZA", "US", "BR", "FI"]
+    pictures = {}
+    for number, (country, shape) in enumerate(zip(countries, shapes, strict=True)):
+        scene = draw_scene(country, np.random.default_rng(number), shape)
+        pictures[country] = encoded(Image.fromarray(scene.image))
+    return pictures
+
+
+def unchanged(data):
+    return data
+
+
+def mirrored(data):
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    return encoded(ImageOps.mirror(upright.convert("RGB")))
+
+
+@pytest.mark.parametrize("street", STREET)
+@pytest.mark.parametrize("test", [unchanged, mirrored])
+def test_the_same_pictures_are_found_however_they_were_prepared(scenes, tmp_path, street, test):
+    table = leakage_of_pairs(tmp_path, scenes, STREET[street], test)
+    assert table.found.all()
+    assert table.bits.max() <= 6
+    assert (table.mirrored == (test is mirrored)).all()
+
+
+@pytest.mark.parametrize(("test", "count"), [(unchanged, 31), (mirrored, 8)])
+def test_the_same_photographs_are_found_cropped_and_whole(reference, tmp_path, test, count):
+    paths = sorted((reference / "photos").glob("*.jpg"))[:count]
+    pictures = {path.name: read_file(path) for path in paths}
+    table = leakage_of_pairs(tmp_path, pictures, Preparation("center", 640), test)
+    assert len(table) == count
+    assert table.found.all()
+    assert table.bits.max() <= 6
+    assert (table.mirrored == (test is mirrored)).all()

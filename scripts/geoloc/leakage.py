@@ -2,7 +2,10 @@
 
 Two pictures are compared by their perceptual hashes (pHash of the package imagehash: 64 signs of
 the lowest frequencies of a 32×32 gray image), by the number of bits that differ. Unrelated
-pictures differ in about 32; scaled, recompressed or brightened copies in a few.
+pictures differ in about 32; scaled, recompressed or brightened copies in a few (docs/leakage.md).
+
+Training images are squares: the centre of a picture, or all of it squeezed into one. A test image
+may be whole, so it is hashed as both, and mirrored.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from pathlib import Path
 import imagehash
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.neighbors import BallTree
 
 from geoloc.ahead import map_ahead
-from geoloc.images import decode
+from geoloc.images import center_square, decode_image
 from geoloc.places import EARTH_RADIUS
 from geoloc.progress import Progress
 from geoloc.stores import read_images
@@ -28,29 +31,43 @@ INDEX_COLUMNS = (
     "image_id", "collection", "source", "country", "split", "latitude", "longitude"
 )  # fmt: skip
 CHUNK = 1 << 18  # pairs of hashes that are compared at once, few enough for a core's cache
+HASH_SIDE = 32  # pixels of the gray image that pHash transforms
+VIEWS = ("center", "whole", "center_mirrored", "whole_mirrored")  # of a picture, each hashed
 
 
-def perceptual_hash(image: np.ndarray) -> np.uint64:
-    """The pHash of an image uint8 (H, W, 3), RGB, as 64 bits."""
-    bits = imagehash.phash(Image.fromarray(image)).hash
-    return np.packbits(bits.ravel()).view(np.uint64)[0]
+def perceptual_hash(image: Image.Image) -> np.uint64:
+    """The pHash of an image of Pillow as 64 bits."""
+    return np.packbits(imagehash.phash(image).hash.ravel()).view(np.uint64)[0]
 
 
-def hash_stores(paths: Sequence[str | Path], threads: int = 1) -> pd.Series:
-    """Perceptual hashes, uint64 by image id, of all images of some `images` stores.
+def perceptual_hashes(image: Image.Image) -> tuple[np.uint64, ...]:
+    """The pHash of each of the `VIEWS` of an RGB image of Pillow."""
+
+    def gray(view: Image.Image) -> Image.Image:  # as imagehash makes it of any image
+        return view.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
+
+    whole = gray(image)
+    views = [whole if image.width == image.height else gray(center_square(image)), whole]
+    return tuple(map(perceptual_hash, [*views, *map(ImageOps.mirror, views)]))
+
+
+def hash_stores(paths: Sequence[str | Path], threads: int = 1) -> pd.DataFrame:
+    """Perceptual hashes of all images of some `images` stores: uint64, by image id, a column for
+    each of the `VIEWS`.
 
     Images are decoded one at a time in each thread, so memory does not grow with their number.
     """
 
-    def hash_store(path: str | Path) -> dict[str, np.uint64]:
-        return {image_id: perceptual_hash(decode(data)) for image_id, data in read_images(path)}
+    def hash_store(path: str | Path) -> dict[str, tuple[np.uint64, ...]]:
+        return {i: perceptual_hashes(decode_image(data)) for i, data in read_images(path)}
 
-    hashes: dict[str, np.uint64] = {}
+    hashes: dict[str, tuple[np.uint64, ...]] = {}
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(hash_store, paths)
         for part in Progress(found, len(paths), "perceptual hashes", unit="shards"):
             hashes |= part
-    return pd.Series(hashes, dtype=np.uint64)
+    values = np.array(list(hashes.values()), np.uint64).reshape(-1, len(VIEWS))
+    return pd.DataFrame(values, index=list(hashes), columns=VIEWS)
 
 
 def nearest_hashes(
@@ -89,6 +106,30 @@ def nearest_hashes(
     return nearest, bits, other_bits
 
 
+def nearest_views(
+    views: pd.DataFrame, references: pd.DataFrame, own: np.ndarray, groups: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`nearest_hashes` of n pictures among m, whose `VIEWS` are given: centres are compared with
+    centres and whole pictures with whole ones, and the nearest counts, of equal ones the first.
+    Returns also whether it is the picture's mirror image that is so near, bool (n,)."""
+    bits, other_bits = np.full((2, len(views)), 65, np.uint8)
+    nearest, mirrored = np.zeros(len(views), np.int64), np.zeros(len(views), bool)
+    squares = bool((references["center"] == references["whole"]).all())
+    for view in VIEWS:
+        kind, _, mirror = view.partition("_")
+        rows = np.arange(len(views))
+        if kind == "whole" and squares:  # the centre of a square is all of it
+            rows = np.flatnonzero((views["center"] != views["whole"]).to_numpy())
+        found, found_bits, found_other = nearest_hashes(
+            views[view].to_numpy()[rows], references[kind].to_numpy(), own[rows], groups, threads
+        )
+        better = found_bits < bits[rows]
+        nearest[rows[better]], bits[rows[better]] = found[better], found_bits[better]
+        mirrored[rows[better]] = bool(mirror)
+        other_bits[rows] = np.minimum(other_bits[rows], found_other)
+    return nearest, bits, other_bits, mirrored
+
+
 def nearest_places(places: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For places (n, 2), latitude and longitude in degrees, the row of the nearest of m ≥ 1
     references (m, 2), int64 (n,), and the great-circle distance to it in metres, float64 (n,)."""
@@ -97,14 +138,14 @@ def nearest_places(places: np.ndarray, references: np.ndarray) -> tuple[np.ndarr
     return row[:, 0], distance[:, 0] * EARTH_RADIUS * 1000
 
 
-def leakage_table(index: pd.DataFrame, hashes: pd.Series, threads: int = 1) -> pd.DataFrame:
+def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -> pd.DataFrame:
     """One row for each validation and test image that has a hash, in the order of the index.
 
-    index: `INDEX_COLUMNS` of the table of images (geoloc.index); hashes: uint64 by image id.
+    index: `INDEX_COLUMNS` of the table of images (geoloc.index); hashes: of `hash_stores`.
     Columns: image_id, collection, source, country, split; `nearest_image` of training with
-    `nearest_country` and `bits` (0–64); `other_country_bits`, the fewest to a training image of
-    another country; and, where coordinates are known, `nearest_place`, the training image taken
-    nearest, and `metres`.
+    `nearest_country`, `bits` (0–64) and `mirrored`, whether that is as near only to the image's
+    mirror image; `other_country_bits`, the fewest to a training image of another country; and,
+    where coordinates are known, `nearest_place`, the training image taken nearest, and `metres`.
     Raises ValueError where there is no training image.
     """
     index = index[index["image_id"].isin(hashes.index)]
@@ -112,13 +153,13 @@ def leakage_table(index: pd.DataFrame, hashes: pd.Series, threads: int = 1) -> p
     if train.empty:
         raise ValueError("no training image could be read, so nothing can leak; add images")
     table = rest[["image_id", "collection", "source", "country", "split"]].reset_index(drop=True)
-    row, bits, other_bits = nearest_hashes(
-        hashes[rest["image_id"]].to_numpy(), hashes[train["image_id"]].to_numpy(),
+    row, bits, other_bits, mirrored = nearest_views(
+        hashes.loc[rest["image_id"]], hashes.loc[train["image_id"]],
         rest["country"].to_numpy(str), train["country"].to_numpy(str), threads,
     )  # fmt: skip
     table["nearest_image"] = train["image_id"].to_numpy()[row]
     table["nearest_country"] = train["country"].to_numpy()[row]
-    table["bits"], table["other_country_bits"] = bits, other_bits
+    table["bits"], table["mirrored"], table["other_country_bits"] = bits, mirrored, other_bits
     table["nearest_place"], table["metres"] = "", np.nan
     placed, references = rest["latitude"].notna().to_numpy(), train[train["latitude"].notna()]
     if placed.any() and len(references):

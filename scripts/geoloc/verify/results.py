@@ -158,7 +158,7 @@ def check_leakage(run: Run) -> Check:
     train = packed[packed.split == "train"].set_index("image_id")
     table = read_table(run.folder / LEAKAGE)
     own = ["image_id", "collection", "source", "country", "split"]
-    needed = [*own, "nearest_image", "nearest_country", "bits", "other_country_bits",
+    needed = [*own, "nearest_image", "nearest_country", "bits", "mirrored", "other_country_bits",
               "nearest_place", "metres"]  # fmt: skip
     if missing := [column for column in needed if column not in table]:
         yield Finding(LEAKAGE, f"has no column {', '.join(missing)}; {AGAIN}")
