@@ -131,10 +131,10 @@ def scaled(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def decoding(images=1):
-    """Memory in MB of so many of the largest allowed images being decoded at once: up to 17 bytes
-    a pixel (docs/data.md)."""
-    return int(17 * images * config["prepare"]["max_megapixels"])
+def decoding():
+    """Memory in MB that the largest allowed image takes while it is decoded: up to 17 bytes a
+    pixel (docs/data.md)."""
+    return int(17 * config["prepare"]["max_megapixels"])
 
 
 def of_source(key):

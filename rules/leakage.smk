@@ -29,7 +29,7 @@ rule leakage:
         config["containers"]["geo"]
     threads: config["threads"]["leakage"]
     resources:
-        mem_mb=scaled(2000 + decoding(config["threads"]["leakage"])),
+        mem_mb=scaled(2000 + decoding()),
         runtime=scaled(120),
     params:
         near_duplicate_bits=config["leakage"]["near_duplicate_bits"],

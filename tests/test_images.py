@@ -11,9 +11,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from geoloc import rgb
+from geoloc.config import load_schema
 from geoloc.images import (
     EXTENSIONS,
+    LARGEST,
     MAX_BYTES,
+    MAX_MEGAPIXELS,
     Preparation,
     UnreadableImage,
     decode,
@@ -22,6 +25,7 @@ from geoloc.images import (
     read_file,
     resize_nearest,
 )
+from tests.conftest import ROOT
 from tests.picture_files import (
     ALPHA,
     GRAY,
@@ -312,10 +316,16 @@ def test_an_image_of_96_megapixels_is_read():
     assert decode(prepare(data, STUDY)).min() == 200
 
 
+def test_the_limits_of_the_schema_are_those_of_the_code():
+    schema = load_schema(ROOT / "config/config.schema.yaml")
+    entry = schema["properties"]["prepare"]["properties"]["max_megapixels"]
+    assert (entry["default"], entry["maximum"]) == (MAX_MEGAPIXELS, LARGEST)
+
+
 def test_pixels_above_the_limit_are_not_decoded():
     head = struct.pack(">IIBBBBB", 50_001, 4000, 8, 2, 0, 0, 0)  # and no pixels
     data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", b"")
-    with pytest.raises(UnreadableImage, match="200 megapixels, more than 150;"):
+    with pytest.raises(UnreadableImage, match="200.004 megapixels, more than 150;"):
         prepare(data, STUDY)
     with pytest.raises(UnreadableImage, match="damaged"):
         prepare(data, STUDY, max_megapixels=201)

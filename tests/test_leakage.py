@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pandas as pd
@@ -134,6 +135,30 @@ def world(tmp_path):
     unread = index.iloc[:1].assign(image_id="g/unread", split="test")
     hashes = hash_stores([tmp_path / "street.h5", tmp_path / "im2gps3k.h5"], threads=2)
     return pd.concat([index, unread]), hashes
+
+
+def test_large_images_are_decoded_one_at_a_time_whatever_the_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(leakage, "LARGE", 0.07)  # megapixels; two of the four stores have larger
+    at_work, most = [], {"large": 0, "all": 0}
+
+    def decode(data):
+        large = Image.open(io.BytesIO(data)).width > 320
+        at_work.append(large)
+        most["large"] = max(most["large"], sum(at_work))
+        most["all"] = max(most["all"], len(at_work))
+        time.sleep(0.02)
+        at_work.remove(large)
+        return picture(1)
+
+    monkeypatch.setattr(leakage, "decode_image", decode)
+    place = {"latitude": np.nan, "longitude": np.nan, "source": "s", "split": "train"}
+    for store in range(4):
+        image = encoded(picture(store).resize((400, 300) if store < 2 else (200, 150)))
+        rows = [{"image_id": f"{store}/{i}", "image": image} | place for i in range(5)]
+        write_images(tmp_path / f"{store}.h5", rows)
+    assert len(hash_stores([tmp_path / f"{store}.h5" for store in range(4)], threads=4)) == 20
+    assert most["large"] == 1
+    assert most["all"] > 1
 
 
 def test_copies_and_neighbours_of_training_images_are_named(world):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -210,6 +211,21 @@ def test_probabilities_that_are_none_are_told_of_and_not_written(
     assert f"error: models/cnn: the probabilities of {path} (photographs) are not" in written.err
     assert "%" not in written.out
     assert "[" not in written.out
+
+
+def test_pipes_and_pictures_above_the_limit_are_named_and_not_read(tmp_path, monkeypatch, capsys):
+    model = predict.CountryModel("m", ["FR"], lambda images: np.ones((len(images), 1), np.float32))
+    monkeypatch.setattr(predict, "load_model", lambda *_: model)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name, side in (("small.png", 1000), ("large.png", 1001)):
+        Image.new("L", (side, 1000)).save(tmp_path / name)
+    paths = [str(tmp_path / name) for name in ("pipe.jpg", "small.png", "large.png")]
+    assert predict.main([*paths, "--model", "m", "--max-megapixels", "1"]) == 1
+    written = capsys.readouterr()
+    assert f"error: {paths[0]}: a FIFO, not a file" in written.err
+    assert f"error: {paths[2]}: has 1.001 megapixels, more than 1; raise" in written.err
+    assert paths[1] in written.out
+    assert predict.main([*paths[1:], "--model", "m"]) == 0
 
 
 def test_many_photographs_show_their_progress(photographs, keras_model, caplog):

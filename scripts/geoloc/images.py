@@ -20,7 +20,8 @@ from geoloc.rgb import UnreadableImage, check_deep, to_rgb
 __all__ = [
     "EXTENSIONS", "FORMATS", "LARGEST", "MAX_BYTES", "MAX_MEGAPIXELS", "Preparation",
     "UnreadableImage", "center_square", "check_file", "decode", "decode_image", "image_files",
-    "is_image", "nearest_indices", "open_file", "prepare", "read_file", "resize_nearest",
+    "is_image", "megapixels", "nearest_indices", "open_file", "prepare", "read_file",
+    "resize_nearest",
 ]  # fmt: skip
 
 EXTENSIONS = frozenset({
@@ -129,10 +130,10 @@ def _open(data: bytes, max_megapixels: float) -> Image.Image:
 
 
 def _check_size(image: Image.Image, max_megapixels: float) -> None:
-    megapixels = image.width * image.height / 1e6
-    if megapixels > max_megapixels:
+    size = image.width * image.height / 1e6
+    if size > max_megapixels:
         raise UnreadableImage(
-            f"has {megapixels:.4g} megapixels, more than {max_megapixels:g}; raise "
+            f"has {size:.6g} megapixels, more than {max_megapixels:g}; raise "
             "prepare.max_megapixels (of geoloc.predict: --max-megapixels)"
         )
 
@@ -186,6 +187,15 @@ def decode(data: bytes) -> np.ndarray:
 def decode_image(data: bytes) -> Image.Image:
     """Decode a packed image to an RGB image of Pillow. Raises UnreadableImage."""
     return to_rgb(_open(bytes(data), LARGEST))
+
+
+def megapixels(data: bytes) -> float:
+    """The size of a packed image by its header, 0 where it has none."""
+    try:
+        with Image.open(io.BytesIO(bytes(data)), formats=KEPT_AS_THEY_ARE) as image:
+            return image.width * image.height / 1e6
+    except Exception:  # as of `_open`; decoding it says what is wrong
+        return 0
 
 
 def nearest_indices(size: int, new_size: int) -> np.ndarray:

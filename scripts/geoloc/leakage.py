@@ -10,8 +10,10 @@ may be whole, so it is hashed as both, and mirrored.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import imagehash
@@ -21,7 +23,7 @@ from PIL import Image, ImageOps
 from sklearn.neighbors import BallTree
 
 from geoloc.ahead import map_ahead
-from geoloc.images import center_square, decode_image
+from geoloc.images import center_square, decode_image, megapixels
 from geoloc.places import EARTH_RADIUS
 from geoloc.progress import Progress
 from geoloc.stores import read_images
@@ -31,6 +33,7 @@ INDEX_COLUMNS = (
     "image_id", "collection", "source", "country", "split", "latitude", "longitude"
 )  # fmt: skip
 CHUNK = 1 << 18  # pairs of hashes that are compared at once, few enough for a core's cache
+LARGE = 16  # megapixels, above which images are decoded one at a time
 HASH_SIDE = 32  # pixels of the gray image that pHash transforms
 VIEWS = ("center", "whole", "center_mirrored", "whole_mirrored")  # of a picture, each hashed
 
@@ -55,11 +58,17 @@ def hash_stores(paths: Sequence[str | Path], threads: int = 1) -> pd.DataFrame:
     """Perceptual hashes of all images of some `images` stores: uint64, by image id, a column for
     each of the `VIEWS`.
 
-    Images are decoded one at a time in each thread, so memory does not grow with their number.
+    Images are decoded one at a time in each thread, and large ones one at a time in all, so memory
+    grows neither with their number nor with large ones times threads.
     """
+    one_large = threading.Lock()
+
+    def hash_image(data: bytes) -> tuple[np.uint64, ...]:
+        with one_large if megapixels(data) > LARGE else nullcontext():
+            return perceptual_hashes(decode_image(data))
 
     def hash_store(path: str | Path) -> dict[str, tuple[np.uint64, ...]]:
-        return {i: perceptual_hashes(decode_image(data)) for i, data in read_images(path)}
+        return {image_id: hash_image(data) for image_id, data in read_images(path)}
 
     hashes: dict[str, tuple[np.uint64, ...]] = {}
     with ThreadPoolExecutor(threads) as pool:

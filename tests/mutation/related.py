@@ -37,10 +37,10 @@ PASSING_ON = tuple(
     for path in (*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "rules").glob("*.smk")))
 )
 SAFETY = (
-    "stores", "images", "packing", "leakage", "unpack", "segment_journal", "archives/__init__",
-    "archives/base", "archives/tars", "archives/zips", "sources/__init__", "sources/base",
-    "sources/contents", "sources/overlap", "sources/coordinates_table",
-    "sources/country_folders", "sources/exif_folder",
+    "stores", "images", "rgb", "packing", "leakage", "unpack", "segment_journal",
+    "archives/__init__", "archives/base", "archives/tars", "archives/zips",
+    "sources/__init__", "sources/base", "sources/contents", "sources/overlap",
+    "sources/coordinates_table", "sources/country_folders", "sources/exif_folder",
     "sources/metadata_table", "sources/tables",
 )  # fmt: skip
 
