@@ -3,7 +3,13 @@ import copy
 import pytest
 import yaml
 
-from geoloc.config import STREET_SIZE, ConfigError, check_config, load_schema
+from geoloc.config import (
+    ConfigError,
+    check_config,
+    load_schema,
+    read_written_config,
+    write_config,
+)
 from geoloc.sources import configured_sources
 from geoloc.stores import SCORE_SIZE
 from tests.conftest import ROOT
@@ -113,7 +119,9 @@ def test_two_more_benchmarks_are_a_configuration_file():
     ("name", "title", "message"),
     [
         ("street", None, "benchmarks.street: this name is in use"),
+        ("original", None, "this name is in use"),
         ("weighted_base", None, "this name is in use"),
+        ("weighted_custom", None, "this name is in use"),
         ("geoguessr", None, "this name is in use"),
         ("other", "im2gps3k", "2 have the title 'im2gps3k'"),
     ],
@@ -134,3 +142,14 @@ def test_a_source_without_a_size_is_found_before_the_long_stage():
     config["sources"]["mine"] = {"kind": "country_folders", "path": "world"}
     with pytest.raises(ConfigError, match="sources.mine.size: null .*write size: 640, and crop"):
         check_config(config, SCHEMA)
+
+
+def test_a_written_configuration_is_read_whole_or_refused(tmp_path):
+    config = copy.deepcopy(STUDY)
+    check_config(config, SCHEMA)
+    write_config(tmp_path / "c.yaml", config)
+    assert read_written_config(tmp_path / "c.yaml", SCHEMA) == config
+    lines = (tmp_path / "c.yaml").read_text().splitlines(keepends=True)
+    (tmp_path / "c.yaml").write_text("".join(lines[:-1]))
+    with pytest.raises(ConfigError, match="its end is missing"):
+        read_written_config(tmp_path / "c.yaml", SCHEMA)
