@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from geoloc.config import (
+    STREET_SIZE,
     ConfigError,
     check_config,
     load_schema,

@@ -218,3 +218,24 @@ def test_32_images_of_im2gps3k_change_country(reference):
     table = compare(places)
     assert (len(table), table.changed.sum(), len(rejected)) == (2997, 32, 0)
     assert (table.country_polygon != "").all()
+
+
+@pytest.mark.parametrize("code", ["ZZ", "FRA", "", "not found"])
+def test_a_code_of_no_country_has_no_name(code):
+    with pytest.raises(ValueError, match="is no ISO 3166-1 alpha-2"):
+        display_name(code)
+
+
+def test_signs_and_abbreviations_of_names_are_read_as_words():
+    names = {"Trinidad & Tobago": "TT", "Saint Lucia": "LC", "St. Lucia": "LC", "St Lucia": "LC"}
+    assert {name: country_of_name(name) for name in names} == names
+
+
+def test_no_places_have_no_countries():
+    found = country_of_coordinates(np.empty(0), np.empty(0))
+    assert (found.dtype, found.shape) == (np.dtype("<U2"), (0,))
+
+
+def test_disputed_areas_count_to_the_country_of_the_city_table():
+    """The first place is nearer to the British base of Dhekelia than to the Republic of Cyprus."""
+    assert polygons((35.2226, 33.6974), (44.6, 33.6), (45.3, 36.4)) == ["CY", "UA", "UA"]

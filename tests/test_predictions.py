@@ -90,3 +90,28 @@ def test_without_benchmarks_there_are_none():
     nothing = np.empty(0)
     columns = (nothing, nothing, nothing, nothing, nothing)
     assert benchmark_frames(np.zeros((0, 7)), CLASSES, *columns, []) == []
+
+
+def test_the_five_likeliest_countries_are_kept():
+    frame = predictions_frame(
+        np.full((1, 7), 1 / 7), list("abcdefg"), ["i"], ["s"], ["a"], [0.0], [0.0], "original"
+    )
+    ranks = [name for name in frame if name.startswith(("country_", "probability_"))]
+    assert ranks == [f"{k}_{r}" for k in ("country", "probability") for r in range(1, 6)]
+
+
+@pytest.mark.parametrize("column", range(5))
+def test_one_column_of_another_length_is_refused(column):
+    columns = [["i"], ["s"], ["a"], [0.0], [0.0]]
+    columns[column] = columns[column] * 2
+    with pytest.raises(ValueError, match="but 2 images|columns have lengths"):
+        predictions_frame(np.full((1, 2), 0.5), ["a", "b"], *columns, "original")
+
+
+def test_of_many_equal_classes_the_earlier_ones_come_first():
+    classes = [f"{a}{b}" for a in "ABCDEFGHI" for b in "abcdefgh"]
+    probabilities = np.tile(np.repeat([0.01, 0.02], 36), (2, 1)) / 1.08
+    columns = [["i", "j"], ["s"] * 2, ["Aa"] * 2, [0.0] * 2, [0.0] * 2]
+    frame = predictions_frame(probabilities, classes, *columns, "original")
+    for rank in range(5):
+        assert frame[f"country_{rank + 1}"].tolist() == [classes[36 + rank]] * 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from geoloc import crops, distances, places, run_lengths, scoring
+from geoloc import country_polygons, crops, distances, places, run_lengths, scoring
 from geoloc.augmentation import Augmentation
 from geoloc.classifiers.base import BEST, CropClassifier
 from geoloc.classifiers.resnet50 import ResNet50
@@ -209,6 +209,8 @@ def test_thresholds_of_distances_and_the_geoscore_are_the_published_ones():
     assert distances.THRESHOLDS == (1, 25, 200, 750, 2500)
     assert distances.GEOSCORE_SCALE == 1492.7
     assert places.EARTH_RADIUS == 6371.0
+    assert pytest.approx(2 * np.pi * 6371 / 360) == country_polygons.KM_PER_DEGREE
+    assert country_polygons.SEA_TOLERANCE == 50.0
 
 
 def test_the_splits_have_the_names_of_split_folders_in_the_order_of_the_shares():

@@ -83,7 +83,7 @@ RULE_VALUES = re.compile(
     r"""config(?:\["\w+"\])+|"(?:street|default|original|weighted_base|weighted_custom|place)\""""
 )
 PROGRESS = "Progress"  # logs how far the work on its first argument is
-LOGS = {"log", "logger", "logging", "warnings"}
+LOGS = {"log", "logger", "logging", "warnings", "start_log"}
 
 
 def mutants(source: str, path: str) -> list[Mutant]:
