@@ -71,7 +71,8 @@ class Arrays:
     many there are. `split` keeps only the rows of that split. Stores are concatenated in the order
     of `paths`. `digest` is the same for the same content of all stores in the same order.
 
-    Raises StoreError, also in `read`, where a store is not what was written.
+    Raises StoreError, also in `read`, where a store is not what was written. Rows are compared
+    with their digests when they are read for the first time.
     """
 
     def __init__(self, paths: Sequence[str | Path], split: str | None = None) -> None:
@@ -84,6 +85,7 @@ class Arrays:
                 digests.append(store.attributes["digest"])
         self.digest = config_hash(digests)
         self._starts = np.cumsum([0, *(len(index["image_id"]) for index in self._indices)])
+        self._checked = np.zeros(self._starts[-1], bool)  # rows, once they were read
         self._select(np.arange(self._starts[-1]))
         if split is not None:
             self._select(np.flatnonzero(self.split == split))
@@ -131,7 +133,10 @@ class Arrays:
                 count = os.preadv(descriptor, [part], offset + row * part.nbytes)
             if count != part.nbytes:
                 raise damaged(path, "it is cut short")
-        check_row(path, self._indices[store], row, parts, score_problem(parts[-1]))
+        number = self._starts[store] + row
+        if not self._checked[number]:
+            check_row(path, self._indices[store], row, parts, score_problem(parts[-1]))
+            self._checked[number] = True
 
 
 @contextmanager

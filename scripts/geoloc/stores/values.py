@@ -73,14 +73,15 @@ def _runs_problem(segments: Segments) -> str:
     if not lengths.all():
         return "a mask without run lengths"
     starts = np.cumsum(lengths) - lengths
-    runs = np.concatenate(segments.counts).astype(np.int64)
+    runs = np.concatenate(segments.counts)
     height, width = segments.size
-    total = np.add.reduceat(runs, starts)
+    total = np.add.reduceat(runs, starts, dtype=np.int64)
     if (total != height * width).any():
         wrong = total[total != height * width][0]
         return f"run lengths add up to {wrong} pixels, not to {height}×{width}"
-    of_mask = (np.arange(len(runs)) - np.repeat(starts, lengths)) % 2 == 1
-    area = np.add.reduceat(np.where(of_mask, runs, 0), starts)
+    runs[::2] = 0  # runs of zeros of a mask that starts at an even place, of ones of any other
+    odd = np.add.reduceat(runs, starts, dtype=np.int64)
+    area = np.where(starts % 2 == 0, odd, total - odd)
     if (area != segments.area).any():
         return "an area that is not the mask's"
     x, y, w, h = segments.bbox.T.astype(np.int64)

@@ -1,0 +1,174 @@
+"""What it costs to check stores, as a share of the time of the jobs that read them.
+
+    .venv/bin/python -m bench.stores
+
+Times the calls that do nothing but check (digests, ranges, structure, index columns) inside the
+functions of the jobs, on drawn scenes, in one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from bench import rows  # noqa: E402
+from bench.rows import Row  # noqa: E402
+from geoloc import run_lengths, stores  # noqa: E402
+from geoloc.packing import pack_arrays  # noqa: E402
+from geoloc.scenes.draw import draw_scene  # noqa: E402
+from geoloc.scenes.marks import KEPT  # noqa: E402
+from geoloc.scoring import score_map  # noqa: E402
+from geoloc.segmenters.sam import to_segments  # noqa: E402
+from geoloc.stores import Arrays, Segments  # noqa: E402
+
+SIDE = 640
+MASKS = 60  # of an image, as SAM finds in the study's
+CHECKS = {
+    "geoloc.stores.base.check_row",
+    "geoloc.stores.arrays.check_row",
+    "geoloc.stores.arrays.score_problem",
+    "geoloc.stores.masks.score_problem",
+    "geoloc.stores.segments.segments_problem",
+    "geoloc.stores.base.check_structure",
+    "geoloc.stores.base.check_lengths",
+    "geoloc.stores.base.content_digest",
+    "geoloc.stores.base.index_problem",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=200)
+    count = parser.parse_args().images
+    with tempfile.TemporaryDirectory() as folder:
+        images, segments, masks, arrays = (
+            Path(folder, f"{name}.h5") for name in ("images", "segments", "masks", "arrays")
+        )
+        write_inputs(images, segments, count)
+        selected = np.arange(0, 1000, 4)
+
+        def mask() -> None:
+            maps = ((s.image_id, score_map(s, selected)) for s in stores.read_segments(segments))
+            stores.write_masks(masks, maps)
+
+        found = [
+            share("mask", mask),
+            share("arrays", lambda: pack_arrays(images, masks, "FR", arrays)),
+            share("leakage", lambda: hash_images(images)),
+            share("feeding a training, first epoch", lambda: feed(arrays)),
+            share("predict of the CNN on three datasets, on the CPU", predict_with(arrays)),
+        ]
+    rows.save("stores", found)
+
+
+def share(case: str, job: Callable[[], object]) -> Row:
+    """The share of a job's seconds that its checks take."""
+    with timed(CHECKS) as seconds:
+        start = time.perf_counter()
+        job()
+        total = time.perf_counter() - start
+    return rows.bounded(case, "check, share of the time", sum(seconds) / total, at_most=0.02)
+
+
+@contextmanager
+def timed(names: set[str]) -> Iterator[list[float]]:
+    """Seconds of each call of some functions."""
+    seconds: list[float] = []
+    with ExitStack() as patches:
+        for name in names:
+            module, _, attribute = name.rpartition(".")
+            function = getattr(sys.modules[module], attribute)
+
+            def call(*arguments, function=function, **options):
+                start = time.perf_counter()
+                try:
+                    return function(*arguments, **options)
+                finally:
+                    seconds.append(time.perf_counter() - start)
+
+            patches.enter_context(mock.patch(name, call))
+        yield seconds
+
+
+def write_inputs(images: Path, segments: Path, count: int) -> None:
+    """Drawn scenes as JPEG, and masks of random ellipses."""
+    rng = np.random.default_rng(0)
+    place = {"split": "train", "source": "bench", "latitude": 0.0, "longitude": 0.0}
+
+    def encoded() -> Iterator[dict]:
+        for n in range(count):
+            scene = draw_scene(KEPT[n % len(KEPT)], np.random.default_rng(n), (SIDE, SIDE)).image
+            buffer = io.BytesIO()
+            Image.fromarray(scene).save(buffer, "JPEG", quality=95)
+            yield place | {"image_id": str(n), "image": buffer.getvalue()}
+
+    stores.write_images(images, encoded())
+    stores.write_segments(segments, (draw_masks(str(n), rng) for n in range(count)))
+
+
+def draw_masks(image_id: str, rng: np.random.Generator) -> Segments:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    counts = []
+    for _ in range(MASKS):
+        (top, left), (height, width) = rng.integers(0, SIDE, 2), rng.integers(10, 250, 2)
+        mask = ((y - top) / height) ** 2 + ((x - left) / width) ** 2 < 1
+        counts.append(run_lengths.encode(mask.T, 0, 0, mask.shape))
+    found = to_segments((SIDE, SIDE), counts, [0.9] * MASKS, [0.97] * MASKS)
+    found.image_id = image_id
+    found.class_id[:] = [rng.permutation(1000)[:10] for _ in range(MASKS)]
+    found.class_probability[:] = np.sort(rng.dirichlet(np.ones(10) / 4, MASKS))[:, ::-1]
+    return found
+
+
+def hash_images(images: Path) -> None:
+    from geoloc.leakage import hash_stores
+
+    hash_stores([images])
+
+
+def feed(arrays: Path) -> None:
+    from geoloc import keras_setup  # noqa: F401
+    from geoloc.augmentation import Augmentation
+    from geoloc.batches import Batches
+    from geoloc.weighting import dataset_factor
+
+    factor = dataset_factor("weighted_base")
+    batches = Batches(Arrays([arrays]), ["FR"], factor, 64, 1, augmentation=Augmentation())
+    for _ in batches.of_epochs([0]):
+        pass
+
+
+def predict_with(arrays: Path) -> Callable[[], None]:
+    """The job predict, with a model that was never trained."""
+    from geoloc import keras_setup
+
+    keras_setup.setup(1, 1)
+    from geoloc.keras_predict import TrainedModel, predict
+    from geoloc.models import build_model
+    from geoloc.weighting import DATASETS
+
+    trained = TrainedModel(build_model("cnn", 2, {}), ["DE", "FR"], "original")
+
+    def job() -> None:
+        view = Arrays([arrays])
+        for dataset in DATASETS:
+            predict(trained, view, dataset)
+
+    return job
+
+
+if __name__ == "__main__":
+    main()
