@@ -24,6 +24,8 @@ rule arrays:
     resources:
         mem_mb=scaled(1000 + decoding()),
         runtime=scaled(60),
+    params:
+        index_folder=INDEX,
     message:
         "Arrays of {wildcards.collection} {wildcards.country} {wildcards.shard}"
     script:

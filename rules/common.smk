@@ -56,6 +56,8 @@ pathvars:
     resources="resources",
 
 
+# Every job compares the stores that it reads with the index.
+INDEX = f"results/{config['run']}/index"
 SOURCES = {source.name: source for source in configured_sources(config)}
 try:
     check_folders(list(SOURCES.values()))

@@ -28,6 +28,7 @@ rule predict:
         mem_mb=scaled(16000),
         runtime=scaled(120),
     params:
+        index_folder=INDEX,
         seed=config["seed"],
         weighting=config["datasets"],
         batch_size=config["train"]["batch_size"],
@@ -70,6 +71,7 @@ rule predict_clip:
         mem_mb=scaled(16000),
         runtime=scaled(240),
     params:
+        index_folder=INDEX,
         weighting=config["datasets"],
         prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
         batch_size=config["models"]["clip"]["batch_size"],

@@ -32,6 +32,7 @@ rule leakage:
         mem_mb=scaled(2000 + decoding()),
         runtime=scaled(120),
     params:
+        index_folder=INDEX,
         near_duplicate_bits=config["leakage"]["near_duplicate_bits"],
     message:
         "Near-duplicate images and neighbouring places across the splits"

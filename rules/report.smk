@@ -28,6 +28,7 @@ rule score_examples:
         mem_mb=2000,
         runtime=10,
     params:
+        index_folder=INDEX,
         weighting=config["datasets"],
         seed=config["seed"],
         examples=4,

@@ -26,6 +26,7 @@ rule segment:
         mem_mb=scaled(16000),
         runtime=scaled(240),
     params:
+        index_folder=INDEX,
         segment={k: v for k, v in config["segment"].items() if k not in ENGINE},
         # Parameters that take `input` are not compared with those of the last run, so that other
         # values do not start the long stage again.
@@ -58,6 +59,7 @@ rule mask:
         mem_mb=scaled(2000),
         runtime=scaled(30),
     params:
+        index_folder=INDEX,
         ambiguous_classes=config["mask"]["ambiguous_classes"],
         minimum=config["mask"]["minimum"],
         merge=config["mask"]["merge"],

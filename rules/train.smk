@@ -39,6 +39,7 @@ rule train:
         mem_mb=scaled(32000),
         runtime=scaled(720),
     params:
+        index_folder=INDEX,
         seed=config["seed"],
         model=lambda wildcards: MODEL_PARAMETERS[wildcards.model],
         weighting=config["datasets"],
@@ -83,6 +84,7 @@ rule train_clip:
         mem_mb=scaled(16000),
         runtime=scaled(720),
     params:
+        index_folder=INDEX,
         seed=config["seed"],
         model=lambda wildcards: CLIP_PARAMETERS[wildcards.model],
         dataset=lambda wildcards: wildcards.dataset.replace("default", "original"),

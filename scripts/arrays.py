@@ -12,4 +12,5 @@ pack_arrays(
     Path(masks) if masks else None,
     snakemake.wildcards.country,
     Path(snakemake.output.arrays),
+    snakemake.params.index_folder,
 )

@@ -8,7 +8,8 @@ from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
 index = pd.read_parquet(snakemake.input.index, columns=INDEX_COLUMNS)
-hashes = hash_stores([*snakemake.input.street, *snakemake.input.benchmarks], snakemake.threads)
+stores = [*snakemake.input.street, *snakemake.input.benchmarks]
+hashes = hash_stores(stores, snakemake.threads, snakemake.params.index_folder)
 table = leakage_table(index, hashes, snakemake.threads)
 summary = leakage_summary(table, snakemake.params.near_duplicate_bits)
 for path, frame in ((snakemake.output.images, table), (snakemake.output.summary, summary)):

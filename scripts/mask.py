@@ -11,7 +11,7 @@ count = write_masks(
     snakemake.output.masks,
     (
         (segments.image_id, score_map(segments, selected, params.minimum, params.merge))
-        for segments in read_segments(snakemake.input.segments)
+        for segments in read_segments(snakemake.input.segments, index=params.index_folder)
     ),
     {"selected": selected.tolist(), "minimum": params.minimum, "merge": params.merge},
 )

@@ -26,11 +26,11 @@ def columns(arrays: Arrays) -> tuple:
 
 
 frames = []
-street = Arrays(snakemake.input.street, "test")
+street = Arrays(snakemake.input.street, "test", params.index_folder)
 for dataset in DATASETS:
     probabilities = predict(trained, street, dataset, custom, params.batch_size)
     frames.append(predictions_frame(probabilities, classes, *columns(street), dataset))
-photographs = Arrays(snakemake.input.benchmarks)
+photographs = Arrays(snakemake.input.benchmarks, index=params.index_folder)
 probabilities = predict(trained, photographs, "original", custom, params.batch_size)
 frames += benchmark_frames(probabilities, classes, *columns(photographs), params.benchmarks)
 with atomic_path(snakemake.output.predictions) as temporary:

@@ -29,7 +29,7 @@ benchmarks = [(path, None) for path in inputs.benchmarks]
 
 def predict(shards: list, views: dict) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """Probabilities by view, and the columns of the images."""
-    items = read_full_size(shards, set(index.image_id))
+    items = read_full_size(shards, set(index.image_id), params.index_folder)
     image_ids, probabilities = predict_images(model, items, views, params.batch_size)
     rows = index.loc[np.array(image_ids, object)]
     names = ("image_id", "source", "country", "latitude", "longitude")

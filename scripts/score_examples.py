@@ -10,8 +10,9 @@ from geoloc.weighting import dataset_factor
 start_log(snakemake.log[0])
 pairs = zip(snakemake.input.images, snakemake.input.masks, strict=True)
 shards = [(Path(images).parent.name, Path(images), Path(masks)) for images, masks in pairs]
-examples = choose_examples(shards, snakemake.params.examples, snakemake.params.seed)
-custom = snakemake.params.weighting["weighted_custom"]
+params = snakemake.params
+examples = choose_examples(shards, params.examples, params.seed, params.index_folder)
+custom = params.weighting["weighted_custom"]
 figure = figure2(
     examples, dataset_factor("weighted_base"), dataset_factor("weighted_custom", custom)
 )

@@ -38,4 +38,5 @@ segment_shard(
         compile=engine["compile"],
     ),
     snakemake.params.segment | {"weights": weights},
+    snakemake.params.index_folder,
 )

@@ -14,8 +14,8 @@ params = snakemake.params
 train(
     snakemake.wildcards.model,
     snakemake.wildcards.dataset,
-    Arrays(snakemake.input.arrays, "train"),
-    Arrays(snakemake.input.arrays, "val"),
+    Arrays(snakemake.input.arrays, "train", params.index_folder),
+    Arrays(snakemake.input.arrays, "val", params.index_folder),
     kept_classes(snakemake.input.countries),
     Path(snakemake.output.model).parent,
     params.seed,

@@ -12,8 +12,8 @@ use_threads(snakemake.threads)
 params = snakemake.params
 train_clip(
     snakemake.output.model,
-    Arrays(snakemake.input.arrays, "train"),
-    Arrays(snakemake.input.arrays, "val"),
+    Arrays(snakemake.input.arrays, "train", params.index_folder),
+    Arrays(snakemake.input.arrays, "val", params.index_folder),
     {country: display_name(country) for country in kept_classes(snakemake.input.countries)},
     ClipParameters(**params.model),
     params.dataset,

@@ -24,7 +24,12 @@ def run_script(
     wildcards: dict[str, str] | None = None,
     threads: int = 1,
 ) -> None:
-    """Run scripts/`name`.py; paths of input and output may be Path."""
+    """Run scripts/`name`.py; paths of input and output may be Path.
+
+    Scripts that read stores compare them with no index unless `params` name its folder.
+    """
+    if "index_folder" in (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8"):
+        params = {"index_folder": None} | (params or {})
     job = Snakemake(
         input_=_files(InputFiles, input),
         output=_files(OutputFiles, output),

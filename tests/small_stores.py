@@ -68,8 +68,8 @@ def write_small(folder: Path, schema: str, seed: int = 0, ids: Sequence[str] = I
 
 def content(path: Path, schema: str) -> list:
     """All that a store holds, as values that compare."""
-    index = stores.check_store(path, schema)
-    found = [{name: values.tobytes() for name, values in index.items()}]
+    columns = stores.check_store(path, schema)
+    found = [{name: values.tobytes() for name, values in columns.items()}]
     if schema == "images":
         return found + list(stores.read_images(path))
     if schema == "segments":
@@ -92,7 +92,7 @@ def reseal(path: Path) -> None:
         file["row_digest"][:] = [
             row_digest(*_row(file, layout, row)) for row in range(len(file["row_digest"]))
         ]
-        stored = {name: file[name][()] for name in layout.index}
+        stored = {name: file[name][()] for name in layout.columns}
         attributes = {
             name: file.attrs[name].decode() for name in ATTRIBUTES if name not in ("digest", "seal")
         }

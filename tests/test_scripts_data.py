@@ -298,6 +298,7 @@ def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeyp
         input={"images": "i.h5"},
         output={"segments": "s.h5"},
         params={
+            "index_folder": "the index",
             "segment": segment,
             "engine": engine,
             "weights": {segment["segmenter_weights"]: {}},
@@ -318,7 +319,7 @@ def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeyp
     of_sam = hashlib.sha256(b"sam").hexdigest()
     assert shard.pop("config") == segment | {"weights": {segment["segmenter_weights"]: of_sam}}
     assert shard == {"images_path": "i.h5", "output_path": "s.h5", "segmenter": "segmenter",
-                     "classifier": "classifier"}  # fmt: skip
+                     "classifier": "classifier", "index": "the index"}  # fmt: skip
 
 
 def test_segment_refuses_weights_of_another_sum(monkeypatch, tmp_path):

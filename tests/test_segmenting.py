@@ -2,6 +2,7 @@
 
 import io
 import logging
+import zlib
 
 import h5py
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from geoloc.classifiers import build_classifier
-from geoloc.segment_journal import Journal
+from geoloc.segment_journal import HEADER, Journal
 from geoloc.segmenters.sam import SamSegmenter, to_segments
 from geoloc.segmenting import segment_shard
 from geoloc.stores import read_segments, write_images
@@ -100,25 +101,92 @@ def test_journal_of_other_pixels_under_the_same_names_is_not_used(classifier, tm
     assert second.count == 3
 
 
-@pytest.mark.parametrize("cut", [1, 20, 400])
-def test_record_cut_short_is_dropped(tmp_path, cut):
-    with Journal(tmp_path / "journal", "settings") as journal:
+IDS = ["a", "b", "c"]
+
+
+def some_segments(image_id: str):
+    segments = to_segments((2, 3), [np.array([1, 5], np.uint32)], [0.5], [0.75])
+    segments.image_id = image_id
+    return segments
+
+
+@pytest.fixture
+def two_of_three(tmp_path):
+    """A journal with the first two images of three."""
+    with Journal(tmp_path / "journal", "settings", IDS) as journal:
         for image_id in ("a", "b"):
-            segments = to_segments((2, 3), [np.array([1, 5], np.uint32)], [0.5], [0.75])
-            segments.image_id = image_id
-            journal.append(segments)
-    whole = journal.path.read_bytes()
-    journal.path.write_bytes(whole[:-cut])
-    with Journal(tmp_path / "journal", "settings") as again:
+            journal.append(some_segments(image_id))
+    return journal.path
+
+
+def record(body: bytes) -> bytes:
+    return HEADER.pack(len(body), zlib.crc32(body)) + body
+
+
+TAILS = {
+    "cut by a byte": lambda whole: whole[:-1],
+    "cut within its body": lambda whole: whole[:-400],
+    "zeros of a header": lambda whole: whole[:-9] + bytes(12),
+    "a byte of its body": lambda whole: whole[:-90] + bytes([whole[-90] ^ 1]) + whole[-89:],
+}
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_a_record_that_is_not_whole_is_dropped(two_of_three, tail, caplog):
+    whole = two_of_three.read_bytes()
+    two_of_three.write_bytes(TAILS[tail](whole))
+    with Journal(two_of_three, "settings", IDS) as again:
         assert [segments.image_id for segments in again] == ["a"]
-        again.append(segments)
+        again.append(some_segments("b"))
     assert again.path.read_bytes() == whole
+    assert "no whole record; dropped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        bytes(12),
+        bytes(4096),
+        np.random.default_rng(3).bytes(4096),
+        HEADER.pack(2**62, 0) + b"x" * 50,
+        record(b"no archive"),
+        record(b""),
+    ],
+)
+def test_what_follows_the_last_record_is_dropped(two_of_three, tail, caplog):
+    whole = two_of_three.read_bytes()
+    two_of_three.write_bytes(whole + tail)
+    with Journal(two_of_three, "settings", IDS) as again:
+        assert [segments.image_id for segments in again] == ["a", "b"]
+    assert two_of_three.read_bytes() == whole
+    assert f"the last {len(tail)} bytes are no whole record" in caplog.text
+
+
+def test_an_image_is_in_a_journal_once_and_in_the_order_of_its_shard(two_of_three):
+    whole = two_of_three.read_bytes()
+    first = len(whole) - 2 * (len(whole) // 2)
+    second = whole[-(len(whole) - first) // 2 :]
+    two_of_three.write_bytes(whole + second)
+    with Journal(two_of_three, "settings", IDS) as again:
+        assert [segments.image_id for segments in again] == ["a", "b"]
+    with Journal(two_of_three, "settings", ["b", "a"]) as other:
+        assert len(other) == 0
+
+
+def test_segments_that_cannot_be_are_not_taken_from_a_journal(tmp_path):
+    with Journal(tmp_path / "journal", "settings", IDS) as journal:
+        journal.append(some_segments("a"))
+        wrong = some_segments("b")
+        wrong.class_id[:] = 5000
+        journal.append(wrong)
+    with Journal(tmp_path / "journal", "settings", IDS) as again:
+        assert [segments.image_id for segments in again] == ["a"]
 
 
 def test_shard_that_another_job_works_on_is_refused(shard, classifier, tmp_path):
-    with Journal(tmp_path / ".s.journal", "another job") as journal:
+    with Journal(tmp_path / ".s.journal", "another job", IDS) as journal:
         before = journal.path.read_bytes()
-        with pytest.raises(BlockingIOError, match="another job is segmenting this shard"):
+        with pytest.raises(BlockingIOError, match="is already segmenting this shard"):
             segment_shard(shard, tmp_path / "s.h5", CountingSegmenter(), classifier)
         assert journal.path.read_bytes() == before
 

@@ -54,12 +54,15 @@ def perceptual_hashes(image: Image.Image) -> tuple[np.uint64, ...]:
     return tuple(map(perceptual_hash, [*views, *map(ImageOps.mirror, views)]))
 
 
-def hash_stores(paths: Sequence[str | Path], threads: int = 1) -> pd.DataFrame:
+def hash_stores(
+    paths: Sequence[str | Path], threads: int = 1, index: str | Path | None = None
+) -> pd.DataFrame:
     """Perceptual hashes of all images of some `images` stores: uint64, by image id, a column for
     each of the `VIEWS`.
 
-    Images are decoded one at a time in each thread, and large ones one at a time in all, so memory
-    grows neither with their number nor with large ones times threads.
+    `index`: folder of the index to compare the stores with; not compared if None. Images are
+    decoded one at a time in each thread, and large ones one at a time in all, so memory grows
+    neither with their number nor with large ones times threads.
     """
     one_large = threading.Lock()
 
@@ -68,7 +71,7 @@ def hash_stores(paths: Sequence[str | Path], threads: int = 1) -> pd.DataFrame:
             return perceptual_hashes(decode_image(data))
 
     def hash_store(path: str | Path) -> dict[str, tuple[np.uint64, ...]]:
-        return {image_id: hash_image(data) for image_id, data in read_images(path)}
+        return {image_id: hash_image(data) for image_id, data in read_images(path, index=index)}
 
     hashes: dict[str, tuple[np.uint64, ...]] = {}
     with ThreadPoolExecutor(threads) as pool:

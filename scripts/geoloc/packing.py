@@ -23,8 +23,7 @@ from geoloc.sources import Source, SourceError
 from geoloc.stores import (
     ARRAY_SIZE,
     read_image_columns,
-    read_images,
-    read_masks,
+    read_images_and_masks,
     write_arrays,
     write_images,
 )
@@ -106,30 +105,31 @@ def _check_folder(source: Source) -> None:
         )
 
 
-def pack_arrays(images: Path, masks: Path | None, label: str, arrays: Path) -> None:
+def pack_arrays(
+    images: Path,
+    masks: Path | None,
+    label: str,
+    arrays: Path,
+    index: str | Path | None = None,
+) -> None:
     """Squash each image and its score map to 224×224 and write the `arrays` layout.
 
     Benchmark images have no masks; their score is 100 everywhere, so that no dataset dims them.
+    `index`: folder of the index to compare the stores with; not compared if None. Raises StoreError
+    for a damaged store, or masks that are not those of the images.
     """
-    columns = read_image_columns(images)
+    columns = read_image_columns(images, index)
     columns["label"] = np.full(len(columns["image_id"]), label)
-    write_arrays(arrays, columns, _squashed(images, masks), {"size": ARRAY_SIZE})
+    write_arrays(arrays, columns, _squashed(images, masks, index), {"size": ARRAY_SIZE})
 
 
-def _squashed(images: Path, masks: Path | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    scores = read_masks(masks) if masks else None
-    for image_id, data in read_images(images):
+def _squashed(
+    images: Path, masks: Path | None, index: str | Path | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    unmasked = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
+    for _, data, score in read_images_and_masks(images, masks, index=index):
         image = resize_nearest(decode(data), ARRAY_SIZE)
-        score = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
-        if scores is not None:
-            mask_id, score_map = next(scores)
-            if mask_id != image_id:
-                raise ValueError(
-                    f"{masks} belongs to other images than {images} ({mask_id}, {image_id}); "
-                    f"delete {masks} and run snakemake again"
-                )
-            score = resize_nearest(score_map, ARRAY_SIZE)
-        yield image, score
+        yield image, unmasked if score is None else resize_nearest(score, ARRAY_SIZE)
 
 
 def collect_quarantine(

@@ -1,48 +1,88 @@
 """A journal of segmented images, so that a killed job goes on where it was.
 
-The file is a line with the hash of the settings, then one record an image: length and CRC-32 of
-its body, and the body, an NPZ. A record cut short by a kill is recognised and dropped.
+The file is a line with the format and the hash of the settings, then one record an image: length
+and CRC-32 of its body, and the body, an NPZ. The images stand in the order of their shard. What
+follows the last whole record that fits is dropped, whatever it is.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import io
+import logging
+import os
 import struct
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from geoloc.stores import Segments
+from geoloc.files import told_if_full
+from geoloc.locks import only_one
+from geoloc.stores import Segments, segments_problem
 
+log = logging.getLogger(__name__)
+
+FORMAT = "segments journal 2"
 HEADER = struct.Struct("<QI")  # bytes of the body, CRC-32
+# What NumPy and zipfile raise for something else than a record.
+UNREADABLE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 ARRAYS = [field.name for field in fields(Segments) if field.name not in ("image_id", "counts")]
 
 
 class Journal:
-    """Segments of the images done so far, in order; `settings` tells one job from another.
+    """Segments of the images done so far, in order.
 
-    Records of other settings are thrown away when the journal is opened. It is locked until its
-    `with` block or its process ends; raises BlockingIOError if another process holds it, as when a
-    job that seemed lost still runs. A file system without locks is taken as it is.
+    Args:
+        path: the file. It is locked until the `with` block or the process ends.
+        settings: tells one job from another; records of other settings are thrown away.
+        image_ids: the images of the shard, in order. Records of others are thrown away.
+
+    Raises:
+        BlockingIOError: if another process holds the journal, as when a job that seemed lost still
+            runs; the message says which one.
     """
 
-    def __init__(self, path: str | Path, settings: str) -> None:
+    def __init__(self, path: str | Path, settings: str, image_ids: Sequence[str]) -> None:
         self.path = Path(path)
-        first = settings.encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._held = ExitStack()
+        lock = self.path.with_suffix(".lock")
+        self._held.enter_context(only_one(lock, "segmenting this shard"))
+        try:
+            with told_if_full(self.path):
+                self._open(f"{FORMAT} {settings}\n".encode(), image_ids)
+        except BaseException:
+            self._held.close()
+            raise
+
+    def _open(self, first: bytes, image_ids: Sequence[str]) -> None:
+        """Open the file behind its last whole record of this shard; drop the rest."""
         self.path.touch()
-        self._file = self.path.open("r+b")
-        _lock(self._file, self.path)
-        if self._file.readline() != first:
+        # Without a buffer, nothing is left to be written when closing.
+        self._file = self._held.enter_context(self.path.open("r+b", buffering=0))
+        size = os.fstat(self._file.fileno()).st_size
+        if self._file.read(len(first)) != first:
+            if size:
+                log.info("%s is of other settings, images or a former format; not used", self.path)
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(first)
-        self._count = sum(1 for _ in _bodies(self._file))
+            _write(self._file, first)
+        self._start, self._count = len(first), 0
+        end = self._start
+        for image_id, body in zip(image_ids, _bodies(self._file), strict=False):
+            found = _unpack(body)
+            if found is None or found.image_id != image_id:
+                break
+            self._count, end = self._count + 1, end + HEADER.size + len(body)
+        if size > end:
+            log.warning("%s: the last %d bytes are no whole record; dropped", self.path, size - end)
+        self._file.seek(end)
         self._file.truncate()
 
     def __len__(self) -> int:
@@ -51,15 +91,16 @@ class Journal:
     def append(self, segments: Segments) -> None:
         """Add an image; it is in the file when this returns."""
         body = _pack(segments)
-        self._file.seek(0, io.SEEK_END)
-        self._file.write(HEADER.pack(len(body), zlib.crc32(body)) + body)
-        self._file.flush()
+        with told_if_full(self.path):
+            self._file.seek(0, io.SEEK_END)
+            _write(self._file, HEADER.pack(len(body), zlib.crc32(body)) + body)
         self._count += 1
 
     def __iter__(self) -> Iterator[Segments]:
         with self.path.open("rb") as file:
-            file.readline()
-            yield from map(_unpack, _bodies(file))
+            file.seek(self._start)
+            for _, body in zip(range(self._count), _bodies(file), strict=False):
+                yield _unpack(body)
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -68,35 +109,27 @@ class Journal:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._file.close()
+        self._held.close()
 
 
-def _lock(file: io.BufferedIOBase, path: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BlockingIOError(
-            error.errno,
-            "another job is segmenting this shard; wait for it, or end it (squeue, scancel), and "
-            "call again",
-            str(path),
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-            raise
+def _write(file: io.RawIOBase, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
-def _bodies(file: io.BufferedIOBase) -> Iterator[bytes]:
-    """Whole bodies from the current position on; leaves the file at the end of the last one."""
-    position = file.tell()
-    while len(header := file.read(HEADER.size)) == HEADER.size:
-        length, checksum = HEADER.unpack(header)
+def _bodies(file: io.RawIOBase | io.BufferedIOBase) -> Iterator[bytes]:
+    """Whole bodies from the current position on, until something else follows."""
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    while left > HEADER.size:
+        length, checksum = HEADER.unpack(file.read(HEADER.size))
+        left -= HEADER.size + length
+        if not length or left < 0:  # no length is believed that the file does not have
+            return
         body = file.read(length)
-        if len(body) < length or zlib.crc32(body) != checksum:
-            break
-        position = file.tell()
+        if zlib.crc32(body) != checksum:
+            return
         yield body
-    file.seek(position)
 
 
 def _pack(segments: Segments) -> bytes:
@@ -111,10 +144,15 @@ def _pack(segments: Segments) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(body: bytes) -> Segments:
-    with np.load(io.BytesIO(body), allow_pickle=False) as stored:
-        values = {name: stored[name] for name in ARRAYS}
-        bounds = np.cumsum(stored["lengths"])
-        counts = np.split(stored["counts"], bounds[:-1]) if len(bounds) else []
-        values["size"] = tuple(int(side) for side in values["size"])
-        return Segments(image_id=str(stored["image_id"]), counts=counts, **values)
+def _unpack(body: bytes) -> Segments | None:
+    """The segments of a record, None where they cannot be (see `segments_problem`)."""
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+            values = {name: stored[name] for name in ARRAYS}
+            bounds = np.cumsum(stored["lengths"])
+            counts = np.split(stored["counts"], bounds[:-1]) if len(bounds) else []
+            values["size"] = tuple(int(side) for side in values["size"])
+            segments = Segments(image_id=str(stored["image_id"]), counts=counts, **values)
+        return None if segments_problem(segments) else segments
+    except UNREADABLE:
+        return None

@@ -38,8 +38,11 @@ def segment_shard(
     segmenter: Segmenter,
     classifier: Classifier,
     config: object = None,
+    index: str | Path | None = None,
 ) -> int:
     """Write the `segments` of an `images` store; returns the number of images.
+
+    `index`: folder of the index to compare the store with; not compared if None.
 
     What a killed run of the same images and the same `config` (the settings that the masks depend
     on) has segmented is taken from its journal beside the output. Memory does not grow with the
@@ -47,14 +50,14 @@ def segment_shard(
     decoded or for which a model gives NaN, BlockingIOError if another process segments the same
     shard.
     """
-    count = len(read_image_columns(images_path)["image_id"])
+    image_ids = read_image_columns(images_path, index)["image_id"].tolist()
     output = Path(output_path)
     settings = config_hash([config, read_digest(images_path, "images")])
-    with Journal(output.with_name(f".{output.stem}.journal"), settings) as journal:
-        fill_journal(journal, images_path, count, segmenter, classifier)
+    with Journal(output.with_name(f".{output.stem}.journal"), settings, image_ids) as journal:
+        fill_journal(journal, images_path, len(image_ids), segmenter, classifier)
         write_segments(output, journal, config)
         journal.delete()
-    return count
+    return len(image_ids)
 
 
 def fill_journal(

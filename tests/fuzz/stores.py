@@ -87,7 +87,9 @@ def edited(rng: np.random.Generator, path: Path, schema: str) -> None:
         for _ in range(rng.integers(1, 3)):
             edit = EDITS[rng.integers(len(EDITS))]
             # What h5py itself refuses to do is no damage.
-            with contextlib.suppress(TypeError, ValueError, OSError, KeyError, RuntimeError):
+            with contextlib.suppress(
+                TypeError, ValueError, OSError, KeyError, RuntimeError, AttributeError
+            ):
                 edit(rng, file)
             if edit is _resize:  # it may have terabytes now, which no other edit could read
                 break

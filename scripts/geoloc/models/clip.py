@@ -176,20 +176,17 @@ def _batched(items: Iterable[FullSize], size: int) -> Iterator[list[FullSize]]:
 
 
 def read_full_size(
-    shards: Iterable[tuple[str | Path, str | Path | None]], image_ids: Container[str]
+    shards: Iterable[tuple[str | Path, str | Path | None]],
+    image_ids: Container[str],
+    index: str | Path | None = None,
 ) -> Iterator[FullSize]:
     """Yield those images of the shards whose ids are among `image_ids`, one at a time.
 
     `shards`: pairs of an `images` file and its `masks` file, the latter None where nothing is
-    weighted. Raises ValueError when the two files of a pair are not of the same images.
+    weighted. `index`: folder of the index to compare the stores with; not compared if None. Raises
+    StoreError for a damaged store, or when the two files of a pair are not of the same images.
     """
     for images_path, masks_path in shards:
-        scores = None if masks_path is None else stores.read_masks(masks_path, image_ids)
-        for image_id, data in stores.read_images(images_path, image_ids=image_ids):
-            score_id, score = (image_id, None) if scores is None else next(scores, (None, None))
-            if score_id != image_id:
-                raise ValueError(
-                    f"{masks_path} does not hold the images of {images_path} in their order "
-                    f"({score_id} for {image_id}); delete it and run snakemake again"
-                )
+        rows = stores.read_images_and_masks(images_path, masks_path, image_ids, index)
+        for image_id, data, score in rows:
             yield image_id, images.decode(data), score

@@ -13,7 +13,6 @@ from geoloc.stores.base import (
     open_store,
     read_config,
     read_digest,
-    read_index,
     software_versions,
 )
 from geoloc.stores.check import check_store
@@ -21,7 +20,9 @@ from geoloc.stores.errors import StoreError
 from geoloc.stores.images import read_image_columns, read_images, write_images
 from geoloc.stores.layouts import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE, SEGMENT_COLUMNS
 from geoloc.stores.masks import read_masks, write_masks
+from geoloc.stores.pairs import read_images_and_masks
 from geoloc.stores.segments import Segments, read_segments, write_segments
+from geoloc.stores.values import segments_problem
 
 __all__ = [
     "ARRAY_SIZE",
@@ -40,9 +41,10 @@ __all__ = [
     "read_digest",
     "read_image_columns",
     "read_images",
-    "read_index",
+    "read_images_and_masks",
     "read_masks",
     "read_segments",
+    "segments_problem",
     "software_versions",
     "write_arrays",
     "write_images",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from geoloc.stores.base import check_row, config_hash, create_store, open_store
 from geoloc.stores.errors import check_readable, damaged, reading
 from geoloc.stores.layouts import ARRAY_SIZE
+from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import score_problem
 
 SHAPES = {"image": (ARRAY_SIZE, ARRAY_SIZE, 3), "score": (ARRAY_SIZE, ARRAY_SIZE)}
@@ -64,48 +64,42 @@ def write_arrays(
 
 
 class Arrays:
-    """Several `arrays` stores as one, without copies.
+    """Several `arrays` stores as one, in the order of `paths`, without copies.
 
     Columns image_id, label, split, source (n,) str and latitude, longitude (n,) float64 are read
     at once; `read` reads pixels from the files that it needs and keeps none of them open, however
-    many there are. `split` keeps only the rows of that split. Stores are concatenated in the order
-    of `paths`. `digest` is the same for the same content of all stores in the same order.
+    many there are. `split` keeps only the rows of that split. Stores are compared with the
+    manifests in the folder `index`, if given. `digest` is the same for the same content of all
+    stores in the same order.
 
     Raises StoreError, also in `read`, where a store is not what was written. Rows are compared
     with their digests when they are read for the first time.
     """
 
-    def __init__(self, paths: Sequence[str | Path], split: str | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        split: str | None = None,
+        index: str | Path | None = None,
+    ) -> None:
         self.paths = [Path(path) for path in paths]
-        self._indices, self._offsets, digests = [], [], []
+        self._columns, self._offsets, digests = [], [], []
         for path in self.paths:
             with open_store(path, "arrays") as store:
-                self._indices.append(store.index)
+                check_manifest(store, index)
+                self._columns.append(store.columns)
                 self._offsets.append({name: store.offset(name) for name in SHAPES})
                 digests.append(store.attributes["digest"])
         self.digest = config_hash(digests)
-        self._starts = np.cumsum([0, *(len(index["image_id"]) for index in self._indices)])
+        self._starts = np.cumsum([0, *(len(columns["image_id"]) for columns in self._columns)])
         self._checked = np.zeros(self._starts[-1], bool)  # rows, once they were read
-        self._select(np.arange(self._starts[-1]))
-        if split is not None:
-            self._select(np.flatnonzero(self.split == split))
-
-    def _select(self, rows: np.ndarray) -> None:
-        """Keep these rows of all stores."""
-        self._rows = rows
-        for name in COLUMNS:
-            parts = [index[name] for index in self._indices]
-            setattr(self, name, np.concatenate(parts)[rows] if parts else np.empty(0))
-
-    def only(self, split: str) -> Arrays:
-        """The rows of this view that are of a split."""
-        view = copy(self)
-        view._select(self._rows[self.split == split])
-        return view
-
-    def stores(self) -> Iterator[tuple[Path, dict[str, np.ndarray]]]:
-        """Path and columns, of all splits, of each store."""
-        return zip(self.paths, self._indices, strict=True)
+        parts = {name: [columns[name] for columns in self._columns] for name in COLUMNS}
+        joined = {n: np.concatenate(p) if p else np.empty(0) for n, p in parts.items()}
+        every = np.arange(self._starts[-1])
+        self._rows = every if split is None else np.flatnonzero(joined["split"] == split)
+        self.image_id, self.label, self.split, self.source, self.latitude, self.longitude = (
+            values[self._rows] for values in joined.values()
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -135,7 +129,7 @@ class Arrays:
                 raise damaged(path, "it is cut short")
         number = self._starts[store] + row
         if not self._checked[number]:
-            check_row(path, self._indices[store], row, parts, score_problem(parts[-1]))
+            check_row(path, self._columns[store], row, parts, score_problem(parts[-1]))
             self._checked[number] = True
 
 

@@ -2,7 +2,7 @@
 
 Each store carries the attributes `schema`, `schema_version`, `config` (hash of the settings that
 it was made with), `software`, `digest` (of its content) and `seal` (of the other attributes).
-`digest` covers all index columns, and among them a digest of each row's other data, so whoever
+`digest` covers all columns, and among them a digest of each row's other data, so whoever
 reads a single row can tell whether it is what was written.
 """
 
@@ -26,7 +26,7 @@ from geoloc.files import atomic_path
 from geoloc.stores.errors import StoreError, check_readable, damaged, reading
 from geoloc.stores.layouts import LAYOUTS, ROW_DIGEST, TEXT, Layout, check_lengths, check_structure
 from geoloc.stores.sink import Sink
-from geoloc.stores.values import index_problem
+from geoloc.stores.values import columns_problem
 
 SCHEMA_VERSION = 3
 ATTRIBUTES = ("schema", "config", "software", "digest", "seal")
@@ -51,11 +51,11 @@ def row_digest(*parts: np.ndarray | bytes) -> int:
     return state.intdigest()
 
 
-def content_digest(schema: str, index: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the index columns as they are stored, and so of everything in a store."""
+def content_digest(schema: str, columns: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the columns as they are stored, and so of everything in a store."""
     digest = hashlib.sha256(schema.encode())
-    for name in LAYOUTS[schema].index:
-        values = np.ascontiguousarray(index[name])
+    for name in LAYOUTS[schema].columns:
+        values = np.ascontiguousarray(columns[name])
         digest.update(f"\n{name} {values.dtype.str} {values.shape}\n".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
@@ -70,7 +70,7 @@ def seal(attributes: Mapping[str, str]) -> str:
 
 
 class Writer:
-    """A store that is being written: data row by row, the index columns at the end."""
+    """A store that is being written: data row by row, columns at the end."""
 
     def __init__(self, file: h5py.File, sink: Sink, schema: str) -> None:
         self._file, self._sink, self._schema = file, sink, schema
@@ -108,16 +108,16 @@ class Writer:
         self._row_digests.append(row_digest(*parts))
         self._sink.check()
 
-    def finish(self, index: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
-        """Write the index columns but the digests, which are computed. Raises ValueError for
+    def finish(self, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
+        """Write the columns but the digests, which are computed. Raises ValueError for
         values that no reader would accept."""
-        columns = dict(index) | {ROW_DIGEST: self._row_digests}
+        given = dict(columns) | {ROW_DIGEST: self._row_digests}
         stored = {}
-        for name, column in self._layout.index.items():
-            values = columns[name]
+        for name, column in self._layout.columns.items():
+            values = given[name]
             values = _text_array(values) if column.kind == TEXT else np.asarray(values, column.kind)
             stored[name] = values.reshape(-1, *column.shape)
-        if problem := index_problem(_decoded(self._layout, stored)):
+        if problem := columns_problem(_decoded(self._layout, stored)):
             raise ValueError(f"{self._schema} store: {problem}")
         for name, values in stored.items():
             self._file.create_dataset(name, data=values, dtype=values.dtype)
@@ -141,7 +141,7 @@ def _text_array(texts: Sequence[str] | np.ndarray) -> np.ndarray:
 def _decoded(layout: Layout, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Index columns with text as str."""
     return {
-        name: np.char.decode(values, "utf-8") if layout.index[name].kind == TEXT else values
+        name: np.char.decode(values, "utf-8") if layout.columns[name].kind == TEXT else values
         for name, values in stored.items()
     }
 
@@ -176,15 +176,15 @@ def create_store(
 
 @dataclass(frozen=True)
 class Store:
-    """A store that is open. index: its index columns, text as str; attributes: all as str."""
+    """A store that is open. columns: small ones, text as str; attributes: all as str."""
 
     path: Path
     file: h5py.File
-    index: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
     attributes: dict[str, str]
 
     def __len__(self) -> int:
-        return len(self.index["image_id"])
+        return len(self.columns["image_id"])
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         """Entries of a data column. Raises StoreError."""
@@ -197,25 +197,25 @@ class Store:
 
     def check_row(self, row: int, parts: Sequence[np.ndarray], problem: str) -> None:
         """Raise StoreError if a row's data are not those that were written, or no valid ones."""
-        check_row(self.path, self.index, row, parts, problem)
+        check_row(self.path, self.columns, row, parts, problem)
 
 
 def check_row(
-    path: str | Path, index: Mapping, row: int, parts: Sequence[np.ndarray], problem: str = ""
+    path: str | Path, columns: Mapping, row: int, parts: Sequence[np.ndarray], problem: str = ""
 ) -> None:
     """Raise StoreError if the data `parts` of a row, in the order of its layout, do not have the
-    digest that its index tells, or if there is a `problem` with them."""
-    if row_digest(*parts) != index[ROW_DIGEST][row]:
+    digest that its columns tell, or if there is a `problem` with them."""
+    if row_digest(*parts) != columns[ROW_DIGEST][row]:
         problem = "its data are not those that were written"
     if problem:
-        raise damaged(path, f"image {index['image_id'][row]}: {problem}")
+        raise damaged(path, f"image {columns['image_id'][row]}: {problem}")
 
 
 @contextmanager
 def open_store(path: str | Path, schema: str) -> Iterator[Store]:
     """Open a store for reading, without locking it: it was complete when it appeared.
 
-    Structure, index columns and attributes are checked here, rows when they are read. Raises
+    Structure, columns and attributes are checked here, rows when they are read. Raises
     StoreError where the file is missing, may not be read, is open for writing elsewhere, is not of
     the layout `schema` or differs from what was written.
     """
@@ -227,15 +227,15 @@ def open_store(path: str | Path, schema: str) -> Iterator[Store]:
         with reading(path):
             attributes = _attributes(path, file, schema)
             check_structure(path, file, layout, os.stat(path).st_size)
-            stored = {name: file[name][()] for name in layout.index}
+            stored = {name: file[name][()] for name in layout.columns}
             check_lengths(path, file, layout, stored)
         if content_digest(schema, stored) != attributes["digest"]:
             raise damaged(path, "its columns do not have the stored digest")
         with reading(path):
-            index = _decoded(layout, stored)
-        if problem := index_problem(index):
+            columns = _decoded(layout, stored)
+        if problem := columns_problem(columns):
             raise damaged(path, problem)
-        yield Store(path, file, index, attributes)
+        yield Store(path, file, columns, attributes)
 
 
 def _open(path: Path) -> h5py.File:
@@ -291,9 +291,3 @@ def read_config(path: str | Path, schema: str) -> str:
     """The `config_hash` of the settings that a store was made with."""
     with open_store(path, schema) as store:
         return store.attributes["config"]
-
-
-def read_index(path: str | Path, schema: str) -> dict[str, np.ndarray]:
-    """The index columns of a store: image_id (n,) str and others, see `layouts`."""
-    with open_store(path, schema) as store:
-        return store.index

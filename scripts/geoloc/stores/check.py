@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from geoloc.stores.arrays import Arrays
-from geoloc.stores.base import read_index
+from geoloc.stores.base import open_store
 from geoloc.stores.images import read_images
+from geoloc.stores.manifests import check_manifest
 from geoloc.stores.masks import read_masks
 from geoloc.stores.segments import read_segments
 
@@ -16,22 +17,27 @@ ROWS_AT_ONCE = 64
 READERS = {"images": read_images, "segments": read_segments, "masks": read_masks}
 
 
-def check_store(path: str | Path, schema: str, digests: bool = True) -> dict[str, np.ndarray]:
+def check_store(
+    path: str | Path, schema: str, digests: bool = True, index: str | Path | None = None
+) -> dict[str, np.ndarray]:
     """Check that a store is what was written.
 
     Args:
         path: the store.
         schema: images, segments, masks or arrays.
-        digests: whether to read all content. Otherwise structure and index columns are checked,
+        digests: whether to read all content. Otherwise structure and columns are checked,
             which takes milliseconds.
+        index: folder of the index to compare the store with; not compared if None.
 
     Returns:
-        Its index columns, see `layouts`.
+        Its columns, see `layouts`.
 
     Raises:
         StoreError: with the file, what is wrong with it, and the remedy.
     """
-    index = read_index(path, schema)
+    with open_store(path, schema) as store:
+        check_manifest(store, index)
+        columns = store.columns
     if digests and schema == "arrays":
         arrays = Arrays([path])
         for start in range(0, len(arrays), ROWS_AT_ONCE):
@@ -39,4 +45,4 @@ def check_store(path: str | Path, schema: str, digests: bool = True) -> dict[str
     elif digests:
         for _ in READERS[schema](path):
             pass
-    return index
+    return columns

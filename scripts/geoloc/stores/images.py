@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from geoloc.stores.base import create_store, open_store
+from geoloc.stores.manifests import check_manifest
 
 COLUMNS = ("image_id", "split", "source", "latitude", "longitude")
 
@@ -44,21 +45,39 @@ def write_images(path: str | Path, rows: Iterable[dict], config: object = None) 
 
 
 def read_images(
-    path: str | Path, start: int = 0, image_ids: Container[str] | None = None
+    path: str | Path,
+    start: int = 0,
+    image_ids: Container[str] | None = None,
+    index: str | Path | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (image_id, encoded bytes) of an `images` store from row `start` on; only those among
-    `image_ids`, if given, are read. Raises StoreError where they are not what was written."""
+    """Yield (image_id, encoded bytes) of an `images` store, in order.
+
+    Args:
+        path: the store.
+        start: the first row.
+        image_ids: if given, only these images are read.
+        index: folder of the index to compare the store with; not compared if None.
+
+    Raises:
+        StoreError: where the store is not what was written, or not of the images of the index.
+    """
     with open_store(path, "images") as store:
-        offsets = store.index["offsets"]
-        for row, image_id in enumerate(store.index["image_id"][start:].tolist(), start=start):
+        check_manifest(store, index)
+        offsets = store.columns["offsets"]
+        for row, image_id in enumerate(store.columns["image_id"][start:].tolist(), start=start):
             if image_ids is None or image_id in image_ids:
                 image = store.read("image", offsets[row], offsets[row + 1])
                 store.check_row(row, [image], "" if len(image) else "it is empty")
                 yield image_id, image.tobytes()
 
 
-def read_image_columns(path: str | Path) -> dict[str, np.ndarray]:
+def read_image_columns(path: str | Path, index: str | Path | None = None) -> dict[str, np.ndarray]:
     """Everything of an `images` store but the images: image_id, split, source (n,) str; latitude,
-    longitude (n,) float64."""
+    longitude (n,) float64, NaN where unknown.
+
+    Raises StoreError where the store is not what was written, or not of the images of `index`
+    (folder), if given.
+    """
     with open_store(path, "images") as store:
-        return {name: store.index[name] for name in COLUMNS}
+        check_manifest(store, index)
+        return {name: store.columns[name] for name in COLUMNS}

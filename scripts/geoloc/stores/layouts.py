@@ -19,7 +19,7 @@ SCORE_SIZE = 640
 ARRAY_SIZE = 224
 BEST_CLASSES = 10
 TEXT = "text"
-ROW_DIGEST = "row_digest"  # XXH3 of what a row has besides its index columns
+ROW_DIGEST = "row_digest"  # XXH3 of what a row has besides its columns
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """The datasets of a kind of store. `index` columns are small, read whole whenever a store is
-    opened; of `data` single rows are read. bounds: unit -> the index column that bounds its entries
+    """The datasets of a kind of store. `columns` columns are small, read whole whenever a store is
+    opened; of `data` single rows are read. bounds: unit -> the column that bounds its entries
     image by image, or mask by mask."""
 
-    index: Mapping[str, Column]
+    columns: Mapping[str, Column]
     data: Mapping[str, Column]
     bounds: Mapping[str, str]
 
@@ -101,7 +101,7 @@ def check_structure(path: str | Path, file: h5py.File, layout: Layout, size: int
     size: bytes of the file. Nothing is allocated for what a dataset declares before the bytes it
     takes in the file are known to be there. Raises StoreError.
     """
-    columns = {**layout.index, **layout.data}
+    columns = {**layout.columns, **layout.data}
     if names := sorted(set(file) ^ set(columns)):
         raise damaged(path, f"datasets missing or unknown: {', '.join(names)}")
     for name, column in columns.items():
@@ -151,15 +151,15 @@ def _missing_bytes(dataset: h5py.Dataset, column: Column, size: int) -> str:
     return "" if complete and stored <= size else f"declares {len(dataset)} entries, has fewer"
 
 
-def check_lengths(path: str | Path, file: h5py.File, layout: Layout, index: Mapping) -> None:
+def check_lengths(path: str | Path, file: h5py.File, layout: Layout, columns: Mapping) -> None:
     """Check that all columns are as long as their units ask for. Raises StoreError."""
-    lengths = {"images": len(index["image_id"])}
+    lengths = {"images": len(columns["image_id"])}
     for unit, name in layout.bounds.items():
-        bounds = index[name]
+        bounds = columns[name]
         if not len(bounds) or bounds[0] != 0 or (np.diff(bounds) < 0).any():
             raise damaged(path, f"{name} does not rise from 0")
         lengths[unit] = int(bounds[-1])
-    for name, column in {**layout.index, **layout.data}.items():
+    for name, column in {**layout.columns, **layout.data}.items():
         expected = lengths[column.unit] + column.fence
         if len(file[name]) != expected:
             raise damaged(path, f"{name} has {len(file[name])} entries, expected {expected}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from geoloc.stores.base import create_store, open_store
 from geoloc.stores.layouts import SCORE_SIZE
+from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import score_problem
 
 
@@ -36,12 +37,23 @@ def write_masks(
 
 
 def read_masks(
-    path: str | Path, image_ids: Container[str] | None = None
+    path: str | Path,
+    image_ids: Container[str] | None = None,
+    index: str | Path | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (image_id, score uint8 (640, 640)) of a `masks` store, in order; only those among
-    `image_ids`, if given, are read. Raises StoreError where they are not what was written."""
+    """Yield (image_id, score uint8 (640, 640) in 0–100) of a `masks` store, in order.
+
+    Args:
+        path: the store.
+        image_ids: if given, only these images are read.
+        index: folder of the index to compare the store with; not compared if None.
+
+    Raises:
+        StoreError: where the store is not what was written, or not of the images of the index.
+    """
     with open_store(path, "masks") as store:
-        for row, image_id in enumerate(store.index["image_id"].tolist()):
+        check_manifest(store, index)
+        for row, image_id in enumerate(store.columns["image_id"].tolist()):
             if image_ids is None or image_id in image_ids:
                 score = store.read("score", row, row + 1)
                 store.check_row(row, [score], score_problem(score))

@@ -10,6 +10,7 @@ import numpy as np
 
 from geoloc.stores.base import Store, create_store, open_store
 from geoloc.stores.layouts import SEGMENT_COLUMNS
+from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import segments_problem
 
 
@@ -64,23 +65,36 @@ def write_segments(path: str | Path, images: Iterable[Segments], config: object 
     return len(ids)
 
 
-def read_segments(path: str | Path, image_ids: Container[str] | None = None) -> Iterator[Segments]:
-    """Yield the Segments of each image of a `segments` store, in order; only those among
-    `image_ids`, if given, are read. Raises StoreError where they are not what was written."""
+def read_segments(
+    path: str | Path,
+    image_ids: Container[str] | None = None,
+    index: str | Path | None = None,
+) -> Iterator[Segments]:
+    """Yield the Segments of each image of a `segments` store, in order.
+
+    Args:
+        path: the store.
+        image_ids: if given, only these images are read.
+        index: folder of the index to compare the store with; not compared if None.
+
+    Raises:
+        StoreError: where the store is not what was written, or not of the images of the index.
+    """
     with open_store(path, "segments") as store:
-        for row, image_id in enumerate(store.index["image_id"].tolist()):
+        check_manifest(store, index)
+        for row, image_id in enumerate(store.columns["image_id"].tolist()):
             if image_ids is None or image_id in image_ids:
                 yield _read_row(store, row)
 
 
 def _read_row(store: Store, row: int) -> Segments:
-    start, stop = store.index["offsets"][row : row + 2]
-    bounds = store.index["counts_offsets"][start : stop + 1]
+    start, stop = store.columns["offsets"][row : row + 2]
+    bounds = store.columns["counts_offsets"][start : stop + 1]
     columns = {name: store.read(name, start, stop) for name in SEGMENT_COLUMNS}
     runs = store.read("counts", bounds[0], bounds[-1])
-    size = store.index["size"][row]
+    size = store.columns["size"][row]
     segments = Segments(
-        image_id=str(store.index["image_id"][row]),
+        image_id=str(store.columns["image_id"][row]),
         size=(int(size[0]), int(size[1])),
         counts=np.split(runs, bounds[1:-1] - bounds[0]) if stop > start else [],
         **columns,

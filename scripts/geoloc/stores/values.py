@@ -22,20 +22,20 @@ CLASSES = 1000  # of ImageNet-1k
 ROUNDING = 1e-6  # of probabilities near 1 in float32
 
 
-def index_problem(index: Mapping[str, np.ndarray]) -> str:
-    """index: columns of a store; those that it has are looked at."""
-    ids = index["image_id"]
+def columns_problem(columns: Mapping[str, np.ndarray]) -> str:
+    """columns: columns of a store; those that it has are looked at."""
+    ids = columns["image_id"]
     if len(np.unique(ids)) != len(ids):
         values, counts = np.unique(ids, return_counts=True)
         return f"image {values[counts.argmax()]} is there {counts.max()} times"
-    if "split" in index and (wrong := set(index["split"].tolist()) - set(SPLITS)):
+    if "split" in columns and (wrong := set(columns["split"].tolist()) - set(SPLITS)):
         return f"unknown split {min(wrong)!r}"
-    wrong = {label for label in set(index.get("label", ())) if not COUNTRY.fullmatch(label)}
+    wrong = {label for label in set(columns.get("label", ())) if not COUNTRY.fullmatch(label)}
     if wrong:
         return f"{min(wrong)!r} is not an ISO code"
-    if "latitude" in index:
-        return _places_problem(index["latitude"], index["longitude"])
-    if "size" in index and (index["size"] < 1).any():
+    if "latitude" in columns:
+        return _places_problem(columns["latitude"], columns["longitude"])
+    if "size" in columns and (columns["size"] < 1).any():
         return "an image without height or width"
     return ""
 
