@@ -191,7 +191,7 @@ def test_benchmark_images_have_no_score_maps(shard):
 def test_masks_of_other_images_are_refused(shard, tmp_path):
     folder, _, score = shard
     stores.write_masks(tmp_path / "other.h5", [("1", score[1]), ("0", score[0])])
-    with pytest.raises(ValueError, match="other.h5 does not hold the images of"):
+    with pytest.raises(stores.StoreError, match="belongs to other images"):
         list(read_full_size([(folder / "images.h5", tmp_path / "other.h5")], {"0", "1"}))
 
 
