@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 import yaml
@@ -17,7 +19,11 @@ def photos(reference, tmp_path_factory):
     folder = make_workdir(tmp_path_factory.mktemp("photos"))
     config = yaml.safe_load((ROOT / "tests/photos.yaml").read_text())
     config["sources"]["photos"]["path"] = str(reference / "photos")
-    config["benchmarks"]["im2gps3k"]["path"] = str(reference / "photos")
+    # Files of their own: two sources may not share any.
+    config["benchmarks"]["im2gps3k"]["path"] = "photographs"
+    (folder / "photographs").mkdir()
+    for path in (reference / "photos").iterdir():
+        shutil.copyfile(path, folder / "photographs" / path.name)
     (folder / "photos.yaml").write_text(yaml.safe_dump(config))
     run_snakemake(folder, "--configfile", "photos.yaml")
     return folder / "results/photos"
@@ -53,6 +59,19 @@ def test_street_photographs_are_squares_and_benchmarks_are_whole(photos, referen
             row = table.loc[image_id.partition("/")[2]]
             height, width, _ = decode(data).shape
             assert {height, width} == {row.height, row.width}, image_id
+
+
+def test_training_photographs_are_found_among_those_of_the_benchmark(photos):
+    """They are the same files, cropped there and whole here."""
+    index = pd.read_parquet(photos / "index/images.parquet")
+    train = set(index[index.split == "train"].path)
+    table = pd.read_csv(photos / "leakage.csv").set_index("image_id")
+    same = table[[name.removeprefix("im2gps3k/") in train for name in table.index]]
+    assert len(same) > 5
+    names = same.index.str.removeprefix("im2gps3k/")
+    assert same.nearest_image.tolist() == ("photos/" + names).tolist()
+    assert same.bits.max() <= 6
+    assert not same.mirrored.any()
 
 
 def test_masks_are_found_in_photographs(photos):
