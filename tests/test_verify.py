@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys):
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
     assert "ok    images: 48 in 9 shards" in lines
     assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
-    assert lines[-1].startswith("0 wrong, 0 of 23 checks not made")
+    assert lines[-1].startswith("0 wrong, 0 of 24 checks not made")
 
 
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
@@ -221,6 +222,11 @@ def nan_weight(run: Path) -> None:
 def folder_instead(path: Path) -> None:
     path.unlink()
     path.mkdir()
+
+
+def pipe_instead(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def clip_without_a_tensor(run: Path) -> None:
@@ -502,6 +508,12 @@ DAMAGES = {
     "figure lost": Damage(
         lambda run: (run / "figures/training_curves.png").unlink(),
         "figures/training_curves.png", "is missing"),
+    # Special files
+    "a pipe instead of a table": Damage(
+        lambda run: pipe_instead(run / "quarantine.csv"), "quarantine.csv", "neither a file"),
+    "a link to nothing": Damage(
+        lambda run: (run / "arrays/street/FR/0009.h5").symlink_to("gone"),
+        "arrays/street/FR/0009.h5", "link to nothing"),
     # The configuration
     "configuration cut": Damage(
         lambda run: cut(run / "config.yaml", 900), "config.yaml", "--configfile"),
@@ -544,6 +556,13 @@ def test_damage_is_listed_with_its_remedy_and_the_status_is_1(copied, capsys):
     assert f"WRONG {copied / MASKS}: is missing; run snakemake again" in lines
     assert "ok    segments: 42 images in 7 shards" in lines
     assert not any(line.startswith("ok    masks") for line in lines)
+
+
+def test_a_process_that_dies_is_a_finding(tmp_path):
+    run = Run(tmp_path, jobs=2)
+    (finding,) = run.map(os._exit, [(3,), (4,)])
+    run.close()
+    assert (finding.path, "died" in finding.problem) == (3, True)
 
 
 def test_settings_that_were_changed_since_are_seen(copied):

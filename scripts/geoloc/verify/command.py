@@ -31,6 +31,18 @@ nothing is wrong, 1 where something is, and 2 where there is no such run.
 """
 
 
+def check_kinds_of_files(run: Run) -> Check:
+    """The run has files and folders only. Opening anything else could wait for ever."""
+    count = 0
+    for path in sorted(run.folder.rglob("*")):
+        count += 1
+        if path.is_symlink() and not path.exists():
+            yield Finding(run.relative(path), "is a link to nothing; remove it")
+        elif not path.is_dir() and not path.is_file():
+            yield Finding(run.relative(path), "is neither a file nor a folder; remove it")
+    return f"{count:,} files and folders"
+
+
 def check_configuration(run: Run, given: Sequence[Path] = ()) -> Check:
     """The settings that the run was made with can be read; keeps them."""
     if given:
@@ -54,6 +66,7 @@ def check_configuration(run: Run, given: Sequence[Path] = ()) -> Check:
 
 
 CHECKS: dict[str, Callable[[Run], Check]] = {
+    "kinds of files": check_kinds_of_files,
     "configuration": check_configuration,
     "index": index.check_images_table,
     "shards": index.check_shard_table,
@@ -124,9 +137,16 @@ def verify(
     run: Run, configfiles: Sequence[Path] = (), skip: Container[str] = ()
 ) -> Iterator[Outcome]:
     """Check a run; yields what each check found, in their order."""
+    special: list[Finding] = []
     for name, check in CHECKS.items():
         if name in skip:
             yield Outcome(name, [], skipped="left out by --skip")
+        elif special:
+            yield Outcome(name, [], skipped=f"{special[0].path} must be removed first")
+        elif check is check_kinds_of_files:
+            outcome = perform(name, check, run)
+            special = outcome.findings
+            yield outcome
         elif check is check_configuration:
             yield perform(name, lambda run: check_configuration(run, configfiles), run)
         else:

@@ -196,6 +196,7 @@ def leakage_mistakes(
         "nearest_country is not that of nearest_image":
             nearest.notna().to_numpy() & (nearest.to_numpy() != table.nearest_country.to_numpy()),
         "bits are no number of bits": wrong_bits,
+        "mirrored is neither True nor False": ~table.mirrored.isin(["True", "False"]).to_numpy(),
         "nearest_place is no training image with coordinates":
             placed & place.latitude.isna().to_numpy(),
         "nearest_place is given without coordinates":

@@ -23,6 +23,7 @@ from geoloc.stores import (
     config_hash,
     read_config,
     read_images,
+    read_images_and_masks,
     read_masks,
     read_segments,
 )
@@ -210,13 +211,11 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
 
 def squashed(shard: Shard, image_ids: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Image and score map of some images of a shard, in their order, as arrays have them."""
-    chosen = set(image_ids)
-    scores = read_masks(shard.path("masks"), chosen) if shard.street else None
-    for _, data in read_images(shard.path("images"), image_ids=chosen):
-        score = np.full((SCORE_SIZE, SCORE_SIZE), 100, np.uint8)
-        if scores is not None:
-            _, score = next(scores)
-        yield resize_nearest(decode(data), ARRAY_SIZE), resize_nearest(score, ARRAY_SIZE)
+    masks = shard.path("masks") if shard.street else None
+    unmasked = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
+    for _, data, score in read_images_and_masks(shard.path("images"), masks, set(image_ids)):
+        image = resize_nearest(decode(data), ARRAY_SIZE)
+        yield image, unmasked if score is None else resize_nearest(score, ARRAY_SIZE)
 
 
 def check_sample(
