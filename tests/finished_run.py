@@ -225,7 +225,7 @@ def make_predictions(
     run: Path, index: pd.DataFrame, stores: dict, config: dict
 ) -> list[tuple[str, str, pd.DataFrame]]:
     """Train all models and write what they predict."""
-    keras_setup.setup(config["seed"], 1)
+    keras_setup.setup(config["seed"])
     classes = kept_classes(run / "index/countries.csv")
     custom = config["datasets"]["weighted_custom"]
     street, others = Arrays(stores["street arrays"], "test"), Arrays(stores["benchmarks arrays"])
