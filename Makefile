@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo missing test fuzz mutate test-slurm test-containers containers plan bench \
-  bench-masking bench-training lint format clean-demo
+  bench-masking bench-stores bench-training lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -89,7 +89,7 @@ test-containers: setup containers ## build the Apptainer images and run a small 
 plan: setup ## jobs, hours and disk of a run by stage, from its configuration and index
 	@PYTHONPATH=scripts python -m geoloc.plan $(PLAN)
 
-BENCHMARKS := bench-masking bench-training
+BENCHMARKS := bench-masking bench-stores bench-training
 bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-training one of them
 
 $(BENCHMARKS): bench-%: setup

@@ -1,9 +1,10 @@
 """What it costs to check stores, as a share of the time of the jobs that read them.
 
-    .venv/bin/python -m bench.stores
+    make bench-stores
 
 Times the calls that do nothing but check (digests, ranges, structure, index columns) inside the
-functions of the jobs, on drawn scenes, in one thread.
+functions of the jobs, on drawn scenes, in one thread. The job segment reads as leakage does and
+takes far longer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from bench import rows  # noqa: E402
 from bench.rows import Row  # noqa: E402
 from geoloc import run_lengths, stores  # noqa: E402
+from geoloc.index import MANIFEST_COLUMNS  # noqa: E402
 from geoloc.packing import pack_arrays  # noqa: E402
 from geoloc.scenes.draw import draw_scene  # noqa: E402
 from geoloc.scenes.marks import KEPT  # noqa: E402
@@ -45,7 +47,8 @@ CHECKS = {
     "geoloc.stores.base.check_structure",
     "geoloc.stores.base.check_lengths",
     "geoloc.stores.base.content_digest",
-    "geoloc.stores.base.index_problem",
+    "geoloc.stores.base.columns_problem",
+    *(f"geoloc.stores.{kind}.check_manifest" for kind in ("images", "segments", "masks", "arrays")),
 }
 
 
@@ -54,22 +57,22 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as folder:
-        images, segments, masks, arrays = (
-            Path(folder, f"{name}.h5") for name in ("images", "segments", "masks", "arrays")
-        )
-        write_inputs(images, segments, count)
+        images, arrays = (Path(folder, kind, "street/FR/0000.h5") for kind in ("images", "arrays"))
+        segments, masks = (Path(folder, kind, "FR/0000.h5") for kind in ("segments", "masks"))
+        index = Path(folder, "index")
+        write_inputs(images, segments, index, count)
         selected = np.arange(0, 1000, 4)
 
         def mask() -> None:
-            maps = ((s.image_id, score_map(s, selected)) for s in stores.read_segments(segments))
-            stores.write_masks(masks, maps)
+            found = stores.read_segments(segments, index=index)
+            stores.write_masks(masks, ((s.image_id, score_map(s, selected)) for s in found))
 
         found = [
             share("mask", mask),
-            share("arrays", lambda: pack_arrays(images, masks, "FR", arrays)),
-            share("leakage", lambda: hash_images(images)),
-            share("feeding a training, first epoch", lambda: feed(arrays)),
-            share("predict of the CNN on three datasets, on the CPU", predict_with(arrays)),
+            share("arrays", lambda: pack_arrays(images, masks, "FR", arrays, index)),
+            share("leakage", lambda: hash_images(images, index)),
+            share("feeding a training, first epoch", lambda: feed(arrays, index)),
+            share("predict of the CNN, three datasets, on the CPU", predict_with(arrays, index)),
         ]
     rows.save("stores", found)
 
@@ -103,8 +106,8 @@ def timed(names: set[str]) -> Iterator[list[float]]:
         yield seconds
 
 
-def write_inputs(images: Path, segments: Path, count: int) -> None:
-    """Drawn scenes as JPEG, and masks of random ellipses."""
+def write_inputs(images: Path, segments: Path, index: Path, count: int) -> None:
+    """Drawn scenes as JPEG, masks of random ellipses, and the manifest."""
     rng = np.random.default_rng(0)
     place = {"split": "train", "source": "bench", "latitude": 0.0, "longitude": 0.0}
 
@@ -116,6 +119,10 @@ def write_inputs(images: Path, segments: Path, count: int) -> None:
             yield place | {"image_id": str(n), "image": buffer.getvalue()}
 
     stores.write_images(images, encoded())
+    manifest = stores.manifest_of(images, index)
+    manifest.parent.mkdir(parents=True)
+    lines = [f"{n},bench,{n}.jpg,0.0,0.0,FR,train" for n in range(count)]
+    manifest.write_text("\n".join([",".join(MANIFEST_COLUMNS), *lines]) + "\n")
     stores.write_segments(segments, (draw_masks(str(n), rng) for n in range(count)))
 
 
@@ -133,25 +140,27 @@ def draw_masks(image_id: str, rng: np.random.Generator) -> Segments:
     return found
 
 
-def hash_images(images: Path) -> None:
+def hash_images(images: Path, index: Path) -> None:
     from geoloc.leakage import hash_stores
 
-    hash_stores([images])
+    hash_stores([images], index=index)
 
 
-def feed(arrays: Path) -> None:
+def feed(arrays: Path, index: Path) -> None:
     from geoloc import keras_setup  # noqa: F401
     from geoloc.augmentation import Augmentation
     from geoloc.batches import Batches
     from geoloc.weighting import dataset_factor
 
     factor = dataset_factor("weighted_base")
-    batches = Batches(Arrays([arrays]), ["FR"], factor, 64, 1, augmentation=Augmentation())
+    batches = Batches(
+        Arrays([arrays], index=index), ["FR"], factor, 64, 1, augmentation=Augmentation()
+    )
     for _ in batches.of_epochs([0]):
         pass
 
 
-def predict_with(arrays: Path) -> Callable[[], None]:
+def predict_with(arrays: Path, index: Path) -> Callable[[], None]:
     """The job predict, with a model that was never trained."""
     from geoloc import keras_setup
 
@@ -160,10 +169,10 @@ def predict_with(arrays: Path) -> Callable[[], None]:
     from geoloc.models import build_model
     from geoloc.weighting import DATASETS
 
-    trained = TrainedModel(build_model("cnn", 2, {}), ["DE", "FR"], "original")
+    trained = TrainedModel("cnn", build_model("cnn", 2, {}), ["DE", "FR"], "original")
 
     def job() -> None:
-        view = Arrays([arrays])
+        view = Arrays([arrays], index=index)
         for dataset in DATASETS:
             predict(trained, view, dataset)
 

@@ -8,8 +8,9 @@ import pytest
 from geoloc import keras_setup, replicas  # noqa: F401  sets up TensorFlow before Keras is imported
 from geoloc.keras_predict import load_trained
 from geoloc.replicas import replicated
+from tests.coloured_world import CLASSES, write_world
 from tests.processes import run_python
-from tests.test_training import CLASSES, WITHOUT_TIME, write_world
+from tests.small_keras import WITHOUT_TIME
 
 # As a job does, a process trains one model only.
 TRAIN = """

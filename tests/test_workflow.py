@@ -139,7 +139,7 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     log = (folder / f"results/demo/logs/arrays/{shard}.log").read_text()
-    assert "images/im2gps3k/FR/0000.h5 is damaged or not an HDF5 file" in log
+    assert "images/im2gps3k/FR/0000.h5 is damaged: HDF5 cannot read it" in log
     assert len(log.splitlines()) == 1
     console = result.stdout + result.stderr
     assert log.strip() in console
@@ -276,7 +276,7 @@ def compared(folder: Path, table: pd.DataFrame, *options: str, countries=COUNTRI
     (index / "shards").mkdir(parents=True)
     rows = [{"country": code, "kept": True} for code in countries]
     pd.DataFrame(rows).to_csv(index / "countries.csv", index=False)
-    for name in ("images.parquet", "rejected.csv", "shards.csv"):
+    for name in ("images.parquet", "rejected.csv", "listing.csv", "shards.csv"):
         (index / name).touch()
     table.to_csv(folder / "results/study/table1.csv", index=False)
     comparison = "results/study/table1_comparison.csv"

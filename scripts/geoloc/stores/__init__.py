@@ -19,6 +19,7 @@ from geoloc.stores.check import check_store
 from geoloc.stores.errors import StoreError
 from geoloc.stores.images import read_image_columns, read_images, write_images
 from geoloc.stores.layouts import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE, SEGMENT_COLUMNS
+from geoloc.stores.manifests import manifest_of
 from geoloc.stores.masks import read_masks, write_masks
 from geoloc.stores.pairs import read_images_and_masks
 from geoloc.stores.segments import Segments, read_segments, write_segments
@@ -36,6 +37,7 @@ __all__ = [
     "check_store",
     "config_hash",
     "create_store",
+    "manifest_of",
     "open_store",
     "read_config",
     "read_digest",

@@ -72,15 +72,16 @@ def _runs_problem(segments: Segments) -> str:
     lengths = np.array([len(runs) for runs in segments.counts])
     if not lengths.all():
         return "a mask without run lengths"
-    starts = np.cumsum(lengths) - lengths
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
     runs = np.concatenate(segments.counts)
     height, width = segments.size
-    total = np.add.reduceat(runs, starts, dtype=np.int64)
+    total = _sums(runs, ends)
     if (total != height * width).any():
         wrong = total[total != height * width][0]
         return f"run lengths add up to {wrong} pixels, not to {height}×{width}"
     runs[::2] = 0  # runs of zeros of a mask that starts at an even place, of ones of any other
-    odd = np.add.reduceat(runs, starts, dtype=np.int64)
+    odd = _sums(runs, ends)
     area = np.where(starts % 2 == 0, odd, total - odd)
     if (area != segments.area).any():
         return "an area that is not the mask's"
@@ -93,6 +94,11 @@ def _runs_problem(segments: Segments) -> str:
     if not (stable | (area == 0)).all() or not np.isfinite(segments.predicted_iou).all():
         return "a stability score or predicted IoU that is none"
     return ""
+
+
+def _sums(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Sums of consecutive pieces, int64; faster than `np.add.reduceat` of another type."""
+    return np.diff(np.cumsum(values, dtype=np.int64)[ends - 1], prepend=0)
 
 
 def _classes_problem(segments: Segments) -> str:
