@@ -121,7 +121,8 @@ def test_files_of_the_index_have_their_names_and_columns(tmp_path):
     table = images(("street", "FR", 2), split="train", shard="0000")[index.INDEX_COLUMNS]
     countries = summarize_countries(table, pd.Series({"FR": 2}), ["FR"])
     rejected = pd.DataFrame([("s", "x.jpg", "no place")], columns=index.REJECTED_COLUMNS)
-    write_index(tmp_path, table, countries, rejected)
+    listing = pd.DataFrame([("s", "read", 2, "FR/0.jpg")], columns=index.LISTING_COLUMNS)
+    write_index(tmp_path, table, countries, rejected, listing)
     first = {
         path.relative_to(tmp_path).as_posix(): path.read_text().splitlines()[0]
         for path in tmp_path.rglob("*.csv")
@@ -129,6 +130,7 @@ def test_files_of_the_index_have_their_names_and_columns(tmp_path):
     assert first == {
         "countries.csv": "country,name,images,train,val,test,kept",
         "rejected.csv": "source,path,reason",
+        "listing.csv": "source,kind,files,examples",
         "shards.csv": "collection,country,shard,images,sources",
         "shards/street/FR/0000.csv":
             "image_id,source,path,latitude,longitude,country,split",
