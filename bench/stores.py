@@ -54,7 +54,7 @@ CHECKS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=500, help="of a shard, as in the study")
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as folder:
         images, arrays = (Path(folder, kind, "street/FR/0000.h5") for kind in ("images", "arrays"))
@@ -78,17 +78,18 @@ def main() -> None:
 
 
 def share(case: str, job: Callable[[], object]) -> Row:
-    """The share of a job's seconds that its checks take."""
+    """The share of a job's seconds on the processor that its checks take. Files were just written,
+    so nothing waits for a disk here; the share of a job's whole time is smaller."""
     with timed(CHECKS) as seconds:
-        start = time.perf_counter()
+        start = time.process_time()
         job()
-        total = time.perf_counter() - start
-    return rows.bounded(case, "check, share of the time", sum(seconds) / total, at_most=0.02)
+        total = time.process_time() - start
+    return rows.bounded(case, "check, share of CPU time", sum(seconds) / total, at_most=0.02)
 
 
 @contextmanager
 def timed(names: set[str]) -> Iterator[list[float]]:
-    """Seconds of each call of some functions."""
+    """Seconds on the processor of each call of some functions."""
     seconds: list[float] = []
     with ExitStack() as patches:
         for name in names:
@@ -96,11 +97,11 @@ def timed(names: set[str]) -> Iterator[list[float]]:
             function = getattr(sys.modules[module], attribute)
 
             def call(*arguments, function=function, **options):
-                start = time.perf_counter()
+                start = time.thread_time()
                 try:
                     return function(*arguments, **options)
                 finally:
-                    seconds.append(time.perf_counter() - start)
+                    seconds.append(time.thread_time() - start)
 
             patches.enter_context(mock.patch(name, call))
         yield seconds

@@ -69,47 +69,44 @@ def segments_problem(segments: Segments) -> str:
 
 def _runs_problem(segments: Segments) -> str:
     """Whether run lengths fill the image, and `area`, `bbox` and the scores fit them."""
-    lengths = np.array([len(runs) for runs in segments.counts])
+    lengths = np.fromiter(map(len, segments.counts), np.int64, len(segments.counts))
     if not lengths.all():
         return "a mask without run lengths"
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
+    starts = np.cumsum(lengths) - lengths
     runs = np.concatenate(segments.counts)
     height, width = segments.size
-    total = _sums(runs, ends)
+    total = np.add.reduceat(runs, starts, dtype=np.int64)
     if (total != height * width).any():
         wrong = total[total != height * width][0]
         return f"run lengths add up to {wrong} pixels, not to {height}×{width}"
     runs[::2] = 0  # runs of zeros of a mask that starts at an even place, of ones of any other
-    odd = _sums(runs, ends)
+    odd = np.add.reduceat(runs, starts, dtype=np.int64)
     area = np.where(starts % 2 == 0, odd, total - odd)
     if (area != segments.area).any():
         return "an area that is not the mask's"
-    x, y, w, h = segments.bbox.T.astype(np.int64)
-    inside = (x >= 0) & (y >= 0) & (w >= 0) & (h >= 0) & (x + w <= width) & (y + h <= height)
-    if not inside.all() or (area > w * h).any():
+    box = segments.bbox.astype(np.int64)
+    outside = box.min() < 0 or (box[:, :2] + box[:, 2:] > (width, height)).any()
+    if outside or (area > box[:, 2] * box[:, 3]).any():
         return "a bounding box outside the image or smaller than its mask"
-    # An empty mask has the stability 0/0.
-    stable = (segments.stability_score >= 0) & (segments.stability_score <= 1)
-    if not (stable | (area == 0)).all() or not np.isfinite(segments.predicted_iou).all():
+    stability = segments.stability_score[area > 0]  # that of an empty mask is 0/0
+    if not _within(stability, 0, 1) or not np.isfinite(segments.predicted_iou).all():
         return "a stability score or predicted IoU that is none"
     return ""
 
 
-def _sums(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Sums of consecutive pieces, int64; faster than `np.add.reduceat` of another type."""
-    return np.diff(np.cumsum(values, dtype=np.int64)[ends - 1], prepend=0)
+def _within(values: np.ndarray, least: float, most: float) -> bool:
+    """Whether all values are numbers between two bounds; NaN compares as false."""
+    return not values.size or bool(values.min() >= least and values.max() <= most)
 
 
 def _classes_problem(segments: Segments) -> str:
     class_id, probability = segments.class_id, segments.class_probability
     if class_id.min() < -1 or class_id.max() >= CLASSES:
         return f"class {class_id.min()} to {class_id.max()}, expected -1 to {CLASSES - 1}"
-    # Not a number compares as false.
-    if not ((probability >= 0) & (probability <= 1 + ROUNDING)).all():
+    if not _within(probability, 0, 1 + ROUNDING):
         return "a class probability that is not between 0 and 1"
     if (probability[:, 1:] > probability[:, :-1]).any():
         return f"probabilities of the {BEST_CLASSES} best classes that do not fall"
-    if probability[class_id < 0].any():
+    if class_id.min() < 0 and probability[class_id < 0].any():
         return "a probability without a class"
     return ""
