@@ -87,7 +87,7 @@ test-containers: setup containers ## build the Apptainer images and run a small 
 
 # PLAN: for example PLAN="--configfile my.yaml --rate segment=2.1"
 plan: setup ## jobs, hours and disk of a run by stage, from its configuration and index
-	@PYTHONPATH=scripts python -m geoloc.plan $(PLAN)
+	@PYTHONPATH=scripts python -m geoloc.cli.estimate $(PLAN)
 
 BENCHMARKS := bench-masking bench-stores bench-training
 bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-training one of them

@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench.rows import FOLDER, machine  # noqa: E402
+from geoloc.evaluation.leakage import VIEWS, perceptual_hashes  # noqa: E402
+from geoloc.evaluation.metrics import wilson_interval  # noqa: E402
 from geoloc.images import Preparation, decode_image, prepare, read_file  # noqa: E402
-from geoloc.leakage import VIEWS, perceptual_hashes  # noqa: E402
-from geoloc.metrics import wilson_interval  # noqa: E402
 from geoloc.progress import Progress  # noqa: E402
-from geoloc.scenes.draw import draw_scene  # noqa: E402
-from geoloc.scenes.marks import COUNTRIES  # noqa: E402
+from scenes.draw import draw_scene  # noqa: E402
+from scenes.marks import COUNTRIES  # noqa: E402
 
 STREET = Preparation("center", 640)
 BITS = range(0, 18, 2)  # pHash sets half of its bits, so that two differ in an even number

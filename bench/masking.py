@@ -31,16 +31,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from bench import published, rows  # noqa: E402
 from bench.processes import in_process, peak_memory  # noqa: E402
 from bench.rows import Row  # noqa: E402
-from geoloc.classifiers.efficientnet_lite0 import EfficientNetLite0, load_model  # noqa: E402
-from geoloc.classifiers.resnet50 import ResNet50  # noqa: E402
-from geoloc.crops import cut_crops  # noqa: E402
-from geoloc.scenes.draw import draw_scene  # noqa: E402
-from geoloc.scenes.marks import COUNTRIES  # noqa: E402
-from geoloc.scoring import read_selected, score_map  # noqa: E402
-from geoloc.segmenters.sam import SamSegmenter  # noqa: E402
-from geoloc.segmenters.sam_models import build_sam  # noqa: E402
-from geoloc.segmenting import segment_shard  # noqa: E402
+from geoloc.segmentation.classifiers.efficientnet_lite0 import EfficientNetLite0, load_model  # noqa: E402
+from geoloc.segmentation.classifiers.resnet50 import ResNet50  # noqa: E402
+from geoloc.segmentation.crops import cut_crops  # noqa: E402
+from geoloc.segmentation.scoring import read_selected, score_map  # noqa: E402
+from geoloc.segmentation.segmenters.sam.generator import SamSegmenter  # noqa: E402
+from geoloc.segmentation.segmenters.sam.models import build_sam  # noqa: E402
+from geoloc.segmentation.shard import segment_shard  # noqa: E402
 from geoloc.stores import write_images  # noqa: E402
+from scenes.draw import draw_scene  # noqa: E402
+from scenes.marks import COUNTRIES  # noqa: E402
 
 EVERY_MASK = -1e9  # predicted IoU of random weights may be anything
 

@@ -15,8 +15,8 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from geoloc.classifiers.base import CropClassifier
-from geoloc.scoring import segment_scores
+from geoloc.segmentation.classifiers.base import CropClassifier
+from geoloc.segmentation.scoring import segment_scores
 
 
 def crop(

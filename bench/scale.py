@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench.processes import in_process  # noqa: E402
 from bench.study_tree import lay_out  # noqa: E402
-from geoloc.index import MANIFEST_COLUMNS, assign_shards, shard_table  # noqa: E402
+from geoloc.corpus.index import MANIFEST_COLUMNS, assign_shards, shard_table  # noqa: E402
 
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
 INDEX = "results/study/index"

@@ -27,14 +27,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench import rows  # noqa: E402
 from bench.rows import Row  # noqa: E402
-from geoloc import run_lengths, stores  # noqa: E402
-from geoloc.index import MANIFEST_COLUMNS  # noqa: E402
-from geoloc.packing import pack_arrays  # noqa: E402
-from geoloc.scenes.draw import draw_scene  # noqa: E402
-from geoloc.scenes.marks import KEPT  # noqa: E402
-from geoloc.scoring import score_map  # noqa: E402
-from geoloc.segmenters.sam import to_segments  # noqa: E402
+from geoloc import stores  # noqa: E402
+from geoloc.corpus.index import MANIFEST_COLUMNS  # noqa: E402
+from geoloc.corpus.pack import pack_arrays  # noqa: E402
+from geoloc.segmentation import rle  # noqa: E402
+from geoloc.segmentation.scoring import score_map  # noqa: E402
+from geoloc.segmentation.segmenters.sam.generator import to_segments  # noqa: E402
 from geoloc.stores import Arrays, Segments  # noqa: E402
+from scenes.draw import draw_scene  # noqa: E402
+from scenes.marks import KEPT  # noqa: E402
 
 SIDE = 640
 MASKS = 60  # of an image, as SAM finds in the study's
@@ -133,7 +134,7 @@ def draw_masks(image_id: str, rng: np.random.Generator) -> Segments:
     for _ in range(MASKS):
         (top, left), (height, width) = rng.integers(0, SIDE, 2), rng.integers(10, 250, 2)
         mask = ((y - top) / height) ** 2 + ((x - left) / width) ** 2 < 1
-        counts.append(run_lengths.encode(mask.T, 0, 0, mask.shape))
+        counts.append(rle.encode(mask.T, 0, 0, mask.shape))
     found = to_segments((SIDE, SIDE), counts, [0.9] * MASKS, [0.97] * MASKS)
     found.image_id = image_id
     found.class_id[:] = [rng.permutation(1000)[:10] for _ in range(MASKS)]
@@ -142,15 +143,14 @@ def draw_masks(image_id: str, rng: np.random.Generator) -> Segments:
 
 
 def hash_images(images: Path, index: Path) -> None:
-    from geoloc.leakage import hash_stores
+    from geoloc.evaluation.leakage import hash_stores
 
     hash_stores([images], index=index)
 
 
 def feed(arrays: Path, index: Path) -> None:
-    from geoloc import keras_setup  # noqa: F401
-    from geoloc.augmentation import Augmentation
-    from geoloc.batches import Batches
+    from geoloc.keras_models.augmentation import Augmentation
+    from geoloc.keras_models.batches import Batches
     from geoloc.weighting import dataset_factor
 
     factor = dataset_factor("weighted_base")
@@ -163,11 +163,11 @@ def feed(arrays: Path, index: Path) -> None:
 
 def predict_with(arrays: Path, index: Path) -> Callable[[], None]:
     """The job predict, with a model that was never trained."""
-    from geoloc import keras_setup
+    from geoloc.keras_models import runtime
 
-    keras_setup.setup(1, 1)
-    from geoloc.keras_predict import TrainedModel, predict
-    from geoloc.models import build_model
+    runtime.setup(1, 1)
+    from geoloc.keras_models.build import build_model
+    from geoloc.keras_models.predict import TrainedModel, predict
     from geoloc.weighting import DATASETS
 
     trained = TrainedModel("cnn", build_model("cnn", 2, {}), ["DE", "FR"], "original")

@@ -42,8 +42,8 @@ from bench.listing import (  # noqa: E402
     streetview_names,
     validation_positions,
 )  # fmt: skip
-from geoloc.geocode import country_of_coordinates, country_of_name  # noqa: E402
-from geoloc.index import read_rows  # noqa: E402
+from geoloc.corpus.index import read_rows  # noqa: E402
+from geoloc.countries.geocoding import country_of_coordinates, country_of_name  # noqa: E402
 
 KEPT_IMAGES = 73_867
 MIN_IMAGES = 75

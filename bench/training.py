@@ -29,8 +29,6 @@ from bench import rows  # noqa: E402
 from bench.processes import in_process, private_memory  # noqa: E402
 from bench.rows import Row  # noqa: E402
 from geoloc.images import resize_nearest  # noqa: E402
-from geoloc.scenes.draw import draw_scene  # noqa: E402
-from geoloc.scenes.marks import KEPT  # noqa: E402
 from geoloc.stores import (  # noqa: E402
     ARRAY_SIZE,
     Arrays,
@@ -38,6 +36,8 @@ from geoloc.stores import (  # noqa: E402
     read_images,
     write_arrays,
 )
+from scenes.draw import draw_scene  # noqa: E402
+from scenes.marks import KEPT  # noqa: E402
 
 BATCH = 64
 DISTINCT = 40  # drawn scenes; the files are copies of them
@@ -170,7 +170,7 @@ def write_sparse(path: Path, count: int) -> None:
 
 def delivered_as_published(folder: Path) -> dict[str, float]:
     """images/s of ImageDataGenerator on folders of files."""
-    from geoloc import keras_setup  # noqa: F401
+    import geoloc.keras_models  # noqa: F401  its environment, before Keras is imported
 
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # isort: skip
 
@@ -189,11 +189,11 @@ def delivered_as_published(folder: Path) -> dict[str, float]:
 
 
 def make_batches(paths: list[Path]):
-    from geoloc import keras_setup
+    from geoloc.keras_models import runtime
 
-    keras_setup.setup(1, 2)
-    from geoloc.augmentation import Augmentation
-    from geoloc.batches import Batches
+    runtime.setup(1, 2)
+    from geoloc.keras_models.augmentation import Augmentation
+    from geoloc.keras_models.batches import Batches
     from geoloc.weighting import dataset_factor
 
     factor = dataset_factor("weighted_custom", None)
@@ -220,9 +220,9 @@ def epoch(paths: list[Path]) -> dict[str, float]:
     of TensorFlow's threads on one core for a while, disturbs single turns.
     """
     batches = make_batches(paths)
-    from geoloc.fused_normalization import fuse
-    from geoloc.models import build_model
-    from geoloc.training import compile_model
+    from geoloc.keras_models.build import build_model
+    from geoloc.keras_models.fused_batch_norm import fuse
+    from geoloc.keras_models.training import compile_model
 
     model = build_model("cnn", len(KEPT), {})
     fuse(model)

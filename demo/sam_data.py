@@ -20,9 +20,9 @@ import numpy as np
 
 from geoloc.files import atomic_path
 from geoloc.progress import Progress
-from geoloc.scenes.draw import draw_scene
-from geoloc.scenes.marks import COUNTRIES
-from geoloc.scenes.world import PANORAMA, SQUARE
+from scenes.draw import draw_scene
+from scenes.marks import COUNTRIES
+from scenes.world import PANORAMA, SQUARE
 
 FRAME = 640
 INPUT = 320

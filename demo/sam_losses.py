@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from geoloc.segmenters.sam_decoder import as_map, attend, project_keys, upscaled_keys
+from geoloc.segmentation.segmenters.sam.decoder import as_map, attend, project_keys, upscaled_keys
 
 Predict = Callable[[nn.Module, Tensor, np.ndarray], tuple[Tensor, Tensor]]
 

@@ -33,7 +33,7 @@ import sam_start  # noqa: E402
 from muon import Muon  # noqa: E402
 
 from geoloc.files import atomic_path  # noqa: E402
-from geoloc.segmenters.sam_models import build_sam  # noqa: E402
+from geoloc.segmentation.segmenters.sam.models import build_sam  # noqa: E402
 
 log = logging.getLogger("train_sam")
 

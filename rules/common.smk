@@ -13,15 +13,15 @@ from snakemake.utils import available_cpu_count
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from geoloc.config import ConfigError, check_config, load_schema, write_config
-from geoloc.index import read_rows
-from geoloc.retrieve import load_weights, wrong_sizes
-from geoloc.sources import (
+from geoloc.corpus.index import read_rows
+from geoloc.corpus.retrieve import load_weights, wrong_sizes
+from geoloc.corpus.sources import (
     SourceError,
     check_folders,
     configured_sources,
     listing_digest,
 )
-from geoloc.study import differences, study_models
+from geoloc.evaluation.study import differences, study_models
 from geoloc.table_rows import (
     DATASETS,
     KERAS_MODELS,

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from geoloc.figures import accuracy_figure, save
+from geoloc.evaluation.figures import accuracy_figure, save
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])

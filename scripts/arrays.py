@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from geoloc.corpus.pack import pack_arrays
 from geoloc.logs import start_log
-from geoloc.packing import pack_arrays
 
 start_log(snakemake.log[0])
 masks = snakemake.input.get("masks")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from geoloc.index import build_index, write_index
+from geoloc.corpus.index import build_index, write_index
+from geoloc.corpus.sources import configured_sources
 from geoloc.logs import start_log
-from geoloc.sources import configured_sources
 
 start_log(snakemake.log[0])
 params = snakemake.params

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from geoloc.evaluation.leakage import INDEX_COLUMNS, hash_stores, leakage_summary, leakage_table
 from geoloc.files import atomic_path
-from geoloc.leakage import INDEX_COLUMNS, hash_stores, leakage_summary, leakage_table
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])

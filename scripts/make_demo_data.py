@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from geoloc.logs import start_log
-from geoloc.scenes.world import write_world
+from scenes.world import write_world
 
 start_log(snakemake.log[0])
 write_world(

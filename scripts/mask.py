@@ -1,7 +1,7 @@
 """Make the score maps of a shard from its segments."""
 
 from geoloc.logs import start_log
-from geoloc.scoring import read_selected, score_map
+from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.stores import read_segments, write_masks
 
 log = start_log(snakemake.log[0])

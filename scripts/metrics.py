@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from geoloc.distances import median_positions, warn_of_unplaced
+from geoloc.corpus.index import kept_classes, majority_country
+from geoloc.evaluation.distances import median_positions, warn_of_unplaced
+from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.evaluation.read_predictions import check_index, read_predictions
 from geoloc.files import atomic_path
-from geoloc.index import kept_classes, majority_country
 from geoloc.logs import start_log
-from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
-from geoloc.read_predictions import check_index, read_predictions
 
 log = start_log(snakemake.log[0])
 index, paths = pd.read_parquet(snakemake.input.index), snakemake.input.predictions

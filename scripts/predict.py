@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from geoloc import keras_setup
+from geoloc.corpus.index import kept_classes
+from geoloc.evaluation.predictions import benchmark_frames, predictions_frame
 from geoloc.files import atomic_path
-from geoloc.index import kept_classes
-from geoloc.keras_predict import load_trained, predict
+from geoloc.keras_models import runtime
+from geoloc.keras_models.predict import load_trained, predict
 from geoloc.logs import start_log
-from geoloc.predictions import benchmark_frames, predictions_frame
 from geoloc.stores import Arrays
 from geoloc.weighting import DATASETS
 
 start_log(snakemake.log[0])
 params = snakemake.params
-keras_setup.setup(params.seed, snakemake.threads)
+runtime.setup(params.seed, snakemake.threads)
 classes = kept_classes(snakemake.input.countries)
 trained = load_trained(Path(snakemake.input.model).parent, classes)
 custom = params.weighting["weighted_custom"]

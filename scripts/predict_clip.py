@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from geoloc.devices import use_threads
+from geoloc.corpus.index import kept_classes
+from geoloc.countries.geocoding import display_name
+from geoloc.device import use_threads
+from geoloc.evaluation.predictions import benchmark_frames, predictions_frame
 from geoloc.files import atomic_path
-from geoloc.geocode import display_name
-from geoloc.index import kept_classes
+from geoloc.image_text.zero_shot import ClipZeroShot, check_classes, predict_images, read_full_size
 from geoloc.logs import start_log
-from geoloc.models.clip import ClipZeroShot, check_classes, predict_images, read_full_size
-from geoloc.predictions import benchmark_frames, predictions_frame
 from geoloc.weighting import DATASETS, dataset_factor
 
 start_log(snakemake.log[0])

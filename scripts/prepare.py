@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from geoloc.corpus.pack import pack_shard
+from geoloc.corpus.sources import Source
 from geoloc.logs import start_log
-from geoloc.packing import pack_shard
-from geoloc.sources import Source
 
 start_log(snakemake.log[0])
 collection = snakemake.wildcards.collection

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from geoloc.corpus.pack import collect_quarantine, write_quarantine
 from geoloc.logs import start_log
-from geoloc.packing import collect_quarantine, write_quarantine
 
 log = start_log(snakemake.log[0])
 sizes = pd.read_parquet(snakemake.input.images, columns=["source"]).source.value_counts()

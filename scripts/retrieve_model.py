@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from geoloc.corpus.retrieve import retrieve_model
 from geoloc.logs import start_log
-from geoloc.retrieve import retrieve_model
 
 start_log(snakemake.log[0])
 retrieve_model(snakemake.params.entry, Path(snakemake.output.folder))

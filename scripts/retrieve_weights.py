@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from geoloc.corpus.retrieve import download
 from geoloc.logs import start_log
-from geoloc.retrieve import download
 
 start_log(snakemake.log[0])
 entry = snakemake.params.entry

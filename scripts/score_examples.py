@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from geoloc.examples import choose_examples
-from geoloc.figures import figure2, save
+from geoloc.evaluation.examples import choose_examples
+from geoloc.evaluation.figures import figure2, save
 from geoloc.logs import start_log
 from geoloc.weighting import dataset_factor
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from geoloc.classifiers import build_classifier
-from geoloc.devices import use_threads
+from geoloc.corpus.retrieve import check_sum
+from geoloc.device import use_threads
 from geoloc.files import file_hash
 from geoloc.logs import start_log
-from geoloc.retrieve import check_sum
-from geoloc.segmenters import build_segmenter
-from geoloc.segmenting import segment_shard
+from geoloc.segmentation.classifiers import build_classifier
+from geoloc.segmentation.segmenters import build_segmenter
+from geoloc.segmentation.shard import segment_shard
 
 start_log(snakemake.log[0])
 use_threads(snakemake.threads)

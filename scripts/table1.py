@@ -1,11 +1,11 @@
 """Table 1: accuracy of every model on every test set."""
 
+from geoloc.corpus.index import kept_classes, majority_country
+from geoloc.countries.geocoding import display_name
+from geoloc.evaluation.read_predictions import read_predictions
+from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
 from geoloc.files import atomic_path, write_text
-from geoloc.geocode import display_name
-from geoloc.index import kept_classes, majority_country
 from geoloc.logs import start_log
-from geoloc.read_predictions import read_predictions
-from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
 
 log = start_log(snakemake.log[0])
 classes = kept_classes(snakemake.input.countries)

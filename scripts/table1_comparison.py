@@ -1,11 +1,11 @@
 """Table 1 beside the published one: ours, published, difference."""
 
+from geoloc.corpus.index import kept_classes
+from geoloc.evaluation.study import other_classes, refuse_differences
+from geoloc.evaluation.table1 import compare, read_table1
 from geoloc.files import atomic_path
-from geoloc.index import kept_classes
 from geoloc.logs import start_log
-from geoloc.scoring import read_selected
-from geoloc.study import other_classes, refuse_differences
-from geoloc.table1 import compare, read_table1
+from geoloc.segmentation.scoring import read_selected
 
 log = start_log(snakemake.log[0])
 params = snakemake.params

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
-from geoloc.augmentation import Augmentation
-from geoloc.index import kept_classes
+from geoloc.corpus.index import kept_classes
+from geoloc.keras_models.augmentation import Augmentation
+from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.logs import start_log
 from geoloc.stores import Arrays
-from geoloc.training import TrainingParameters, train
 
 start_log(snakemake.log[0])
 params = snakemake.params

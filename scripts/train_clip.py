@@ -1,10 +1,10 @@
 """Train a CLIP from scratch on captions of the training images."""
 
-from geoloc.devices import use_threads
-from geoloc.geocode import display_name
-from geoloc.index import kept_classes
+from geoloc.corpus.index import kept_classes
+from geoloc.countries.geocoding import display_name
+from geoloc.device import use_threads
+from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.logs import start_log
-from geoloc.models.clip_training import ClipParameters, train_clip
 from geoloc.stores import Arrays
 
 start_log(snakemake.log[0])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from geoloc.figures import save, training_curves
-from geoloc.index import majority_country, read_rows
+from geoloc.corpus.index import majority_country, read_rows
+from geoloc.evaluation.figures import save, training_curves
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])

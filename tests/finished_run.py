@@ -13,20 +13,22 @@ import yaml
 from keras import layers
 from PIL import Image
 
-from geoloc import keras_setup, run_lengths, training
-from geoloc.augmentation import Augmentation
 from geoloc.config import check_config, load_schema, write_config
-from geoloc.distances import median_positions
-from geoloc.geocode import display_name
-from geoloc.index import build_index, kept_classes, majority_country, write_index
-from geoloc.keras_predict import load_trained, predict
-from geoloc.leakage import hash_stores, leakage_summary, leakage_table
-from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
-from geoloc.models.clip import ClipZeroShot, predict_images, read_full_size
-from geoloc.models.clip_training import ClipParameters, train_clip
-from geoloc.packing import collect_quarantine, pack_arrays, pack_shard, write_quarantine
-from geoloc.scoring import read_selected, score_map
-from geoloc.sources import configured_sources
+from geoloc.corpus.index import build_index, kept_classes, majority_country, write_index
+from geoloc.corpus.pack import collect_quarantine, pack_arrays, pack_shard, write_quarantine
+from geoloc.corpus.sources import configured_sources
+from geoloc.countries.geocoding import display_name
+from geoloc.evaluation.distances import median_positions
+from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
+from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
+from geoloc.image_text.training import ClipParameters, train_clip
+from geoloc.image_text.zero_shot import ClipZeroShot, predict_images, read_full_size
+from geoloc.keras_models import runtime, training
+from geoloc.keras_models.augmentation import Augmentation
+from geoloc.keras_models.predict import load_trained, predict
+from geoloc.segmentation import rle
+from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.stores import (
     BEST_CLASSES,
     Arrays,
@@ -36,7 +38,6 @@ from geoloc.stores import (
     write_masks,
     write_segments,
 )
-from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
 from geoloc.table_rows import (
     DATASETS,
     KERAS_ROWS,
@@ -105,7 +106,7 @@ def segments_of(image_id: str, selected: np.ndarray, rng: np.random.Generator) -
     for _ in range(3):
         left, top, width, height = (int(n) for n in rng.integers(20, 300, 4))
         window = np.ones((width, height), bool)
-        counts.append(run_lengths.encode(window, left, top, (SIDE, SIDE)))
+        counts.append(rle.encode(window, left, top, (SIDE, SIDE)))
         boxes.append((left, top, width, height))
     class_id = np.stack([rng.permutation(1000)[:BEST_CLASSES] for _ in counts]).astype(np.int16)
     class_id[:2, 0] = rng.choice(selected, 2)
@@ -113,7 +114,7 @@ def segments_of(image_id: str, selected: np.ndarray, rng: np.random.Generator) -
     probability[:, 0] = rng.uniform(0.2, 0.5, len(counts))
     return Segments(
         image_id=image_id, size=(SIDE, SIDE), bbox=np.array(boxes, np.int32),
-        area=np.array([run_lengths.area(runs) for runs in counts], np.int32),
+        area=np.array([rle.area(runs) for runs in counts], np.int32),
         predicted_iou=rng.random(3, np.float32), stability_score=rng.random(3, np.float32),
         counts=counts, class_id=class_id, class_probability=probability,
     )  # fmt: skip
@@ -225,7 +226,7 @@ def make_predictions(
     run: Path, index: pd.DataFrame, stores: dict, config: dict
 ) -> list[tuple[str, str, pd.DataFrame]]:
     """Train all models and write what they predict."""
-    keras_setup.setup(config["seed"])
+    runtime.setup(config["seed"])
     classes = kept_classes(run / "index/countries.csv")
     custom = config["datasets"]["weighted_custom"]
     street, others = Arrays(stores["street arrays"], "test"), Arrays(stores["benchmarks arrays"])
@@ -260,7 +261,7 @@ def make_predictions(
 def frame_of(
     probabilities: np.ndarray, classes: list[str], arrays: Arrays, test_set: str
 ) -> pd.DataFrame:
-    from geoloc.predictions import predictions_frame
+    from geoloc.evaluation.predictions import predictions_frame
 
     columns = (arrays.image_id, arrays.source, arrays.label, arrays.latitude, arrays.longitude)
     return predictions_frame(probabilities, classes, *columns, test_set)

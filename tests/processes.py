@@ -19,7 +19,7 @@ def run_python(code: str, *arguments: object) -> None:
 
 def export_efficientnet_lite0(path: Path) -> Path:
     """Write the ImageNet weights of EfficientNet-Lite0 for Keras, and give their path back."""
-    module = "geoloc.models.efficientnet_lite0_weights"
+    module = "geoloc.segmentation.classifiers.efficientnet_lite0_export"
     run_python(
         f"import sys\nfrom {module} import export_weights\nexport_weights(sys.argv[1])", path
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
-from geoloc.epoch_log import HISTORY_COLUMNS
-from geoloc.models.cnn import output
+from geoloc.keras_models.cnn import output
+from geoloc.keras_models.epoch_log import HISTORY_COLUMNS
 
 import keras  # isort: skip
 from keras import layers  # isort: skip

@@ -8,7 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from geoloc import run_lengths, stores
+from geoloc import stores
+from geoloc.segmentation import rle
 from geoloc.stores import Segments
 from geoloc.stores.base import ATTRIBUTES, content_digest, row_digest, seal
 from geoloc.stores.layouts import LAYOUTS, Layout
@@ -21,8 +22,8 @@ def segments_of(image_id: str, masks: Sequence[np.ndarray], seed: int = 0) -> Se
     """Masks, bool (height, width) of one size, with classes and probabilities."""
     rng, m = np.random.default_rng(seed), len(masks)
     size = masks[0].shape if m else SIZE
-    counts = [run_lengths.encode(mask.T, 0, 0, size) for mask in masks]
-    boxes = [run_lengths.bounding_box(runs, size) for runs in counts]
+    counts = [rle.encode(mask.T, 0, 0, size) for mask in masks]
+    boxes = [rle.bounding_box(runs, size) for runs in counts]
     return Segments(
         image_id=image_id,
         size=size,

@@ -11,7 +11,7 @@ from geoloc.config import (
     read_written_config,
     write_config,
 )
-from geoloc.sources import configured_sources
+from geoloc.corpus.sources import configured_sources
 from geoloc.stores import SCORE_SIZE
 from tests.conftest import ROOT
 

@@ -21,7 +21,7 @@ from geoloc.stores import read_images
 list(read_images("a.h5"))
 """
 FULL = f"raise OSError({errno.ENOSPC}, os.strerror({errno.ENOSPC}), 'results/big.h5')"
-MISTAKE = "from geoloc.split import unique_names\nunique_names([1])"
+MISTAKE = "from geoloc.corpus.split import unique_names\nunique_names([1])"
 LIBRARY = "from geoloc.images import resize_nearest\nresize_nearest(1, 2)"
 NUMBERS = "import numpy as np\nnp.zeros(3).reshape(2, 2)"
 

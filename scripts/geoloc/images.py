@@ -134,7 +134,7 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
     if size > max_megapixels:
         raise UnreadableImage(
             f"has {size:.6g} megapixels, more than {max_megapixels:g}; raise "
-            "prepare.max_megapixels (of geoloc.predict: --max-megapixels)"
+            "prepare.max_megapixels (of geoloc.cli.predict: --max-megapixels)"
         )
 
 

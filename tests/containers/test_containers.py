@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.slurm import cluster
 from tests.slurm.test_slurm import TINY, contents, finish, slurm, slurm_jobs, start_snakemake  # noqa: F401
-from tests.test_workflow import make_workdir, run_snakemake
+from tests.workflow.test_workflow import make_workdir, run_snakemake
 
 DEMO = ("--configfile", "config/demo.yaml", "small.yaml")
 # The project's files are links here, and what they point to has to be seen in the images.

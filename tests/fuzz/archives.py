@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc.archives import ImageFiles, list_members
+from geoloc.corpus.archives import ImageFiles, list_members
+from geoloc.corpus.unpack import unpack
 from geoloc.images import UnreadableImage
-from geoloc.unpack import unpack
 from tests.fuzz.mutations import mutate
 
 SECONDS = 10

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from geoloc.segment_journal import HEADER, Journal
+from geoloc.segmentation.journal import HEADER, Journal
 from geoloc.stores import Segments
 from tests.fuzz.mutations import mutate
 from tests.small_stores import SIZE, segments_of
@@ -94,4 +94,4 @@ def header_changed(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 DAMAGES = (bytes_mutated, tail_torn, records_moved, header_changed)
-logging.getLogger("geoloc.segment_journal").setLevel(logging.ERROR)
+logging.getLogger("geoloc.segmentation.journal").setLevel(logging.ERROR)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from geoloc.sources import Listed, Source, SourceError, read_source
-from geoloc.sources.contents import NESTED
+from geoloc.corpus.sources import Listed, Source, SourceError, read_source
+from geoloc.corpus.sources.contents import NESTED
 from tests.fuzz.mutations import MUTATIONS, _swap, mutate
 
 NAMES = ("a.jpg", "b c.png", "Peru 1.jpg", "été.jpg", "o'b.jpg", "7.jpg", "0042.jpg", "x-1.webp",

@@ -10,9 +10,14 @@ ROOT = Path(__file__).parents[2]
 
 # They start Snakemake, other processes or real trainings for longer than a change may take.
 SLOW = {
-    "test_reruns", "test_workflow", "test_plan", "test_study_tree", "test_scenes",
+    "test_reruns", "test_workflow", "test_estimate", "test_study_tree", "test_scenes",
     "test_sam_training", "test_demo_sam", "test_environments", "test_package", "test_retrieve",
-    "test_retrieve_model",
+    "test_retrieve_model", "test_slurm", "test_containers",
+}  # fmt: skip
+# Packages of which a test uses one module without the others.
+ROOMS = {
+    "geoloc", "geoloc.countries", "geoloc.corpus", "geoloc.segmentation", "geoloc.pytorch",
+    "geoloc.keras_models", "geoloc.image_text", "geoloc.evaluation", "geoloc.cli",
 }  # fmt: skip
 
 # What tests of a module do not import but run: scripts and rules.
@@ -25,23 +30,28 @@ OF_FILES = {
 # What `make mutate` changes: the modules of the science, what passes values on to them, and the
 # modules of safety.
 SCIENCE = (
-    "weighting", "scoring", "run_lengths", "crops", "augmentation", "batches", "split", "places",
-    "index", "distances", "metrics", "table1", "predictions", "config", "population_statistics",
-    "fused_normalization", "examples", "keras_predict", "models/__init__", "models/cnn",
-    "models/transfer", "training", "training_state", "country_polygons", "geocode",
-    "classifiers/__init__", "classifiers/base", "classifiers/efficientnet_lite0",
-    "classifiers/resnet50", "segmenters/__init__", "segmenters/sam_postprocess",
+    "weighting", "segmentation/scoring", "segmentation/rle", "segmentation/crops",
+    "keras_models/augmentation", "keras_models/batches", "corpus/split", "corpus/spatial_split",
+    "corpus/index", "evaluation/distances", "evaluation/metrics", "evaluation/table1",
+    "evaluation/predictions", "config", "keras_models/batch_norm", "keras_models/fused_batch_norm",
+    "evaluation/examples", "keras_models/predict", "keras_models/build", "keras_models/cnn",
+    "keras_models/transfer", "keras_models/training", "keras_models/checkpoint",
+    "countries/polygons", "countries/geocoding", "segmentation/classifiers/__init__",
+    "segmentation/classifiers/base", "segmentation/classifiers/efficientnet_lite0",
+    "segmentation/classifiers/resnet50", "segmentation/segmenters/__init__",
+    "segmentation/segmenters/sam/postprocess",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()
     for path in (*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "rules").glob("*.smk")))
 )
 SAFETY = (
-    "stores", "images", "rgb", "packing", "leakage", "unpack", "segment_journal",
-    "archives/__init__", "archives/base", "archives/tars", "archives/zips",
-    "sources/__init__", "sources/base", "sources/contents", "sources/overlap",
-    "sources/coordinates_table", "sources/country_folders", "sources/exif_folder",
-    "sources/metadata_table", "sources/tables",
+    "stores", "images", "rgb", "corpus/pack", "evaluation/leakage", "corpus/unpack",
+    "segmentation/journal", "corpus/archives/__init__", "corpus/archives/base",
+    "corpus/archives/tars", "corpus/archives/zips", "corpus/sources/__init__",
+    "corpus/sources/base", "corpus/sources/contents", "corpus/sources/overlap",
+    "corpus/sources/coordinates_table", "corpus/sources/country_folders",
+    "corpus/sources/exif_folder", "corpus/sources/metadata_table", "corpus/sources/tables",
 )  # fmt: skip
 
 
@@ -49,28 +59,32 @@ def tests_of(path: str) -> list[str]:
     """Test files for a file of the project, both as paths from its root."""
     if path.startswith("scripts/geoloc/"):
         module = path.removeprefix("scripts/").removesuffix(".py").replace("/", ".")
-        names = [name for name, modules in _imports().items() if _uses(modules, module)]
-    else:
-        names = [n for start, found in OF_FILES.items() if path.startswith(start) for n in found]
-    return [f"tests/{name}.py" for name in sorted(names)]
+        return [str(test) for test, modules in _imports().items() if _uses(modules, module)]
+    names = [n for start, found in OF_FILES.items() if path.startswith(start) for n in found]
+    return sorted(str(path) for path in _test_files() if path.stem in names)
 
 
 def _uses(imported: set[str], module: str) -> bool:
     """Whether a module is imported, or its package, which imports modules by their names."""
-    names = {module.removesuffix(".__init__"), module.rpartition(".")[0]} - {"geoloc"}
+    names = {module.removesuffix(".__init__"), module.rpartition(".")[0]} - ROOMS
     return not names.isdisjoint(imported)
 
 
+def _test_files() -> list[Path]:
+    """Quick test files, from the project's root."""
+    files = (path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py"))
+    return sorted(file for file in files if file.stem not in SLOW)
+
+
 @cache
-def _imports() -> dict[str, set[str]]:
+def _imports() -> dict[Path, set[str]]:
     """Modules of geoloc that each quick test file imports, or a script that it runs."""
     found = {}
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
-        if path.stem not in SLOW:
-            text = path.read_text(encoding="utf-8")
-            scripts = re.findall(r"run_script\(\s*\"(\w+)\"", text)
-            texts = [(ROOT / f"scripts/{name}.py").read_text(encoding="utf-8") for name in scripts]
-            found[path.stem] = set().union(*map(_imported, [text, *texts]))
+    for path in _test_files():
+        text = (ROOT / path).read_text(encoding="utf-8")
+        scripts = re.findall(r"run_script\(\s*\"(\w+)\"", text)
+        texts = [(ROOT / f"scripts/{name}.py").read_text(encoding="utf-8") for name in scripts]
+        found[path] = set().union(*map(_imported, [text, *texts]))
     return found
 
 

@@ -194,7 +194,7 @@ def import_large_packages() -> None:
     sys.path.insert(0, str(ROOT / "scripts"))
     with contextlib.suppress(ImportError):
         import triton  # noqa: F401  before TensorFlow, see tests/conftest.py
-    from geoloc import keras_setup  # noqa: F401  its environment, before Keras is imported
+    import geoloc.keras_models  # noqa: F401  its environment, before Keras is imported
 
     import cv2  # isort: skip  # noqa: F401
     import h5py  # noqa: F401

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from tests.slurm import accounting, cluster
-from tests.test_workflow import SMALL, make_workdir, planned_jobs
+from tests.workflow.test_workflow import SMALL, make_workdir, planned_jobs
 
 PROFILE = (
     "--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "5",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from geoloc.geocode import display_name
-from geoloc.index import (
+from geoloc.corpus.index import (
     INDEX_COLUMNS,
     LISTING_COLUMNS,
     MANIFEST_COLUMNS,
     REJECTED_COLUMNS,
     shard_table,
 )
-from geoloc.sources.contents import READ
-from geoloc.sources.contents import REJECTED as IS_REJECTED
-from geoloc.split import SPLITS
+from geoloc.corpus.sources.contents import READ
+from geoloc.corpus.sources.contents import REJECTED as IS_REJECTED
+from geoloc.corpus.split import SPLITS
+from geoloc.countries.geocoding import display_name
 from geoloc.verify.run import (
     AGAIN,
     SNAKEMAKE,
@@ -166,7 +166,7 @@ def check_countries(run: Run) -> Check:
 
 
 def majority(kept: pd.DataFrame) -> str:
-    """The country with the most training images, as geoloc.index.majority_country takes it."""
+    """The country with the most training images, see geoloc.corpus.index.majority_country."""
     if kept.empty:
         raise ValueError(f"keeps no country; {AGAIN}")
     return kept.sort_values(["train", "country"], ascending=[False, True]).country.iloc[0]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geoloc.geocode import display_name
+from geoloc.countries.geocoding import display_name
 from geoloc.table_rows import DATASETS
 
 TESTED = 4  # test images that each model predicts again
@@ -40,9 +40,8 @@ def _problem(loader: Callable[[Mapping], str], task: Mapping) -> str:
 
 
 def load_keras(task: Mapping[str, Any]) -> str:
-    """What is wrong with a folder of `geoloc.training.train`."""
-    from geoloc import keras_setup  # noqa: F401  sets up TensorFlow before Keras is imported
-    from geoloc.keras_predict import load_trained
+    """What is wrong with a folder of `geoloc.keras_models.training.train`."""
+    from geoloc.keras_models.predict import load_trained
     from geoloc.stores import Arrays
     from geoloc.weighting import apply_factor, dataset_factor
 
@@ -65,7 +64,12 @@ def load_keras(task: Mapping[str, Any]) -> str:
 
 def load_clip(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of a CLIP."""
-    from geoloc.models.clip import ClipZeroShot, check_classes, predict_images, read_full_size
+    from geoloc.image_text.zero_shot import (
+        ClipZeroShot,
+        check_classes,
+        predict_images,
+        read_full_size,
+    )
     from geoloc.weighting import dataset_factor
 
     classes = task["classes"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from geoloc.evaluation.read_predictions import check_index, read_predictions
 from geoloc.files import file_hash
-from geoloc.read_predictions import check_index, read_predictions
 from geoloc.table_rows import DATASETS, benchmark_titles, table_rows
 from geoloc.verify.run import AGAIN, Check, Finding, Run, failure, some
 from geoloc.verify.shards import PACKED

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from geoloc.distances import median_positions
-from geoloc.geocode import display_name
-from geoloc.leakage import leakage_summary
-from geoloc.metrics import accuracy_by_source, metrics_table, paired_tests
-from geoloc.places import EARTH_RADIUS
-from geoloc.study import differences
-from geoloc.table1 import DATASET_TITLES, baselines, format_table, table1
+from geoloc.corpus.spatial_split import EARTH_RADIUS
+from geoloc.countries.geocoding import display_name
+from geoloc.evaluation.distances import median_positions
+from geoloc.evaluation.leakage import leakage_summary
+from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.evaluation.study import differences
+from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
 from geoloc.table_rows import benchmark_titles, model_titles, table_rows
 from geoloc.verify.predictions import PREDICTIONS
 from geoloc.verify.run import (

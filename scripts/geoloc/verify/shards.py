@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from geoloc.corpus.index import REJECTED_COLUMNS
+from geoloc.corpus.pack import collect_quarantine
 from geoloc.images import decode, resize_nearest
-from geoloc.index import REJECTED_COLUMNS
-from geoloc.packing import collect_quarantine
-from geoloc.scoring import read_selected, score_map
+from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.stores import (
     ARRAY_SIZE,
     SCORE_SIZE,

@@ -1,0 +1,338 @@
+"""What a run costs: jobs, hours and disk by stage, from the configuration and the index.
+
+    make plan
+    make plan PLAN="--configfile my.yaml --rate segment=2.1 --rate mask=0.3"
+
+Numbers of images come from the index of the run; as long as there is none, from options, whose
+defaults are the counts of the study. Seconds and bytes are those of jobs that have finished, of
+this run or of the one named with --measured; --rate and --bytes give others. What nobody has
+measured is shown as unknown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from geoloc.config import ConfigError, check_config, load_schema
+from geoloc.corpus.index import read_rows
+from geoloc.evaluation.study import differences
+
+SCHEMA = "config/config.schema.yaml"
+MODELS, DATASETS = ("cnn", "transfer"), 3
+TEST_SETS = 3  # of street images; a benchmark comes on top
+ONCE = (
+    "index", "quarantine", "table1", "table1_comparison", "metrics", "score_examples",
+    "training_curves", "accuracy_figure", "all",
+)  # fmt: skip
+ARRAY_BYTES = 224 * 224 * (3 + 1)  # an image and its score map
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many images and shards there are, and where that is known from."""
+
+    street: int
+    benchmark: int
+    street_shards: int
+    benchmark_shards: int
+    train: int
+    val: int
+    test: int
+    known_from: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Jobs of one kind. `units` is what its time grows with, of all jobs together; `pattern` is
+    where each job's benchmark lies and `output` what it writes, below the results."""
+
+    name: str
+    jobs: int
+    units: int
+    unit: str = "images"
+    gpu: bool = False
+    pattern: str = ""
+    output: str = ""
+
+
+def sizes_of_index(folder: Path) -> Sizes:
+    """Sizes by the tables of a finished index."""
+    shards = read_rows(folder / "shards.csv")
+    street = [int(row["images"]) for row in shards if row["collection"] == "street"]
+    others = [int(row["images"]) for row in shards if row["collection"] != "street"]
+    countries = read_rows(folder / "countries.csv")
+    split = {name: sum(int(row[name]) for row in countries) for name in ("train", "val", "test")}
+    return Sizes(sum(street), sum(others), len(street), len(others), **split,
+                 known_from=str(folder))  # fmt: skip
+
+
+def expected_sizes(config: dict, images: int, countries: int, benchmark_images: int,
+                   benchmark_countries: int) -> Sizes:  # fmt: skip
+    """Sizes without an index. A country's last shard is half full on average, so that the number
+    of shards is an estimate."""
+
+    def shards(count: int, classes: int) -> int:
+        return max(classes, round(count / config["index"]["shard_size"] + classes / 2))
+
+    train, val = (int(share * images) for share in config["index"]["split"][:2])
+    return Sizes(
+        street=images,
+        benchmark=benchmark_images,
+        street_shards=shards(images, countries),
+        benchmark_shards=shards(benchmark_images, benchmark_countries) if benchmark_images else 0,
+        train=train,
+        val=val,
+        test=images - train - val,
+        known_from="options; numbers of shards are estimates",
+    )
+
+
+def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
+    """All stages of a run in their order."""
+    images, shards = sizes.street + sizes.benchmark, sizes.street_shards + sizes.benchmark_shards
+    epochs = config["train"]["epochs"] * (sizes.train + sizes.val)
+    tested = TEST_SETS * sizes.test + sizes.benchmark
+    stages = [
+        Stage("prepare", shards, images, pattern="prepare/*/*/*.tsv", output="images/*/*/*.h5"),
+        Stage("leakage", 1, images, pattern="leakage.tsv"),
+        Stage("segment", sizes.street_shards, sizes.street, gpu=True, pattern="segment/*/*.tsv",
+              output="segments/*/*.h5"),
+        Stage("mask", sizes.street_shards, sizes.street, pattern="mask/*/*.tsv",
+              output="masks/*/*.h5"),
+        Stage("arrays", shards, images, pattern="arrays/*/*/*.tsv", output="arrays/*/*/*.h5"),
+    ]  # fmt: skip
+    for model in MODELS:
+        stages.append(Stage(f"train.{model}", DATASETS, DATASETS * epochs, "images × epochs", True,
+                            f"train/{model}/*.tsv"))  # fmt: skip
+    if not config["models"]["clip"]["path"]:
+        stages.append(
+            Stage("train_clip", 1, sizes.train, gpu=True, pattern="train_clip/clip/*.tsv")
+        )
+    contrastive = DATASETS if config["models"]["contrastive"] else 0
+    if contrastive:  # apart from `clip`, which may be a far larger model
+        stages.append(Stage("train_clip.contrastive", contrastive, contrastive * sizes.train,
+                            gpu=True, pattern="train_clip/contrastive/*.tsv"))  # fmt: skip
+    for model in MODELS:
+        stages.append(Stage(f"predict.{model}", DATASETS, DATASETS * tested, gpu=True,
+                            pattern=f"predict/{model}/*.tsv"))  # fmt: skip
+    stages.append(Stage("predict_clip", 1, tested, gpu=True, pattern="predict/clip/*.tsv"))
+    if contrastive:
+        stages.append(Stage("predict_clip.contrastive", contrastive, contrastive * tested,
+                            gpu=True, pattern="predict/contrastive/*.tsv"))  # fmt: skip
+    # Only the Table 1 of the study is compared with the published one.
+    once = len(ONCE) - bool(differences(config, load_schema(SCHEMA)))
+    return [*stages, Stage("once each", once, 0, "")]
+
+
+def done_units(stage: Stage, results: Path, sizes: Sizes, epochs: int) -> dict[Path, int]:
+    """Benchmark files of a stage's finished jobs and how many units each did."""
+    files = sorted((results / "benchmarks").glob(stage.pattern)) if stage.pattern else []
+    if stage.name.startswith("train."):
+        done = {}
+        for file in files:
+            history = results / "models" / file.parent.name / file.stem / "history.csv"
+            rows = len(read_rows(history)) if history.exists() else epochs
+            done[file] = rows * (sizes.train + sizes.val)
+        return done
+    if stage.jobs and not stage.pattern.endswith("*/*.tsv"):
+        return {file: stage.units // stage.jobs for file in files}
+    shards = {
+        (row["collection"], row["country"], row["shard"]): int(row["images"])
+        for row in read_rows(results / "index/shards.csv")
+    }
+    keys = {file: file.relative_to(results / "benchmarks").with_suffix("").parts for file in files}
+    keys = {file: key[1:] if len(key) == 4 else ("street", *key[1:]) for file, key in keys.items()}
+    return {file: shards[key] for file, key in keys.items() if key in shards}
+
+
+def measured_rate(done: dict[Path, int]) -> float:
+    """Seconds of a job by unit of its work, NaN where no job has finished."""
+    seconds = units = 0.0
+    for file, count in done.items():
+        with file.open(newline="") as lines:
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+        seconds += sum(float(row["s"]) for row in rows) / len(rows)
+        units += count
+    return seconds / units if units else nan
+
+
+def measured_bytes(stage: Stage, done: dict[Path, int], results: Path) -> float:
+    """Bytes of the outputs of a stage by image, NaN where no job has finished."""
+    files = sorted(results.glob(stage.output)) if stage.output else []
+    keys = {file.relative_to(results).with_suffix("").parts[1:]: file for file in files}
+    size = units = 0
+    for benchmark, count in done.items():
+        file = keys.get(benchmark.relative_to(results / "benchmarks").with_suffix("").parts[1:])
+        if file:
+            size, units = size + file.stat().st_size, units + count
+    return size / units if units else nan
+
+
+def plan_table(
+    config: dict, sizes: Sizes, measured: Path, rates: dict[str, float], sizes_in_bytes: dict
+) -> pd.DataFrame:
+    """A row a stage: jobs, units, unit, seconds and bytes a unit, hours, gpu_hours, disk_gb, with
+    NaN for what is unknown, and where seconds and bytes are from.
+
+    `rates` (seconds a unit) and `sizes_in_bytes` (bytes an image) by stage go before what the run
+    in the folder `measured` took. Hours are those of all jobs of a stage added up; GPU hours are
+    the hours of jobs that ask for a GPU, on whatever they were measured on.
+    """
+    index = measured / "index"
+    run_sizes = sizes_of_index(index) if (index / "shards.csv").exists() else None
+    run = {s.name: s for s in plan_stages(config, run_sizes)} if run_sizes else {}
+    rows = []
+    for stage in plan_stages(config, sizes):
+        done = {}
+        if run_sizes:
+            done = done_units(run[stage.name], measured, run_sizes, config["train"]["epochs"])
+        seconds, size = measured_rate(done), measured_bytes(stage, done, measured)
+        jobs_measured = f"{len(done)} finished jobs of {measured}" if done else ""
+        row = {"stage": stage.name, "jobs": stage.jobs, "units": stage.units, "unit": stage.unit,
+               "seconds": rates.get(stage.name, seconds),
+               "seconds_from": "option" if stage.name in rates else jobs_measured,
+               "gpu": stage.gpu}  # fmt: skip
+        row["bytes"] = sizes_in_bytes.get(stage.name, size)
+        row["bytes_from"] = "option" if stage.name in sizes_in_bytes else jobs_measured
+        if stage.name == "arrays" and pd.isna(row["bytes"]):
+            row["bytes"], row["bytes_from"] = ARRAY_BYTES, "layout"
+        row["hours"] = row["seconds"] * stage.units / 3600
+        row["gpu_hours"] = row["hours"] if stage.gpu else 0.0
+        row["disk_gb"] = row["bytes"] * stage.units / 1e9 if stage.output else 0.0
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def totals(table: pd.DataFrame) -> dict[str, float | bool]:
+    """Sums of what is known, and whether anything is unknown."""
+    working = table[table.units > 0]
+    return {
+        "jobs": int(table.jobs.sum()),
+        "hours": float(table.hours.sum()),
+        "gpu_hours": float(table.gpu_hours.sum()),
+        "disk_gb": float(table.disk_gb.sum()),
+        "hours_complete": bool(working.hours.notna().all()),
+        "gpu_hours_complete": bool(working.gpu_hours.notna().all()),
+        "disk_complete": bool(working.disk_gb.notna().all()),
+    }
+
+
+def format_table(table: pd.DataFrame, total: dict) -> str:
+    """The table for reading."""
+
+    def cell(value: float, form: str, known: bool = True) -> str:
+        if pd.isna(value) or not (known or value):
+            return "unknown"
+        return ("" if known else "> ") + format(value, form)
+
+    works = table.units > 0
+    shown = pd.DataFrame({"stage": table.stage, "jobs": table.jobs.map("{:,}".format)})
+    shown["work"] = [f"{row.units:,} {row.unit}" if row.units else "" for row in table.itertuples()]
+    shown["s each"] = [cell(v, ".4g") if w else "" for v, w in zip(table.seconds, works)]  # noqa: B905
+    for column, title in (("hours", "hours"), ("gpu_hours", "GPU hours"), ("disk_gb", "disk GB")):
+        used = works & ((table[column] != 0) | table[column].isna())
+        shown[title] = [cell(v, ",.1f") if u else "" for v, u in zip(table[column], used)]  # noqa: B905
+    shown.loc[len(shown)] = [
+        "total", f"{total['jobs']:,}", "", "",
+        cell(total["hours"], ",.1f", total["hours_complete"]),
+        cell(total["gpu_hours"], ",.1f", total["gpu_hours_complete"]),
+        cell(total["disk_gb"], ",.1f", total["disk_complete"]),
+    ]  # fmt: skip
+    return shown.to_string(index=False)
+
+
+def _pair(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: write STAGE=NUMBER") from error
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as of snakemake")
+    parser.add_argument("--images", type=int, default=73_867, help="street images, without index")
+    parser.add_argument("--countries", type=int, default=73, help="classes, without index")
+    parser.add_argument("--benchmark-images", type=int, default=2_504, help="without index")
+    parser.add_argument("--benchmark-countries", type=int, default=61, help="without index")
+    parser.add_argument("--shard-size", type=int, help="another index.shard_size to try; counts "
+                        "shards as if there were no index")  # fmt: skip
+    parser.add_argument("--measured", type=Path, help="results of a run whose speeds are taken")
+    parser.add_argument("--rate", type=_pair, action="append", default=[], metavar="STAGE=SECONDS",
+                        help="seconds a job takes for an image")  # fmt: skip
+    parser.add_argument("--bytes", type=_pair, action="append", default=[], metavar="STAGE=BYTES",
+                        help="bytes that a stage writes for an image")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser.parse_args(arguments)
+
+
+def read_config(configfiles: Sequence[Path]) -> dict:
+    """config/config.yaml with `configfiles` over it, checked, as Snakemake reads it."""
+    from snakemake.utils import update_config
+
+    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    for path in configfiles:
+        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    check_config(config, load_schema(SCHEMA))
+    return config
+
+
+def find_sizes(config: dict, options: argparse.Namespace) -> Sizes:
+    """Sizes of the run: of its index if there is one, otherwise of the options."""
+    folder = Path("results", config["run"], "index")
+    indexed = sizes_of_index(folder) if (folder / "shards.csv").exists() else None
+    if indexed and not options.shard_size:
+        return indexed
+    counts = (options.images, options.countries, options.benchmark_images,
+              options.benchmark_countries)  # fmt: skip
+    if indexed:
+        shards = read_rows(folder / "shards.csv")
+        classes = [len({r["country"] for r in shards if (r["collection"] == "street") == street})
+                   for street in (True, False)]  # fmt: skip
+        counts = indexed.street, classes[0], indexed.benchmark, classes[1]
+    if options.shard_size:
+        config["index"]["shard_size"] = options.shard_size
+    return expected_sizes(config, *counts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    try:
+        config = read_config(options.configfile)
+    except (ConfigError, OSError) as error:
+        sys.exit(str(error))
+    sizes = find_sizes(config, options)
+    measured = options.measured or Path("results", config["run"])
+    names = {stage.name for stage in plan_stages(config, sizes)}
+    if unknown := {name for name, _ in options.rate + options.bytes} - names:
+        sys.exit(f"no stage {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
+    table = plan_table(config, sizes, measured, dict(options.rate), dict(options.bytes))
+    total = totals(table)
+    if options.json:
+        stages = json.loads(table.to_json(orient="records"))
+        print(json.dumps({"sizes": vars(sizes), "stages": stages, "total": total}, indent=2))
+        return
+    print(f"{sizes.street:,} street images ({sizes.train:,} / {sizes.val:,} / {sizes.test:,}) and "
+          f"{sizes.benchmark:,} of benchmarks, from {sizes.known_from}\n")  # fmt: skip
+    print(format_table(table, total))
+    print(
+        f"\nHours are estimates: seconds measured in {measured} or given with --rate, times the "
+        "work.\nTraining may stop early. Retrieving and drawing of data is not counted."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""The likeliest countries of any photograph, by a trained model.
+
+    python -m geoloc.cli.predict PHOTO... --model FOLDER
+
+run from scripts/, or anywhere once the project is installed. Libraries of the models are imported
+when a model is loaded, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.countries.geocoding import display_name
+from geoloc.images import (
+    EXTENSIONS,
+    MAX_MEGAPIXELS,
+    Preparation,
+    UnreadableImage,
+    decode,
+    image_files,
+    prepare,
+    read_file,
+    resize_nearest,
+)
+from geoloc.model_record import read_record
+from geoloc.probabilities import NotADistribution, check_probabilities
+from geoloc.progress import Progress
+from geoloc.stores import ARRAY_SIZE, SCORE_SIZE
+
+PREPARATIONS = {"center": Preparation("center", SCORE_SIZE), "none": Preparation()}
+BATCH_SIZE = 32
+EXAMPLES = """\
+examples:
+  one photograph:
+    python -m geoloc.cli.predict street.jpg --model ../results/study/models/cnn/original
+  all photographs in a folder and below, for another program:
+    python -m geoloc.cli.predict photos/ --model ../results/study/models/cnn/original --json
+  the three likeliest countries, by a CLIP, of what is not a street image:
+    python -m geoloc.cli.predict *.jpg --top 3 --crop none \\
+        --model ../resources/weights/streetclip --countries ../results/study/index/countries.csv
+"""
+
+
+@dataclass(frozen=True)
+class CountryModel:
+    """What `predict` needs of a model.
+
+    name: its folder; classes (k): ISO codes in the order of the columns; probabilities: from n
+    images uint8 (H, W, 3), RGB, of any sizes, to (n, k) float32; dataset: what it was trained on,
+    see geoloc.weighting.
+    """
+
+    name: str
+    classes: list[str]
+    probabilities: Callable[[Sequence[np.ndarray]], np.ndarray]
+    dataset: str = "original"
+
+
+# -------------------------------------------------------------------------------------- models
+
+
+def load_model(
+    folder: Path, countries: Path | None = None, prompt: str | None = None
+) -> CountryModel:
+    """Load what the rule `train` wrote, or a CLIP in the form of transformers.
+
+    `countries`, an index/countries.csv, and `prompt`, the text of a country, are for a CLIP only.
+    Raises OSError for a folder without a complete model and ValueError for options that do not go
+    with it.
+    """
+    if (folder / "model.keras").is_file():
+        if countries or prompt:
+            raise ValueError(
+                f"{folder} has its own countries and reads no text; leave out --countries and "
+                "--prompt, which are for CLIP"
+            )
+        return _load_keras(folder)
+    if (folder / "config.json").is_file():
+        return _load_clip(folder, countries, prompt)
+    raise OSError(
+        f"{folder} holds no model: neither model.keras, which the rule train writes, nor the "
+        "config.json of a CLIP"
+    )
+
+
+def _load_keras(folder: Path) -> CountryModel:
+    from geoloc.keras_models.predict import load_trained
+
+    trained = load_trained(folder)
+
+    def probabilities(batch: Sequence[np.ndarray]) -> np.ndarray:
+        pixels = np.stack([resize_nearest(image, ARRAY_SIZE) for image in batch])
+        return trained.model.predict_on_batch(pixels)
+
+    return CountryModel(str(folder), trained.classes, probabilities, trained.dataset)
+
+
+def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> CountryModel:
+    """A CLIP that the workflow trained names its countries and its dataset; others do not."""
+    record = read_record(folder) if (folder / "classes.json").is_file() else None
+    if record is None and countries is None:
+        raise ValueError(
+            f"{folder} is a CLIP, which can tell any countries apart: name them with "
+            "--countries results/RUN/index/countries.csv"
+        )
+    classes = _read_classes(countries) if countries else record.classes
+    from transformers.utils.logging import disable_progress_bar
+
+    from geoloc.image_text.zero_shot import ClipZeroShot
+
+    disable_progress_bar()  # of loading weights
+    model = ClipZeroShot(folder, list(map(display_name, classes)), prompt or "{country}")
+    dataset = record.dataset if record else "original"
+    return CountryModel(str(folder), classes, model.probabilities, dataset)
+
+
+def _read_classes(path: Path) -> list[str]:
+    from geoloc.corpus.index import kept_classes
+
+    try:
+        classes = kept_classes(path)
+    except KeyError as error:
+        raise ValueError(f"{path} has no column {error}; give the countries.csv of a run") from None
+    if not classes:
+        raise ValueError(f"{path} has no country that is kept; give the countries.csv of a run")
+    return classes
+
+
+# --------------------------------------------------------------------------------- photographs
+
+
+def find_photographs(path: Path) -> list[Path]:
+    """A file as it is given; of a folder the image files in it and below, in the order of their
+    names, without hidden ones. Raises UnreadableImage where a folder holds none."""
+    if not path.is_dir():
+        return [path]
+    found: list[Path] = []
+    for folder, subfolders, _ in os.walk(path):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        found += [Path(folder, name) for name in image_files(Path(folder))]
+    if not found:
+        kinds = ", ".join(sorted(EXTENSIONS))
+        raise UnreadableImage(f"no image file in this folder (looked for {kinds})")
+    return found
+
+
+def read_photograph(
+    path: Path, preparation: Preparation, max_megapixels: float = MAX_MEGAPIXELS
+) -> np.ndarray:
+    """A photograph as the workflow's rules prepare it: upright, cropped, uint8 (H, W, 3), RGB.
+    Raises UnreadableImage with the reason, also where there is no such file."""
+    try:
+        return decode(prepare(read_file(path), preparation, max_megapixels))
+    except OSError as error:
+        raise UnreadableImage(error.strerror or str(error)) from error
+
+
+Failures = list[tuple[Path, str]]
+
+
+def predict(
+    model: CountryModel,
+    paths: Iterable[Path],
+    preparation: Preparation,
+    failures: Failures,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yield each photograph with its probabilities (k,), float32, in order. What cannot be read is
+    told on stderr, added to `failures` with its reason, and left out. Raises ValueError for
+    probabilities that are no distribution."""
+    readable = _read(paths, preparation, failures, max_megapixels)
+    while batch := list(islice(readable, BATCH_SIZE)):
+        names, images = zip(*batch, strict=True)
+        probabilities = model.probabilities(images)
+        check_probabilities(probabilities, names, model.name, "photographs")
+        yield from zip(names, probabilities, strict=True)
+
+
+def _read(
+    paths: Iterable[Path], preparation: Preparation, failures: Failures, max_megapixels: float
+) -> Iterator[tuple[Path, np.ndarray]]:
+    for path in paths:
+        try:
+            yield path, read_photograph(path, preparation, max_megapixels)
+        except UnreadableImage as error:
+            fail(path, error, failures)
+
+
+def fail(path: Path, error: UnreadableImage, failures: Failures) -> None:
+    """Tell on stderr why there is no prediction for a path, and remember it."""
+    print(f"error: {path}: {error}", file=sys.stderr)
+    failures.append((path, str(error)))
+
+
+# -------------------------------------------------------------------------------------- output
+
+
+def likeliest(probabilities: np.ndarray, classes: Sequence[str], top: int) -> list[dict]:
+    """The `top` likeliest of k countries: country (ISO alpha-2), name and probability (0–1), of
+    equal ones the earlier class first."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [
+        {
+            "country": classes[column],
+            "name": display_name(classes[column]),
+            "probability": float(probabilities[column]),
+        }
+        for column in order
+    ]
+
+
+def print_json(rows: Iterable[tuple[Path, list[dict]]]) -> None:
+    """A list with an object for each photograph, in ASCII, so that any terminal can write it."""
+    json.dump(
+        [{"photograph": str(path), "countries": row} for path, row in rows], sys.stdout, indent=2
+    )
+    print()
+
+
+def print_table(
+    rows: Iterable[tuple[Path, list[dict]]], paths: Sequence[Path], classes: Sequence[str]
+) -> None:
+    """A line for each photograph and country, written as soon as it is known: so the widths are
+    those of all `paths` and all `classes`."""
+    width = max(len(str(path)) for path in [Path("Photograph"), *paths])
+    name_width = max(len(name) for name in ["Country", *map(display_name, classes)])
+    print(f"{'Photograph':<{width}}  {'Country':<{name_width}}  Probability")
+    for path, countries in rows:
+        for rank, row in enumerate(countries):
+            photograph = "" if rank else str(path)
+            percent = f"{100 * row['probability']:.1f} %"
+            print(f"{photograph:<{width}}  {row['name']:<{name_width}}  {percent:>11}", flush=True)
+
+
+# ------------------------------------------------------------------------------------- command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Returns the exit status: 0, or 1 where a photograph could not be read, or
+    2 where the model could not be loaded or its probabilities are none."""
+    options = parse_arguments(arguments)
+    set_up_output()
+    paths, failures = [], []
+    for path in options.photographs:
+        try:
+            paths += find_photographs(path)
+        except UnreadableImage as error:
+            fail(path, error, failures)
+    try:
+        model = load_model(options.model, options.countries, options.prompt)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if model.dataset != "original":
+        print(
+            f"note: {options.model} was trained on the dataset {model.dataset}. Photographs have "
+            "no score map: they are shown to it as they are, as Im2GPS3k is in the study",
+            file=sys.stderr,
+        )
+    progress = Progress(paths, description="predict") if len(paths) > 1 else paths
+    preparation = PREPARATIONS[options.crop]
+    predictions = predict(model, progress, preparation, failures, options.max_megapixels)
+    rows = ((path, likeliest(p, model.classes, options.top)) for path, p in predictions)
+    try:
+        if options.json:
+            print_json(rows)
+        else:
+            print_table(rows, paths, model.classes)
+    except NotADistribution as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 1 if failures else 0
+
+
+def set_up_output() -> None:
+    """Progress goes to stderr; what a terminal cannot write is escaped and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("geoloc").setLevel(logging.INFO)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m geoloc.cli.predict",
+        description="The likeliest countries of photographs, by a trained model.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("photographs", metavar="PHOTO", nargs="+", type=Path, help="image file, or folder of them")
+    model = "results/RUN/models/MODEL/DATASET, or a CLIP as transformers saves it"
+    add("--model", metavar="FOLDER", required=True, type=Path, help=model)
+    add("--top", metavar="N", type=positive, default=5, help="countries of each photograph (5)")
+    add("--json", action="store_true", help="write JSON and not a table")
+    crop = "center: the largest centred square, which models are trained on (default); none: the "
+    crop += "whole photograph, as the benchmark is tested on"
+    add("--crop", choices=list(PREPARATIONS), default="center", help=crop)
+    largest = f"refuse larger photographs ({MAX_MEGAPIXELS})"
+    add("--max-megapixels", metavar="N", type=positive, default=MAX_MEGAPIXELS, help=largest)
+    countries = "for a CLIP that the workflow did not train: results/RUN/index/countries.csv, the "
+    countries += "countries to choose from"
+    add("--countries", metavar="CSV", type=Path, help=countries)
+    prompt = 'for a CLIP: the text of a country, by default its name, "{country}"'
+    add("--prompt", metavar="TEXT", help=prompt)
+    return parser.parse_args(arguments)
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Zip archives: their members, and the images among them."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from geoloc.corpus.archives.base import ENCRYPTED, FILE, FOLDER, ArchiveError, Damage, Entry, Member
+from geoloc.corpus.archives.images import Doubles, image_member
+from geoloc.corpus.archives.streams import CHUNK
+from geoloc.images import UnreadableImage
+
+FLAG_ENCRYPTED = 0x1  # bit of a member's flags
+SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK00PK\3\4")  # a member, an empty archive, the first of parts
+MAX_START = 4  # byte of the first member, behind the mark of an archive in parts
+LOCAL_HEADER = 30  # bytes before a member's name and content
+MAX_DIRECTORY = 512 << 20  # bytes of the list of members: more than five million names
+SMALL_DIRECTORY = 16 << 20  # bytes; a larger one must be less than half of the archive
+# zipfile expands bzip2 and LZMA without a limit, a gigabyte from one kilobyte.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+LINKS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+# What zipfile and the decompressors raise for damaged bytes.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, LookupError,
+    OverflowError,
+)  # fmt: skip
+
+
+class NoSuchPlace(zipfile.BadZipFile, OSError):
+    """An offset outside the file; an OSError as of `seek`, which zipfile expects in one place."""
+
+
+class BoundedFile(io.BufferedReader):
+    """A file of which zipfile cannot read a list of members that is larger than an honest one, nor
+    go to where no byte can be."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.size = path.stat().st_size
+        self.limit = min(MAX_DIRECTORY, max(SMALL_DIRECTORY, self.size // 2))
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = self.size - self.tell() if size is None or size < 0 else size
+        if wanted > self.limit:
+            raise zipfile.BadZipFile(f"a list of members of {wanted} bytes")
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.size}[whence]
+        if not 0 <= start + offset <= self.size:
+            raise NoSuchPlace(f"an offset to byte {start + offset} of {self.size}")
+        return super().seek(offset, whence)
+
+
+class CheckedZip(zipfile.ZipFile):
+    """Closes the file that it was given, too."""
+
+    def close(self) -> None:
+        file = self.fp
+        super().close()
+        if file is not None:
+            file.close()
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive whose members do not overlap and that has no other archive before it.
+
+    Raises:
+        Damage: for what is no whole zip archive.
+        OSError: where the file cannot be read.
+    """
+    raw = BoundedFile(path)
+    try:
+        if not raw.peek(8).startswith(SIGNATURES):
+            raise Damage("it does not begin as a zip archive does")
+        file = CheckedZip(raw)
+        _check_places(file)
+    except DAMAGED as error:
+        raw.close()
+        if isinstance(error, Damage):
+            raise
+        if str(error) == "File is not a zip file":
+            raise Damage("its list of members is missing: it was cut off") from error
+        raise Damage(str(error) or type(error).__name__) from error
+    return file
+
+
+def _check_places(file: zipfile.ZipFile) -> None:
+    """Raise Damage where members share bytes, as those of a bomb do, or the first one is not at the
+    beginning, as of two archives in one file."""
+    end = file.start_dir
+    for info in sorted(file.infolist(), key=lambda info: -info.header_offset):
+        name = len(info.orig_filename)  # characters, no more than its bytes
+        if info.header_offset + LOCAL_HEADER + name + info.compress_size > end:
+            raise Damage(f"{info.orig_filename!r:.99} reaches into what follows it")
+        end = info.header_offset
+    if end > MAX_START and file.infolist():
+        raise Damage(f"{end} bytes before its first member")
+
+
+def zip_entry(info: zipfile.ZipInfo) -> Entry:
+    """What the list of members says of one. Of a name with a NUL, zipfile drops the rest."""
+    raw = info.orig_filename if "\0" in info.orig_filename else info.filename
+    return Entry(raw, _kind(raw, info), info.file_size, info.file_size)
+
+
+def _kind(raw: str, info: zipfile.ZipInfo) -> str:
+    mode = stat.S_IFMT(info.external_attr >> 16)
+    if mode in LINKS:
+        return LINKS[mode]
+    if raw.endswith(("/", "\\")) or mode == stat.S_IFDIR:
+        return "a folder with data" if info.file_size or info.compress_size > 2 else FOLDER
+    if info.compress_type not in METHODS:
+        return "a file that is compressed in another way than deflate"
+    return ENCRYPTED if info.flag_bits & FLAG_ENCRYPTED else FILE
+
+
+def zip_content(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The content of a member in pieces, its checksum checked. Raises Damage."""
+    left = info.file_size
+    try:
+        with file.open(info) as stream:
+            while data := stream.read(CHUNK):
+                left -= len(data)
+                yield data
+    except DAMAGED as error:
+        raise Damage(str(error) or type(error).__name__) from error
+    if left:
+        raise Damage(f"{left} of its bytes are missing")
+
+
+class ZipArchive:
+    """The images of a zip archive, whose list of members is read when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ArchiveError for what is no whole zip archive."""
+        try:
+            self.file = open_zip(path)
+        except Damage as error:
+            raise ArchiveError(f"{path} is no whole zip archive ({error}); get it again") from error
+        self.images: dict[str, tuple[Member, zipfile.ZipInfo]] = {}
+        doubles = Doubles()
+        for info in self.file.infolist():
+            if member := image_member(zip_entry(info)):
+                self.images[member.name] = member, info
+                doubles.check(member)
+        for name, problem in doubles.problems.items():
+            self.images[name] = Member(name, problem), self.images[name][1]
+
+    def members(self) -> Iterator[Member]:
+        """Every image, in the order of the archive."""
+        return (member for member, _ in self.images.values())
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an image. Raises UnreadableImage with the reason."""
+        if name not in self.images:
+            raise UnreadableImage("the archive has no such member")
+        member, info = self.images[name]
+        if member.problem:
+            raise UnreadableImage(member.problem)
+        try:
+            return b"".join(zip_content(self.file, info))
+        except Damage as error:
+            raise UnreadableImage(f"damaged in its archive: {error}") from error
+
+    def close(self) -> None:
+        self.file.close()

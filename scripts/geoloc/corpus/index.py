@@ -1,0 +1,238 @@
+"""The index: which images there are, of which country, in which split and shard.
+
+Everything after it is decided by this one table. Each shard also gets a manifest of its own,
+which is the only thing that its jobs depend on.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from geoloc.corpus.sources import (
+    Source,
+    SourceError,
+    check_files,
+    check_folders,
+    check_rejected,
+    read_source,
+)
+from geoloc.corpus.sources.contents import Tally
+from geoloc.corpus.spatial_split import grid_cells, split_cells
+from geoloc.corpus.split import split_names, unique_names
+from geoloc.countries.geocoding import display_name
+from geoloc.files import atomic_path, utf8_name
+from geoloc.progress import Progress
+
+log = logging.getLogger(__name__)
+
+INDEX_COLUMNS = [
+    "image_id", "source", "collection", "path", "latitude", "longitude", "country", "author",
+    "split", "shard",
+]  # fmt: skip
+SHARD_KEYS = ["collection", "country", "shard"]
+MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
+REJECTED_COLUMNS = ["source", "path", "reason"]
+LISTING_COLUMNS = ["source", "kind", "files", "examples"]
+
+
+class Tables(NamedTuple):
+    """The tables of the index: images (INDEX_COLUMNS), a row for every country that occurs
+    (country, name, images, train, val, test, kept), what could not be placed (REJECTED_COLUMNS)
+    and what lies in the folders of the sources (LISTING_COLUMNS)."""
+
+    images: pd.DataFrame
+    countries: pd.DataFrame
+    rejected: pd.DataFrame
+    listing: pd.DataFrame
+
+
+def list_sources(
+    sources: Sequence[Source], max_rejected: float, geocoder: str = "nearest_city"
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """List all sources: a table of images (INDEX_COLUMNS without split and shard), one of what
+    could not be placed (REJECTED_COLUMNS) and one of what lies in their folders (LISTING_COLUMNS).
+    Raises SourceError where more than the share `max_rejected` of a source cannot be placed, or two
+    sources use the same file."""
+    images, rejected, listing, used = [], [], [], []
+    check_folders(sources)
+    for source in sources:
+        found = read_source(source, geocoder)
+        check_rejected(source, found.images, max_rejected)
+        used.append((source, found.files))
+        listing += listing_rows(source, found.tally)
+        for item in found.images:
+            if item.rejected:
+                rejected.append((source.name, item.path, item.rejected))
+            else:
+                images.append(
+                    (f"{source.name}/{item.path}", source.name, source.collection, item.path,
+                     item.latitude, item.longitude, item.country, item.author)
+                )  # fmt: skip
+        log.info("%s: %d images, %d countries", source.name, len(found.images),
+                 len({item.country for item in found.images if item.country}))  # fmt: skip
+    check_files(used)
+    return (
+        pd.DataFrame(images, columns=INDEX_COLUMNS[:-2]),
+        pd.DataFrame(rejected, columns=REJECTED_COLUMNS),
+        pd.DataFrame(listing, columns=LISTING_COLUMNS),
+    )
+
+
+def listing_rows(source: Source, tally: Tally) -> list[tuple[str, str, int, str]]:
+    """A row of LISTING_COLUMNS for each kind of entry in a source's folder, sorted by kind."""
+    return [
+        (source.name, kind, count, utf8_name("; ".join(tally.examples[kind])))
+        for kind, count in sorted(tally.counts.items())
+    ]
+
+
+def kept_countries(images: pd.DataFrame, min_images: int) -> list[str]:
+    """ISO codes of the countries with at least `min_images` street images, sorted."""
+    counts = images.loc[images.collection == "street", "country"].value_counts()
+    kept = sorted(counts[counts >= min_images].index)
+    if len(kept) < 2:
+        raise SourceError(
+            f"{len(kept)} countries have at least {min_images} street images, and a classifier "
+            "needs two; lower index.min_images or add images"
+        )
+    return kept
+
+
+def assign_splits(
+    images: pd.DataFrame, seed: int, ratio: Sequence[float], place_km: float | None = None
+) -> pd.Series:
+    """The split of each image: train, val or test for street images, country by country, and test
+    for every image of a benchmark.
+
+    With `place_km`, street images with coordinates are split by whole cells of that size in km
+    (geoloc.corpus.spatial_split), those without image by image.
+    """
+    split = pd.Series("test", index=images.index)
+    street = images[images.collection == "street"]
+    if place_km is not None:
+        located = street[street.latitude.notna()]
+        cells = grid_cells(located.latitude.to_numpy(), located.longitude.to_numpy(), place_km)
+        split[located.index] = split_cells(cells, located.country.to_numpy(str), seed, ratio)
+        log.info("%d images are split by %d places", len(located), len(set(cells)))
+        street = street.drop(located.index)
+        for source, part in street.groupby("source"):
+            log.info("%s: %d images without coordinates are split by image", source, len(part))
+    groups = street.groupby("country")
+    for _, group in Progress(groups, len(groups), "split", unit="countries"):
+        names = unique_names(group.path)
+        chosen = split_names(names, seed, ratio)
+        split[group.index] = [chosen[name] for name in names]
+    return split
+
+
+def assign_shards(images: pd.DataFrame, shard_size: int) -> pd.Series:
+    """The shard of each image, text of four digits: the images of a country in their order, cut
+    into as few shards of nearly equal size as hold at most `shard_size` each."""
+    groups = images.groupby(["collection", "country"])
+    position, count = groups.cumcount(), groups.path.transform("size")
+    shards = -(-count // shard_size)
+    return (position * shards // count).map("{:04d}".format)
+
+
+def build_index(
+    sources: Sequence[Source],
+    min_images: int,
+    shard_size: int,
+    seed: int,
+    ratio: Sequence[float],
+    max_rejected: float,
+    geocoder: str = "nearest_city",
+    place_km: float | None = None,
+) -> Tables:
+    """Build the index of all sources, with the images of the kept countries. Benchmark images of
+    other countries are left out, as in the study."""
+    images, rejected, listing = list_sources(sources, max_rejected, geocoder)
+    kept = kept_countries(images, min_images)
+    countries = images[images.collection == "street"].country.value_counts()
+    images = images[images.country.isin(kept)].reset_index(drop=True)
+    images["split"] = assign_splits(images, seed, ratio, place_km)
+    images["shard"] = assign_shards(images, shard_size)
+    if place_km is not None:
+        _warn_of_missing_splits(images)
+    table = summarize_countries(images, countries, kept)
+    return Tables(images[INDEX_COLUMNS], table, rejected, listing)
+
+
+def _warn_of_missing_splits(images: pd.DataFrame) -> None:
+    street = images[images.collection == "street"]
+    present = street.groupby("country").split.nunique()
+    if lacking := sorted(present[present < 3].index):
+        log.warning(
+            "%s lie in so few places that a split has no image of them; lower index.place_km",
+            ", ".join(lacking),
+        )
+
+
+def summarize_countries(
+    images: pd.DataFrame, counts: pd.Series, kept: Sequence[str]
+) -> pd.DataFrame:
+    """A row a country that has street images: country, name, images, train, val, test, kept."""
+    street = images[images.collection == "street"]
+    splits = street.groupby(["country", "split"]).size().unstack(fill_value=0)
+    splits = splits.reindex(index=sorted(counts.index), columns=["train", "val", "test"])
+    table = splits.fillna(0).astype(int).rename_axis("country").reset_index()
+    table.insert(1, "name", [display_name(country) for country in table.country])
+    table.insert(2, "images", counts[table.country].to_numpy())
+    table["kept"] = table.country.isin(kept)
+    return table
+
+
+def write_index(
+    folder: Path,
+    images: pd.DataFrame,
+    countries: pd.DataFrame,
+    rejected: pd.DataFrame,
+    listing: pd.DataFrame,
+) -> None:
+    """Write images.parquet, countries.csv, rejected.csv, listing.csv, shards.csv and the manifests
+    shards/{collection}/{country}/{shard}.csv below `folder`."""
+    for (collection, country, shard), rows in images.groupby(SHARD_KEYS):
+        target = folder / "shards" / collection / country / f"{shard}.csv"
+        _write_csv(target, rows[MANIFEST_COLUMNS])
+    _write_csv(folder / "shards.csv", shard_table(images))
+    _write_csv(folder / "countries.csv", countries)
+    _write_csv(folder / "rejected.csv", rejected)
+    _write_csv(folder / "listing.csv", listing)
+    with atomic_path(folder / "images.parquet") as temporary:
+        images.to_parquet(temporary, index=False)
+
+
+def shard_table(images: pd.DataFrame) -> pd.DataFrame:
+    """A row a shard, sorted: collection, country, shard, its number of images, and the names of
+    their sources, sorted, with spaces between."""
+    shards = images.groupby(SHARD_KEYS)
+    sources = shards.source.agg(lambda names: " ".join(sorted(set(names))))
+    return pd.DataFrame({"images": shards.size(), "sources": sources}).reset_index()
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a small CSV of the index as text; `NA` stays Namibia."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def kept_classes(countries_path: str | Path) -> list[str]:
+    """The classes of all models, in their order: sorted ISO codes of the kept countries."""
+    return sorted(row["country"] for row in read_rows(countries_path) if row["kept"] == "True")
+
+
+def majority_country(countries_path: str | Path) -> str:
+    """The country with the most training images; of equal ones the first code."""
+    rows = [row for row in read_rows(countries_path) if row["kept"] == "True"]
+    return min(rows, key=lambda row: (-int(row["train"]), row["country"]))["country"]

@@ -1,0 +1,73 @@
+"""One folder a country, named in English or by ISO code, as GeoGuessr's images."""
+
+from __future__ import annotations
+
+import logging
+
+from geoloc.corpus.sources.base import Listed, Source, SourceError
+from geoloc.corpus.sources.contents import (
+    EMPTY_FOLDER,
+    NOT_AN_IMAGE,
+    OUTSIDE,
+    READ,
+    SYSTEM_FILE,
+    SYSTEM_FOLDER,
+    Contents,
+)
+from geoloc.countries.geocoding import country_of_name, display_name
+
+log = logging.getLogger(__name__)
+
+
+def list_images(source: Source, contents: Contents) -> list[Listed]:
+    """Every image in a country's folder, or in folders below it, with that country. Raises
+    SourceError where folders with images are named after no country, with all of them."""
+    folders: dict[str, list[str]] = {}
+    for path in contents.images:
+        folder, slash, _ = path.partition("/")
+        if slash:
+            folders.setdefault(folder, []).append(path)
+        elif path not in contents.problems:
+            contents.tally.add(OUTSIDE, path)
+    countries = _countries(source, sorted(folders))
+    _warn_of_unread(source, contents)
+    return [
+        Listed(path, country=countries[folder])
+        for folder, paths in folders.items()
+        for path in paths
+    ]
+
+
+def _countries(source: Source, folders: list[str]) -> dict[str, str]:
+    """The country of each folder."""
+    countries, mistakes = {}, []
+    for folder in folders:
+        try:
+            countries[folder] = country_of_name(folder)
+        except ValueError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise SourceError(
+            f"source {source.name}: {len(mistakes)} folders of {source.folder}: "
+            + "; ".join(mistakes)
+        )
+    return countries
+
+
+def _warn_of_unread(source: Source, contents: Contents) -> None:
+    """Say which folders no image is read of: their country would be missing without a word."""
+    for folder, tally in sorted(contents.folders.items()):
+        if tally.counts[READ]:
+            continue
+        if set(tally.counts) != {EMPTY_FOLDER}:  # which is counted already
+            contents.tally.add(EMPTY_FOLDER, folder + "/")
+        usual = (NOT_AN_IMAGE, SYSTEM_FILE, SYSTEM_FOLDER, EMPTY_FOLDER)
+        left_out = [kind for kind in tally.counts if kind not in usual]
+        try:
+            name = display_name(country_of_name(folder))
+        except ValueError:
+            name = "no country"
+        log.warning(
+            "source %s: no image is read from the folder %s (%s): %s", source.name, folder, name,
+            "; ".join(map(tally.describe, left_out)) or "it has none",
+        )  # fmt: skip

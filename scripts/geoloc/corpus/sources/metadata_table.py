@@ -1,0 +1,140 @@
+"""A table of ids and coordinates with images in folders or in zip and tar archives, as
+OpenStreetView-5M and MP-16 publish. The archives are read as they are."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from geoloc.corpus.archives import ArchiveError, list_members
+from geoloc.corpus.sources.base import Listed, Source, SourceError
+from geoloc.corpus.sources.contents import Contents
+from geoloc.corpus.sources.coordinates_table import UNNAMED, placed, unplaced
+from geoloc.corpus.sources.tables import Row, read_rows
+from geoloc.images import is_image
+from geoloc.progress import Progress
+
+log = logging.getLogger(__name__)
+MISSING = "named in the table, but there is no such image"
+KEYS = ("id_column", "latitude_column", "longitude_column", "author_column")
+
+
+def _present(source: Source, contents: Contents) -> Iterator[Listed]:
+    """Every image in folders and archives, without its place. No image is read."""
+    if contents.packed:
+        raise SourceError(
+            f"source {source.name}: {source.folder / contents.packed[0]} is compressed as a "
+            "whole, so no image in it can be read by itself; make a plain .tar or .zip of it"
+        )
+    yield from map(Listed, contents.images)
+    archives = contents.archives
+    for archive in Progress(archives, description=f"list {source.name}", unit="archives"):
+        try:
+            for member in list_members(source.folder / archive):
+                yield Listed(f"{archive}/{member.name}", rejected=member.problem)
+        except ArchiveError as error:
+            raise SourceError(f"source {source.name}: {error}") from error
+
+
+def _key(path: str) -> str:
+    """What an id is compared with: the path without suffix, in one form of its letters."""
+    path = os.path.splitext(path)[0] if is_image(path) else path
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
+
+
+def _id(text: str) -> str:
+    """An id of the table as a path: `\\` separates folders, and `./` is none."""
+    path = re.sub(r"/(\.?/)+", "/", text.strip().replace("\\", "/"))
+    return path.removeprefix("./")
+
+
+def _end(path: str, depth: int) -> str:
+    """The last `depth` parts of a path, or all that it has, without suffix."""
+    return "/".join(_key(path).rsplit("/", depth)[-depth:])
+
+
+def _by_end(paths: Iterable[str], depth: int) -> dict[str, list[str]]:
+    """Paths by their last `depth` parts, in their order."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        found[_end(path, depth)].append(path)
+    return dict(found)
+
+
+class _Images:
+    """Finds the images of an id: those whose path without suffix is the id or ends with it."""
+
+    def __init__(self, paths: Iterator[str]) -> None:
+        self.by_name: dict[str, str | list[str]] = {}
+        self.by_end: dict[tuple[str, int], dict[str, list[str]]] = {}
+        for path in paths:
+            name = _key(path).rpartition("/")[2]
+            known = self.by_name.get(name)
+            if known is None:
+                self.by_name[name] = path  # a list for each of millions would be many times larger
+            elif isinstance(known, str):
+                self.by_name[name] = [known, path]
+            else:
+                known.append(path)
+
+    def find(self, identity: str) -> list[str]:
+        key = _key(identity)
+        name, depth = key.rpartition("/")[2], key.count("/") + 1
+        found = self.by_name.get(name, [])
+        if isinstance(found, str):
+            return [found] if _end(found, depth) == key else []
+        if (name, depth) not in self.by_end:
+            self.by_end[name, depth] = _by_end(found, depth)
+        return self.by_end[name, depth].get(key, [])
+
+
+def list_images(source: Source, contents: Contents) -> list[Listed]:
+    """Every image and every row, with the coordinates or the reason why there are none. Raises
+    SourceError where the table, a column or an archive cannot be read."""
+    listed = {item.path: item for item in _present(source, contents)}
+    images = _Images(path for path, item in listed.items() if not item.rejected)
+    rows: dict[str, Row | list[Row]] = {}
+    absent: list[Listed] = []
+    missing = 0
+    for row in read_rows(source, KEYS):
+        identity = _id(row.cells["id_column"])
+        if row.problem or not identity:
+            absent.append(unplaced(source, row, row.problem or "no id in the table"))
+            continue
+        found = images.find(identity)
+        missing += not found
+        if not found and not source.subset:
+            absent.append(unplaced(source, row, MISSING, identity))
+        for path in found if len(found) > 1 else []:
+            reason = f"fits the same id as others: {identity} ({row.where})"
+            listed[path] = Listed(path, rejected=reason)
+        if len(found) == 1:
+            _add(rows, found[0], row)
+    log.info("%s: %d rows of the table have no image", source.name, missing)
+    for path, item in listed.items():
+        if item.rejected:
+            continue
+        listed[path] = _placed(path, rows.get(path))
+    return list(listed.values()) + absent
+
+
+def _add(rows: dict[str, Row | list[Row]], path: str, row: Row) -> None:
+    """Note a row of an image. Only of several rows there is a list, as for millions of images one
+    for each would take much memory."""
+    known = rows.get(path)
+    if known is None:
+        rows[path] = row
+    elif isinstance(known, list):
+        known.append(row)
+    else:
+        rows[path] = [known, row]
+
+
+def _placed(path: str, rows: Row | list[Row] | None) -> Listed:
+    if rows is None:
+        return Listed(path, rejected=UNNAMED)
+    return placed(path, rows if isinstance(rows, list) else [rows])

@@ -1,0 +1,1 @@
+"""Countries: from coordinates, from names, and their names for reading."""

@@ -1,0 +1,1 @@
+"""Predictions, metrics, Table 1 and figures."""

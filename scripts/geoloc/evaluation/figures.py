@@ -1,0 +1,228 @@
+"""The figures of the report. Every function returns a matplotlib Figure; `save` writes it.
+
+Colours are those of Okabe and Ito, which people with any colour vision can tell apart, and no
+meaning rests on colour alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from geoloc.countries.geocoding import display_name
+from geoloc.evaluation.table1 import DATASET_TITLES
+from geoloc.files import atomic_path
+from geoloc.weighting import apply_factor
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+TEST_SET_TITLES = {
+    "original": "Original",
+    "weighted_base": "Weighted Base",
+    "weighted_custom": "Weighted Custom",
+    "im2gps3k": "Im2GPS3k",
+}
+
+
+def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
+    """Write a figure, whole or not at all; the suffix of `path` chooses the format."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, facecolor="white")
+
+
+# ------------------------------------------------------------------------------------ figure 2
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of Fig. 2: uint8 (H, W, 3), its score map uint8 (H, W), 0–100, its id and its
+    country (ISO alpha-2)."""
+
+    image_id: str
+    country: str
+    image: np.ndarray
+    score: np.ndarray
+
+
+def figure2(examples: Sequence[Example], base: np.ndarray, custom: np.ndarray) -> Figure:
+    """Fig. 2 of *Beyond the Image*: original, score mask, weighted base, weighted custom.
+
+    One row an example. `base` and `custom` are the factors (256,) of the weighted datasets.
+    Raises ValueError without an example.
+    """
+    if not examples:
+        raise ValueError("Fig. 2 needs at least one example image")
+    rows = len(examples)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.4, 2.35 * rows + 0.35), layout="constrained")
+        axes = figure.subplots(rows, 4, squeeze=False)
+        for (original, mask, left, right), example in zip(axes, examples, strict=True):
+            original.imshow(example.image)
+            drawn = mask.imshow(example.score, cmap="viridis", vmin=0, vmax=100)
+            left.imshow(apply_factor(example.image, example.score, base))
+            right.imshow(apply_factor(example.image, example.score, custom))
+            original.set_ylabel(
+                f"{display_name(example.country)}\n{shorten(example.image_id)}", fontsize=8
+            )
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for axis, title in zip(
+            axes[0], ("Original", "Score mask", "Weighted base", "Weighted custom"), strict=True
+        ):
+            axis.set_title(title)
+        bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 1.6 / rows), aspect=24, pad=0.01)
+        bar.set_label("score (probability of a selected class, %)")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def shorten(text: str, length: int = 30) -> str:
+    """A long name without its middle."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 3
+    return f"{text[:head]}…{text[head + 1 - length :]}"
+
+
+# ----------------------------------------------------------------------------- training curves
+
+History = tuple[str, str, pd.DataFrame]
+CAPTIONED_MODELS = ("clip", "contrastive")
+CAPTIONED = "(training: captions of the batch; validation: names of the countries)"
+
+
+def training_curves(
+    histories: Sequence[History], titles: Mapping[str, str], majority_baseline: float
+) -> Figure:
+    """Accuracy and loss of each epoch, training and validation, one pair of panels a model.
+
+    `titles` names the models by key.
+
+    `histories`: (model, dataset, table with the columns epoch, accuracy, val_accuracy, loss and
+    val_loss). `majority_baseline`: accuracy (0–1) of always giving the most frequent country.
+    The models of one kind stand side by side, so that the datasets can be compared.
+    """
+    blocks: dict[str, list[History]] = {}
+    for history in histories:
+        blocks.setdefault(history[0], []).append(history)
+    columns = max(len(block) for block in blocks.values())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.2 + 2.9 * columns, 3.6 * len(blocks) + 0.5))
+        figure.set_layout_engine("constrained", h_pad=0.06)
+        parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
+        for part, block in zip(parts, blocks.values(), strict=True):
+            part.suptitle(_curves_title(block[0][0], titles), fontsize=11, weight="bold")
+            _block_of_curves(part, block, columns, majority_baseline)
+        handles, labels = parts[0].axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    return figure
+
+
+def _curves_title(model: str, titles: Mapping[str, str]) -> str:
+    """Title of a model's panels, with what accuracy means where it is not the same in both."""
+    return f"{titles[model]}\n{CAPTIONED}" if model in CAPTIONED_MODELS else titles[model]
+
+
+def _block_of_curves(part, block: Sequence[History], columns: int, baseline: float) -> None:
+    """Panels of one model's datasets: accuracy above, loss below, the same scales in a row."""
+    axes = part.subplots(2, columns, sharex="col", sharey="row", squeeze=False)
+    for (accuracy, loss), (_, dataset, table) in zip(axes.T, block, strict=False):
+        trained_on = "Original" if dataset == "default" else DATASET_TITLES.get(dataset, dataset)
+        accuracy.set_title(f"trained on {trained_on}")
+        _curves(accuracy, table, "accuracy")
+        accuracy.axhline(baseline, color=GREY, linestyle=":", label="majority baseline")
+        best = table["val_accuracy"].idxmax()
+        accuracy.plot(
+            table["epoch"][best], table["val_accuracy"][best], "o", color=ORANGE, mfc="white",
+            label="best epoch",
+        )  # fmt: skip
+        _curves(loss, table, "loss")
+        loss.set_xlabel("epoch")
+        loss.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].set_ylabel("accuracy")
+    axes[1, 0].set_ylabel("loss (nats)")
+    axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes[0, 0].set_ylim(0, None)
+    for unused in axes[:, len(block) :].flat:
+        unused.remove()
+
+
+def _curves(axis: Axes, table: pd.DataFrame, column: str) -> None:
+    axis.plot(table["epoch"], table[column], color=BLUE, linestyle="--", label="training")
+    axis.plot(table["epoch"], table[f"val_{column}"], color=ORANGE, label="validation")
+
+
+# -------------------------------------------------------------------------------- accuracies
+
+
+def accuracy_figure(
+    metrics: pd.DataFrame,
+    model_titles: Mapping[str, str],
+    benchmarks: Mapping[str, str] | None = None,
+) -> Figure:
+    """Accuracy of every model with its 95 % interval, one panel a test set.
+
+    `metrics` as geoloc.evaluation.metrics.metrics_table makes it; `model_titles` names the
+    models by key, `benchmarks` the test sets that the study does not have. An interval is that
+    over authors where these are known and Wilson's elsewhere. The dotted line is what always
+    giving the most frequent country of the training images scores: a model left of it has learned
+    nothing that helps on this test set. Raises ValueError when there are no metrics.
+    """
+    if metrics.empty:
+        raise ValueError("no test set has images; add images or lower min_images")
+    rows = list(dict.fromkeys(zip(metrics["model"], metrics["dataset"], strict=True)))
+    titles = {**(benchmarks or {}), **TEST_SET_TITLES}
+    order = dict.fromkeys([*TEST_SET_TITLES, *titles, *metrics["test_set"]])
+    test_sets = [name for name in order if name in set(metrics["test_set"])]
+    row_titles = [f"{model_titles[model]} · {DATASET_TITLES[dataset]}" for model, dataset in rows]
+    width = 0.3 + 0.07 * max(map(len, row_titles)) + 2.3 * len(test_sets)
+    with matplotlib.rc_context({**STYLE, "axes.grid.axis": "x"}):
+        figure = Figure(figsize=(width, 1.3 + 0.33 * len(rows)), layout="constrained")
+        axes = figure.subplots(1, len(test_sets), sharey=True, sharex=True, squeeze=False)[0]
+        for axis, test_set in zip(axes, test_sets, strict=True):
+            part = metrics[metrics["test_set"] == test_set]
+            _dots(axis, part, rows)
+            axis.set_title(f"{titles.get(test_set, test_set)} (n = {part['n'].iloc[0]:,})")
+        axes[0].set_yticks(range(len(rows)), row_titles)
+        axes[0].set_ylim(len(rows) - 0.5, -0.5)
+        axes[0].set_xlim(0, None)
+        axes[0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        label = "accuracy on the test set, with 95 % interval"
+        if metrics["accuracy_low_by_author"].notna().any():
+            label += " (over authors where they are known)"
+        figure.supxlabel(label, fontsize=9)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    return figure
+
+
+def _dots(axis: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> None:
+    position = [rows.index(row) for row in zip(part["model"], part["dataset"], strict=True)]
+    accuracy = part["accuracy"].to_numpy()
+    low = part["accuracy_low_by_author"].fillna(part["accuracy_low"])
+    high = part["accuracy_high_by_author"].fillna(part["accuracy_high"])
+    error = np.maximum([accuracy - low, high - accuracy], 0)  # quantiles need not hold it
+    axis.errorbar(accuracy, position, xerr=error, fmt="o", color=BLUE, capsize=2.5, label="model")
+    name = display_name(part["majority_country"].iloc[0])
+    axis.axvline(
+        part["majority_baseline"].iloc[0], color=ORANGE, linestyle=":", linewidth=1.5,
+        label=f"always answering {name}",
+    )  # fmt: skip
+    axis.tick_params(axis="y", length=0)

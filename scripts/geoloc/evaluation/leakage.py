@@ -1,0 +1,210 @@
+"""What test images share with training images: nearly the same picture, or the same place.
+
+Two pictures are compared by their perceptual hashes (pHash of the package imagehash: 64 signs of
+the lowest frequencies of a 32×32 gray image), by the number of bits that differ. Unrelated
+pictures differ in about 32; scaled, recompressed or brightened copies in a few (docs/leakage.md).
+
+Training images are squares: the centre of a picture, or all of it squeezed into one. A test image
+may be whole, so it is hashed as both, and mirrored.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+from sklearn.neighbors import BallTree
+
+from geoloc.corpus.spatial_split import EARTH_RADIUS
+from geoloc.images import center_square, decode_image, megapixels
+from geoloc.prefetch import map_ahead
+from geoloc.progress import Progress
+from geoloc.stores import read_images
+
+NEAR_METRES = (25, 100, 1000)
+INDEX_COLUMNS = (
+    "image_id", "collection", "source", "country", "split", "latitude", "longitude"
+)  # fmt: skip
+CHUNK = 1 << 18  # pairs of hashes that are compared at once, few enough for a core's cache
+LARGE = 16  # megapixels, above which images are decoded one at a time
+HASH_SIDE = 32  # pixels of the gray image that pHash transforms
+VIEWS = ("center", "whole", "center_mirrored", "whole_mirrored")  # of a picture, each hashed
+
+
+def perceptual_hash(image: Image.Image) -> np.uint64:
+    """The pHash of an image of Pillow as 64 bits."""
+    return np.packbits(imagehash.phash(image).hash.ravel()).view(np.uint64)[0]
+
+
+def perceptual_hashes(image: Image.Image) -> tuple[np.uint64, ...]:
+    """The pHash of each of the `VIEWS` of an RGB image of Pillow."""
+
+    def gray(view: Image.Image) -> Image.Image:  # as imagehash makes it of any image
+        return view.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
+
+    whole = gray(image)
+    views = [whole if image.width == image.height else gray(center_square(image)), whole]
+    return tuple(map(perceptual_hash, [*views, *map(ImageOps.mirror, views)]))
+
+
+def hash_stores(
+    paths: Sequence[str | Path], threads: int = 1, index: str | Path | None = None
+) -> pd.DataFrame:
+    """Perceptual hashes of all images of some `images` stores: uint64, by image id, a column for
+    each of the `VIEWS`.
+
+    `index`: folder of the index to compare the stores with; not compared if None. Images are
+    decoded one at a time in each thread, and large ones one at a time in all, so memory grows
+    neither with their number nor with large ones times threads.
+    """
+    one_large = threading.Lock()
+
+    def hash_image(data: bytes) -> tuple[np.uint64, ...]:
+        with one_large if megapixels(data) > LARGE else nullcontext():
+            return perceptual_hashes(decode_image(data))
+
+    def hash_store(path: str | Path) -> dict[str, tuple[np.uint64, ...]]:
+        return {image_id: hash_image(data) for image_id, data in read_images(path, index=index)}
+
+    hashes: dict[str, tuple[np.uint64, ...]] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(hash_store, paths)
+        for part in Progress(found, len(paths), "perceptual hashes", unit="shards"):
+            hashes |= part
+    values = np.array(list(hashes.values()), np.uint64).reshape(-1, len(VIEWS))
+    return pd.DataFrame(values, index=list(hashes), columns=VIEWS)
+
+
+def nearest_hashes(
+    hashes: np.ndarray,
+    references: np.ndarray,
+    own: np.ndarray,
+    groups: np.ndarray,
+    threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For n hashes uint64 the nearest of m ≥ 1 references uint64, by exact comparison.
+
+    own (n,) and groups (m,) name the group (country) of each. Returns the row of the nearest
+    reference int64 (n,), the bits by which it differs uint8 (n,), and the fewest bits to a
+    reference of another group uint8 (n,), 64 where there is none. All n × m are compared, some
+    10⁸ a second in each thread, in memory for `CHUNK` of them or one row.
+    """
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    sorted_references = references[order]
+    nearest, bits = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
+    other_bits = np.empty(len(hashes), np.uint8)
+
+    def compare(part: slice) -> None:
+        different = np.bitwise_count(hashes[part, None] ^ sorted_references)  # (chunk, m)
+        best = different.argmin(axis=1)
+        nearest[part], bits[part] = order[best], different[np.arange(len(best)), best]
+        by_group = np.minimum.reduceat(different, starts, axis=1)  # (chunk, groups)
+        by_group[own[part, None] == names] = 64
+        other_bits[part] = by_group.min(axis=1)
+
+    size = max(1, CHUNK // len(references))
+    parts = [slice(start, start + size) for start in range(0, len(hashes), size)]
+    done = map_ahead(compare, parts, 2 * threads, threads)
+    for _ in Progress(done, len(parts), "compare", unit="chunks"):
+        pass
+    return nearest, bits, other_bits
+
+
+def nearest_views(
+    views: pd.DataFrame, references: pd.DataFrame, own: np.ndarray, groups: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`nearest_hashes` of n pictures among m, whose `VIEWS` are given: centres are compared with
+    centres and whole pictures with whole ones, and the nearest counts, of equal ones the first.
+    Returns also whether it is the picture's mirror image that is so near, bool (n,)."""
+    bits, other_bits = np.full((2, len(views)), 65, np.uint8)
+    nearest, mirrored = np.zeros(len(views), np.int64), np.zeros(len(views), bool)
+    squares = bool((references["center"] == references["whole"]).all())
+    for view in VIEWS:
+        kind, _, mirror = view.partition("_")
+        rows = np.arange(len(views))
+        if kind == "whole" and squares:  # the centre of a square is all of it
+            rows = np.flatnonzero((views["center"] != views["whole"]).to_numpy())
+        found, found_bits, found_other = nearest_hashes(
+            views[view].to_numpy()[rows], references[kind].to_numpy(), own[rows], groups, threads
+        )
+        better = found_bits < bits[rows]
+        nearest[rows[better]], bits[rows[better]] = found[better], found_bits[better]
+        mirrored[rows[better]] = bool(mirror)
+        other_bits[rows] = np.minimum(other_bits[rows], found_other)
+    return nearest, bits, other_bits, mirrored
+
+
+def nearest_places(places: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For places (n, 2), latitude and longitude in degrees, the row of the nearest of m ≥ 1
+    references (m, 2), int64 (n,), and the great-circle distance to it in metres, float64 (n,)."""
+    tree = BallTree(np.radians(references), metric="haversine")
+    distance, row = tree.query(np.radians(places))
+    return row[:, 0], distance[:, 0] * EARTH_RADIUS * 1000
+
+
+def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -> pd.DataFrame:
+    """One row for each validation and test image that has a hash, in the order of the index.
+
+    index: `INDEX_COLUMNS` of the table of images (geoloc.corpus.index); hashes: of `hash_stores`.
+    Columns: image_id, collection, source, country, split; `nearest_image` of training with
+    `nearest_country`, `bits` (0–64) and `mirrored`, whether that is as near only to the image's
+    mirror image; `other_country_bits`, the fewest to a training image of another country; and,
+    where coordinates are known, `nearest_place`, the training image taken nearest, and `metres`.
+    Raises ValueError where there is no training image.
+    """
+    index = index[index["image_id"].isin(hashes.index)]
+    train, rest = index[index["split"] == "train"], index[index["split"] != "train"]
+    if train.empty:
+        raise ValueError("no training image could be read, so nothing can leak; add images")
+    table = rest[["image_id", "collection", "source", "country", "split"]].reset_index(drop=True)
+    row, bits, other_bits, mirrored = nearest_views(
+        hashes.loc[rest["image_id"]], hashes.loc[train["image_id"]],
+        rest["country"].to_numpy(str), train["country"].to_numpy(str), threads,
+    )  # fmt: skip
+    table["nearest_image"] = train["image_id"].to_numpy()[row]
+    table["nearest_country"] = train["country"].to_numpy()[row]
+    table["bits"], table["mirrored"], table["other_country_bits"] = bits, mirrored, other_bits
+    table["nearest_place"], table["metres"] = "", np.nan
+    placed, references = rest["latitude"].notna().to_numpy(), train[train["latitude"].notna()]
+    if placed.any() and len(references):
+        columns = ["latitude", "longitude"]
+        row, metres = nearest_places(
+            rest.loc[placed, columns].to_numpy(), references[columns].to_numpy()
+        )
+        table.loc[placed, "nearest_place"] = references["image_id"].to_numpy()[row]
+        table.loc[placed, "metres"] = metres
+    return table
+
+
+def leakage_summary(table: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFrame:
+    """One row a collection × split of a `leakage_table`; shares are 0–1.
+
+    `near_duplicates` and their share: images that differ from a training image in at most
+    `near_duplicate_bits`. `chance_share`: those that come as near to an image of another country,
+    which hardly is the same picture; how much of the share is the hash's doing. `located` and
+    `within_…_m`: images with coordinates, and the share of them with a training image that near.
+    """
+    rows = []
+    for (collection, split), part in table.groupby(["collection", "split"], sort=False):
+        near = part["bits"] <= near_duplicate_bits
+        metres = part["metres"].dropna()
+        row = {
+            "collection": collection,
+            "split": split,
+            "images": len(part),
+            "near_duplicates": int(near.sum()),
+            "near_duplicate_share": near.mean(),
+            "chance_share": (part["other_country_bits"] <= near_duplicate_bits).mean(),
+            "located": len(metres),
+        }
+        row |= {f"within_{limit}_m": (metres <= limit).mean() for limit in NEAR_METRES}
+        rows.append(row | {"median_m": metres.median()})
+    return pd.DataFrame(rows)

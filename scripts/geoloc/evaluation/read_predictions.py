@@ -1,0 +1,180 @@
+"""Tables of predictions are read whole or not at all: what Table 1 and the metrics rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from geoloc.probabilities import SUM_TOLERANCE
+from geoloc.weighting import DATASETS
+
+TOP = 5
+COUNTRIES = [f"country_{rank}" for rank in range(1, TOP + 1)]
+PROBABILITIES = [f"probability_{rank}" for rank in range(1, TOP + 1)]
+IMAGE = ["source", "label", "latitude", "longitude"]  # of an image, whatever the model and test set
+TYPES = {
+    **dict.fromkeys(["image_id", "test_set", "source", "label"], pa.string()),
+    **dict.fromkeys(["latitude", "longitude"], pa.float64()),
+    **dict.fromkeys(COUNTRIES, pa.string()),
+    **dict.fromkeys([*PROBABILITIES, "label_probability"], pa.float32()),
+}
+"""Columns of a table in their order, see `geoloc.evaluation.predictions.predictions_frame`."""
+
+
+def read_predictions(
+    paths: Sequence[str | Path], classes: Sequence[str], benchmarks: Iterable[str]
+) -> list[pd.DataFrame]:
+    """Read the predictions of several models and check that they are of the same images.
+
+    Args:
+        paths: Parquet files with the columns of `TYPES`, one a model.
+        classes: ISO codes of the countries of all models.
+        benchmarks: names of the benchmarks; other test sets are the three datasets.
+
+    Returns:
+        A table for each path, with one row an image and test set.
+
+    Raises:
+        OSError: if a file is missing, damaged or of another layout.
+        ValueError: if a table holds what no model predicts or the images of two differ. The message
+            names the file and the remedy.
+    """
+    tables = [_read(Path(path), list(classes), {*DATASETS, *benchmarks}) for path in paths]
+    for path, table in zip(paths[1:], tables[1:], strict=True):
+        _check_same_images(paths[0], tables[0], path, table)
+    return tables
+
+
+def _read(path: Path, classes: list[str], test_sets: set[str]) -> pd.DataFrame:
+    try:
+        found = parquet.read_table(path)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise OSError(f"{path} is damaged or no Parquet file ({error}); {_remedy(path)}") from error
+    empty = COUNTRIES[len(classes) :]  # of these no model has a country to name
+    kinds = {field.name: field.type for field in found.schema}
+    expected = TYPES | {c: pa.null() for c in empty if kinds.get(c) == pa.null()}
+    if list(kinds.items()) != list(expected.items()):
+        differing = [n for n in {**expected, **kinds} if expected.get(n) != kinds.get(n)]
+        names = ", ".join(differing) or "their order"
+        raise OSError(f"{path} has other columns than predictions ({names}); {_remedy(path)}")
+    table = found.to_pandas()
+    for check in (_check_names, _check_probabilities, _check_places):
+        if fault := check(table, classes, test_sets):
+            raise ValueError(f"{path}: {fault}; {_remedy(path)}")
+    return table
+
+
+def _remedy(*paths: str | Path) -> str:
+    return f"delete {' and '.join(map(str, paths))} and run snakemake again"
+
+
+def _check_names(table: pd.DataFrame, classes: list[str], test_sets: set[str]) -> str:
+    if table.empty:
+        return "no predictions"
+    countries = COUNTRIES[: len(classes)]
+    for column in ["image_id", "test_set", "source", "label", *countries]:
+        if table[column].isna().any():
+            return f"no {column} in {int(table[column].isna().sum())} rows"
+    known = {"test_set": test_sets} | dict.fromkeys(["label", *countries], set(classes))
+    for column, names in known.items():
+        if unknown := sorted(set(table[column]) - names):
+            return f"unknown {column} {', '.join(unknown[:5])}"
+    if table[COUNTRIES[len(classes) :]].notna().any(axis=None):
+        return f"more than {len(classes)} countries of an image"
+    twice = table[table.duplicated(["test_set", "image_id"])]
+    if len(twice):
+        return f"{_row(twice)} twice, as {len(twice) - 1} more rows"
+    views = table[table.test_set.isin(DATASETS)].groupby("image_id").test_set.nunique()
+    if (views != len(DATASETS)).any():
+        return f"{views.index[views != len(DATASETS)][0]} is not in all of {', '.join(DATASETS)}"
+    return ""
+
+
+def _row(rows: pd.DataFrame) -> str:
+    return f"{rows.image_id.iloc[0]} ({rows.test_set.iloc[0]})"
+
+
+def _check_probabilities(table: pd.DataFrame, classes: list[str], test_sets: set[str]) -> str:
+    """Best first, shares of 1 that add up to no more; the label's among them where it is named."""
+    shown = table[PROBABILITIES[: len(classes)]].to_numpy(np.float64)
+    label = table["label_probability"].to_numpy(np.float64)
+    named = table[COUNTRIES[: len(classes)]].to_numpy(object) == table[["label"]].to_numpy(object)
+    total = shown.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        faults = {
+            "is no share of 1": ~((shown >= 0) & (shown <= 1)).all(axis=1)
+            | ~((label >= 0) & (label <= 1)),
+            "rises": (np.diff(shown, axis=1) > 0).any(axis=1),
+            "adds up to more than 1": total > 1 + SUM_TOLERANCE,
+            "adds up to less than 1": (total < 1 - SUM_TOLERANCE) & (len(classes) <= TOP),
+            "names a country twice": table[COUNTRIES[: len(classes)]].nunique(axis=1)
+            != shown.shape[1],
+            "is not that of the label": (named & (shown != label[:, None])).any(axis=1)
+            | (~named.any(axis=1) & (label > shown[:, -1])),
+        }
+    for fault, rows in faults.items():
+        if rows.any():
+            return f"a probability of {_row(table[rows])} {fault}"
+    if table[PROBABILITIES[len(classes) :]].notna().any(axis=None):
+        return f"more than {len(classes)} probabilities of an image"
+    return ""
+
+
+def _check_places(table: pd.DataFrame, classes: list[str], test_sets: set[str]) -> str:
+    latitude, longitude = table.latitude, table.longitude
+    unknown = latitude.isna() & longitude.isna()
+    wrong = ~(unknown | (latitude.between(-90, 90) & longitude.between(-180, 180)))
+    return f"{_row(table[wrong])} has no such place" if wrong.any() else ""
+
+
+def _check_same_images(
+    first_path: str | Path, first: pd.DataFrame, path: str | Path, table: pd.DataFrame
+) -> None:
+    keys = ["test_set", "image_id"]
+    a, b = (t.set_index(keys)[IMAGE].sort_index() for t in (first, table))
+    if len(different := a.index.symmetric_difference(b.index)):
+        test_set, image_id = different[0]
+        there = first_path if different[0] in a.index else path
+        raise ValueError(
+            f"{path} and {first_path} are of other images: {image_id} ({test_set}), one of "
+            f"{len(different)}, is only in {there}; {_remedy(first_path, path)}"
+        )
+    if not a.equals(b):
+        column = next(name for name in IMAGE if not a[name].equals(b[name]))
+        raise ValueError(
+            f"{path} and {first_path} differ in the {column} of images; {_remedy(first_path, path)}"
+        )
+
+
+def check_index(table: pd.DataFrame, path: str | Path, index: pd.DataFrame) -> int:
+    """Check a table of predictions against the index.
+
+    Returns:
+        The number of test images that have no prediction; they are in the quarantine.
+
+    Raises:
+        ValueError: for an image that is not in the index, or not in its test split or benchmark,
+            or with another source, country or place.
+    """
+    street = table.test_set.isin(DATASETS)
+    seen = table[IMAGE].assign(
+        image_id=table.image_id, collection=np.where(street, "street", table.test_set)
+    )
+    seen = seen.drop_duplicates()
+    test = index[index.split == "test"].rename(columns={"country": "label"})
+    columns = ["image_id", "collection", *IMAGE]
+    both = seen.merge(test[columns], how="left", on=columns, indicator=True)
+    wrong = both[both._merge != "both"]
+    if len(wrong):
+        raise ValueError(
+            f"{path}: {len(wrong)} images are not in the test set of the index with their "
+            f"source, country and place, such as {wrong.image_id.iloc[0]}; {_remedy(path)}"
+        )
+    return len(test) - len(seen)

@@ -1,0 +1,1 @@
+"""CLIP: zero-shot prediction and contrastive training."""

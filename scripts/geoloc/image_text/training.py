@@ -1,0 +1,338 @@
+"""A small CLIP trained from scratch on images and captions made of their countries.
+
+The classes are those of transformers, so that the result is evaluated by the same code as
+StreetCLIP. Everything that it learns, the vocabulary included, comes from the training split.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from torchvision.transforms.v2 import functional as transforms
+from transformers import (
+    CLIPImageProcessor,
+    CLIPProcessor,
+    get_cosine_schedule_with_warmup,
+)
+
+from geoloc.device import choose_device
+from geoloc.diverged import Diverged
+from geoloc.files import atomic_folder, write_text
+from geoloc.image_text.architecture import ClipParameters, build_clip
+from geoloc.image_text.checkpoint import ClipState
+from geoloc.image_text.folder import load_clip
+from geoloc.image_text.tokenizer import train_tokenizer
+from geoloc.locks import only_one
+from geoloc.progress import Progress
+from geoloc.pytorch.finite import finite
+from geoloc.stores import config_hash
+from geoloc.weighting import apply_factor, dataset_factor
+
+log = logging.getLogger(__name__)
+
+MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
+
+
+class LabelledImages(Protocol):
+    """What training reads; geoloc.stores.Arrays is one."""
+
+    label: np.ndarray  # (n,) ISO alpha-2
+    digest: str  # of all content
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 (b, H, W, 3) and score maps uint8 (b, H, W) of some rows."""
+
+
+def contrastive_loss(logits: torch.Tensor, country: np.ndarray) -> torch.Tensor:
+    """Image-text loss in which every caption of an image's own country is a match.
+
+    `logits` (b, b): images × captions; `country` (b,) of both. With few countries most batches
+    hold a country twice, and CLIP's own loss would push such pairs apart; sharing the target among
+    them is the image-text-label loss of UniCL (Yang et al. 2022). If no country repeats, the two
+    losses are the same.
+    """
+    same = torch.from_numpy(country[:, None] == country[None, :]).to(logits)
+    target = same / same.sum(dim=1, keepdim=True)  # symmetric: serves both directions
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+
+
+def random_crops(
+    images: np.ndarray, size: int, smallest: float, generator: np.random.Generator
+) -> torch.Tensor:
+    """Each image's own random crop, brightness and contrast: float32 (b, 3, size, size), 0–255.
+
+    `images` uint8 (b, H, W, 3). A crop has at least `smallest` of the area. There is no flip: it
+    would turn the side of traffic, one of the marks by which countries are told apart.
+    """
+    height, width = images.shape[1:3]
+    crops = []
+    for image in torch.from_numpy(images).permute(0, 3, 1, 2):
+        side = np.sqrt(generator.uniform(smallest, 1))
+        h, w = round(side * height), round(side * width)
+        top, left = generator.integers(height - h + 1), generator.integers(width - w + 1)
+        crop = image[:, top : top + h, left : left + w]
+        crops.append(transforms.resize(crop, [size, size], transforms.InterpolationMode.BICUBIC))
+    pixels = torch.stack(crops).float()
+    brightness, contrast = torch.from_numpy(generator.uniform(0.8, 1.2, (2, len(images), 1, 1, 1)))
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean * brightness + (pixels - mean) * contrast).clamp(0, 255).float()
+
+
+class ClipTrainer:
+    """One training of a CLIP: the model, its optimizer and the random numbers that it draws.
+
+    `steps`: batches of an epoch.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        names: Mapping[str, str],
+        parameters: ClipParameters,
+        factor: np.ndarray,
+        seed: int,
+        device: torch.device,
+        steps: int,
+    ) -> None:
+        p = self.parameters = parameters
+        self.classes, self.names, self.factor = np.array(classes), names, factor
+        self.device = device
+        self.generator = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        tokenizer = train_tokenizer([self.caption(c, t) for c in classes for t in p.captions])
+        size = {"height": p.image_size, "width": p.image_size}
+        images = CLIPImageProcessor(size={"shortest_edge": p.image_size}, crop_size=size)
+        self.processor = CLIPProcessor(images, tokenizer)
+        self.model = build_clip(tokenizer, p).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self._groups(), lr=p.learning_rate, betas=(0.9, 0.98), eps=1e-6
+        )
+        self.schedule = get_cosine_schedule_with_warmup(
+            self.optimizer, int(p.warmup * steps), p.epochs * steps
+        )
+        self.history: list[dict[str, float]] = []
+        self.best_weights: dict[str, torch.Tensor] = {}
+
+    def caption(self, country: str, template: str) -> str:
+        return template.format(country=self.names[country])
+
+    def read(self, data: LabelledImages, rows: np.ndarray) -> np.ndarray:
+        """Images uint8 (b, H, W, 3) as the dataset weights them."""
+        image, score = data.read(rows)
+        return apply_factor(image, score, self.factor)
+
+    def logits(self, pixels: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Similarities (b, k) of images (b, 3, S, S), 0–255, with texts."""
+        images = self.processor.image_processor
+        mean, deviation = (
+            torch.tensor(values).view(3, 1, 1) for values in (images.image_mean, images.image_std)
+        )
+        tokens = self.processor.tokenizer(list(texts), padding=True, return_tensors="pt")
+        normalized = (pixels / 255 - mean) / deviation
+        inputs = {**tokens, "pixel_values": normalized}
+        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        return self.model(**inputs).logits_per_image
+
+    def train_epoch(self, data: LabelledImages) -> dict[str, float]:
+        """One pass over the images in random order; mean loss and accuracy."""
+        p, generator = self.parameters, self.generator
+        self.model.train()
+        losses, right = [], []
+        order = generator.permutation(len(data))
+        for start in range(0, len(order), p.batch_size):
+            rows = order[start : start + p.batch_size]
+            country = data.label[rows]
+            templates = generator.choice(p.captions, size=len(rows))
+            crops = random_crops(self.read(data, rows), p.image_size, p.smallest_crop, generator)
+            texts = [self.caption(*pair) for pair in zip(country, templates, strict=True)]
+            logits = self.logits(crops, texts)
+            loss = contrastive_loss(logits, country)
+            step = start // p.batch_size + 1
+            self._check_finite(loss, f"loss of step {step}")
+            self.optimizer.zero_grad()
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self._check_finite(norm, f"gradient of step {step}")
+            self.optimizer.step()
+            self.schedule.step()
+            self.model.logit_scale.data.clamp_(max=MAX_LOGIT_SCALE)
+            losses += [loss.item()] * len(rows)
+            right += list(country[logits.argmax(dim=1).cpu().numpy()] == country)
+        return {"loss": float(np.mean(losses)), "accuracy": float(np.mean(right))}
+
+    @torch.inference_mode()
+    def validate(self, data: LabelledImages) -> dict[str, float]:
+        """Zero-shot with the bare names: cross-entropy in nats and accuracy."""
+        self.model.eval()
+        names = [self.names[country] for country in self.classes]
+        losses, right = [], []
+        for start in range(0, len(data), self.parameters.batch_size):
+            rows = np.arange(start, min(start + self.parameters.batch_size, len(data)))
+            pixels = self.processor.image_processor(
+                list(self.read(data, rows)), do_rescale=False, do_normalize=False,
+                input_data_format="channels_last", return_tensors="pt",
+            )["pixel_values"]  # fmt: skip
+            logits = self.logits(pixels, names).cpu()
+            target = torch.from_numpy(np.searchsorted(self.classes, data.label[rows]))
+            losses += torch.nn.functional.cross_entropy(logits, target, reduction="none").tolist()
+            right += (logits.argmax(dim=1) == target).tolist()
+        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))}
+
+    def fit(
+        self, training: LabelledImages, validation: LabelledImages, state: ClipState
+    ) -> pd.DataFrame:
+        """Train the epochs that `state` does not have and keep the best weights; the history."""
+        if saved := state.load():
+            self._restore(saved)
+            log.info("going on after epoch %d, found in %s", len(self.history), state.path)
+        todo = range(len(self.history) + 1, self.parameters.epochs + 1)
+        epochs = Progress(todo, description="train CLIP", unit="epochs")
+        for epoch in epochs:
+            row = {"epoch": epoch, **self.train_epoch(training)}
+            for name, weights in self.model.state_dict().items():
+                self._check_finite(weights, name)
+            row |= self.validate(validation)
+            self._check_finite(torch.tensor(row["val_loss"]), "validation loss")
+            row["learning_rate"] = self.schedule.get_last_lr()[0]
+            epochs.note = ", ".join(f"{k} {row[k]:.3f}" for k in ("loss", "val_accuracy"))
+            if rank(row) > max(map(rank, self.history), default=(-math.inf,)):
+                self.best_weights = deepcopy(self.model.state_dict())
+            self.history.append(row)
+            state.save(self._remember())
+        self.model.load_state_dict(self.best_weights)
+        return pd.DataFrame(self.history)
+
+    def _check_finite(self, numbers: torch.Tensor, what: str) -> None:
+        """Raise Diverged, with what to change, where a number of the current epoch is none."""
+        if finite(numbers):
+            return
+        raise Diverged(
+            f"{what}, epoch {len(self.history) + 1}, is not finite; lower the learning rate "
+            f"(models.contrastive.learning_rate, now {self.parameters.learning_rate:g}) and run "
+            "again"
+        )
+
+    def _remember(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": json.dumps(self.generator.bit_generator.state),
+            "history": self.history,
+            "best_weights": self.best_weights,
+        }
+
+    def _restore(self, saved: dict) -> None:
+        for name in ("model", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(saved[name])
+        self.generator.bit_generator.state = json.loads(saved["generator"])
+        self.history, self.best_weights = saved["history"], saved["best_weights"]
+
+    def _groups(self) -> list[dict]:
+        """Weight decay for matrices only, as CLIP was trained."""
+        matrices = [w for w in self.model.parameters() if w.ndim >= 2]
+        others = [w for w in self.model.parameters() if w.ndim < 2]
+        decay = self.parameters.weight_decay
+        return [
+            {"params": matrices, "weight_decay": decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+
+
+def rank(row: Mapping[str, float]) -> tuple[float, float]:
+    """What makes an epoch of the history the best: accuracy first, then loss."""
+    return row["val_accuracy"], -row["val_loss"]
+
+
+def train_clip(
+    folder: str | Path,
+    training: LabelledImages,
+    validation: LabelledImages,
+    names: Mapping[str, str],
+    parameters: ClipParameters | None = None,
+    dataset: str = "original",
+    weighting_parameters: Mapping[str, float] | None = None,
+    seed: int = 42,
+    device: str | None = None,
+) -> pd.DataFrame:
+    """Train a CLIP and write it to `folder`: config, safetensors, tokenizer, processor, history,
+    and classes.json with the countries and the settings.
+
+    `names`: display name of each country (ISO alpha-2) of the training images; the captions are
+    made of them. `dataset`, to train and validate on, and `weighting_parameters`: see
+    geoloc.weighting. `device`: a GPU if there is one, when None. The weights of the epoch with the
+    best validation accuracy are kept (of equal ones those with the lower loss).
+
+    Returns the history, one row an epoch: epoch (from 1), loss, accuracy (share of training images
+    whose best caption of the batch is of their country), val_loss (nats), val_accuracy (zero-shot
+    with the bare names, on images of the size that is trained on), learning_rate. On a CPU the same
+    seed and number of threads give the same result.
+
+    The folder appears, whole, at the end. A job that was killed goes on after its last finished
+    epoch when it is called again with the same arguments and images, and ends with the same model
+    as one that was not; what it needs for that is in the file `.{name}.state` beside `folder`.
+
+    Raises:
+        ValueError: when a split is empty, a country has no name or a country is validated that
+            was not trained.
+        Diverged: at the first loss, gradient or weight that is not finite; there is no folder and
+            no state then.
+        BlockingIOError: if another process trains in the folder.
+    """
+    classes = sorted({str(country) for country in training.label})
+    if not len(training) or not len(validation):
+        raise ValueError("CLIP needs training and validation images; lower min_images or add some")
+    if unnamed := sorted(set(classes) - set(names)):
+        raise ValueError(f"no display name for {', '.join(unnamed)}; captions need one each")
+    if unknown := sorted(set(validation.label) - set(classes)):
+        raise ValueError(f"validation images of {', '.join(unknown)}, but none to train on")
+    parameters = parameters or ClipParameters()
+    record = {
+        "classes": classes,
+        "dataset": dataset,
+        "seed": seed,
+        "parameters": asdict(parameters),
+        "weighting_parameters": dict(weighting_parameters or {}),
+    }
+    folder = Path(folder)
+    factor = dataset_factor(dataset, weighting_parameters)
+    steps = math.ceil(len(training) / parameters.batch_size)
+    fingerprint = config_hash([record, dict(names), training.digest, validation.digest])
+    state = ClipState(folder.with_name(f".{folder.name}.state"), fingerprint)
+    with only_one(folder.with_name(f".{folder.name}.lock"), f"training in {folder}"):
+        trainer = ClipTrainer(
+            classes, names, parameters, factor, seed, choose_device(device), steps
+        )
+        try:
+            history = trainer.fit(training, validation, state)
+        except Diverged as error:
+            state.delete()
+            raise Diverged(f"{folder}: {error}") from error
+        _save(trainer, history, record, folder)
+        state.delete()
+    return history
+
+
+def _save(trainer: ClipTrainer, history: pd.DataFrame, record: Mapping, folder: Path) -> None:
+    """Write what `train_clip` leaves, and look at it as those will who use it."""
+    with atomic_folder(folder) as temporary:
+        try:
+            trainer.model.save_pretrained(temporary)
+            trainer.processor.save_pretrained(temporary)
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(f"{folder}: the weights cannot be written ({error})") from error
+        write_text(temporary / "classes.json", json.dumps(record, indent=2) + "\n")
+        history.to_csv(temporary / "history.csv", index=False)
+        load_clip(temporary)

@@ -1,0 +1,110 @@
+"""Predictions of trained Keras models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from geoloc.keras_models.weights import check_saved_model
+from geoloc.model_record import read_record
+from geoloc.probabilities import check_probabilities
+from geoloc.progress import Progress
+from geoloc.stores import ARRAY_SIZE, Arrays
+from geoloc.weighting import apply_factor, dataset_factor
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model, its folder, the ISO codes of its outputs in their order, and the dataset it was
+    trained on."""
+
+    name: str
+    model: keras.Model
+    classes: list[str]
+    dataset: str
+
+
+def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> TrainedModel:
+    """Load what `geoloc.keras_models.training.train` wrote.
+
+    Args:
+        folder: with `model.keras` and `classes.json`.
+        classes: the ISO codes that the model is expected to tell apart, in their order.
+
+    Raises:
+        OSError: if the folder holds no complete model: a file is missing, damaged or written by a
+            newer Keras, weights are missing, left over or not finite, or the model is not one from
+            pixels to the probabilities of as many classes as `classes.json` names.
+        ValueError: if the model was trained on other classes than expected.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    model = _load_model(folder, len(record.classes))
+    if classes is not None and record.classes != list(classes):
+        different = sorted(set(record.classes) ^ set(classes)) or ["their order"]
+        raise ValueError(
+            f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
+        )
+    return TrainedModel(str(folder), model, record.classes, record.dataset)
+
+
+def _load_model(folder: Path, classes: int) -> keras.Model:
+    path = folder / "model.keras"
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns where it leaves weights as random as they were made.
+            warnings.filterwarnings("error", "Skipping")
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+        check_saved_model(model, path)
+        shapes = model.input_shape, model.output_shape
+    except PermissionError:
+        raise
+    except Exception as error:  # Keras raises any kind for a file that is damaged or newer
+        first_line = str(error).strip().partition("\n")[0]
+        raise OSError(f"{folder}: no complete model ({first_line}); train it again") from error
+    if shapes != ((None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)):
+        raise OSError(
+            f"{folder}: no complete model: model.keras goes from {shapes[0]} to {shapes[1]}, but "
+            f"classes.json names {classes} classes of images {ARRAY_SIZE}×{ARRAY_SIZE}; train it "
+            "again"
+        )
+    return model
+
+
+def predict(
+    trained: TrainedModel,
+    arrays: Arrays,
+    dataset: str,
+    weighting_parameters: Mapping[str, float] | None = None,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Probabilities of every image of a test set, in its order.
+
+    Args:
+        trained: from `load_trained`.
+        arrays: n images; their labels are not looked at.
+        dataset: the dataset that the test images are seen as, see `geoloc.weighting`.
+        weighting_parameters: see `geoloc.weighting.dataset_factor`.
+        batch_size: images a batch; memory does not depend on n but for the result.
+
+    Returns:
+        Probabilities (n, classes), float32; columns in the order of `trained.classes`.
+
+    Raises:
+        ValueError: for an image whose probabilities are no distribution.
+    """
+    factor = dataset_factor(dataset, weighting_parameters)
+    probabilities = np.empty((len(arrays), len(trained.classes)), np.float32)
+    starts = range(0, len(arrays), batch_size)
+    for start in Progress(starts, unit="batches", description=f"predict {dataset}"):
+        rows = np.arange(start, min(start + batch_size, len(arrays)))
+        image, score = arrays.read(rows)
+        found = trained.model.predict_on_batch(apply_factor(image, score, factor))
+        check_probabilities(found, arrays.image_id[rows], trained.name, dataset)
+        probabilities[rows] = found
+    return probabilities

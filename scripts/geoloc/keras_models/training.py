@@ -1,0 +1,289 @@
+"""Training of the Keras models as in "Beyond the Image", section Models."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import itertools
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+
+from geoloc.files import atomic_path, file_hash, write_text
+from geoloc.keras_models.augmentation import Augmentation
+from geoloc.keras_models.batch_norm import PopulationStatistics
+from geoloc.keras_models.batches import Batches, own_errors
+from geoloc.keras_models.build import build_model
+from geoloc.keras_models.checkpoint import TrainingState
+from geoloc.keras_models.divergence import StopWhereDiverged
+from geoloc.keras_models.epoch_log import HISTORY_COLUMNS, EpochLog
+from geoloc.keras_models.fused_batch_norm import fuse
+from geoloc.keras_models.multi_gpu import MeanOfReplicas, replicated
+from geoloc.keras_models.runtime import precision, setup
+from geoloc.locks import only_one
+from geoloc.stores import Arrays, config_hash
+from geoloc.weighting import dataset_factor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingParameters:
+    """The settings of a training; the defaults are the published ones.
+
+    population_statistics: so many training images give batch normalization its statistics after
+    every epoch, see `geoloc.keras_models.batch_norm`; 0 keeps the moving averages.
+    class_weights: `balanced` weighs the training loss of an image by `balanced_class_weights`; None
+    weighs all alike.
+    precision: that of the model's computations, see `geoloc.keras_models.runtime.precision`.
+    gpus: that share every batch, see `geoloc.keras_models.multi_gpu`; one GPU, or none, for 1.
+    """
+
+    batch_size: int = 64
+    epochs: int = 25
+    learning_rate: float = 1e-3
+    early_stopping_patience: int = 10
+    plateau_factor: float = 0.5
+    plateau_patience: int = 3
+    minimum_learning_rate: float = 1e-5
+    population_statistics: int = 0
+    class_weights: str | None = None
+    precision: str = "float32"
+    gpus: int = 1
+    augmentation: Augmentation = Augmentation()
+
+
+def train(
+    model_name: str,
+    dataset: str,
+    train_arrays: Arrays,
+    val_arrays: Arrays,
+    classes: Sequence[str],
+    folder: str | Path,
+    seed: int,
+    parameters: TrainingParameters | None = None,
+    model_parameters: Mapping[str, Any] | None = None,
+    weighting_parameters: Mapping[str, float] | None = None,
+    threads: int = 0,
+) -> list[dict[str, float]]:
+    """Train a model on a dataset and keep the epoch with the best validation accuracy.
+
+    A job that was killed goes on after its last finished epoch when it is called again with the
+    same arguments and content of the arrays, and ends with the same model as one that was not.
+
+    Args:
+        model_name: a key of `geoloc.keras_models.build.KERAS_MODELS`.
+        dataset: `original`, `weighted_base` or `weighted_custom`; for training and validation.
+        train_arrays, val_arrays: images and labels.
+        classes: sorted ISO codes; their order becomes that of the model's outputs.
+        folder: gets `model.keras`, `classes.json` and `history.csv`; while training runs, its
+            subfolder `state` holds what is needed to go on.
+        seed: of weights, dropout, order and augmentation.
+        parameters: published ones if None.
+        model_parameters: options of the model, see `geoloc.keras_models.build.build_model`.
+        weighting_parameters: see `geoloc.weighting.dataset_factor`.
+        threads: CPU threads of TensorFlow, and one less of feeding; 0 leaves the number to
+            TensorFlow and feeds in one.
+
+    Returns:
+        One row an epoch with the columns of history.csv: epoch (from 1), seconds, loss, accuracy,
+        val_loss, val_accuracy, learning_rate.
+
+    Raises:
+        ValueError: for classes that are not sorted, labels that are not among them, no images, an
+            unknown option, fewer GPUs than asked for.
+        Diverged: at the first loss or weight that is not finite; there is no `model.keras` then.
+        BlockingIOError: if another process trains in the folder.
+
+    Source: Beyond the Image, section Models, and its training notebook.
+    """
+    if list(classes) != sorted(set(classes)):
+        raise ValueError(f"classes must be sorted ISO codes, each once, got {list(classes)}")
+    parameters, folder = parameters or TrainingParameters(), Path(folder)
+    model_parameters, weighting = model_parameters or {}, dict(weighting_parameters or {})
+    class_weight = _class_weight(parameters.class_weights, train_arrays.label, classes)
+    record = {
+        "classes": list(classes),
+        "model": model_name,
+        "dataset": dataset,
+        "seed": seed,
+        "parameters": dataclasses.asdict(parameters),
+        "model_parameters": _plain(model_parameters),
+        "weighting_parameters": weighting,
+    }
+    fingerprint = _fingerprint(record, model_parameters.get("weights"), train_arrays, val_arrays)
+    feed = functools.partial(
+        Batches,
+        classes=classes,
+        factor=dataset_factor(dataset, weighting),
+        batch_size=parameters.batch_size,
+        seed=seed,
+    )
+    with only_one(folder / ".lock", f"training in {folder}"):
+        (folder / "model.keras").unlink(missing_ok=True)
+        _warn_of_missing_images(classes, {"training": train_arrays, "validation": val_arrays})
+        setup(seed, threads)
+        state = TrainingState(folder / "state", _published_callbacks(parameters), fingerprint)
+        model = _build(model_name, len(classes), parameters, model_parameters, state)
+        train_batches = feed(train_arrays, augmentation=parameters.augmentation)
+        val_batches = feed(val_arrays, shuffle=False)
+        if not state.finished and state.epoch < parameters.epochs:
+            name = f"{model_name} on {dataset}"
+            callbacks = _callbacks(name, parameters, state, train_batches, seed)
+            epochs = range(state.epoch, parameters.epochs)
+            _fit(model, train_batches, val_batches, epochs, callbacks, class_weight, threads)
+        _write_results(folder, state.best_model, record, state.history)
+        state.delete()
+    return state.history
+
+
+def _build(
+    name: str,
+    classes: int,
+    parameters: TrainingParameters,
+    options: Mapping[str, Any],
+    state: TrainingState,
+) -> keras.Model:
+    """The model, compiled, after the last finished epoch of its state."""
+    with replicated(parameters.gpus, parameters.batch_size, parameters.precision):
+        with precision(parameters.precision):
+            model = build_model(name, classes, options)
+        fuse(model)
+        compile_model(model, parameters.learning_rate)
+        state.restore(model)
+    return model
+
+
+def _callbacks(
+    name: str, parameters: TrainingParameters, state: TrainingState, batches: Batches, seed: int
+) -> list[keras.callbacks.Callback]:
+    """All callbacks in their order; the state is saved when all others have had their turn."""
+    others: list[keras.callbacks.Callback] = [
+        StopWhereDiverged(name, parameters.precision),
+        EpochLog(state.history, batches, parameters.epochs),
+    ]
+    if parameters.gpus > 1:
+        others.append(MeanOfReplicas())
+    if parameters.population_statistics:
+        order = np.random.default_rng(seed).permutation(len(batches.arrays))
+        rows = np.sort(order[: parameters.population_statistics])
+        others.append(PopulationStatistics(batches.weighted(rows)))
+    return [*state.memory.values(), *others, state]
+
+
+def _fit(
+    model: keras.Model,
+    train_batches: Batches,
+    val_batches: Batches,
+    epochs: range,
+    callbacks: list[keras.callbacks.Callback],
+    class_weight: Mapping[int, float] | None,
+    threads: int,
+) -> None:
+    """Train the epochs, numbers from 0, that are left."""
+    workers = max(threads - 1, 1)  # one is left to the model, or to what feeds its GPU
+    with own_errors(train_batches, val_batches):
+        model.fit(
+            train_batches.dataset(epochs, workers),
+            steps_per_epoch=len(train_batches),
+            validation_data=val_batches.dataset(itertools.repeat(0)),
+            validation_steps=len(val_batches),
+            epochs=epochs.stop,
+            initial_epoch=epochs.start,
+            callbacks=callbacks,
+            class_weight=class_weight,
+            shuffle=False,  # Batches does it
+            verbose=0,
+        )
+
+
+def _fingerprint(record: Mapping[str, Any], weights: str | Path | None, *views: Arrays) -> str:
+    """Of everything that a training depends on: settings, content of the backbone's weights, and
+    of all images with the split that each is in."""
+    content = file_hash(weights) if weights and Path(weights).is_file() else None
+    images = [[v.digest, v.image_id.tolist(), v.label.tolist()] for v in views]
+    return config_hash([record, content, images])
+
+
+def _warn_of_missing_images(classes: Sequence[str], views: Mapping[str, Arrays]) -> None:
+    for name, arrays in views.items():
+        if missing := sorted(set(classes) - set(arrays.label.tolist())):
+            log.warning(
+                "no %s image of %s; raise index.min_images, or add images of them",
+                name, ", ".join(missing),
+            )  # fmt: skip
+
+
+def balanced_class_weights(labels: Sequence[str], classes: Sequence[str]) -> dict[int, float]:
+    """Weight of each class with images, by its column: n / (k · its images), of n images of k
+    classes. Every class then has the same part in the loss, and the mean weight is 1.
+
+    Source: King and Zeng, "Logistic Regression in Rare Events Data", 2001, as in scikit-learn.
+    """
+    present = np.unique(np.asarray(labels, str))
+    weights = compute_class_weight("balanced", classes=present, y=np.asarray(labels, str))
+    columns = {label: column for column, label in enumerate(classes)}
+    return {columns[str(label)]: float(w) for label, w in zip(present, weights, strict=True)}
+
+
+def _class_weight(
+    option: str | None, labels: Sequence[str], classes: Sequence[str]
+) -> dict[int, float] | None:
+    if option not in (None, "balanced"):
+        raise ValueError(f"class_weights is null or balanced, not {option!r}")
+    return balanced_class_weights(labels, classes) if option else None
+
+
+def compile_model(model: keras.Model, learning_rate: float) -> None:
+    """Adam, categorical cross-entropy and accuracy."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss=keras.losses.CategoricalCrossentropy(),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+
+
+def _published_callbacks(parameters: TrainingParameters) -> dict[str, keras.callbacks.Callback]:
+    """EarlyStopping and ReduceLROnPlateau; the best epoch is kept by `TrainingState`."""
+    return {
+        "early_stopping": keras.callbacks.EarlyStopping(
+            monitor="val_loss", mode="min", patience=parameters.early_stopping_patience
+        ),
+        "plateau": keras.callbacks.ReduceLROnPlateau(
+            monitor="val_accuracy",
+            mode="max",
+            factor=parameters.plateau_factor,
+            patience=parameters.plateau_patience,
+            min_lr=parameters.minimum_learning_rate,
+        ),
+    }
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for JSON; a file of weights is known by its name, wherever it lies."""
+    return {
+        name: Path(value).name if name == "weights" and value else value
+        for name, value in options.items()
+    }
+
+
+def _write_results(
+    folder: Path, best: Path, record: Mapping[str, Any], history: Sequence[Mapping[str, float]]
+) -> None:
+    """Write the two small files, then the model: where it is, all is there."""
+    write_text(folder / "classes.json", json.dumps(record, indent=2) + "\n")
+    with atomic_path(folder / "history.csv") as path, path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY_COLUMNS)
+        writer.writeheader()
+        writer.writerows(history)
+    with atomic_path(folder / "model.keras") as path:
+        shutil.copyfile(best, path)

@@ -1,0 +1,111 @@
+"""Transfer learning: an ImageNet backbone, frozen as in "Beyond the Image", and a new head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from geoloc.keras_models import efficientnet_lite0
+from geoloc.keras_models.cnn import dense_block, output
+from geoloc.keras_models.weights import load_legacy_weights
+from geoloc.stores import ARRAY_SIZE
+
+
+def build(
+    classes: int,
+    backbone: str = "resnet50",
+    weights: str | Path | None = None,
+    preprocessing: str = "rescale",
+    fine_tune: str = "none",
+) -> keras.Model:
+    """A frozen backbone, global average pooling, dense blocks of 1024 and 512, and a softmax.
+
+    With ResNet50 and the 73 countries of the study the model has 26,254,281 parameters,
+    2,663,497 of them trainable. Batch normalization of the backbone stays in inference mode.
+
+    Args:
+        classes: number of countries.
+        backbone: a key of `BACKBONES`.
+        weights: file with the ImageNet weights of the backbone: Keras' own
+            `resnet50_…_notop.h5`, or the safetensors file written by
+            `geoloc.segmentation.classifiers.efficientnet_lite0_export`. None leaves the backbone
+            random.
+        preprocessing: `rescale` multiplies pixels by 1/255, as published, whatever the backbone
+            was trained on; `imagenet` gives the backbone the input that it was trained on.
+        fine_tune: `none` freezes the whole backbone, as published; `last_block` trains the
+            convolutions of its last block and of what follows it. Batch normalization stays as
+            ImageNet left it, scale and offset too: few images would spoil its statistics
+            (Keras' guide "Transfer learning & fine-tuning").
+
+    Raises:
+        ValueError: for an unknown backbone, preprocessing or part to fine-tune.
+        OSError: if the file of weights is missing, belongs to another model or holds values that
+            are not finite.
+
+    Source: Beyond the Image, section Models, and its training notebook.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"no backbone is named {backbone!r}; choose from {sorted(BACKBONES)}")
+    if preprocessing not in ("rescale", "imagenet"):
+        raise ValueError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
+    if fine_tune not in ("none", "last_block"):
+        raise ValueError(f"fine_tune is none or last_block, not {fine_tune!r}")
+    if weights is not None and not Path(weights).is_file():
+        raise OSError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
+    build_backbone, imagenet_input, last_block = BACKBONES[backbone]
+
+    pixels = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="pixels")
+    if preprocessing == "imagenet":
+        x = imagenet_input(pixels)
+    else:
+        x = layers.Rescaling(1 / 255, name="rescale")(pixels)
+    pretrained = build_backbone(weights)
+    _freeze(pretrained, but=last_block if fine_tune == "last_block" else ())
+    x = pretrained(x, training=False)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = dense_block(x, 1024, "dense1")
+    x = dense_block(x, 512, "dense2")
+    probabilities = output(x, classes)
+    return keras.Model(pixels, probabilities, name=f"transfer_{backbone}")
+
+
+def _freeze(backbone: keras.Model, but: tuple[str, ...]) -> None:
+    """Freeze all layers but those whose names begin with one of `but`, and these if they normalize.
+
+    A layer trains if it and the model that holds it may.
+    """
+    backbone.trainable = bool(but)
+    for layer in backbone.layers:
+        layer.trainable = layer.name.startswith(but) and not isinstance(
+            layer, layers.BatchNormalization
+        )
+
+
+def _resnet50(weights: str | Path | None) -> keras.Model:
+    shape = (ARRAY_SIZE, ARRAY_SIZE, 3)
+    model = keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=shape, name="resnet50"
+    )
+    if weights is not None:
+        load_legacy_weights(model, weights)
+    return model
+
+
+def _resnet50_imagenet_input(pixels):
+    """BGR with the mean of ImageNet taken off, the `caffe` mode of keras.applications."""
+    x = keras.ops.flip(pixels, axis=-1)
+    return layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="imagenet_input")(x)
+
+
+# How a backbone is built, the input that it was trained on, how the names of its last layers begin.
+BACKBONES: dict[str, tuple[Callable, Callable, tuple[str, ...]]] = {
+    "resnet50": (_resnet50, _resnet50_imagenet_input, ("conv5_block3_",)),
+    "efficientnet_lite0": (
+        efficientnet_lite0.backbone,
+        efficientnet_lite0.imagenet_input,
+        efficientnet_lite0.LAST_BLOCK,
+    ),
+}

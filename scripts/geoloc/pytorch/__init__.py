@@ -1,0 +1,1 @@
+"""What the PyTorch stages share."""

@@ -1,0 +1,99 @@
+"""What every crop classifier has in common: normalisation, batches, the ten best classes."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from geoloc.device import AdaptiveBatches, autocast
+from geoloc.pytorch.finite import not_finite
+
+BEST = 10  # classes stored for each crop
+
+
+def fold_normalization(model: nn.Module) -> nn.Module:
+    """A copy in which convolutions do the work of the batch normalizations that follow them.
+
+    In evaluation both are linear, so one convolution with other weights and a bias gives the same
+    numbers, up to float rounding (Jacob et al. 2018, section 3.2). `model` is in evaluation mode;
+    a normalization has to be registered right after the convolution whose output it gets.
+    """
+    model = copy.deepcopy(model)
+    for module in list(model.modules()):
+        children = list(module.named_children())
+        for (name, convolution), (after, normalization) in pairwise(children):
+            if isinstance(convolution, nn.Conv2d) and isinstance(normalization, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(convolution, normalization))
+                setattr(module, after, nn.Identity())
+    return model
+
+
+class CropClassifier:
+    """An ImageNet-1k classifier of square RGB crops.
+
+    `resize` and `input_size` declare the crop it expects: the shorter side becomes `resize`
+    pixels, the centre `input_size`×`input_size` pixels are classified. `mean` and `std` are those
+    of RGB in 0–1. `batch_size` crops are classified at once; None chooses by the device (larger
+    batches do not pay on a CPU).
+    """
+
+    resize = 256
+    input_size = 224
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        batch_size: int | None = None,
+        precision: str = "float32",
+        compile: bool = False,
+    ) -> None:
+        model = fold_normalization(model.eval().requires_grad_(False))
+        model = model.to(device, memory_format=torch.channels_last)
+        self.model = torch.compile(model) if compile else model
+        self.device = device
+        self.precision = precision
+        self.batches = AdaptiveBatches(batch_size or (128 if device.type == "cuda" else 8), "crop")
+        self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
+
+    def classify(self, crops: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The ten best classes of each crop, best first.
+
+        crops: uint8 (k, S, S, 3), S = `input_size`, on any device; k may be 0.
+        Returns class_id (k, 10) int16 (ImageNet index) and probability (k, 10) float32 in 0–1,
+        the softmax over all 1,000 classes. Raises ValueError for crops of another form and
+        NotFinite where the network gives NaN or infinity.
+        """
+        size = self.input_size
+        if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (size, size, 3):
+            raise ValueError(
+                f"crops must be uint8 (k, {size}, {size}, 3), "
+                f"are {crops.dtype} {tuple(crops.shape)}"
+            )
+        found = self.batches.map(lambda rows: self._best(crops[rows]), len(crops))
+        if not found:
+            return np.empty((0, BEST), np.int16), np.empty((0, BEST), np.float32)
+        class_id, probability, finite = (
+            torch.cat(x).cpu().numpy() for x in zip(*found, strict=True)
+        )
+        if not finite.all():
+            raise not_finite("output of the classifier", self.precision)
+        return class_id.astype(np.int16), probability
+
+    @torch.inference_mode()
+    def _best(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of each crop its best classes, their probabilities, whether all its logits are finite."""
+        # (k, S, S, 3) seen as (k, 3, S, S) already has the channels-last memory order.
+        pixels = crops.to(self.device).permute(0, 3, 1, 2).float()
+        with autocast(self.device, self.precision):
+            logits = self.model((pixels / 255 - self._mean) / self._std)
+        probability, index = logits.float().softmax(dim=1).topk(BEST, dim=1)
+        return index, probability, logits.isfinite().all(dim=1)

@@ -1,0 +1,24 @@
+"""ResNet50 with torchvision's IMAGENET1K_V1 weights, the study's crop classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+from torchvision.models import resnet50
+
+from geoloc.pytorch.weights import load_weights
+from geoloc.segmentation.classifiers.base import CropClassifier
+
+SOURCE = "torchvision, ResNet50_Weights.IMAGENET1K_V1 (resnet50-0676ba61.pth)"
+
+
+class ResNet50(CropClassifier):
+    """He et al. 2016, normalised by ImageNet's mean and deviation."""
+
+
+def load_model(weights: str | Path | None) -> nn.Module:
+    """The network with the weights of a file; see `load_weights` for what can go wrong."""
+    if weights is None:
+        raise ValueError(f"classifier resnet50 needs a checkpoint file: get it from {SOURCE}")
+    return load_weights(resnet50(weights=None), weights, "ResNet50", f"get them from {SOURCE}")

@@ -1,0 +1,124 @@
+"""From the classes of masks to the score of each pixel ("Beyond the Image", section Masks).
+
+A class list names the classes that may tell countries apart. The score of a mask is the
+probability of the first of these among its best classes, in percent; the score of a pixel is the
+largest of its masks.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.segmentation import rle
+from geoloc.stores import Segments
+
+# ImageNet-1k has two names that stand for two classes each: `crane`, the bird (134) and the
+# machine (517), and `maillot` (638, 639). Of the former the machine belongs to street scenes.
+FIRST_MEANING = {"crane": 517}
+AMBIGUOUS = ("first_meaning", "every_meaning")
+MERGES = ("maximum", "as_published")
+
+
+@cache
+def imagenet_names() -> tuple[str, ...]:
+    """The 1,000 names of ImageNet-1k in the order of their class indices."""
+    path = Path(__file__).parent / "data" / "imagenet_classes.txt"
+    return tuple(path.read_text(encoding="utf-8").split("\n")[:1000])
+
+
+def read_selected(path: str | Path, ambiguous: str = "first_meaning") -> np.ndarray:
+    """Class indices int16, sorted and distinct, of a class list.
+
+    A line is a name (`street sign`) or an index with its name (`919 street sign`); empty lines and
+    what follows `#` are ignored, a class may stand twice. ambiguous: how to read a name of two
+    classes; `first_meaning` takes `crane` as the machine, `every_meaning` takes every class of the
+    name, as the published code does. Raises ValueError with the file, the line and close names
+    where a line names no class or an unknown choice of classes.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    selected: set[int] = set()
+    for number, line in enumerate(lines, start=1):
+        entry = line.split("#")[0].strip()
+        if entry:
+            try:
+                selected.update(class_indices(entry, ambiguous))
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from None
+    if not selected:
+        raise ValueError(f"{path} selects no class: write one ImageNet class name a line")
+    return np.array(sorted(selected), np.int16)
+
+
+def class_indices(entry: str, ambiguous: str = "first_meaning") -> list[int]:
+    """Indices of a name, or of an index and its name; see `read_selected`."""
+    if ambiguous not in AMBIGUOUS:
+        raise ValueError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
+    names = imagenet_names()
+    first, _, rest = entry.partition(" ")
+    if first.isdecimal():
+        index = int(first)
+        if index >= len(names) or (rest.strip() and rest.strip() != names[index]):
+            known = f"; class {index} is {names[index]!r}" if index < len(names) else ""
+            raise ValueError(f"{entry!r} is no ImageNet class{known}")
+        return [index]
+    found = [index for index, name in enumerate(names) if name == entry]
+    if not found:
+        close = difflib.get_close_matches(entry, names, n=3)
+        hint = f", did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ValueError(f"{entry!r} is no ImageNet class{hint}")
+    if len(found) == 1 or ambiguous == "every_meaning":
+        return found
+    if entry not in FIRST_MEANING:
+        lines = " or ".join(f"'{index} {entry}'" for index in found)
+        raise ValueError(f"{entry!r} stands for {len(found)} classes: write {lines}")
+    return [FIRST_MEANING[entry]]
+
+
+def segment_scores(
+    class_id: np.ndarray,
+    class_probability: np.ndarray,
+    selected: Iterable[int],
+    minimum: float = 0.10,
+) -> np.ndarray:
+    """Score of each mask, uint8 (m,) in 0–100.
+
+    class_id (m, 10) and class_probability (m, 10) in 0–1, best first. The first selected class
+    whose probability exceeds `minimum` gives the rounded percentage; a mask without one has 0.
+    """
+    wanted = np.isin(class_id, np.asarray(selected)) & (class_probability > minimum)
+    first = wanted.argmax(axis=1) if wanted.size else np.zeros(len(class_id), int)
+    probability = np.take_along_axis(class_probability, first[:, None], axis=1)[:, 0]
+    percent = np.rint(100 * probability.astype(np.float64))
+    return np.where(wanted.any(axis=1), percent, 0).astype(np.uint8)
+
+
+def score_map(
+    segments: Segments,
+    selected: Iterable[int],
+    minimum: float = 0.10,
+    merge: str = "maximum",
+) -> np.ndarray:
+    """Score of each pixel, uint8 (H, W) in 0–100; 0 where there is no mask.
+
+    merge: `maximum`, the largest score of the masks of a pixel, whatever their order; or
+    `as_published`, what the code of the study does: masks that score are taken in their order, and
+    each is painted whole with the larger of its score and the map's value at its first pixel (in
+    row order). A mask can so erase a higher score, or take over that of a neighbour.
+    """
+    if merge not in MERGES:
+        raise ValueError(f"merge {merge!r} is unknown: use one of {', '.join(MERGES)}")
+    scores = segment_scores(segments.class_id, segments.class_probability, selected, minimum)
+    painted = np.zeros(segments.size, np.uint8)
+    order = np.argsort(scores, kind="stable") if merge == "maximum" else np.arange(len(scores))
+    for row in order[scores[order] > 0]:
+        mask = rle.decode(segments.counts[row], segments.size)
+        if merge == "as_published":
+            painted[mask] = max(scores[row], painted.flat[mask.argmax()])
+        else:  # by rising score, painting over leaves the maximum
+            painted[mask] = scores[row]
+    return painted

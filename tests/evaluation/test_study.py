@@ -1,0 +1,90 @@
+"""When a run is the study, so that its table may stand next to the published one."""
+
+import numpy as np
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from geoloc.config import check_config, load_schema
+from geoloc.evaluation.study import (
+    COUNTRIES,
+    differences,
+    other_classes,
+    refuse_differences,
+    study_models,
+)
+from geoloc.segmentation.scoring import read_selected
+from tests.conftest import ROOT
+
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+FOLDERS = {"kind": "country_folders", "path": "photos", "crop": "center", "size": 640}
+
+
+def configured(changes: dict) -> dict:
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    update_config(config, changes)
+    check_config(config, SCHEMA)
+    return config
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"run": "again", "seed": 7, "threads": {"train": 2}, "train": {"gpus": 4}},
+        {"sources": {"geoguessr": {"path": "/data/images"}}},
+        {"segment": {"segmenter_weights": "/data/sam_vit_h_4b8939.pth", "image_batch": 2}},
+        {"benchmarks": {"im2gps3k": None}},
+        {"benchmarks": {"mine": {"kind": "exif_folder", "path": "photos"}}},
+        {"models": {"contrastive": True, "cnn": {"title": "Small network"}}},
+    ],
+)
+def test_the_study_on_another_machine_or_with_more_models_stays_the_study(changes):
+    config = configured(changes)
+    assert differences(config, SCHEMA) == []
+    assert study_models(config, SCHEMA) == ["cnn", "transfer", "clip"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"sources": {"geoguessr": None}}, ["sources.geoguessr"]),
+        ({"sources": {"mine": FOLDERS}}, ["sources.mine"]),
+        ({"sources": {"streetview": {"crop": "none"}}}, ["sources.streetview.crop"]),
+        ({"sources": {"geoguessr": {"kind": "exif_folder"}}}, ["sources.geoguessr.kind"]),
+        ({"benchmarks": {"im2gps3k": {"crop": "center"}}}, ["benchmarks.im2gps3k.crop"]),
+        ({"index": {"min_images": 20, "shard_size": 9}}, ["index.min_images"]),
+        ({"index": {"geocoder": "country_polygon"}}, ["index.geocoder"]),
+        ({"segment": {"segmenter": "vit_b"}}, ["segment.segmenter"]),
+        ({"segment": {"classifier_weights": "other.pth"}}, ["segment.classifier_weights"]),
+        ({"mask": {"merge": "as_published"}}, ["mask.merge"]),
+        (
+            {"datasets": {"weighted_custom": {"lower_score": 20}}},
+            ["datasets.weighted_custom.lower_score"],
+        ),
+        (
+            {"train": {"epochs": 5, "augmentation": {"zoom_range": 0}}},
+            ["train.augmentation.zoom_range", "train.epochs"],
+        ),
+        ({"demo": {}}, ["demo"]),
+    ],
+)
+def test_other_images_datasets_or_training_are_another_question(changes, keys):
+    assert differences(configured(changes), SCHEMA) == keys
+    with pytest.raises(ValueError, match=keys[0]):
+        refuse_differences(keys)
+
+
+def test_only_models_that_are_the_study_s_are_compared():
+    other = {"transfer": {"preprocessing": "imagenet"}, "clip": {"path": None}}
+    assert study_models(configured({"models": other}), SCHEMA) == ["cnn"]
+
+
+def test_countries_and_class_list_are_the_study_s(reference):
+    selected = read_selected(ROOT / "config/selected_classes.txt")
+    listed = (reference / "data/kept_countries.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert sorted(line.split(",")[0] for line in listed) == list(COUNTRIES)
+    assert other_classes(COUNTRIES, selected) == []
+    assert other_classes(COUNTRIES[:3], selected) == ["3 countries that are not the study's 73"]
+    edited = np.append(selected[1:], np.int16(999))
+    assert other_classes(COUNTRIES, edited) == ["a class list that is not the study's"]

@@ -1,0 +1,70 @@
+"""Fused batch normalization trains as the plain one does, and leaves a plain model behind."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from geoloc.keras_models import runtime
+from geoloc.keras_models.fused_batch_norm import fuse
+
+
+def make_model() -> keras.Model:
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((16, 16, 3))
+    x = layers.BatchNormalization(trainable=False)(pixels)
+    for filters in (8, 4):
+        x = layers.Conv2D(filters, 3)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.ReLU()(x)
+    x = layers.BatchNormalization()(layers.Dense(16)(layers.Flatten()(x)))
+    model = keras.Model(pixels, layers.Dense(3, activation="softmax")(x))
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="categorical_crossentropy")
+    return model
+
+
+def images() -> np.ndarray:
+    return np.random.default_rng(0).normal(3, 2, (12, 16, 16, 3)).astype(np.float32)
+
+
+def train(model: keras.Model, steps: int) -> list[np.ndarray]:
+    labels = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
+    for _ in range(steps):
+        model.train_on_batch(images(), labels)
+    return model.get_weights()
+
+
+def test_weights_and_moving_averages_after_some_steps_are_those_of_keras():
+    """Sums of 12 x 14 x 14 float32 in another order: relative 1e-3 after three steps."""
+    plain, fused = make_model(), make_model()
+    fuse(fused)
+    for a, b in zip(train(plain, 3), train(fused, 3), strict=True):
+        assert np.allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_lower_precision_trains_as_keras_does_in_it(precision):
+    """Within the rounding of activations and gradients, and with float32 moving averages."""
+    with runtime.precision(precision):
+        plain, fused = make_model(), make_model()
+    fuse(fused)
+    for a, b in zip(train(plain, 3), train(fused, 3), strict=True):
+        assert b.dtype == np.float32
+        assert np.allclose(a, b, rtol=0.02, atol=0.02)
+
+
+def test_fused_layers_are_those_that_train_on_images():
+    model = make_model()
+    fuse(model)
+    fused = ["call" in vars(a) for a in model.layers if isinstance(a, layers.BatchNormalization)]
+    assert fused == [False, True, True, False]
+
+
+def test_saved_model_is_plain_and_predicts_the_same(tmp_path):
+    model = make_model()
+    fuse(model)
+    train(model, 2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert not any("call" in vars(layer) for layer in loaded.layers)
+    assert np.array_equal(loaded.predict(images(), verbose=0), model.predict(images(), verbose=0))

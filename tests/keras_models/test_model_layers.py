@@ -1,0 +1,157 @@
+"""The Keras models are those of the study, layer by layer."""
+
+import keras
+import numpy as np
+import pytest
+
+from geoloc.keras_models.build import build_model
+from geoloc.keras_models.training import TrainingParameters, compile_model
+
+# mutation: geoloc.keras_models.cnn geoloc.keras_models.transfer
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """Pixels float32 (2, 224, 224, 3)."""
+    return np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
+
+
+def trainable(model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def described(layers_) -> list[tuple]:
+    """What makes a layer what it is, in the order of computation."""
+    keys = {
+        "Conv2D": ("filters", "kernel_size", "strides", "padding", "activation", "use_bias"),
+        "MaxPooling2D": ("pool_size", "strides", "padding"),
+        "Dense": ("units", "activation", "use_bias"),
+        "Dropout": ("rate",),
+        "BatchNormalization": ("momentum", "epsilon", "center", "scale"),
+        "ReLU": ("max_value", "negative_slope", "threshold"),
+        "Rescaling": ("scale", "offset"),
+    }
+
+    def describe(layer):
+        config, kind = layer.get_config(), type(layer).__name__
+        return (kind, *(config[key] for key in keys.get(kind, ())))
+
+    return [describe(layer) for layer in layers_]
+
+
+NORMALIZED = [("BatchNormalization", 0.99, 1e-3, True, True), ("ReLU", None, 0.0, 0.0)]
+
+
+def is_a_chain(model: keras.Model) -> bool:
+    """Each layer is given what the last one gives."""
+    layers_ = model.get_config()["layers"]
+    given = [
+        layer["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] for layer in layers_[1:]
+    ]
+    return given == [layer["name"] for layer in layers_[:-1]]
+
+
+def head(units: int) -> list[tuple]:
+    return [("Dense", units, "linear", True), *NORMALIZED, ("Dropout", 0.5)]
+
+
+def test_cnn_is_the_published_one_layer_by_layer():
+    expected = [("InputLayer",), ("Rescaling", 1 / 255, 0.0)]
+    for filters in (32, 64, 128, 64, 32):
+        expected += [
+            ("Conv2D", filters, (3, 3), (1, 1), "valid", "linear", True),
+            *NORMALIZED,
+            ("MaxPooling2D", (2, 2), (2, 2), "valid"),
+            ("Dropout", 0.25),
+        ]
+    expected += [("Flatten",), *head(512), ("Dense", 73, "softmax", True)]
+    model = build_model("cnn", 73, {})
+    assert described(model.layers) == expected
+    assert is_a_chain(model)
+
+
+def test_transfer_model_is_the_published_one_layer_by_layer():
+    """The frozen backbone aside, which is Keras' own."""
+    model = build_model("transfer", 73, {})
+    expected = [
+        ("InputLayer",), ("Rescaling", 1 / 255, 0.0), ("Functional",), ("GlobalAveragePooling2D",),
+        *head(1024), *head(512), ("Dense", 73, "softmax", True),
+    ]  # fmt: skip
+    assert described(model.layers) == expected
+    assert model.layers[2].name == "resnet50"
+    assert not model.layers[2].trainable_weights
+    assert is_a_chain(model)
+
+
+@pytest.mark.parametrize("name", ["cnn", "transfer"])
+def test_pixels_go_in_as_shares_of_255(name, images):
+    model = build_model(name, 3, {})
+    seen = keras.Model(model.input, model.get_layer("rescale").output)(images)
+    assert np.allclose(seen, images / 255, atol=1e-6)
+
+
+def test_models_are_trained_as_published():
+    model = build_model("cnn", 3, {})
+    compile_model(model, TrainingParameters().learning_rate)
+    assert type(model.optimizer) is keras.optimizers.Adam
+    settings = model.optimizer.get_config()
+    assert settings["learning_rate"] == pytest.approx(1e-3)
+    assert (settings["beta_1"], settings["beta_2"], settings["epsilon"]) == (0.9, 0.999, 1e-7)
+    assert not any(settings[key] for key in ("amsgrad", "weight_decay", "clipnorm", "clipvalue"))
+    labels, found = np.eye(3)[[0, 1]], np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]])
+    loss = float(model.loss(labels, found))
+    assert loss == pytest.approx(-np.log([0.7, 0.3]).mean(), rel=1e-5)
+
+
+def test_cnn_has_the_published_number_of_parameters():
+    model = build_model("cnn", 73, {})
+    assert (model.count_params(), trainable(model)) == (636_393, 634_729)
+
+
+def test_resnet50_transfer_has_the_published_number_of_parameters():
+    model = build_model("transfer", 73, {"backbone": "resnet50"})
+    assert (model.count_params(), trainable(model)) == (26_254_281, 2_663_497)
+
+
+# Kernels of the last block: 2048 to 512, 3x3 x 512 to 512, 512 to 2048, with offsets; 192 to 1152,
+# 5x5 or 3x3 each, 1152 to 320, and 320 to the 1280 features.
+LAST_BLOCKS = {
+    "resnet50": 2048 * 512 + 512 + 9 * 512 * 512 + 512 + 512 * 2048 + 2048,
+    "efficientnet_lite0": 192 * 1152 + 9 * 1152 + 1152 * 320 + 320 * 1280,
+}
+
+
+@pytest.mark.parametrize("backbone", LAST_BLOCKS)
+def test_fine_tuning_trains_the_last_block_without_its_normalization(backbone):
+    frozen = build_model("transfer", 73, {"backbone": backbone})
+    tuned = build_model("transfer", 73, {"backbone": backbone, "fine_tune": "last_block"})
+    assert tuned.count_params() == frozen.count_params()
+    assert trainable(tuned) == trainable(frozen) + LAST_BLOCKS[backbone]
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "efficientnet_lite0"])
+def test_preprocessing_gives_the_backbone_the_input_asked_for(backbone, images):
+    imagenet = {
+        "resnet50": keras.applications.resnet50.preprocess_input(images.copy()),
+        "efficientnet_lite0": (images - 127) / 128,
+    }
+    for preprocessing, expected in (("rescale", images / 255), ("imagenet", imagenet[backbone])):
+        options = {"backbone": backbone, "preprocessing": preprocessing}
+        model = build_model("transfer", 3, options)
+        before = model.layers[model.layers.index(model.get_layer(backbone)) - 1]
+        seen = keras.Model(model.input, before.output)(images)
+        assert np.allclose(seen, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vgg", {}),
+        ("transfer", {"backbone": "vgg"}),
+        ("transfer", {"preprocessing": "none"}),
+        ("transfer", {"fine_tune": "vgg"}),
+    ],
+)
+def test_unknown_names_are_refused(name, options):
+    with pytest.raises(ValueError, match="vgg|none"):
+        build_model(name, 3, options)

@@ -1,0 +1,219 @@
+"""What stops a training says why, and what is left is used by the same training only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoloc.files import file_hash
+from geoloc.keras_models import training
+from geoloc.keras_models.checkpoint import TrainingState
+from geoloc.keras_models.divergence import Diverged
+from geoloc.keras_models.training import TrainingParameters, train
+from geoloc.locks import only_one
+from geoloc.stores import Arrays
+from tests.coloured_world import CLASSES, write_stores, write_world
+from tests.small_keras import small_model, stop_before_the_second_epoch, without_time
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory) -> list[Path]:
+    return write_stores(tmp_path_factory.mktemp("arrays"))
+
+
+@pytest.fixture
+def views(stores):
+    return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "val")}
+
+
+def train_small(folder: Path, views, **parameters) -> list[dict[str, float]]:
+    parameters = TrainingParameters(**{"batch_size": 6, "epochs": 2} | parameters)
+    return train("cnn", "original", *views.values(), CLASSES, folder, 1, parameters)
+
+
+def test_training_stops_at_the_first_number_that_is_not_finite(
+    monkeypatch, tmp_path, views, small_history
+):
+    """And leaves nothing that the next training, with a lower learning rate, would use."""
+    monkeypatch.setattr(training, "build_model", small_model)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model.keras").write_bytes(b"of an earlier training")
+    where = "^cnn on original: .* is not finite"  # the statistics overflow before the loss does
+    remedy = r"change train\.learning_rate to a lower value \(it is 1e\+18\), and run again"
+    with pytest.raises(Diverged, match=f"{where}.*{remedy}"):
+        train_small(tmp_path / "a", views, learning_rate=1e18)
+    assert not (tmp_path / "a" / "model.keras").exists()
+    assert not (tmp_path / "a" / ".lock").exists()
+    assert without_time(train_small(tmp_path / "a", views)) == without_time(small_history)
+
+
+@pytest.fixture(scope="module")
+def small_history(stores, tmp_path_factory) -> list[dict[str, float]]:
+    """Of a training that nothing stopped."""
+    views = {split: Arrays(stores, split) for split in ("train", "val")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "build_model", small_model)
+        return train_small(tmp_path_factory.mktemp("small"), views)
+
+
+def test_a_second_training_in_a_folder_says_who_is_at_work(monkeypatch, tmp_path, views):
+    monkeypatch.setattr(training, "build_model", small_model)
+    with only_one(tmp_path / ".lock", "training"), pytest.raises(BlockingIOError) as error:
+        train_small(tmp_path, views)
+    assert re.search(
+        rf"process {os.getpid()} on \S+ since .* is already training", str(error.value)
+    )
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_the_error_of_a_damaged_store_ends_training_in_one_line(monkeypatch, tmp_path, views):
+    def damaged(rows):
+        raise OSError("arrays/NA/0000.h5 is damaged")
+
+    monkeypatch.setattr(training, "build_model", small_model)
+    monkeypatch.setattr(views["val_arrays"], "read", damaged)
+    with pytest.raises(OSError, match="^arrays/NA/0000.h5 is damaged$"):
+        train_small(tmp_path, views)
+
+
+@pytest.mark.parametrize("split", ["train_arrays", "val_arrays"])
+def test_a_split_without_images_is_refused(split, monkeypatch, tmp_path, views, stores):
+    monkeypatch.setattr(training, "build_model", small_model)
+    views[split] = Arrays(stores, "nothing")
+    with pytest.raises(ValueError, match="no image to train or validate with"):
+        train_small(tmp_path, views)
+
+
+# ------------------------------------------------------------------------------ going on
+
+
+@pytest.fixture(scope="module")
+def interrupted(stores, tmp_path_factory) -> Path:
+    """Folder of a training that was killed before its second epoch."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    views = {split: Arrays(stores, split) for split in ("train", "val")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "build_model", small_model)
+        patch.setattr(training.EpochLog, "on_epoch_begin", stop_before_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train_small(folder, views)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda state: (state / "best0001.keras").unlink(), "No such file"),
+        (lambda state: (state / "best0001.keras").write_bytes(b"cut"), "not what was written"),
+        (lambda state: (state / "variables0001.npz").write_bytes(b"cut"), "not what was written"),
+        (lambda state: (state / "state.json").write_bytes(b"{"), "Expecting property name"),
+        (lambda state: (state / "state.json").write_text("[]"), "list indices"),
+        (lambda state: put_nan(state / "variables0001.npz"), "not finite: 00000"),
+    ],
+    ids=["no model", "cut model", "cut variables", "cut state", "other state", "NaN"],
+)
+def test_a_damaged_state_is_told_of_and_not_used(
+    change, told, interrupted, small_history, monkeypatch, tmp_path, views, caplog
+):
+    monkeypatch.setattr(training, "build_model", small_model)
+    folder = shutil.copytree(interrupted, tmp_path / "a")
+    change(folder / "state")
+    again = train_small(folder, views)
+    assert f"{folder / 'state'} is damaged, training starts again" in caplog.text
+    assert told in caplog.text
+    assert without_time(again) == without_time(small_history)
+
+
+def put_nan(path: Path) -> None:
+    """Written as if the training itself had saved it."""
+    with np.load(path) as saved:
+        values = dict(saved)
+    values["00000"].flat[0] = np.nan
+    np.savez(path, **values)
+    state = json.loads((path.parent / "state.json").read_text())
+    state["digests"][path.name] = file_hash(path)
+    (path.parent / "state.json").write_text(json.dumps(state))
+
+
+def other_split(views, stores):
+    return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "test")}
+
+
+def other_validation(views, stores):
+    path = stores[0].with_name("other_validation.h5")
+    write_world(path, CLASSES * 4, "val", 9)
+    return {"train_arrays": views["train_arrays"], "val_arrays": Arrays([path])}
+
+
+@pytest.mark.parametrize("change", [other_split, other_validation])
+def test_a_state_of_other_images_is_not_continued(
+    change, interrupted, monkeypatch, tmp_path, views, stores, caplog
+):
+    monkeypatch.setattr(training, "build_model", small_model)
+    caplog.set_level("INFO")
+    folder = shutil.copytree(interrupted, tmp_path / "a")
+    history = train_small(folder, change(views, stores))
+    assert "of a run with other settings or images, starting again" in caplog.text
+    assert len(history) == 2
+
+
+def test_weights_of_the_backbone_are_known_by_their_content(tmp_path, views):
+    path, record = tmp_path / "w.h5", {"model": "transfer"}
+    fingerprints = []
+    for content in (b"first", b"second", b"first"):
+        path.write_bytes(content)
+        fingerprints.append(training._fingerprint(record, path, *views.values()))
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
+
+
+def test_the_first_epoch_of_the_highest_validation_accuracy_is_kept(tmp_path):
+    state = TrainingState(tmp_path, {}, "fingerprint")
+    accuracies = [0.3, 0.5, 0.2, 0.5, 0.4]
+    state.history = [{"epoch": e, "val_accuracy": a} for e, a in enumerate(accuracies, start=1)]
+    assert state.best_model == tmp_path / "best0002.keras"
+
+
+def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
+    monkeypatch.setattr(training, "build_model", small_model)
+    parameters = TrainingParameters(batch_size=42, epochs=1)
+    weights = tmp_path / "far" / "away.h5"
+    weights.parent.mkdir()
+    weights.touch()
+    train(
+        "transfer", "weighted_custom", *views.values(), CLASSES, tmp_path / "model", 5, parameters,
+        {"backbone": "resnet50", "weights": weights}, {"minimum_factor": 0.3},
+    )  # fmt: skip
+    assert json.loads((tmp_path / "model" / "classes.json").read_text()) == {
+        "classes": CLASSES,
+        "model": "transfer",
+        "dataset": "weighted_custom",
+        "seed": 5,
+        "parameters": dataclasses.asdict(parameters),
+        "model_parameters": {"backbone": "resnet50", "weights": "away.h5"},
+        "weighting_parameters": {"minimum_factor": 0.3},
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"model": "transfer"},
+        {"dataset": "weighted_base"},
+        {"parameters": {"epochs": 3}},
+        {"weighting_parameters": {"minimum_factor": 0.3}},
+    ],
+)
+def test_every_setting_tells_one_training_from_another(change, views):
+    record = {"seed": 1, "model": "cnn", "dataset": "original", "parameters": {"epochs": 2}}
+    fingerprints = [
+        training._fingerprint(r, None, *views.values()) for r in (record, record | change)
+    ]
+    assert len(set(fingerprints)) == 2

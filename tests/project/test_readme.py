@@ -1,0 +1,77 @@
+"""The commands of README and docs: each names a target, a configuration or a module that exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.workflow.test_workflow import make_workdir, run_snakemake
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULE = re.compile(r"-m (geoloc\.\w+)")
+
+
+def commands(page: Path) -> list[str]:
+    """Lines of the page's bash blocks, without comments and with continued lines joined."""
+    text = page.read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    lines = re.sub(r"\\\n\s*", " ", blocks).splitlines()
+    return [line.split("  #")[0].split(" # ")[0].strip() for line in lines if line.strip()]
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+
+
+def of(program: str) -> list[str]:
+    return [command for command in COMMANDS if command.split()[0] == program]
+
+
+def test_the_readme_fits_on_150_lines():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_page_that_is_named_exists():
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_make_explains_every_target_that_is_named():
+    result = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    known = {line.split()[0] for line in result.stdout.splitlines()}
+    assert {command.split()[1] for command in of("make")} <= known
+
+
+@pytest.mark.parametrize("module", sorted({m for c in COMMANDS for m in MODULE.findall(c)}))
+def test_a_module_that_is_called_explains_itself(module):
+    command = [sys.executable, "-m", module, "--help"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stderr
+    assert "usage:" in result.stdout
+
+
+# `my.yaml` stands for the reader's own configuration.
+PLANS = {
+    command
+    for command in of("snakemake")
+    if "--profile" not in command and "--report" not in command and "--unlock" not in command
+}
+
+
+@pytest.mark.parametrize("command", sorted(PLANS))
+def test_snakemake_plans_what_it_is_asked_for(command, tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "my.yaml").write_text("run: mine\n")
+    (folder / "slurm").symlink_to(ROOT / "profiles/slurm")
+    arguments = [word for word in shlex.split(command)[1:] if word != "-n"]
+    run_snakemake(folder, "-n", *arguments)

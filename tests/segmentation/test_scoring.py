@@ -1,0 +1,214 @@
+"""Class lists, scores of masks, and score maps."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoloc.segmentation import rle
+from geoloc.segmentation.scoring import (
+    class_indices,
+    imagenet_names,
+    read_selected,
+    score_map,
+    segment_scores,
+)
+from geoloc.segmentation.segmenters.sam.generator import to_segments
+from tests.conftest import ROOT
+
+SHAPE = (6, 5)
+
+
+def classified(masks: list[np.ndarray], class_id: np.ndarray, probability: np.ndarray):
+    counts = [rle.encode(mask.T, 0, 0, mask.shape) for mask in masks]
+    segments = to_segments(SHAPE, counts, [1.0] * len(masks), [1.0] * len(masks))
+    segments.class_id = np.asarray(class_id, np.int16).reshape(-1, 10)
+    segments.class_probability = np.asarray(probability, np.float32).reshape(-1, 10)
+    return segments
+
+
+@st.composite
+def classified_masks(draw):
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count = draw(st.integers(0, 6))
+    masks = [random.random(SHAPE) < random.random() for _ in range(count)]
+    class_id = np.array([random.permutation(20)[:10] for _ in range(count)])
+    probability = -np.sort(-random.dirichlet(np.full(10, 0.3), count), axis=1)
+    return classified(masks, class_id, probability)
+
+
+def plain_score(class_id, probability, selected, minimum=0.10):
+    for index, value in zip(class_id, probability, strict=True):
+        if value <= minimum:
+            break
+        if index in selected:
+            return round(100 * float(value))
+    return 0
+
+
+def plain_score_map(segments, selected, merge):
+    scored = np.zeros(segments.size, np.uint8)
+    rows = zip(segments.counts, segments.class_id, segments.class_probability, strict=True)
+    for counts, class_id, probability in rows:
+        mask = rle.decode(counts, segments.size)
+        score = plain_score(class_id, probability, selected)
+        if merge == "maximum":
+            for y, x in np.argwhere(mask):
+                scored[y, x] = max(scored[y, x], score)
+        elif mask.any() and score > 0:
+            scored[mask] = max(score, scored[np.where(mask)][0])
+    return scored
+
+
+@settings(max_examples=60)
+@given(classified_masks(), st.sets(st.integers(0, 19), max_size=8))
+def test_scores_and_maps_equal_the_plain_way(segments, selected):
+    chosen = np.array(sorted(selected), np.int16)
+    scores = segment_scores(segments.class_id, segments.class_probability, chosen)
+    assert scores.dtype == np.uint8
+    rows = zip(segments.class_id, segments.class_probability, strict=True)
+    assert scores.tolist() == [plain_score(ids, p, selected) for ids, p in rows]
+    for merge in ("maximum", "as_published"):
+        expected = plain_score_map(segments, selected, merge)
+        assert np.array_equal(score_map(segments, chosen, merge=merge), expected)
+
+
+@settings(max_examples=40)
+@given(classified_masks(), st.randoms(use_true_random=False))
+def test_maximum_does_not_depend_on_the_order_of_masks(segments, random):
+    order = list(range(len(segments)))
+    random.shuffle(order)
+    shuffled = classified(
+        [rle.decode(segments.counts[i], SHAPE) for i in order],
+        segments.class_id[order],
+        segments.class_probability[order],
+    )
+    selected = np.arange(10)
+    assert np.array_equal(score_map(segments, selected), score_map(shuffled, selected))
+
+
+def two_masks(first: float, second: float):
+    """A small mask inside a large one, of class 3, in this order."""
+    small, large = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    small[3:5, 2:4] = True
+    large[1:, 1:] = True
+    probability = np.zeros((2, 10))
+    probability[:, 0] = first, second
+    return classified([small, large], np.tile(np.arange(3, 13), (2, 1)), probability)
+
+
+def test_larger_score_wins_but_not_as_published():
+    segments = two_masks(0.9, 0.2)
+    assert score_map(segments, [3])[3, 2] == 90
+    published = score_map(segments, [3], merge="as_published")
+    assert published[3, 2] == 20  # the large low mask erases the small high one
+    assert np.unique(published).tolist() == [0, 20]
+
+
+def test_as_published_a_mask_takes_over_the_score_at_its_first_pixel():
+    """The published code writes the larger of both over the mask, also where it is the old one."""
+    first, second = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    first[2, 0:3] = True
+    second[2, 2:5] = True
+    probability = np.zeros((2, 10))
+    probability[:, 0] = 0.6, 0.2
+    segments = classified([first, second], np.tile(np.arange(3, 13), (2, 1)), probability)
+    assert score_map(segments, [3], merge="as_published")[2].tolist() == [60, 60, 60, 60, 60]
+    assert score_map(segments, [3])[2].tolist() == [60, 60, 60, 20, 20]
+
+
+def test_as_published_a_mask_without_a_score_paints_nothing():
+    segments = two_masks(0.6, 0.05)
+    published = score_map(segments, [3], merge="as_published")
+    assert np.array_equal(published, score_map(segments, [3]))
+
+
+def test_scores_are_whole_percents_above_the_minimum():
+    class_id = np.tile(np.arange(10), (5, 1))
+    probability = np.zeros((5, 10), np.float32)
+    probability[:, 0] = 0.10, 0.1001, 0.554, 0.556, 1.0
+    assert segment_scores(class_id, probability, [0]).tolist() == [0, 10, 55, 56, 100]
+    assert segment_scores(class_id, probability, [0], minimum=0.5).tolist() == [0, 0, 55, 56, 100]
+
+
+def test_masks_without_classes_score_nothing():
+    segments = two_masks(0.9, 0.9)
+    segments.class_id[:], segments.class_probability[:] = -1, 0
+    assert not score_map(segments, [3]).any()
+
+
+def test_image_without_masks_has_a_map_of_zeros():
+    empty = to_segments((4, 7), [], [], [])
+    for merge in ("maximum", "as_published"):
+        assert np.array_equal(score_map(empty, [3], merge=merge), np.zeros((4, 7), np.uint8))
+
+
+def test_unknown_merge_names_the_known_ones():
+    with pytest.raises(ValueError, match="as_published"):
+        score_map(two_masks(0.5, 0.5), [3], merge="minimum")
+
+
+def write_list(folder, *lines: str):
+    path = folder / "classes.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_crane_is_the_machine_unless_every_meaning_counts(tmp_path):
+    path = write_list(tmp_path, "crane", "volcano", "", "volcano  # twice", "# a comment")
+    assert read_selected(path).tolist() == [517, 980]
+    assert read_selected(path, "every_meaning").tolist() == [134, 517, 980]
+
+
+def test_index_and_name_choose_a_class(tmp_path):
+    path = write_list(tmp_path, "134 crane", "638 maillot", "919")
+    assert read_selected(path).tolist() == [134, 638, 919]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("street sing", "line 2: 'street sing' is no ImageNet class, did you mean 'street sign'"),
+        ("maillot", "'maillot' stands for 2 classes: write '638 maillot' or '639 maillot'"),
+        ("3 volcano", "class 3 is 'tiger shark'"),
+        ("1000", "'1000' is no ImageNet class"),
+    ],
+)
+def test_wrong_lines_are_explained(tmp_path, line, message):
+    path = write_list(tmp_path, "barn", line)
+    with pytest.raises(ValueError, match=message) as raised:
+        read_selected(path)
+    assert str(path) in str(raised.value)
+
+
+def test_empty_list_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="selects no class"):
+        read_selected(write_list(tmp_path, "# nothing"))
+
+
+def test_names_are_imagenets():
+    names = imagenet_names()
+    assert len(names) == 1000
+    assert (names[0], names[980], names[999]) == ("tench", "volcano", "toilet tissue")
+
+
+def test_shipped_list_has_the_classes_of_the_study(reference):
+    published = read_selected(reference / "data" / "selected_classes.txt")
+    assert len(published) == 127
+    shipped = read_selected(ROOT / "config" / "selected_classes.txt")
+    assert shipped.tolist() == published.tolist()
+    both = read_selected(reference / "data" / "selected_classes.txt", "every_meaning")
+    assert set(both) - set(published) == {134}
+
+
+def test_published_example_has_eleven_scored_masks(reference):
+    with (reference / "data" / "paper_example_mask_predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    class_id = np.array([class_indices(row["class"], "every_meaning")[-1] for row in rows])
+    probability = np.array([float(row["percent"]) / 100 for row in rows], np.float32)
+    selected = read_selected(reference / "data" / "selected_classes.txt")
+    scores = segment_scores(class_id.reshape(-1, 10), probability.reshape(-1, 10), selected)
+    assert len(scores) == 61
+    assert np.count_nonzero(scores) == 11

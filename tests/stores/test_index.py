@@ -1,0 +1,177 @@
+"""Stores are compared with the index by every job that reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geoloc import stores
+from geoloc.stores import StoreError, check_store
+from tests.script_runs import run_script
+from tests.small_stores import segments_of
+
+IDS = ["s/a.jpg", "s/b é.jpg", "s/c.jpg"]
+SPLITS = ["train", "val", "test"]
+KINDS = ("images", "segments", "masks", "arrays")
+ENGINE = ("points_per_batch", "image_batch", "crop_batch", "compile")
+SEGMENT = ("segmenter", "segmenter_weights", "classifier", "classifier_weights", "precision")
+OUTPUTS = ("segments", "masks", "arrays", "model", "predictions", "images", "summary", "figure")
+MANIFEST = "image_id,source,path,latitude,longitude,country,split\n" + "".join(
+    f"{name},s,{name[2:]},48.5,2.25,FR,{split}\n" for name, split in zip(IDS, SPLITS, strict=True)
+)
+
+
+def write_all(folder: Path, seed: int = 0, ids=IDS) -> dict[str, Path]:
+    """A shard of France in all layouts, of a run in `folder`, with its manifest."""
+    random = np.random.default_rng(seed)
+    n = len(ids)
+    paths = {k: folder / k / "street/FR/0000.h5" for k in ("images", "arrays")}
+    paths |= {k: folder / k / "FR/0000.h5" for k in ("segments", "masks")}
+    place = {"latitude": 48.5, "longitude": 2.25, "source": "s"}
+    rows = [{"image_id": i, "image": random.bytes(99), "split": s} | place
+            for i, s in zip(ids, SPLITS, strict=True)]  # fmt: skip
+    stores.write_images(paths["images"], rows)
+    corner = np.zeros((640, 640), bool)
+    corner[:90, :70] = True
+    stores.write_segments(paths["segments"], (segments_of(i, [corner, ~corner]) for i in ids))
+    scores = random.integers(0, 101, (n, 640, 640), np.uint8)
+    stores.write_masks(paths["masks"], zip(ids, scores, strict=True))
+    columns = {"image_id": ids, "label": ["FR"] * n, "split": SPLITS, "source": ["s"] * n}
+    columns |= {"latitude": np.full(n, 48.5), "longitude": np.full(n, 2.25)}
+    pixels = random.integers(0, 256, (n, 224, 224, 3), np.uint8)
+    stores.write_arrays(paths["arrays"], columns, zip(pixels, scores[:, :224, :224], strict=True))
+    manifest = folder / "index/shards/street/FR/0000.csv"
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(MANIFEST, encoding="utf-8")
+    return paths
+
+
+def check(path: Path, kind: str, index: Path) -> None:
+    check_store(path, kind, digests=False, index=index)
+
+
+@pytest.fixture
+def shard(tmp_path):
+    return write_all(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_stores_are_those_of_the_index(shard, tmp_path, kind):
+    check(shard[kind], kind, tmp_path / "index")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_store_of_another_shard_is_refused(shard, kind, tmp_path):
+    other = write_all(tmp_path / "other", 1, ["s/x.jpg", "s/y.jpg", "s/z.jpg"])
+    shard[kind].write_bytes(other[kind].read_bytes())
+    with pytest.raises(StoreError, match=r"s/x\.jpg is not an image of .*0000\.csv"):
+        check(shard[kind], kind, tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",FR,train", ",DE,train", "label of s/a.jpg is FR, but DE"),
+        (",FR,val", ",FR,test", "split of s/b é.jpg is val, but test"),
+        ("s/c.jpg,s,c.jpg,48.5", "s/c.jpg,s,c.jpg,48.6", "latitude of s/c.jpg is 48.5, but 48.6"),
+        ("s/c.jpg,s,", "s/c.jpg,t,", "source of s/c.jpg is s, but t"),
+    ],
+)
+def test_labels_splits_and_places_are_those_of_the_index(shard, tmp_path, old, new, message):
+    manifest = tmp_path / "index/shards/street/FR/0000.csv"
+    assert old in MANIFEST
+    manifest.write_text(MANIFEST.replace(old, new), encoding="utf-8")
+    with pytest.raises(StoreError, match=message):
+        check(shard["arrays"], "arrays", tmp_path / "index")
+
+
+def test_an_image_of_the_index_is_in_the_store_or_in_quarantine(shard, tmp_path):
+    manifest = tmp_path / "index/shards/street/FR/0000.csv"
+    manifest.write_text(MANIFEST + "s/d.jpg,s,d.jpg,,,FR,test\n", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"s/d\.jpg of .* is missing in it and not in quarantine"):
+        check(shard["images"], "images", tmp_path / "index")
+    quarantine = tmp_path / "quarantine/street/FR/0000.csv"
+    quarantine.parent.mkdir(parents=True)
+    quarantine.write_text("source,path,reason\ns,d.jpg,the file is empty\n")
+    check(shard["images"], "images", tmp_path / "index")
+
+
+def test_masks_of_other_images_are_not_laid_over_images(shard, tmp_path):
+    other = write_all(tmp_path / "other", 1, ["s/x.jpg", "s/y.jpg", "s/z.jpg"])
+    with pytest.raises(StoreError, match="belongs to other images"):
+        list(stores.read_images_and_masks(shard["images"], other["masks"]))
+    maps = [(name, np.zeros((640, 640), np.uint8)) for name in IDS]
+    for wrong in (maps[:2], [*maps, ("s/d.jpg", maps[0][1])]):
+        stores.write_masks(other["masks"], wrong)
+        with pytest.raises(StoreError, match="belongs to other images"):
+            list(stores.read_images_and_masks(shard["images"], other["masks"]))
+
+
+class Compared(Exception):
+    """A store was about to be compared with an index."""
+
+
+def stop(store, index):
+    if index is not None:
+        raise Compared(index)
+
+
+SCRIPTS = {
+    "segment": {"images": "images"},
+    "mask": {"segments": "segments"},
+    "arrays": {"images": "images", "masks": "masks"},
+    "train": {"arrays": ["arrays"]},
+    "train_clip": {"arrays": ["arrays"]},
+    "predict": {"street": ["arrays"], "benchmarks": [], "model": "images"},
+    "predict_clip": {"street": ["images"], "masks": ["masks"], "benchmarks": [], "model": "images"},
+    "leakage": {"street": ["images"], "benchmarks": []},
+    "score_examples": {"images": ["images"], "masks": ["masks"]},
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_job_compares_its_stores_with_the_index(shard, tmp_path, monkeypatch, script):
+    for module in ("images", "segments", "masks", "arrays"):
+        monkeypatch.setattr(f"geoloc.stores.{module}.check_manifest", stop)
+    for function in (
+        "geoloc.segmentation.segmenters.build_segmenter",
+        "geoloc.segmentation.classifiers.build_classifier",
+        "geoloc.image_text.zero_shot.ClipZeroShot", "geoloc.image_text.zero_shot.check_classes",
+        "geoloc.device.use_threads",
+    ):  # fmt: skip
+        monkeypatch.setattr(function, lambda *_, **__: None)
+    if script == "predict":
+        monkeypatch.setattr("geoloc.keras_models.predict.load_trained", lambda *_, **__: None)
+        monkeypatch.setattr("geoloc.keras_models.runtime.setup", lambda *_, **__: None)
+    (tmp_path / "countries.csv").write_text("country,kept\nDE,True\nFR,True\n")
+    (tmp_path / "c.txt").write_text("street sign\n")
+    index = {name: IDS for name in ("image_id",)} | {"split": ["test"] * 3, "country": ["FR"] * 3}
+    index |= {"collection": ["street"] * 3, "source": ["s"] * 3}
+    index |= {"latitude": [1.0] * 3, "longitude": [1.0] * 3}
+    pd.DataFrame(index).to_parquet(tmp_path / "images.parquet")
+    inputs = {
+        name: [shard[k] for k in kinds] if isinstance(kinds, list) else shard[kinds]
+        for name, kinds in SCRIPTS[script].items()
+    }
+    inputs |= {"countries": tmp_path / "countries.csv", "index": tmp_path / "images.parquet"}
+    params = {
+        "index_folder": "the index", "seed": 1, "weighting": {"weighted_custom": {}}, "train": {},
+        "model": {}, "dataset": "original", "batch_size": 2, "benchmarks": [],
+        "prompt": "{country}",
+        "ambiguous_classes": "first_meaning", "minimum": 0.1, "merge": "maximum", "weights": {},
+        "examples": 1, "near_duplicate_bits": 6, "engine": dict.fromkeys(ENGINE),
+        "segment": dict.fromkeys(SEGMENT),
+    }  # fmt: skip
+    if script == "train":
+        params["train"] = {"augmentation": {}}
+    with pytest.raises(Compared, match="the index"):
+        run_script(
+            script,
+            input=inputs | {"selected_classes": tmp_path / "c.txt"},
+            output=dict.fromkeys(OUTPUTS, tmp_path / "out"),
+            params=params,
+            wildcards={"country": "FR", "model": "cnn", "dataset": "original"},
+        )

@@ -1,0 +1,344 @@
+"""Each key of the configuration reaches the place where it acts.
+
+The rules are planned with the study's values and with other ones for every key, and each key's
+value must stand where the job of its rule finds it. What scripts do with it is in test_scripts.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from geoloc.config import load_schema
+from geoloc.corpus.index import build_index, write_index
+from geoloc.corpus.sources import configured_sources
+from tests.conftest import ROOT
+from tests.planning import planned, value_at
+from tests.tiny_study import tiny_study
+from tests.workflow.test_workflow import make_workdir
+
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+WEIGHTS = "resources/weights"
+# key: (another value than the study's, the places where it then stands)
+WORKFLOW: dict[str, tuple[Any, list[str]]] = {
+    "seed": (
+        7,
+        ["index.params.seed", "train.params.seed", "predict.params.seed", "metrics.params.seed",
+         "score_examples.params.seed", "train_clip.params.seed"],
+    ),
+    "index.min_images": (5, ["index.params.min_images"]),
+    "index.split": ([0.6, 0.2, 0.2], ["index.params.split"]),
+    "index.place_km": (9, ["index.params.place_km"]),
+    "index.shard_size": (4, ["index.params.shard_size"]),
+    "index.max_rejected": (0.5, ["index.params.max_rejected"]),
+    "index.geocoder": ("country_polygon", ["index.params.geocoder"]),
+    "prepare.max_unreadable": (0.4, ["quarantine.params.max_unreadable"]),
+    "prepare.max_megapixels": (40, ["prepare.params.max_megapixels"]),
+    "leakage.near_duplicate_bits": (3, ["leakage.params.near_duplicate_bits"]),
+    "segment.segmenter": ("vit_b", ["segment.params.segment.segmenter"]),
+    "segment.segmenter_weights": (
+        f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.params.segment.segmenter_weights"],
+    ),
+    "segment.classifier": ("efficientnet_lite0", ["segment.params.segment.classifier"]),
+    "segment.classifier_weights": (None, ["segment.params.segment.classifier_weights"]),
+    "segment.points_per_side": (3, ["segment.params.segment.points_per_side"]),
+    "segment.pred_iou_thresh": (0.1, ["segment.params.segment.pred_iou_thresh"]),
+    "segment.stability_score_thresh": (0.2, ["segment.params.segment.stability_score_thresh"]),
+    "segment.stability_score_offset": (0.3, ["segment.params.segment.stability_score_offset"]),
+    "segment.box_nms_thresh": (0.4, ["segment.params.segment.box_nms_thresh"]),
+    "segment.crop_n_layers": (1, ["segment.params.segment.crop_n_layers"]),
+    "segment.crop_nms_thresh": (0.5, ["segment.params.segment.crop_nms_thresh"]),
+    "segment.crop_overlap_ratio": (0.6, ["segment.params.segment.crop_overlap_ratio"]),
+    "segment.crop_n_points_downscale_factor": (
+        2, ["segment.params.segment.crop_n_points_downscale_factor"],
+    ),
+    "segment.min_mask_region_area": (8, ["segment.params.segment.min_mask_region_area"]),
+    "segment.precision": ("bfloat16", ["segment.params.segment.precision"]),
+    "segment.points_per_batch": (11, ["segment.params.engine.points_per_batch"]),
+    "segment.image_batch": (12, ["segment.params.engine.image_batch"]),
+    "segment.crop_batch": (13, ["segment.params.engine.crop_batch"]),
+    "segment.compile": (True, ["segment.params.engine.compile"]),
+    "mask.ambiguous_classes": ("every_meaning", ["mask.params.ambiguous_classes"]),
+    "mask.minimum": (0.3, ["mask.params.minimum"]),
+    "mask.merge": ("as_published", ["mask.params.merge"]),
+    "train.batch_size": (16, ["train.params.train.batch_size", "predict.params.batch_size"]),
+    "train.epochs": (2, ["train.params.train.epochs"]),
+    "train.learning_rate": (0.1, ["train.params.train.learning_rate"]),
+    "train.early_stopping_patience": (4, ["train.params.train.early_stopping_patience"]),
+    "train.plateau_patience": (6, ["train.params.train.plateau_patience"]),
+    "train.plateau_factor": (0.9, ["train.params.train.plateau_factor"]),
+    "train.minimum_learning_rate": (0.01, ["train.params.train.minimum_learning_rate"]),
+    "train.population_statistics": (14, ["train.params.train.population_statistics"]),
+    "train.class_weights": ("balanced", ["train.params.train.class_weights"]),
+    "train.precision": ("mixed_bfloat16", ["train.params.train.precision"]),
+    "train.gpus": (2, ["train.params.train.gpus", "train.resources.gpu"]),
+    "train.augmentation.shear_range": (5, ["train.params.train.augmentation.shear_range"]),
+    "train.augmentation.zoom_range": (0.7, ["train.params.train.augmentation.zoom_range"]),
+    "train.augmentation.horizontal_flip": (
+        False, ["train.params.train.augmentation.horizontal_flip"],
+    ),
+    "models.cnn.title": ("Network", [
+        "table1.params.titles.cnn", "training_curves.params.titles.cnn",
+        "accuracy_figure.params.titles.cnn",
+    ]),
+    "models.transfer.title": ("Head", ["table1.params.titles.transfer"]),
+    "models.transfer.backbone": ("efficientnet_lite0", ["train[transfer].params.model.backbone"]),
+    "models.transfer.backbone_weights": (
+        f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].params.model.weights"],
+    ),
+    "models.transfer.preprocessing": ("imagenet", ["train[transfer].params.model.preprocessing"]),
+    "models.transfer.fine_tune": ("last_block", ["train[transfer].params.model.fine_tune"]),
+    "models.clip.title": ("Given", ["table1.params.titles.clip"]),
+    "models.clip.prompt": ("in {country}", ["predict_clip[clip].params.prompt"]),
+    "models.clip.batch_size": (5, ["predict_clip.params.batch_size"]),
+    "models.contrastive.title": ("Scratch", ["table1.params.titles.contrastive"]),
+    "models.contrastive.prompt": ("at {country}", ["predict_clip[contrastive].params.prompt"]),
+    "models.contrastive.epochs": (3, ["train_clip.params.model.epochs"]),
+    "models.contrastive.batch_size": (6, ["train_clip.params.model.batch_size"]),
+    "models.contrastive.learning_rate": (0.2, ["train_clip.params.model.learning_rate"]),
+    "models.contrastive.image_size": (64, ["train_clip.params.model.image_size"]),
+    "threads.segment": (17, ["segment.threads"]),
+    "threads.leakage": (18, ["leakage.threads"]),
+    "threads.train": (19, ["train.threads", "train_clip.threads"]),
+    "threads.predict": (20, ["predict.threads", "predict_clip.threads"]),
+    "containers.geo": ("g.sif", ["index.container_img_url", "mask.container_img_url"]),
+    "containers.torch": ("t.sif", ["segment.container_img_url"]),
+    "containers.tensorflow": ("k.sif", ["train.container_img_url", "predict.container_img_url"]),
+}  # fmt: skip
+for _key, _value in {"no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_factor": 0.7,
+                     "lower_score": 20, "upper_score": 30}.items():  # fmt: skip
+    _rules = ("train", "predict", "predict_clip", "train_clip", "score_examples")
+    WORKFLOW[f"datasets.weighted_custom.{_key}"] = (
+        _value,
+        [f"{rule}.params.weighting.weighted_custom.{_key}" for rule in _rules],
+    )
+# Files that a job reads: they stand among its inputs.
+FILES = {
+    "mask.selected_classes": ("classes.txt", ["mask.input"]),
+    "segment.segmenter_weights": (f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.input"]),
+    "models.transfer.backbone_weights": (
+        f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].input"],
+    ),
+    "models.clip.path": ("given", ["predict_clip[clip].input"]),
+}  # fmt: skip
+# Keys of a source, and of a benchmark that is of the same kind.
+SOURCE: dict[str, tuple[Any, list[str]]] = {
+    key: (value, [f"index.params.{{collection}}.other.{key}"])
+    for key, value in {
+        "kind": "metadata_table", "path": "elsewhere", "images": "pictures", "table": "m.csv",
+        "file_column": "file", "id_column": "key", "latitude_column": "north",
+        "longitude_column": "east", "author_column": "who", "subset": True,
+        "first_image": 1,
+    }.items()
+}  # fmt: skip
+RETRIEVE = {
+    "kaggle": "owner/name", "archive": "a.zip", "table_url": "https://example.org/t.csv",
+    "page": "https://example.org", "gigabytes": 3,
+}  # fmt: skip
+# Tested below, each by itself.
+OTHERS = {
+    "run", "index.split_by", "source.title", "source.crop", "source.size",
+    "demo.images_per_country", "demo.benchmark_images",
+}  # fmt: skip
+
+
+def leaves(schema: dict, prefix: str = "") -> set[str]:
+    """All keys of the schema, `sources.*` and `benchmarks.*` as `source.…`."""
+    found: set[str] = set()
+    for key, entry in schema["properties"].items():
+        if "properties" in entry:
+            found |= leaves(entry, f"{prefix}{key}.")
+        elif key in ("sources", "benchmarks"):
+            found |= leaves(SCHEMA["$defs"]["source"], "source.")
+        else:
+            found.add(prefix + key)
+    return found
+
+
+def nested(values: dict[str, Any]) -> dict:
+    """{"a.b": 1} as {"a": {"b": 1}}."""
+    result: dict = {}
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        entry = result
+        for parent in parents:
+            entry = entry.setdefault(parent, {})
+        entry[last] = value
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A checkout with an index of two countries, so that all jobs are known."""
+    folder = make_workdir(tmp_path_factory.mktemp("reaches"))
+    for country in ("France", "Namibia"):
+        (folder / "world" / country).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (8, 8)).save(folder / "world" / country / f"{number}.jpg")
+    (folder / "bench").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "bench/0.jpg")
+    (folder / "bench/t.csv").write_text("file,latitude,longitude\n0.jpg,48.8,2.3\n")
+    for name in ("given", "elsewhere"):
+        (folder / name).mkdir()
+    (folder / "classes.txt").write_text("street sign\n")
+    config = tiny_study("reaches")
+    entry = {"kind": "country_folders", **config["sources"]["geoguessr"]}
+    benchmark = {"kind": "coordinates_table", **config["benchmarks"]["im2gps3k"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        sources = configured_sources(
+            {"sources": {"geoguessr": entry}, "benchmarks": {"im2gps3k": benchmark}}
+        )
+        tables = build_index(sources, 5, 100, 42, (0.6, 0.2, 0.2), 0)
+        write_index(folder / "results/reaches/index", *tables)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def jobs(folder):
+    """The jobs of a configuration in that folder."""
+
+    def plan(values: dict[str, Any], **changes) -> dict:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            config = tiny_study("reaches")
+            for section, entry in nested(values).items():
+                config[section] = entry
+            for section, entries in changes.items():
+                config[section] = config[section] | entries
+            return planned(folder, config)
+
+    return plan
+
+
+@pytest.fixture(scope="module")
+def changed(jobs) -> dict:
+    """The jobs where every key has another value."""
+    values = {key: value for key, (value, _) in (WORKFLOW | FILES).items()}
+    return jobs(values | {"index.split_by": "place"})
+
+
+@pytest.fixture(scope="module")
+def default(jobs) -> dict:
+    """The jobs with the study's values, a contrastive model added."""
+    return jobs({"models.contrastive": True})
+
+
+def test_every_key_of_the_schema_is_tested():
+    own = {f"source.{key}" for key in SOURCE} | {f"source.retrieve.{key}" for key in RETRIEVE}
+    assert leaves(SCHEMA) == {*WORKFLOW, *FILES, *own, *OTHERS}
+
+
+@pytest.mark.parametrize("key", WORKFLOW)
+def test_a_key_of_the_configuration_reaches_its_jobs(key, default, changed):
+    value, places = WORKFLOW[key]
+    for place in places:
+        assert value_at(changed, place) == value, place
+        assert value_at(default, place) != value, place
+
+
+@pytest.mark.parametrize("key", FILES)
+def test_a_file_of_the_configuration_is_an_input_of_its_job(key, default, changed):
+    value, places = FILES[key]
+    for place in places:
+        assert value in value_at(changed, place), place
+        assert value not in value_at(default, place), place
+
+
+@pytest.mark.parametrize("collection", ["sources", "benchmarks"])
+def test_the_keys_of_a_source_reach_the_index(collection, jobs):
+    entry = {key: value for key, (value, _) in SOURCE.items()} | {"size": 640}
+    found = jobs({}, **{collection: {"other": entry}})
+    for key, (value, places) in SOURCE.items():
+        for place in places:
+            assert value_at(found, place.format(collection=collection)) == value, key
+
+
+def test_the_keys_of_retrieving_reach_its_job(jobs, folder):
+    entry = {"kind": "country_folders", "path": "resources/far", "size": 640, "retrieve": RETRIEVE}
+    found = jobs({}, sources={"far": entry})
+    assert dict(value_at(found, "retrieve_source[far].params.retrieve")) == RETRIEVE
+    for key in ("kind", "path"):
+        assert value_at(found, f"retrieve_source.params.{key}") == entry[key]
+
+
+def test_crop_and_size_reach_the_jobs_of_their_own_source(jobs):
+    entry = tiny_study("x")["sources"]["geoguessr"] | {"crop": "none", "size": 640}
+    before, after = jobs({}), jobs({}, sources={"geoguessr": entry})
+    place = "prepare[{}].params.preparation.{}"
+    assert value_at(before, place.format("street", "geoguessr"))["crop"] == "center"
+    assert value_at(after, place.format("street", "geoguessr")) == {"crop": "none", "size": 640}
+    benchmark = tiny_study("x")["benchmarks"]["im2gps3k"] | {"size": 32}
+    after = jobs({}, benchmarks={"im2gps3k": benchmark})
+    assert value_at(after, place.format("im2gps3k", "im2gps3k")) == {"crop": "none", "size": 32}
+
+
+def test_the_title_of_a_benchmark_reaches_tables_and_figures(jobs):
+    benchmark = tiny_study("x")["benchmarks"]["im2gps3k"] | {"title": "Photographs"}
+    after = jobs({}, benchmarks={"im2gps3k": benchmark})
+    for place in ("table1.params.benchmarks", "accuracy_figure.params.benchmarks"):
+        assert value_at(after, place) == {"im2gps3k": "Photographs"}
+
+
+def test_a_split_by_image_knows_no_places(default, changed):
+    assert value_at(default, "index.params.place_km") is None
+    assert value_at(changed, "index.params.place_km") == 9
+
+
+def test_the_name_of_the_run_is_its_folder(default):
+    for rule in ("index", "prepare", "segment", "train", "predict", "table1", "metrics"):
+        for path in value_at(default, f"{rule}.output"):
+            assert path.startswith("results/reaches/")
+
+
+def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):
+    folder = make_workdir(tmp_path)
+    monkeypatch.chdir(folder)
+    config = {"seed": 9, "demo": {"images_per_country": 11, "benchmark_images": 12}}
+    found = planned(folder, config, folder / "config/demo.yaml")
+    params = value_at(found, "make_demo_data.params")
+    assert dict(params.items()) == {"seed": 9, "images_per_country": 11, "benchmark_images": 12}
+
+
+def test_masks_are_of_street_images_only_and_tests_of_the_benchmarks(default):
+    for rule, count in (("segment", 2), ("mask", 2), ("prepare", 3), ("arrays", 3)):
+        assert len(default[rule]) == count
+    arrays = {str(job.wildcards.collection): job for job in default["arrays"]}
+    assert [Path(f).parts[2] for f in map(str, arrays["street"].input)] == ["images", "masks"]
+    assert [Path(f).parts[2] for f in map(str, arrays["im2gps3k"].input)] == ["images"]
+    street = {f"results/reaches/arrays/street/{code}/0000.h5" for code in ("FR", "NA")}
+    benchmark = "results/reaches/arrays/im2gps3k/FR/0000.h5"
+    assert street < set(value_at(default, "train.input"))
+    assert benchmark not in value_at(default, "train.input")
+    assert {*street, benchmark} < set(value_at(default, "predict.input"))
+
+
+def test_the_table_has_the_published_rows_in_their_order(jobs):
+    datasets = ("original", "weighted_base", "weighted_custom")
+    expected = [(model, dataset) for model in ("cnn", "transfer") for dataset in datasets]
+    found = jobs({})
+    expected.append(("clip", "default"))
+    for rule in ("table1", "metrics"):
+        assert list(value_at(found, f"{rule}.params.rows")) == expected
+        paths = [p for p in value_at(found, f"{rule}.input") if "/predictions/" in p]
+        assert paths == [f"results/reaches/predictions/{m}/{d}.parquet" for m, d in expected]
+
+
+def test_each_dataset_of_the_contrastive_model_is_trained_on_its_own(default):
+    found = {str(job.wildcards.dataset): job.params.dataset for job in default["train_clip"]}
+    assert found == {name: name for name in ("original", "weighted_base", "weighted_custom")}
+
+
+def test_a_clip_that_is_trained_here_sees_the_original_images(jobs):
+    (job,) = jobs({"models.clip.path": None})["train_clip"]
+    assert (job.params.dataset, dict(job.params.model)) == ("original", {})
+
+
+def test_the_benchmarks_of_their_own_file_are_test_sets_in_its_order(jobs):
+    more = yaml.safe_load((ROOT / "config/benchmarks.yaml").read_text())["benchmarks"]
+    found = jobs({}, benchmarks=more)
+    assert list(value_at(found, "predict.params.benchmarks")) == ["im2gps3k", "im2gps", "yfcc25600"]

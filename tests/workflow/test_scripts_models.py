@@ -1,0 +1,256 @@
+"""What the scripts of models do with each of their parameters: training and predictions."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from geoloc.keras_models.augmentation import Augmentation
+from geoloc.keras_models.training import TrainingParameters
+from geoloc.stores import SCORE_SIZE, Arrays, write_images, write_masks
+from geoloc.weighting import DATASETS, dataset_factor
+from tests.coloured_world import CLASSES, write_stores, write_world
+from tests.script_runs import recorded, run_script
+
+CUSTOM = {
+    "no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_factor": 0.7, "lower_score": 20,
+    "upper_score": 95,
+}  # fmt: skip
+COUNTRIES = "country,name,images,train,val,test,kept\n" + "".join(
+    f"{code},x,9,7,1,1,{code in CLASSES}\n" for code in ("NA", "JP", "FR", "DE")
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Arrays of three splits and of a benchmark, in which Japan is not kept."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "countries.csv").write_text(COUNTRIES)
+    write_stores(folder)
+    write_world(folder / "bench.h5", ["FR", "NA"], "test", 9)
+    return folder
+
+
+def stores(folder: Path) -> list[Path]:
+    return [folder / f"{split}.h5" for split in ("train", "val", "test")]
+
+
+def test_train_is_given_everything_that_is_configured(folder, monkeypatch):
+    calls = recorded(monkeypatch, "geoloc.keras_models.training.train")
+    settings = {
+        "batch_size": 5,
+        "epochs": 3,
+        "learning_rate": 0.3,
+        "plateau_patience": 2,
+        "augmentation": {"shear_range": 4, "zoom_range": 0.5, "horizontal_flip": False},
+    }
+    run_script(
+        "train",
+        input={"arrays": stores(folder), "countries": folder / "countries.csv"},
+        output={"model": "m/model.keras"},
+        params={"seed": 5, "model": {"backbone": "b"}, "train": settings,
+                "weighting": {"weighted_custom": CUSTOM}},
+        wildcards={"model": "transfer", "dataset": "weighted_base"},
+        threads=6,
+    )  # fmt: skip
+    (call,) = calls
+    train, val = call.pop("train_arrays"), call.pop("val_arrays")
+    assert (set(train.split), len(train)) == ({"train"}, 42)
+    assert (set(val.split), len(val)) == ({"val"}, 12)
+    assert call == {
+        "model_name": "transfer", "dataset": "weighted_base", "classes": CLASSES,
+        "folder": Path("m"), "seed": 5, "threads": 6, "model_parameters": {"backbone": "b"},
+        "weighting_parameters": CUSTOM,
+        "parameters": TrainingParameters(
+            batch_size=5, epochs=3, learning_rate=0.3, plateau_patience=2,
+            augmentation=Augmentation(4, 0.5, False),
+        ),
+    }  # fmt: skip
+
+
+def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch):
+    from geoloc.image_text.training import ClipParameters
+
+    threads = recorded(monkeypatch, "geoloc.device.use_threads")
+    calls = recorded(monkeypatch, "geoloc.image_text.training.train_clip")
+    run_script(
+        "train_clip",
+        input={"arrays": stores(folder), "countries": folder / "countries.csv"},
+        output={"model": "m"},
+        params={"seed": 5, "model": {"epochs": 4}, "dataset": "weighted_custom",
+                "weighting": {"weighted_custom": CUSTOM}},
+        threads=6,
+    )  # fmt: skip
+    (call,) = calls
+    assert set(call.pop("training").split) == {"train"}
+    assert set(call.pop("validation").split) == {"val"}
+    assert call == {
+        "folder": "m", "names": {"DE": "Germany", "FR": "France", "NA": "Namibia"},
+        "parameters": ClipParameters(epochs=4), "dataset": "weighted_custom",
+        "weighting_parameters": CUSTOM, "seed": 5,
+    }  # fmt: skip
+    assert list(threads[0].values()) == [6]
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> Path:
+    """A model whose answers depend on how bright each colour is."""
+    pixels = keras.Input((224, 224, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    output = keras.layers.Dense(3, activation="softmax", dtype="float32")
+    network = keras.Model(pixels, output(x))
+    output.set_weights([6 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32)])
+    path = folder / "model/model.keras"
+    path.parent.mkdir()
+    network.save(path)
+    record = {"classes": CLASSES, "dataset": "original"}
+    (path.parent / "classes.json").write_text(json.dumps(record))
+    return path
+
+
+def predictions(folder: Path, model: Path, target: Path, **changes) -> pd.DataFrame:
+    params = {"seed": 1, "batch_size": 4, "benchmarks": ["far"]}
+    params |= {"weighting": {"weighted_custom": CUSTOM}} | changes
+    run_script(
+        "predict",
+        input={"model": model, "street": stores(folder), "benchmarks": [folder / "bench.h5"],
+               "countries": folder / "countries.csv"},
+        output={"predictions": target},
+        params=params,
+    )  # fmt: skip
+    return pd.read_parquet(target)
+
+
+@pytest.fixture(scope="module")
+def predicted(folder, model) -> pd.DataFrame:
+    # The images of the benchmark know it as their source.
+    write_benchmark(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoloc.keras_models.runtime.setup", lambda seed, threads: None)
+        return predictions(folder, model, folder / "p.parquet")
+
+
+def write_benchmark(folder: Path) -> None:
+    from geoloc.stores import write_arrays
+
+    arrays = Arrays([folder / "bench.h5"])
+    columns = {name: getattr(arrays, name) for name in
+               ("image_id", "label", "split", "latitude", "longitude")}  # fmt: skip
+    columns["source"] = np.array(["far"] * len(arrays))
+    rows = list(zip(*arrays.read(np.arange(len(arrays))), strict=True))
+    write_arrays(folder / "bench.h5", columns, rows)
+
+
+def expected_probabilities(arrays: Arrays, dataset: str) -> np.ndarray:
+    """Of the model above: softmax of six times the mean colour, in the dataset's view."""
+    image, score = arrays.read(np.arange(len(arrays)))
+    factor = dataset_factor(dataset, CUSTOM)
+    seen = (image * factor[score][..., None]).astype(np.uint8)
+    logits = 6 * seen.mean((1, 2)) / 255
+    powers = np.exp(logits)
+    return powers / powers.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("dataset", ["original", "weighted_base", "weighted_custom"])
+def test_predict_sees_the_test_images_as_each_dataset_with_its_weighting(
+    folder, predicted, dataset
+):
+    arrays = Arrays(stores(folder), "test")
+    part = predicted[predicted.test_set == dataset].reset_index()
+    assert part.image_id.tolist() == arrays.image_id.tolist()
+    assert part.label.tolist() == arrays.label.tolist()
+    expected = expected_probabilities(arrays, dataset)
+    column = [CLASSES.index(label) for label in arrays.label]
+    np.testing.assert_allclose(part.label_probability, expected[np.arange(7), column], atol=1e-4)
+    assert part.country_1.tolist() == [CLASSES[i] for i in expected.argmax(1)]
+
+
+def test_predict_sees_the_benchmark_as_it_is(folder, predicted):
+    arrays = Arrays([folder / "bench.h5"])
+    part = predicted[predicted.test_set == "far"]
+    expected = expected_probabilities(arrays, "original")
+    np.testing.assert_allclose(part.label_probability, [expected[0, 1], expected[1, 2]], atol=1e-4)
+    assert set(predicted.test_set) == {"original", "weighted_base", "weighted_custom", "far"}
+
+
+def test_predict_is_set_up_by_seed_and_threads_and_works_in_batches(folder, model, monkeypatch):
+    setups = recorded(monkeypatch, "geoloc.keras_models.runtime.setup")
+    shares = lambda call: np.full((len(call["arrays"]), 3), 1 / 3)  # noqa: E731
+    calls = recorded(monkeypatch, "geoloc.keras_models.predict.predict", shares)
+    predictions(folder, model, folder / "q.parquet", batch_size=3)
+    assert setups == [{"seed": 1, "threads": 1}]
+    assert [call["batch_size"] for call in calls] == [3] * 4
+
+
+# ------------------------------------------------------------------------------------------ CLIP
+
+
+@pytest.fixture(scope="module")
+def shards(folder) -> Path:
+    """Images of full size: one to train with and one to test with, and a benchmark's."""
+    rows = []
+    for image_id, country, split, source in (
+        ("s/a", "FR", "train", "s"), ("s/b", "NA", "test", "s"), ("far/c", "DE", "test", "far"),
+    ):  # fmt: skip
+        buffer = io.BytesIO()
+        Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), (90, 90, 90)).save(buffer, "PNG")
+        place = {"latitude": 1.0, "longitude": 2.0, "split": split, "source": source}
+        rows.append(place | {"image_id": image_id, "image": buffer.getvalue(), "country": country})
+    write_images(folder / "street_images.h5", rows[:2])
+    write_images(folder / "bench_images.h5", rows[2:])
+    score = np.full((SCORE_SIZE, SCORE_SIZE), 50, np.uint8)
+    write_masks(folder / "masks.h5", [("s/a", score), ("s/b", score)])
+    index = pd.DataFrame(rows).drop(columns="image")
+    index.to_parquet(folder / "index.parquet")
+    return folder
+
+
+class FakeClip:
+    """Takes the part of a CLIP: remembers what it was made of and the brightness that it sees."""
+
+    def __init__(self, model, names, template="{country}") -> None:
+        self.made_of = (str(model), list(names), template)
+        self.texts, self.name, self.seen = list(names), "fake", []
+        FakeClip.last = self
+
+    def probabilities(self, batch) -> np.ndarray:
+        self.seen.append([float(image.mean()) for image in batch])
+        return np.tile(np.array([0.2, 0.5, 0.3], np.float32), (len(batch), 1))
+
+
+def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(shards, monkeypatch):
+    monkeypatch.setattr("geoloc.image_text.zero_shot.ClipZeroShot", FakeClip)
+    threads = recorded(monkeypatch, "geoloc.device.use_threads")
+    checks = recorded(monkeypatch, "geoloc.image_text.zero_shot.check_classes")
+    batches = recorded(
+        monkeypatch, "geoloc.image_text.zero_shot._batched", lambda call: [list(call["items"])]
+    )
+    run_script(
+        "predict_clip",
+        input={"model": "clip", "street": [shards / "street_images.h5"],
+               "masks": [shards / "masks.h5"], "benchmarks": [shards / "bench_images.h5"],
+               "countries": shards / "countries.csv", "index": shards / "index.parquet"},
+        output={"predictions": shards / "c.parquet"},
+        params={"weighting": {"weighted_custom": CUSTOM}, "prompt": "in {country}",
+                "batch_size": 7, "benchmarks": ["far"]},
+        threads=3,
+    )  # fmt: skip
+    assert FakeClip.last.made_of == ("clip", ["Germany", "France", "Namibia"], "in {country}")
+    assert checks == [{"folder": "clip", "classes": CLASSES}]
+    assert list(threads[0].values()) == [3]
+    assert [call["size"] for call in batches] == [7, 7]
+    # 90 as it is; times 0.5; times Eqn. 1 at 50; the benchmark as it is.
+    custom = int(90 * (0.6 + (50 - 20) / (95 - 20) * (0.7 - 0.6)))
+    assert sorted(x for seen in FakeClip.last.seen for x in seen) == [45, custom, 90, 90]
+    found = pd.read_parquet(shards / "c.parquet")
+    expected = [[name, "s/b", "NA", "s"] for name in DATASETS] + [["far", "far/c", "DE", "far"]]
+    columns = ["test_set", "image_id", "label", "source"]
+    assert found[columns].to_numpy().tolist() == expected
+    np.testing.assert_allclose(found.label_probability, [0.3, 0.3, 0.3, 0.2], atol=1e-6)

@@ -1,0 +1,263 @@
+"""What the scripts of results do with each of their inputs and parameters: tables and figures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from geoloc.evaluation.table1 import published
+from geoloc.stores import SCORE_SIZE, write_images, write_masks
+from tests.script_runs import recorded, run_script
+
+CLASSES = ["DE", "FR", "NA"]
+DATASETS = ("original", "weighted_base", "weighted_custom")
+ROWS = [("clip", "default"), ("cnn", "original"), ("cnn", "weighted_base")]
+TITLES = {"cnn": "Convolutional Neural Network", "clip": "My CLIP"}
+# Most images are of France; most training images of Germany; Japan is not kept.
+COUNTRIES = (
+    "country,name,images,train,val,test,kept\n"
+    "FR,France,90,5,3,50,True\nDE,Germany,20,8,1,11,True\nJP,Japan,90,80,5,5,False\n"
+    "NA,Namibia,9,5,2,2,True\n"
+)
+LABELS = ["FR"] * 4 + ["DE"] * 2 + ["NA"] * 2
+PLACES = {"FR": (48.0, 2.0), "DE": (52.0, 13.0), "NA": (-22.0, 17.0)}
+
+
+def table(right: set[int]) -> pd.DataFrame:
+    """Predictions of eight images in each test set; those in `right` are."""
+    rows = []
+    for test_set in (*DATASETS, "far"):
+        for number, label in enumerate(LABELS):
+            others = [code for code in CLASSES if code != label]
+            order = [label, *others] if number in right else [*others, label]
+            probability = [0.5, 0.3, 0.2]
+            rows.append(
+                {"image_id": f"{'far' if test_set == 'far' else 's'}/{number}",
+                 "test_set": test_set, "source": "far" if test_set == "far" else "s",
+                 "label": label, "latitude": PLACES[label][0], "longitude": PLACES[label][1]}
+                | {f"country_{r}": order[r - 1] if r <= 3 else None for r in range(1, 6)}
+                | {f"probability_{r}": probability[r - 1] if r <= 3 else np.nan
+                   for r in range(1, 6)}
+                | {"label_probability": probability[order.index(label)]}
+            )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    return frame.astype({c: "float32" for c in frame if "probability" in c})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "countries.csv").write_text(COUNTRIES)
+    for number, right in enumerate([{0, 1, 2, 3, 4, 5}, {0, 4}, {0, 1, 6}]):
+        table(right).to_parquet(folder / f"{number}.parquet")
+    rows = []
+    for collection in ("street", "far"):
+        for number, label in enumerate(LABELS):
+            source = "far" if collection == "far" else "s"
+            rows.append({"image_id": f"{source}/{number}", "source": source, "split": "test",
+                         "collection": collection, "country": label, "shard": "0000", "path": "x",
+                         "author": f"a{number % 3}" if collection == "far" else "",
+                         "latitude": PLACES[label][0], "longitude": PLACES[label][1]})  # fmt: skip
+    for code, (latitude, longitude) in PLACES.items():
+        rows.append(rows[0] | {"image_id": f"t/{code}", "split": "train", "country": code,
+                               "latitude": latitude, "longitude": longitude})  # fmt: skip
+    pd.DataFrame(rows).to_parquet(folder / "index.parquet")
+    return folder
+
+
+def inputs(folder: Path) -> dict:
+    return {
+        "predictions": [folder / f"{number}.parquet" for number in range(3)],
+        "countries": folder / "countries.csv",
+        "index": folder / "index.parquet",
+    }
+
+
+def test_table1_has_published_order_configured_titles_and_the_training_majority(folder):
+    run_script(
+        "table1",
+        input=inputs(folder),
+        output={"table": folder / "t.csv", "text": folder / "t.txt"},
+        params={"rows": ROWS, "titles": TITLES, "benchmarks": {"far": "Far Away"}},
+    )
+    found = pd.read_csv(folder / "t.csv", dtype=str).fillna("")
+    assert found.to_numpy().tolist() == [
+        ["Convolutional Neural Network", "Original", "25.00", "25.00", "25.00", "", "25.00"],
+        ["Convolutional Neural Network", "Weighted Base", "37.50", "37.50", "37.50", "", "37.50"],
+        ["My CLIP", "Default", "75.00", "75.00", "75.00", "", "75.00"],
+    ]
+    assert found.columns[-1] == "Far Away Accuracy"
+    last = (folder / "t.txt").read_text().splitlines()[-1]
+    assert last.split() == ["Majority", "baseline", "always", "Germany", *["25.00"] * 4]
+
+
+def test_metrics_are_of_all_rows_with_the_majority_authors_and_places_of_the_index(
+    folder, monkeypatch
+):
+    def make(seed: int) -> dict[str, pd.DataFrame]:
+        names = ("by_source", "paired_tests", "metrics")
+        run_script(
+            "metrics",
+            input=inputs(folder),
+            output={name: folder / f"{name}.csv" for name in names},
+            params={"rows": ROWS, "seed": seed},
+        )
+        read = {"keep_default_na": False, "na_values": [""]}
+        return {name: pd.read_csv(folder / f"{name}.csv", **read) for name in names}
+
+    found = make(seed=1)
+    metrics = found["metrics"]
+    assert metrics[["model", "dataset"]].drop_duplicates().to_numpy().tolist() == [
+        list(row) for row in ROWS
+    ]
+    assert set(metrics.majority_country) == {"DE"}
+    assert set(metrics.majority_baseline) == {0.25}
+    assert metrics.accuracy.tolist() == [0.75] * 4 + [0.25] * 4 + [0.375] * 4
+    assert metrics.within_1_km.tolist() == metrics.accuracy.tolist()
+    by_author = metrics.set_index("test_set").accuracy_low_by_author
+    assert by_author["far"].notna().all()
+    assert by_author["original"].isna().all()
+    (paired,) = found["paired_tests"].query("test_set == 'far'").itertuples()
+    assert (paired.model, paired.first, paired.second) == ("cnn", "original", "weighted_base")
+    assert (paired.only_first, paired.only_second) == (1, 2)
+    assert set(found["by_source"].source) == {"s", "far"}
+    monkeypatch.setattr(
+        "geoloc.evaluation.metrics.RESAMPLES", 3
+    )  # of so few, each seed has its own
+    seeds = [make(seed) for seed in range(3)]
+    for name, column in (
+        ("metrics", "accuracy_low_by_author"), ("paired_tests", "difference_low_by_author"),
+    ):  # fmt: skip
+        assert len({tuple(tables[name][column].dropna()) for tables in seeds}) > 1
+
+
+def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
+    monkeypatch.setattr("geoloc.evaluation.study.other_classes", lambda countries, selected: [])
+    table = published().replace("Transfer Learning", "Head")
+    table.loc[0, "Original Test Accuracy"] = "50.00"
+    table.to_csv(folder / "own.csv", index=False)
+    (folder / "classes.txt").write_text("street sign\n")
+
+    def compare(**changes) -> pd.DataFrame:
+        run_script(
+            "table1_comparison",
+            input={"table": folder / "own.csv", "countries": folder / "countries.csv",
+                   "selected": folder / "classes.txt"},
+            output={"comparison": folder / "c.csv"},
+            params={"differences": [], "titles": TITLES | {"transfer": "Head"}} | changes,
+        )  # fmt: skip
+        return pd.read_csv(folder / "c.csv")
+
+    found = compare()
+    assert found.Model.value_counts().to_dict() == {
+        "Convolutional Neural Network": 12, "Transfer Learning": 12,
+    }  # fmt: skip
+    assert found[found.Difference != 0][
+        ["Ours", "Published", "Difference"]
+    ].to_numpy().tolist() == [[50.0, 40.99, 9.01]]
+    assert len(compare(titles={"transfer": "Head"})) == 12
+    with pytest.raises(ValueError, match="mask.minimum"):
+        compare(differences=["mask.minimum"])
+    monkeypatch.setattr(
+        "geoloc.evaluation.study.other_classes", lambda countries, selected: ["others"]
+    )
+    assert compare().empty
+
+
+# --------------------------------------------------------------------------------------- figures
+
+
+def test_the_accuracy_figure_has_the_titles_of_models_and_benchmarks(folder, monkeypatch):
+    saved = recorded(monkeypatch, "geoloc.evaluation.figures.save")
+    rows = [{"model": "cnn", "dataset": "original", "test_set": "far", "n": 9, "accuracy": 0.5,
+             "accuracy_low": 0.4, "accuracy_high": 0.6, "accuracy_low_by_author": np.nan,
+             "accuracy_high_by_author": np.nan, "majority_country": "NA",
+             "majority_baseline": 0.3}]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "m.csv", index=False)
+    run_script(
+        "accuracy_figure",
+        input={"metrics": folder / "m.csv"},
+        output={"figure": "a.png"},
+        params={"titles": TITLES, "benchmarks": {"far": "Far Away"}},
+    )
+    (call,) = saved
+    (axis,) = call["figure"].axes
+    assert call["path"] == "a.png"
+    assert axis.get_title() == "Far Away (n = 9)"
+    assert [t.get_text() for t in axis.get_yticklabels()] == [f"{TITLES['cnn']} · Original"]
+    assert "always answering Namibia" in [h.get_label() for h in axis.get_lines()]
+
+
+def test_training_curves_are_of_each_row_beside_the_validation_majority(folder, monkeypatch):
+    drawn = recorded(
+        monkeypatch, "geoloc.evaluation.figures.training_curves", lambda call: "figure"
+    )
+    saved = recorded(monkeypatch, "geoloc.evaluation.figures.save")
+    (folder / "clip").mkdir(exist_ok=True)
+    for path, value in ((folder / "h0.csv", 0.1), (folder / "clip/history.csv", 0.2)):
+        pd.DataFrame({"val_accuracy": [value]}).to_csv(path, index=False)
+    rows = [("cnn", "original"), ("clip", "default")]
+    run_script(
+        "training_curves",
+        input={"histories": [folder / "h0.csv"], "clips": [folder / "clip"],
+               "countries": folder / "countries.csv"},
+        output={"figure": "t.png"},
+        params={"rows": rows, "titles": TITLES},
+    )  # fmt: skip
+    (call,) = drawn
+    found = [(m, d, frame.val_accuracy[0]) for m, d, frame in call["histories"]]
+    assert found == [("cnn", "original", 0.1), ("clip", "default", 0.2)]
+    assert call["titles"] == TITLES
+    # Germany has the most training images; 1 of 11 validation images, of which 5 are not kept.
+    assert call["majority_baseline"] == pytest.approx(1 / 11)
+    assert saved == [{"figure": "figure", "path": "t.png"}]
+
+
+def test_the_examples_are_weighted_as_configured_and_drawn_by_seed(folder, monkeypatch):
+    saved = recorded(monkeypatch, "geoloc.evaluation.figures.save")
+    images, masks = [], []
+    for number, country in enumerate(("DE", "FR", "NA", "JP")):
+        buffer = io.BytesIO()
+        Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), (200, 200, 200)).save(buffer, "PNG")
+        row = {"image_id": country, "image": buffer.getvalue(), "latitude": 0.0, "longitude": 0.0,
+               "split": "train", "source": "s"}  # fmt: skip
+        for kind, paths in (("images", images), ("masks", masks)):
+            paths.append(folder / kind / country / "0000.h5")
+            paths[-1].parent.mkdir(parents=True)
+        write_images(images[-1], [row])
+        write_masks(masks[-1], [(country, np.full((SCORE_SIZE, SCORE_SIZE), 50 + number, "u1"))])
+    custom = {"no_score_factor": 0.5, "minimum_factor": 0.5, "maximum_factor": 0.5,
+              "lower_score": 20, "upper_score": 95}  # fmt: skip
+
+    def countries_and_pixels(examples: int, seed: int) -> tuple[list[str], list[list[int]]]:
+        run_script(
+            "score_examples",
+            input={"images": images, "masks": masks},
+            output={"figure": "e.png"},
+            params={"examples": examples, "seed": seed, "weighting": {"weighted_custom": custom}},
+        )
+        axes = saved[-1]["figure"].axes[: 4 * examples]
+        names = [a.get_ylabel().splitlines()[1] for a in axes[::4]]
+        return names, [[int(a.images[0].get_array().max()) for a in axes[i : i + 4]]
+                       for i in range(0, len(axes), 4)]  # fmt: skip
+
+    names, pixels = countries_and_pixels(4, 0)
+    assert names == ["DE", "FR", "JP", "NA"]
+    assert pixels == [[200, 50, 100, 100], [200, 51, 102, 100], [200, 53, 105, 100],
+                      [200, 52, 104, 100]]  # fmt: skip
+    drawn = {countries_and_pixels(1, seed)[0][0] for seed in range(8)}
+    assert len(drawn) > 1
+    assert saved[-1]["path"] == "e.png"
+
+
+def test_exported_weights_go_where_the_rule_says(monkeypatch):
+    exported = recorded(
+        monkeypatch, "geoloc.segmentation.classifiers.efficientnet_lite0_export.export_weights"
+    )
+    run_script("export_efficientnet_lite0", output={"weights": "w.safetensors"})
+    assert [list(call.values()) for call in exported] == [["w.safetensors"]]

@@ -1,0 +1,450 @@
+"""The workflow as its users call it: real Snakemake runs on a small world."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from geoloc.evaluation.study import COUNTRIES
+from geoloc.evaluation.table1 import published
+from geoloc.stores import read_images
+from tests.conftest import ROOT
+from tests.corpus.test_exif_folder import gps, photograph
+from tests.corpus.test_metadata_table import metadata
+
+LINKED = (
+    "Snakefile", "missing.smk", "Makefile", "rules", "scripts", "envs", "profiles", "report", "demo"
+)  # fmt: skip
+SMALL = {
+    "run": "small",
+    "demo": {"images_per_country": 10, "benchmark_images": 8},
+    "index": {"min_images": 6, "shard_size": 50, "max_rejected": 0.3},
+    "prepare": {"max_unreadable": 0.3},
+    "segment": {"points_per_side": 6},
+    "train": {"epochs": 1},
+}
+
+
+def make_workdir(folder: Path) -> Path:
+    """A checkout with nothing in it but the project: what a fresh clone is."""
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "config", folder / "config")
+    return folder
+
+
+def run_snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake and return what it says; its failure is the test's."""
+    command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-8000:]
+    return result.stdout + result.stderr
+
+
+def planned_jobs(output: str) -> Counter:
+    """Jobs by rule, from the table of a dry run; empty where nothing is to be done."""
+    table = output.partition("Job stats:")[2].partition("total")[0]
+    return Counter({rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Path, Path]:
+    """A finished run on a small world, and its configuration."""
+    folder = make_workdir(tmp_path_factory.mktemp("world"))
+    config = folder / "small.yaml"
+    config.write_text(yaml.safe_dump(SMALL))
+    run_snakemake(folder, "--configfile", "config/demo.yaml", str(config))
+    return folder, config
+
+
+# What follows from other predictions, and from other arrays of street images. 7 countries are kept.
+AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "accuracy_figure": 1, "all": 1}
+AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDICTIONS
+AFTER_MASKS = {"arrays": 7, "train_clip": 1, "predict_clip": 1, "score_examples": 1}
+AFTER_MASKS |= AFTER_TRAINING
+
+
+@pytest.fixture
+def copied(world, tmp_path) -> tuple[Path, Path]:
+    """A copy of the world in another folder, to be changed by one test."""
+    folder = tmp_path / "copied"
+    shutil.copytree(world[0], folder, symlinks=True)
+    return folder, folder / world[1].name
+
+
+def plan_missing(folder: Path) -> Counter:
+    """What `make missing` would build."""
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    arguments = "ARGS=-n --nocolor --configfile config/demo.yaml small.yaml"
+    command = ["make", "--old-file=setup", "missing", arguments]
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | path, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return planned_jobs(result.stdout + result.stderr)
+
+
+def replan(world: tuple[Path, Path], **changes: dict) -> Counter:
+    """What would be done after a change of the configuration."""
+    folder, _ = world
+    changed = folder / "changed.yaml"
+    changed.write_text(yaml.safe_dump(SMALL | changes))
+    demo = ("--configfile", "config/demo.yaml", str(changed))
+    return planned_jobs(run_snakemake(folder, "-n", *demo))
+
+
+def test_the_study_can_be_planned_without_any_data(tmp_path):
+    jobs = planned_jobs(run_snakemake(make_workdir(tmp_path), "-n"))
+    assert jobs["retrieve_source"] == 3
+    assert jobs["retrieve_weights"] == 3
+    assert jobs["retrieve_model"] == 1
+    assert jobs["train"] == jobs["predict"] == 6
+    assert jobs["table1"] == jobs["table1_comparison"] == 1
+
+
+def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "contrastive.yaml").write_text("models: {contrastive: true}")
+    output = run_snakemake(folder, "-n", "--configfile", "contrastive.yaml")
+    jobs = planned_jobs(output)
+    assert (jobs["train_clip"], jobs["predict_clip"], jobs["retrieve_model"]) == (3, 4, 1)
+    for dataset in ("original", "weighted_base", "weighted_custom"):
+        assert f"results/study/predictions/contrastive/{dataset}.parquet" in output
+
+
+def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path):
+    folder = make_workdir(tmp_path)
+    shard = "im2gps3k/FR/0000"
+    for file, content in {
+        "index/shards.csv": b"collection,country,shard,images,sources\nim2gps3k,FR,0000,1,\n",
+        f"index/shards/{shard}.csv": b"",
+        f"quarantine/{shard}.csv": b"",
+        f"images/{shard}.h5": b"\x89HDF\r\n\x1a\n, cut off",
+    }.items():
+        path = folder / "results/demo" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", "config/demo.yaml"]
+    command += ["--", f"results/demo/arrays/{shard}.h5"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    log = (folder / f"results/demo/logs/arrays/{shard}.log").read_text()
+    assert "images/im2gps3k/FR/0000.h5 is damaged: HDF5 cannot read it" in log
+    assert len(log.splitlines()) == 1
+    console = result.stdout + result.stderr
+    assert log.strip() in console
+    assert f"log: results/demo/logs/arrays/{shard}.log" in console
+    assert "Traceback" not in console
+    assert not (folder / f"results/demo/arrays/{shard}.h5").exists()
+
+
+def test_more_benchmarks_are_planned_by_configuration_alone(tmp_path):
+    folder = make_workdir(tmp_path)
+    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/benchmarks.yaml"))
+    assert jobs["retrieve_source"] == 5
+    assert (jobs["predict"], jobs["table1"], jobs["metrics"]) == (6, 1, 1)
+
+
+def test_all_kinds_of_sources_and_several_benchmarks_reach_the_packed_images(tmp_path):
+    """Photographs with GPS, a zip archive and two benchmarks, placed by the borders."""
+    folder = make_workdir(tmp_path)
+    for number in range(6):
+        paris = gps((48, 51, number), (2, 21, 3))
+        photograph(folder / f"photos/trip 'é'/{number}.jpg", paris, (32, 24))
+    rows = [[str(number), "-22.56", "17.08"] for number in range(6)]
+    archive = metadata(folder / "osv5m", rows).folder / "00.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(6):
+            file.write(folder / f"photos/trip 'é'/{number}.jpg", f"00/{number}.jpg")
+    table = {"kind": "metadata_table", "path": "osv5m", "images": "images", "table": "table.csv"}
+    photos = {"kind": "exif_folder", "path": "photos"}
+    for name in ("osv5m", "photos"):  # sources may not share files
+        shutil.copytree(folder / name, folder / f"{name}_test")
+    config = {
+        "run": "kinds",
+        "sources": {"geoguessr": None, "streetview": None, "osv5m": table | {"size": 640},
+                    "photos": photos | {"size": 640}},
+        "benchmarks": {"im2gps3k": None, "first": table | {"path": "osv5m_test"},
+                       "second": photos | {"path": "photos_test", "title": "Trip"}},
+        "index": {"min_images": 5, "geocoder": "country_polygon"},
+    }  # fmt: skip
+    (folder / "kinds.yaml").write_text(yaml.safe_dump(config))
+    run_snakemake(folder, "--configfile", "kinds.yaml", "--", "results/kinds/quarantine.csv")
+    assert pd.read_csv(folder / "results/kinds/quarantine.csv").empty
+    packed = {
+        path.relative_to(folder / "results/kinds/images").as_posix(): len(list(read_images(path)))
+        for path in (folder / "results/kinds/images").rglob("*.h5")
+    }
+    assert packed == {
+        "street/FR/0000.h5": 6, "street/NA/0000.h5": 6,
+        "first/NA/0000.h5": 6, "second/FR/0000.h5": 6,
+    }  # fmt: skip
+
+
+def refused(folder: Path, sources: dict, *arguments: str) -> str:
+    """What Snakemake says to sources that it refuses to plan."""
+    unset = {"geoguessr": None, "streetview": None}
+    (folder / "refused.yaml").write_text(yaml.safe_dump({"sources": unset | sources}))
+    command = [sys.executable, "-m", "snakemake", "--nocolor", "-n", "--configfile", "refused.yaml"]
+    result = subprocess.run(
+        [*command, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def test_sources_that_share_files_and_street_images_without_size_are_not_planned(tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "world/France").mkdir(parents=True)
+    entry = {"kind": "country_folders", "path": "world", "size": 640}
+    output = refused(folder, {"a": entry, "b": entry | {"path": "./world/"}})
+    assert "sources.a and sources.b share files" in output
+    output = refused(folder, {"mine": {"kind": "country_folders", "path": "world"}})
+    assert "sources.mine.size: null does not fit the masks" in output
+
+
+def test_links_to_themselves_and_fifos_are_planned_past_and_named(tmp_path):
+    folder = make_workdir(tmp_path)
+    for country in ("France", "Japan"):
+        (folder / "world" / country).mkdir(parents=True)
+        for number in range(3):
+            (folder / f"world/{country}/{number}.jpg").touch()
+    (folder / "world/France/circle.jpg").symlink_to("circle.jpg")
+    (folder / "world/circle").symlink_to("circle")
+    os.mkfifo(folder / "world/France/pipe.jpg")
+    (folder / "world/Japan/zero.png").symlink_to("/dev/zero")
+    config = {
+        "run": "links",
+        "sources": {"streetview": None, "geoguessr": {
+            "path": "world", "images": ".", "retrieve": None}},
+        "benchmarks": {"im2gps3k": None},
+        "index": {"min_images": 1, "max_rejected": 0.5},
+    }  # fmt: skip
+    (folder / "links.yaml").write_text(yaml.safe_dump(config))
+    target = ("--configfile", "links.yaml", "--", "results/links/index/rejected.csv")
+    assert planned_jobs(run_snakemake(folder, "-n", *target)) == {"index": 1}
+    run_snakemake(folder, *target)
+    rejected = pd.read_csv(folder / "results/links/index/rejected.csv")
+    assert dict(zip(rejected.path, rejected.reason, strict=True)) == {
+        "France/circle.jpg": "a link to itself",
+        "France/pipe.jpg": "a FIFO, not a file",
+        "Japan/zero.png": "a device, not a file",
+    }
+    listing = pd.read_csv(folder / "results/links/index/listing.csv")
+    assert dict(zip(listing.kind, listing.files, strict=True)) == {
+        "broken link": 2, "special file": 2, "read": 6
+    }  # fmt: skip
+
+
+def test_table_1_has_its_form(world):
+    table = pd.read_csv(world[0] / "results/small/table1.csv", dtype=str)
+    assert list(table.columns) == [
+        "Model", "Trained On", "Original Test Accuracy", "Weighted Base Test Accuracy",
+        "Weighted Custom Test Accuracy", "Im2GPS-3k-modified Accuracy",
+    ]  # fmt: skip
+    datasets = ["Original", "Weighted Base", "Weighted Custom"]
+    assert table["Trained On"].tolist() == [*datasets, *datasets, "Default"]
+    assert table.iloc[:, 2:].map(lambda cell: bool(re.fullmatch(r"\d+\.\d\d", cell))).all(axis=None)
+
+
+def test_a_finished_run_is_found_whole(world):
+    command = [sys.executable, "-m", "geoloc.verify", str(world[0] / "results/small"), "--digests"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 wrong, 0 of 24 checks not made" in result.stdout
+
+
+def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world):
+    assert not (world[0] / "results/small/table1_comparison.csv").exists()
+
+
+def compared(folder: Path, table: pd.DataFrame, *options: str, countries=COUNTRIES) -> pd.DataFrame:
+    """What the workflow finds next to the published table, given Table 1 and its classes."""
+    index = folder / "results/study/index"
+    (index / "shards").mkdir(parents=True)
+    rows = [{"country": code, "kept": True} for code in countries]
+    pd.DataFrame(rows).to_csv(index / "countries.csv", index=False)
+    for name in ("images.parquet", "rejected.csv", "listing.csv", "shards.csv"):
+        (index / name).touch()
+    table.to_csv(folder / "results/study/table1.csv", index=False)
+    comparison = "results/study/table1_comparison.csv"
+    allowed = ("--allowed-rules", "table1_comparison", "--rerun-triggers", "mtime")
+    run_snakemake(folder, *options, *allowed, "--", comparison)
+    return pd.read_csv(folder / comparison)
+
+
+def test_the_table_of_the_study_is_compared_with_the_published_one(tmp_path):
+    folder = make_workdir(tmp_path)
+    table = published()
+    table.loc[1, "Im2GPS-3k-modified Accuracy"] = "20.00"
+    table.loc[6, "Original Test Accuracy"] = ""
+    table.loc[len(table)] = ["Contrastive Model", "Original", "1.00", "1.00", "1.00", "1.00"]
+    found = compared(folder, table)
+    keys = ["Model", "Trained On", "Test Set"]
+    assert list(found.columns) == [*keys, "Ours", "Published", "Difference"]
+    assert len(found) == 27
+    (different,) = found[found.Difference != 0].itertuples(index=False)
+    assert different == (
+        "Convolutional Neural Network", "Weighted Base", "Im2GPS-3k-modified Accuracy",
+        20.0, 16.13, 3.87,
+    )  # fmt: skip
+
+
+def test_a_clip_of_ones_own_is_not_compared_with_streetclip_and_titles_drop_no_model(tmp_path):
+    folder = make_workdir(tmp_path)
+    models = {"cnn": {"title": "Small network"}, "clip": {"path": None, "title": "StreetCLIP"}}
+    (folder / "own.yaml").write_text(yaml.safe_dump({"models": models}))
+    table = published().replace("Convolutional Neural Network", "Small network")
+    found = compared(folder, table, "--configfile", "own.yaml")
+    expected = {"Convolutional Neural Network": 12, "Transfer Learning": 12}
+    assert found["Model"].value_counts().to_dict() == expected
+
+
+def test_numbers_of_other_countries_are_not_set_against_the_published_ones(tmp_path):
+    folder = make_workdir(tmp_path)
+    assert compared(folder, published(), countries=["FR", "JP", "NA"]).empty
+    log = (folder / "results/study/logs/table1_comparison.log").read_text()
+    assert "3 countries that are not the study's 73" in log
+
+
+def test_other_sources_or_settings_plan_no_comparison(tmp_path):
+    folder = make_workdir(tmp_path)
+    (folder / "own.yaml").write_text("train: {epochs: 3}")
+    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "own.yaml"))
+    assert (jobs["table1"], jobs["table1_comparison"]) == (1, 0)
+
+
+def test_metrics_have_intervals_over_the_authors_of_the_benchmark(world):
+    results = world[0] / "results/small"
+    metrics = pd.read_csv(results / "metrics.csv").set_index("test_set")
+    paired = pd.read_csv(results / "paired_tests.csv").set_index("test_set")
+    for table, name in ((metrics, "accuracy_low_by_author"), (paired, "difference_low_by_author")):
+        assert table[name]["im2gps3k"].notna().any()
+        assert table[name]["original"].isna().all()
+
+
+def test_what_cannot_be_read_is_in_quarantine_with_its_reason(world):
+    quarantine = pd.read_csv(world[0] / "results/small/quarantine.csv")
+    assert quarantine.reason.str.contains("damaged|empty|not a JPEG").sum() >= 3
+    index = pd.read_parquet(world[0] / "results/small/index/images.parquet")
+    assert "NA" in set(index.country)
+    countries = pd.read_csv(world[0] / "results/small/index/countries.csv", keep_default_na=False)
+    assert (~countries.kept).sum() >= 1
+
+
+def test_a_finished_run_has_nothing_to_do(world):
+    assert replan(world) == {}
+
+
+def test_another_class_list_reruns_masks_and_not_segments(world):
+    folder, _ = world
+    path = folder / "config/selected_classes.txt"
+    before = path.read_text()
+    path.write_text(before + "mountain bike\nbeacon\n")
+    try:
+        jobs = replan(world)
+    finally:
+        path.write_text(before)
+    assert jobs == {"mask": 7} | AFTER_MASKS
+
+
+def test_another_minimum_of_the_score_reruns_masks_and_not_segments(world):
+    assert replan(world, mask={"minimum": 0.2}) == {"mask": 7} | AFTER_MASKS
+
+
+def test_another_number_of_epochs_reruns_training_only(world):
+    assert replan(world, train={"epochs": 2}) == AFTER_TRAINING
+
+
+def test_an_edited_script_reruns_its_jobs_and_what_follows(copied):
+    folder, _ = copied
+    for name in ("rules", "scripts"):  # rules name scripts by their place beside them
+        (folder / name).unlink()
+        shutil.copytree(ROOT / name, folder / name)
+    assert replan(copied) == {}
+    with (folder / "scripts/mask.py").open("a") as script:
+        script.write("# edited\n")
+    assert replan(copied) == {"mask": 7} | AFTER_MASKS
+    assert plan_missing(folder) == {}
+
+
+def test_a_deleted_mask_is_made_again_when_it_is_missed_or_asked_for(copied):
+    folder, config = copied
+    mask = folder / "results/small/masks/FR/0000.h5"
+    mask.unlink()
+    assert replan(copied) == {}  # all that is made of it is there
+    assert plan_missing(folder) == {"mask": 1}
+    demo = ("--configfile", "config/demo.yaml", str(config))
+    asked = run_snakemake(folder, "-n", *demo, "--", str(mask.relative_to(folder)))
+    assert planned_jobs(asked) == {"mask": 1}
+
+
+def test_a_deleted_model_is_trained_again_when_it_is_missed(copied):
+    folder, _ = copied
+    (folder / "results/small/models/cnn/original/model.keras").unlink()
+    assert replan(copied) == {}  # its predictions are there
+    assert plan_missing(folder) == {"train": 1}
+    (folder / "results/small/predictions/cnn/original.parquet").unlink()
+    assert plan_missing(folder) == {"train": 1, "predict": 1}
+
+
+def test_a_new_country_makes_its_own_shard_and_all_models(copied):
+    folder, config = copied
+    country = folder / "resources/demo/geoguessr/compressed_dataset/Iceland"
+    for number in range(6):  # with those it had too few before
+        shutil.copy(next(country.glob("canvas_*.jpg")), country / f"canvas_9{number}.jpg")
+    assert plan_missing(folder) == {}
+    assert replan(copied)["index"] == 1
+    index = "results/small/index/shards.csv"
+    demo = ("--configfile", "config/demo.yaml", str(config))
+    run_snakemake(folder, *demo, "--", index)
+    # Two shards, as its photograph counts from now on.
+    new = {"prepare": 2, "segment": 1, "mask": 1, "quarantine": 1, "leakage": 1}
+    assert replan(copied) == new | AFTER_MASKS | {"arrays": 2}
+
+
+def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path):
+    clone = make_workdir(tmp_path)
+    shutil.rmtree(clone / "config")
+    shutil.copytree(ROOT / "config", clone / "config", copy_function=shutil.copyfile)
+    shutil.copy(world[1], clone)
+    for name in ("results", "resources"):
+        shutil.copytree(world[0] / name, clone / name)
+    assert replan((clone, clone / "small.yaml")) == {"mask": 7} | AFTER_MASKS
+    assert plan_missing(clone) == {}
+
+
+def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
+    jobs = replan(world, models={"contrastive": {"epochs": 1}})
+    assert jobs["train_clip"] == jobs["predict_clip"] == 3
+    assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
+    assert jobs["train"] == jobs["predict"] == jobs["arrays"] == 0
+
+
+def test_a_new_image_reruns_its_own_country_only(world):
+    folder, config = world
+    country = folder / "resources/demo/geoguessr/compressed_dataset/Japan"
+    shutil.copy(next(country.glob("canvas_*.jpg")), country / "canvas_new.jpg")
+    try:
+        assert replan(world)["index"] == 1
+        figure = "results/small/figures/score_examples.png"  # needs the masks of all countries
+        demo = ("--configfile", "config/demo.yaml", str(config))
+        output = run_snakemake(folder, *demo, "--", figure)
+        done = re.findall(r"(?:Preparing|Segmenting|of) (?:street |im2gps3k )?([A-Z]{2}) ", output)
+        assert set(done) == {"JP"}
+        index = pd.read_parquet(folder / "results/small/index/images.parquet")
+        assert index.path.str.contains("canvas_new").sum() == 1
+    finally:
+        (country / "canvas_new.jpg").unlink()
