@@ -4,7 +4,7 @@
 rule arrays:
     input:
         images="<results>/images/{collection}/{country}/{shard}.h5",
-        # Benchmark photographs are never masked.
+        # Test set photographs are never masked.
         masks=lambda wildcards: (
             f"<results>/masks/{wildcards.country}/{wildcards.shard}.h5"
             if wildcards.collection == "street"

@@ -26,7 +26,7 @@ from geoloc.table_rows import (
     DATASETS,
     KERAS_MODELS,
     KERAS_ROWS,
-    benchmark_titles,
+    titles_of_test_sets,
     clip_rows,
     model_titles,
     table_rows,
@@ -63,8 +63,8 @@ try:
     check_folders(list(SOURCES.values()))
 except SourceError as error:
     raise WorkflowError(str(error)) from None
-BENCHMARKS = [name for name, source in SOURCES.items() if source.collection == name]
-BENCHMARK_TITLES = benchmark_titles(config)
+TEST_SETS = [name for name, source in SOURCES.items() if source.collection == name]
+TITLES_OF_TEST_SETS = titles_of_test_sets(config)
 CLIP_ROWS = clip_rows(config)
 TABLE_ROWS = table_rows(config)
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
@@ -76,7 +76,7 @@ SEGMENT_WEIGHTS = [
     if config["segment"][key]
 ]
 WEIGHTS_USED = [*SEGMENT_WEIGHTS, config["models"]["transfer"]["backbone_weights"]]
-ENTRIES = config["sources"] | config["benchmarks"]
+ENTRIES = config["sources"] | config["test_sets"]
 # Sources to retrieve. A folder that is there is no job's output: an edited script or --forceall
 # would delete data that perhaps cannot be fetched again.
 RETRIEVED = [
@@ -90,7 +90,7 @@ NOT_FOR_THE_INDEX = ("crop", "size", "retrieve", "title")
 
 
 wildcard_constraints:
-    collection="|".join(["street", *BENCHMARKS]),
+    collection="|".join(["street", *TEST_SETS]),
     country="[A-Z]{2}",
     shard="[0-9]+",
     model="|".join([*KERAS_MODELS, "clip", "contrastive"]),
@@ -152,7 +152,7 @@ def columns_of_source(wildcards, output):
 
 
 def entries_for_the_index(kind):
-    """The sources or benchmarks with what the index depends on. A new title must not give
+    """The sources or test sets with what the index depends on. A new title must not give
     images.parquet a new time, by which predictions are made again."""
     return {
         name: {k: entry[k] for k in sorted(entry) if k not in NOT_FOR_THE_INDEX}

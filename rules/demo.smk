@@ -22,7 +22,7 @@ if config["demo"]:
         params:
             seed=config["seed"],
             images_per_country=config["demo"]["images_per_country"],
-            benchmark_images=config["demo"]["benchmark_images"],
+            test_set_images=config["demo"]["test_set_images"],
         message:
             "Drawing the world of the demo"
         script:

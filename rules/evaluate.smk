@@ -6,8 +6,8 @@ rule predict:
         model="<results>/models/{model}/{dataset}/model.keras",
         classes="<results>/models/{model}/{dataset}/classes.json",
         street=of_shards("<results>/arrays/{collection}/{country}/{shard}.h5", "street"),
-        benchmarks=of_shards(
-            "<results>/arrays/{collection}/{country}/{shard}.h5", *BENCHMARKS
+        test_sets=of_shards(
+            "<results>/arrays/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
         countries=countries_table,
     output:
@@ -32,7 +32,7 @@ rule predict:
         seed=config["seed"],
         weighting=config["datasets"],
         batch_size=config["train"]["batch_size"],
-        benchmarks=BENCHMARKS,
+        test_sets=TEST_SETS,
     message:
         "Evaluating {wildcards.model} trained on {wildcards.dataset}"
     script:
@@ -48,8 +48,8 @@ rule predict_clip:
         ),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
-        benchmarks=of_shards(
-            "<results>/images/{collection}/{country}/{shard}.h5", *BENCHMARKS
+        test_sets=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
@@ -75,7 +75,7 @@ rule predict_clip:
         weighting=config["datasets"],
         prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
         batch_size=config["models"]["clip"]["batch_size"],
-        benchmarks=BENCHMARKS,
+        test_sets=TEST_SETS,
     message:
         "Evaluating {input.model}"
     script:
@@ -115,7 +115,7 @@ rule table1:
     params:
         rows=TABLE_ROWS,
         titles=TITLES,
-        benchmarks=BENCHMARK_TITLES,
+        test_sets=TITLES_OF_TEST_SETS,
     message:
         "Table 1"
     script:

@@ -25,7 +25,7 @@ checkpoint index:
         runtime=scaled(60),
     params:
         sources=entries_for_the_index("sources"),
-        benchmarks=entries_for_the_index("benchmarks"),
+        test_sets=entries_for_the_index("test_sets"),
         # A function, so that it is taken after retrieving: new and vanished files rerun the index.
         listing=lambda wildcards: {
             n: listing_digest(s) for n, s in sorted(SOURCES.items())

@@ -5,8 +5,8 @@
 rule leakage:
     input:
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        benchmarks=of_shards(
-            "<results>/images/{collection}/{country}/{shard}.h5", *BENCHMARKS
+        test_sets=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
         index=lambda wildcards: checkpoints.index.get().output.images,
     output:

@@ -39,7 +39,7 @@ rule quarantine:
         shards=of_shards(
             "<results>/quarantine/{collection}/{country}/{shard}.csv",
             "street",
-            *BENCHMARKS,
+            *TEST_SETS,
         ),
         images=lambda wildcards: checkpoints.index.get().output.images,
     output:

@@ -102,7 +102,7 @@ rule accuracy_figure:
         runtime=10,
     params:
         titles=TITLES,
-        benchmarks=BENCHMARK_TITLES,
+        test_sets=TITLES_OF_TEST_SETS,
     message:
         "Figure of accuracies and baselines"
     script:

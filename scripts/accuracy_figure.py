@@ -8,4 +8,4 @@ from geoloc.logs import start_log
 start_log(snakemake.log[0])
 metrics = pd.read_csv(snakemake.input.metrics, keep_default_na=False, na_values=[""])
 params = snakemake.params
-save(accuracy_figure(metrics, params.titles, params.benchmarks), snakemake.output.figure)
+save(accuracy_figure(metrics, params.titles, params.test_sets), snakemake.output.figure)

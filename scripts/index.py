@@ -9,7 +9,7 @@ from geoloc.logs import start_log
 start_log(snakemake.log[0])
 params = snakemake.params
 tables = build_index(
-    configured_sources({"sources": params.sources, "benchmarks": params.benchmarks}),
+    configured_sources({"sources": params.sources, "test_sets": params.test_sets}),
     min_images=params.min_images,
     shard_size=params.shard_size,
     seed=params.seed,

@@ -8,7 +8,7 @@ from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
 index = pd.read_parquet(snakemake.input.index, columns=INDEX_COLUMNS)
-stores = [*snakemake.input.street, *snakemake.input.benchmarks]
+stores = [*snakemake.input.street, *snakemake.input.test_sets]
 hashes = hash_stores(stores, snakemake.threads, snakemake.params.index_folder)
 table = leakage_table(index, hashes, snakemake.threads)
 summary = leakage_summary(table, snakemake.params.near_duplicate_bits)

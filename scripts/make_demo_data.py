@@ -10,6 +10,6 @@ write_world(
     Path(snakemake.output.geoguessr).parent,
     seed=snakemake.params.seed,
     images_per_country=snakemake.params.images_per_country,
-    benchmark_images=snakemake.params.benchmark_images,
+    test_set_images=snakemake.params.test_set_images,
     workers=snakemake.threads,
 )

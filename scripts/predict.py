@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from geoloc.corpus.index import kept_classes
-from geoloc.evaluation.predictions import benchmark_frames, predictions_frame
+from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
 from geoloc.files import atomic_path
 from geoloc.keras_models import runtime
 from geoloc.keras_models.predict import load_trained, predict
@@ -30,8 +30,8 @@ street = Arrays(snakemake.input.street, "test", params.index_folder)
 for dataset in DATASETS:
     probabilities = predict(trained, street, dataset, custom, params.batch_size)
     frames.append(predictions_frame(probabilities, classes, *columns(street), dataset))
-photographs = Arrays(snakemake.input.benchmarks, index=params.index_folder)
+photographs = Arrays(snakemake.input.test_sets, index=params.index_folder)
 probabilities = predict(trained, photographs, "original", custom, params.batch_size)
-frames += benchmark_frames(probabilities, classes, *columns(photographs), params.benchmarks)
+frames += frames_of_test_sets(probabilities, classes, *columns(photographs), params.test_sets)
 with atomic_path(snakemake.output.predictions) as temporary:
     pd.concat(frames).to_parquet(temporary, index=False)

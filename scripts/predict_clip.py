@@ -6,7 +6,7 @@ import pandas as pd
 from geoloc.corpus.index import kept_classes
 from geoloc.countries.geocoding import display_name
 from geoloc.device import use_threads
-from geoloc.evaluation.predictions import benchmark_frames, predictions_frame
+from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
 from geoloc.files import atomic_path
 from geoloc.image_text.zero_shot import ClipZeroShot, check_classes, predict_images, read_full_size
 from geoloc.logs import start_log
@@ -24,7 +24,7 @@ custom = params.weighting["weighted_custom"]
 factors = {name: dataset_factor(name, custom) for name in DATASETS} | {"original": None}
 
 street = list(zip(inputs.street, inputs.masks, strict=True))
-benchmarks = [(path, None) for path in inputs.benchmarks]
+test_sets = [(path, None) for path in inputs.test_sets]
 
 
 def predict(shards: list, views: dict) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
@@ -38,7 +38,7 @@ def predict(shards: list, views: dict) -> tuple[dict[str, np.ndarray], list[np.n
 
 probabilities, columns = predict(street, factors)
 frames = [predictions_frame(probabilities[name], classes, *columns, name) for name in factors]
-probabilities, columns = predict(benchmarks, {"original": None})
-frames += benchmark_frames(probabilities["original"], classes, *columns, params.benchmarks)
+probabilities, columns = predict(test_sets, {"original": None})
+frames += frames_of_test_sets(probabilities["original"], classes, *columns, params.test_sets)
 with atomic_path(snakemake.output.predictions) as temporary:
     pd.concat(frames).to_parquet(temporary, index=False)

@@ -9,19 +9,19 @@ from geoloc.logs import start_log
 
 log = start_log(snakemake.log[0])
 classes = kept_classes(snakemake.input.countries)
-frames = read_predictions(snakemake.input.predictions, classes, snakemake.params.benchmarks)
+frames = read_predictions(snakemake.input.predictions, classes, snakemake.params.test_sets)
 table = table1(
     (
         (snakemake.params.titles[model], DATASET_TITLES[dataset], frame)
         for (model, dataset), frame in zip(snakemake.params.rows, frames, strict=True)
     ),
-    snakemake.params.benchmarks,
+    snakemake.params.test_sets,
 )
 with atomic_path(snakemake.output.table) as temporary:
     table.to_csv(temporary, index=False)
 majority = majority_country(snakemake.input.countries)
 text = format_table(
-    table, baselines(frames[0], majority), display_name(majority), snakemake.params.benchmarks
+    table, baselines(frames[0], majority), display_name(majority), snakemake.params.test_sets
 )
 write_text(snakemake.output.text, text + "\n")
 log.info("\n%s", text)

@@ -41,9 +41,9 @@ from geoloc.stores import (
 from geoloc.table_rows import (
     DATASETS,
     KERAS_ROWS,
-    benchmark_titles,
     model_titles,
     table_rows,
+    titles_of_test_sets,
 )
 from geoloc.weighting import dataset_factor
 from tests.conftest import ROOT
@@ -63,7 +63,7 @@ def study(folder: Path) -> dict:
                           "crop": "center", "size": SIDE},
             "streetview": table | {"path": str(folder / "street"), "crop": "center", "size": SIDE},
         },
-        "benchmarks": {"im2gps3k": table | {"path": str(folder / "bench"),
+        "test_sets": {"im2gps3k": table | {"path": str(folder / "bench"),
                                             "author_column": "author"}},
         "index": {"min_images": 6, "shard_size": 9, "split": [0.5, 0.2, 0.3],
                   "max_rejected": 0.3},
@@ -204,7 +204,7 @@ def make_stores(
             )  # fmt: skip
             paths.setdefault("masks", []).append(masks)
         pack_arrays(images, masks, country, arrays)
-        kind = "street" if collection == "street" else "benchmarks"
+        kind = "street" if collection == "street" else "test_sets"
         paths.setdefault(f"{kind} images", []).append(images)
         paths.setdefault(f"{kind} arrays", []).append(arrays)
     sizes = index.source.value_counts().to_dict()
@@ -215,7 +215,7 @@ def make_stores(
 
 
 def make_leakage(run: Path, index: pd.DataFrame, stores: dict, config: dict) -> None:
-    hashes = hash_stores(stores["street images"] + stores["benchmarks images"])
+    hashes = hash_stores(stores["street images"] + stores["test_sets images"])
     table = leakage_table(index, hashes)
     summary = leakage_summary(table, config["leakage"]["near_duplicate_bits"])
     for name, frame in {"leakage": table, "leakage_summary": summary}.items():
@@ -229,7 +229,7 @@ def make_predictions(
     runtime.setup(config["seed"])
     classes = kept_classes(run / "index/countries.csv")
     custom = config["datasets"]["weighted_custom"]
-    street, others = Arrays(stores["street arrays"], "test"), Arrays(stores["benchmarks arrays"])
+    street, others = Arrays(stores["street arrays"], "test"), Arrays(stores["test_sets arrays"])
     names = {country: display_name(country) for country in classes}
     train_clip(
         run / "models/clip/default", Arrays(stores["street arrays"], "train"),
@@ -275,7 +275,7 @@ def clip_predictions(
     pairs = zip(stores["street images"], stores["masks"], strict=True)
     items = read_full_size(pairs, set(street.image_id))
     _, probabilities = predict_images(model, items, factors)
-    items = read_full_size([(path, None) for path in stores["benchmarks images"]],
+    items = read_full_size([(path, None) for path in stores["test_sets images"]],
                            set(others.image_id))  # fmt: skip
     _, photographs = predict_images(model, items, {"original": None})
     parts = {name: (values, street) for name, values in probabilities.items()}
@@ -283,15 +283,15 @@ def clip_predictions(
 
 
 def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict) -> None:
-    titles, benchmarks = model_titles(config), benchmark_titles(config)
+    titles, test_sets = model_titles(config), titles_of_test_sets(config)
     majority = majority_country(run / "index/countries.csv")
     authors, seed = index.set_index("image_id")["author"].to_dict(), config["seed"]
     table = table1(
         ((titles[model], DATASET_TITLES[dataset], frame) for model, dataset, frame in predictions),
-        benchmarks,
+        test_sets,
     )
     baseline = baselines(predictions[0][2], majority)
-    text = format_table(table, baseline, display_name(majority), benchmarks)
+    text = format_table(table, baseline, display_name(majority), test_sets)
     (run / "table1.txt").write_text(text + "\n", encoding="utf-8")
     positions = median_positions(index)
     for name, frame in {

@@ -29,7 +29,7 @@ def leaves(schema, path=()):
 
 def test_the_configuration_states_every_key_with_the_default_of_the_schema():
     for path, entry in leaves(SCHEMA):
-        if path[0] in ("sources", "benchmarks", "demo"):
+        if path[0] in ("sources", "test_sets", "demo"):
             continue
         value = STUDY
         for key in path:
@@ -106,10 +106,10 @@ def test_a_source_set_to_null_is_left_out():
     check_config(config, SCHEMA)
 
 
-def test_two_more_benchmarks_are_a_configuration_file():
+def test_two_more_test_sets_are_a_configuration_file():
     config = copy.deepcopy(STUDY)
-    more = yaml.safe_load((ROOT / "config/benchmarks.yaml").read_text(encoding="utf-8"))
-    config["benchmarks"] |= more["benchmarks"]
+    more = yaml.safe_load((ROOT / "config/test_sets.yaml").read_text(encoding="utf-8"))
+    config["test_sets"] |= more["test_sets"]
     check_config(config, SCHEMA)
     assert [s.name for s in configured_sources(config) if s.collection != "street"] == [
         "im2gps3k", "im2gps", "yfcc25600"
@@ -119,7 +119,7 @@ def test_two_more_benchmarks_are_a_configuration_file():
 @pytest.mark.parametrize(
     ("name", "title", "message"),
     [
-        ("street", None, "benchmarks.street: this name is in use"),
+        ("street", None, "test_sets.street: this name is in use"),
         ("original", None, "this name is in use"),
         ("weighted_base", None, "this name is in use"),
         ("weighted_custom", None, "this name is in use"),
@@ -127,9 +127,9 @@ def test_two_more_benchmarks_are_a_configuration_file():
         ("other", "im2gps3k", "2 have the title 'im2gps3k'"),
     ],
 )
-def test_a_benchmark_has_a_name_and_a_title_of_its_own(name, title, message):
+def test_a_test_set_has_a_name_and_a_title_of_its_own(name, title, message):
     config = copy.deepcopy(STUDY)
-    config["benchmarks"][name] = config["benchmarks"]["im2gps3k"] | {"title": title}
+    config["test_sets"][name] = config["test_sets"]["im2gps3k"] | {"title": title}
     with pytest.raises(ConfigError, match=message):
         check_config(config, SCHEMA)
 

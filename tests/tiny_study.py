@@ -10,7 +10,7 @@ def tiny_study(run: str) -> dict:
             "geoguessr": {"path": "world", "images": ".", "retrieve": None},
             "streetview": None,
         },
-        "benchmarks": {
+        "test_sets": {
             "im2gps3k": {
                 "path": "bench",
                 "images": ".",

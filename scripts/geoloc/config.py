@@ -92,17 +92,17 @@ def _size_mistakes(config: dict) -> list[str]:
 
 
 def _name_clashes(config: dict) -> list[str]:
-    """Names and titles of benchmarks that stand for something else already."""
+    """Names and titles of test sets that stand for something else already."""
     used = {"street", "original", "weighted_base", "weighted_custom", *config["sources"]}
     lines = [
-        f"benchmarks.{name}: this name is in use; give the benchmark another"
-        for name in config["benchmarks"]
+        f"test_sets.{name}: this name is in use; give the test set another"
+        for name in config["test_sets"]
         if name in used
     ]
-    entries = {name: entry for name, entry in config["benchmarks"].items() if entry}
+    entries = {name: entry for name, entry in config["test_sets"].items() if entry}
     titles = Counter(entry["title"] or name for name, entry in entries.items())
     return lines + [
-        f"benchmarks: {count} have the title {title!r}; give each its own"
+        f"test_sets: {count} have the title {title!r}; give each its own"
         for title, count in titles.items()
         if count > 1
     ]

@@ -22,7 +22,7 @@ def check_probabilities(
         probabilities: (n, k) float, one row an image.
         image_ids: (n,) ids or paths of the images.
         model: folder of the model, for the message.
-        test_set: dataset that the images are seen as, or benchmark, for the message.
+        test_set: dataset that the images are seen as, or test set, for the message.
 
     Raises:
         NotADistribution: names the model, the test set and the first image whose probabilities

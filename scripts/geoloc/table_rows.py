@@ -30,6 +30,6 @@ def model_titles(config: Mapping[str, Any]) -> dict[str, str]:
     return {model: entry["title"] for model, entry in sorted(config["models"].items()) if entry}
 
 
-def benchmark_titles(config: Mapping[str, Any]) -> dict[str, str]:
-    """Title in Table 1 of each configured benchmark."""
-    return {name: entry["title"] or name for name, entry in config["benchmarks"].items() if entry}
+def titles_of_test_sets(config: Mapping[str, Any]) -> dict[str, str]:
+    """Title in Table 1 of each configured test set."""
+    return {name: entry["title"] or name for name, entry in config["test_sets"].items() if entry}

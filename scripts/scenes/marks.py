@@ -18,9 +18,9 @@ KEPT = ("BR", "FI", "FR", "GB", "JP", "NA", "US")
 """Countries with enough street images to be a class of the demo."""
 RARE = ("IS",)
 """Countries with street images, but too few: the workflow drops them."""
-BENCHMARK_ONLY = ("IT", "ZA")
-"""Countries that only photographs of the benchmark come from."""
-COUNTRIES = KEPT + RARE + BENCHMARK_ONLY
+TEST_SET_ONLY = ("IT", "ZA")
+"""Countries that only photographs of the test set come from."""
+COUNTRIES = KEPT + RARE + TEST_SET_ONLY
 
 LEFT_HAND_TRAFFIC = frozenset({"GB", "JP", "NA", "ZA"})
 

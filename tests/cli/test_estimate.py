@@ -34,7 +34,7 @@ def indexed(tmp_path_factory):
         patch.chdir(folder)
         config = {
             "sources": {"geoguessr": source("geoguessr")},
-            "benchmarks": {"im2gps3k": source("im2gps3k")},
+            "test_sets": {"im2gps3k": source("im2gps3k")},
         }
         tables = build_index(configured_sources(config), min_images=10, shard_size=10, seed=42,
                              ratio=(0.8, 0.1, 0.1), max_rejected=0)  # fmt: skip
@@ -44,7 +44,7 @@ def indexed(tmp_path_factory):
 
 def source(name: str) -> dict:
     kinds = {"geoguessr": "country_folders", "im2gps3k": "coordinates_table"}
-    return {"kind": kinds[name], **(SMALL["sources"] | SMALL["benchmarks"])[name]}
+    return {"kind": kinds[name], **(SMALL["sources"] | SMALL["test_sets"])[name]}
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_clip_models_are_counted_by_the_images_of_each(plan, indexed):
     (indexed / "models.yaml").write_text("models: {clip: {path: null}, contrastive: {epochs: 2}}")
     configfiles = ("--configfile", "small.yaml", "models.yaml")
     sizes = plan(*configfiles)[0]["sizes"]
-    tested = 3 * sizes["test"] + sizes["benchmark"]
+    tested = 3 * sizes["test"] + sizes["test_set"]
     seconds = {
         "train_clip/clip/default": 5 * sizes["train"],
         "train_clip/contrastive/original": 2 * sizes["train"],

@@ -46,7 +46,7 @@ def test_small_countries_are_dropped_and_reported(street):
     assert (iceland.images, iceland.train, iceland.kept) == (3, 0, False)
 
 
-def test_benchmark_images_of_kept_countries_stay_with_their_authors(street, tmp_path):
+def test_test_set_images_of_kept_countries_stay_with_their_authors(street, tmp_path):
     (tmp_path / "bench").mkdir()
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / "bench" / name).touch()

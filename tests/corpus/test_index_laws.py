@@ -55,7 +55,7 @@ def test_the_majority_is_that_of_the_training_images_of_kept_countries(tmp_path)
     assert kept_classes(path) == ["DE", "FR", "NA"]
 
 
-def test_splits_follow_seed_and_ratio_by_country_and_benchmarks_are_tested_on():
+def test_splits_follow_seed_and_ratio_by_country_and_test_sets_are_tested_on():
     table = images(("street", "FR", 12), ("street", "NA", 8), ("far", "FR", 5))
     found = assign_splits(table, 3, RATIO)
     for country, count in (("FR", 12), ("NA", 8)):

@@ -222,7 +222,7 @@ def test_the_same_path_is_one_folder_however_it_is_written(tmp_path):
     one = countries(tree(tmp_path / "world", "France/a.jpg"), "one")
     for path in (tmp_path / "./world/", tmp_path / "world/../world", tmp_path / "world"):
         test_set = replace(one, name="test", collection="test", path=path)
-        with pytest.raises(SourceError, match=r"sources\.one and benchmarks\.test share files"):
+        with pytest.raises(SourceError, match=r"sources\.one and test_sets\.test share files"):
             check_folders([one, test_set])
     missing = [replace(one, name=n, path=tmp_path / "missing") for n in ("one", "two")]
     with pytest.raises(SourceError, match="share files"):

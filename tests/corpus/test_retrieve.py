@@ -401,7 +401,7 @@ def test_the_table_of_the_docs_is_that_of_the_configuration():
         cells = (weight["model"], f"`{name}`", f"{gigabytes:.2f}", weight["licence"])
         assert f"| {' | '.join(cells)} | <{source}> |" in text
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    for name, source in (config["sources"] | config["benchmarks"]).items():
+    for name, source in (config["sources"] | config["test_sets"]).items():
         how = source["retrieve"]
         page = how.get("page") or f"https://www.kaggle.com/datasets/{how['kaggle']}"
         row = next(line for line in text.splitlines() if f"`{source['path']}`" in line)

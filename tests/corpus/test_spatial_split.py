@@ -94,7 +94,7 @@ def images():
     return frame
 
 
-def test_images_without_coordinates_are_split_by_image_and_benchmarks_only_tested(images, caplog):
+def test_images_without_coordinates_are_split_by_image_and_test_sets_only_tested(images, caplog):
     caplog.set_level(logging.INFO)
     split = assign_splits(images, 42, RATIO, place_km=5)
     assert set(split[250:]) == {"test"}

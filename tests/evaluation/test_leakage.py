@@ -115,7 +115,7 @@ def test_the_nearest_place_may_be_across_the_date_line():
 @pytest.fixture
 def world(tmp_path):
     """Six images in two stores: a copy of a training image, one taken 11 m from another, and a
-    benchmark photograph; one image of the index could not be read."""
+    test set photograph; one image of the index could not be read."""
     nan = np.nan
     rows = [
         ("g/a", "street", "FR", "train", nan, nan, picture(1)),
@@ -201,16 +201,16 @@ STREET = {"cropped": Preparation("center", 320), "squeezed": Preparation("none",
 
 
 def leakage_of_pairs(folder, pictures, street, test):
-    """Leakage of pictures that are in a street source and, as `test` changes them, in a benchmark.
+    """Leakage of pictures that are in a street source and, as `test` changes them, in a test set.
 
     pictures: encoded bytes by name. Returns the table by name; `found` tells whether the nearest
     training image of a test image is itself.
     """
-    rows = {"street": [], "benchmark": []}
+    rows = {"street": [], "test_set": []}
     for name, data in pictures.items():
         for collection, image in (
             ("street", prepare(data, street)),
-            ("benchmark", prepare(test(data), Preparation())),
+            ("test_set", prepare(test(data), Preparation())),
         ):
             split = "train" if collection == "street" else "test"
             place = {"latitude": np.nan, "longitude": np.nan, "source": collection}
@@ -219,7 +219,7 @@ def leakage_of_pairs(folder, pictures, street, test):
     paths = [folder / f"{collection}.h5" for collection in rows]
     for path, part in zip(paths, rows.values(), strict=True):
         write_images(path, part)
-    index = pd.DataFrame([*rows["street"], *rows["benchmark"]]).drop(columns="image")
+    index = pd.DataFrame([*rows["street"], *rows["test_set"]]).drop(columns="image")
     index["collection"], index["country"] = index.source, "FR"
     table = leakage_table(index, hash_stores(paths)).set_index(pd.Index(pictures, name="name"))
     table["found"] = table.nearest_image == "street/" + table.index

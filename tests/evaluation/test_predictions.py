@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geoloc.evaluation.predictions import benchmark_frames, predictions_frame
+from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
 
 CLASSES = ["BR", "FI", "FR", "GB", "JP", "NA", "US"]
 
@@ -74,11 +74,11 @@ def test_what_does_not_fit_together_is_refused(probabilities, classes):
         make_frame(probabilities, ["BR", "BR"], classes)
 
 
-def test_each_benchmark_has_the_predictions_of_its_own_images():
+def test_each_test_set_has_the_predictions_of_its_own_images():
     source = ["yfcc25600", "im2gps3k", "yfcc25600"]
     columns = (["a", "b", "c"], source, ["BR", "NA", "US"], [1.0, 2.0, 3.0], [np.nan] * 3)
     names = ["im2gps3k", "im2gps", "yfcc25600"]
-    frames = benchmark_frames(np.eye(7)[[0, 5, 6]], CLASSES, *columns, names)
+    frames = frames_of_test_sets(np.eye(7)[[0, 5, 6]], CLASSES, *columns, names)
     assert [frame.image_id.tolist() for frame in frames] == [["b"], [], ["a", "c"]]
     joined = pd.concat(frames)
     assert joined.test_set.tolist() == ["im2gps3k", "yfcc25600", "yfcc25600"]
@@ -86,10 +86,10 @@ def test_each_benchmark_has_the_predictions_of_its_own_images():
     assert joined.latitude.tolist() == [2.0, 1.0, 3.0]
 
 
-def test_without_benchmarks_there_are_none():
+def test_without_test_sets_there_are_none():
     nothing = np.empty(0)
     columns = (nothing, nothing, nothing, nothing, nothing)
-    assert benchmark_frames(np.zeros((0, 7)), CLASSES, *columns, []) == []
+    assert frames_of_test_sets(np.zeros((0, 7)), CLASSES, *columns, []) == []
 
 
 def test_the_five_likeliest_countries_are_kept():

@@ -19,7 +19,7 @@ STREET = ["original", "weighted_base", "weighted_custom"]
 
 
 def predictions(seed=0, classes=CLASSES, n=6, first_label=0) -> pd.DataFrame:
-    """Of n street images, seen in three ways, and of n photographs of a benchmark."""
+    """Of n street images, seen in three ways, and of n photographs of a test set."""
     rng = np.random.default_rng(seed)
     frames = []
     for test_set in [*STREET, "im2gps3k"]:
@@ -147,7 +147,7 @@ OTHERS = {
         lambda t: t[t.image_id != "street/5.jpg"], r"images: street/5\.jpg .*is only in .*a\.p",
     ),
     "other images": (lambda t: t.replace({"im2gps3k/5.jpg": "im2gps3k/6.jpg"}), "one of 2, is"),
-    "a benchmark less": (lambda t: t[t.test_set != "im2gps3k"], "one of 6, is only in"),
+    "a test set less": (lambda t: t[t.test_set != "im2gps3k"], "one of 6, is only in"),
     "another source": (put("source", "other"), "differ in the source"),
     "another place": (put("latitude", 3.5, 20), "differ in the latitude"),
 }  # fmt: skip

@@ -129,7 +129,7 @@ def test_terminal_table_ends_with_the_majority_baseline_of_each_column():
     assert len({len(line) for line in body}) == 1
 
 
-def test_further_benchmarks_have_columns_after_the_published_ones():
+def test_further_test_sets_have_columns_after_the_published_ones():
     """They are named as configured; the published columns keep their names."""
     rows = seven_rows(test_sets=[*TEST_SETS, "im2gps"])
     table = table1(rows, FURTHER)
@@ -143,7 +143,7 @@ def test_further_benchmarks_have_columns_after_the_published_ones():
     assert lines[-1].split()[2:] == ["always", "United", "States"] + ["50.00"] * 5
 
 
-def test_the_study_s_benchmark_adds_no_column():
+def test_the_study_s_test_set_adds_no_column():
     assert list(table1(seven_rows(), {"im2gps3k": "any"}).columns) == HEADER.split(",")
 
 

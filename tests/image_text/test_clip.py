@@ -183,7 +183,7 @@ def test_wanted_images_are_read_whole_with_their_score_maps(shard):
         assert np.array_equal(found_score, score[row])
 
 
-def test_benchmark_images_have_no_score_maps(shard):
+def test_test_set_images_have_no_score_maps(shard):
     items = list(read_full_size([(shard[0] / "images.h5", None)], {"1"}))
     assert [(image_id, score) for image_id, _, score in items] == [("1", None)]
 

@@ -117,7 +117,7 @@ def test_an_unknown_country_is_refused_by_name():
 @pytest.fixture(scope="module")
 def small_world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
-    world.write_world(folder, seed=5, images_per_country=2, benchmark_images=6)
+    world.write_world(folder, seed=5, images_per_country=2, test_set_images=6)
     return folder
 
 
@@ -156,7 +156,7 @@ def test_row_i_of_the_coordinates_belongs_to_picture_i(small_world):
     assert {str(c): int((found == c).sum()) for c in set(found)} == expected
 
 
-def test_benchmark_photographs_have_many_sizes_and_one_is_rotated(small_world):
+def test_test_set_photographs_have_many_sizes_and_one_is_rotated(small_world):
     folder = small_world / "im2gps3k"
     with (folder / "im2gps3k_places365.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -175,9 +175,9 @@ def test_benchmark_photographs_have_many_sizes_and_one_is_rotated(small_world):
     assert set(found) - set(marks.KEPT)
 
 
-def test_authors_of_the_benchmark_have_several_photographs_each(tmp_path):
+def test_authors_of_the_test_set_have_several_photographs_each(tmp_path):
     photographs = world.plan_world(tmp_path, 42, 1, 40).photographs
-    world._write_benchmark_table(tmp_path / "table.csv", photographs)
+    world._write_test_set_table(tmp_path / "table.csv", photographs)
     with (tmp_path / "table.csv").open() as file:
         counts = sorted(Counter(row["AUTHOR"] for row in csv.DictReader(file)).values())
     assert 5 <= len(counts) <= 20

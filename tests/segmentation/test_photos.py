@@ -20,7 +20,7 @@ def photos(reference, tmp_path_factory):
     config = yaml.safe_load((ROOT / "tests/photos.yaml").read_text())
     config["sources"]["photos"]["path"] = str(reference / "photos")
     # Files of their own: two sources may not share any.
-    config["benchmarks"]["im2gps3k"]["path"] = "photographs"
+    config["test_sets"]["im2gps3k"]["path"] = "photographs"
     (folder / "photographs").mkdir()
     for path in (reference / "photos").iterdir():
         shutil.copyfile(path, folder / "photographs" / path.name)
@@ -50,7 +50,7 @@ def test_every_photograph_of_a_kept_country_is_packed_masked_and_predicted(photo
         assert counts["im2gps3k"] == (index.collection == "im2gps3k").sum()
 
 
-def test_street_photographs_are_squares_and_benchmarks_are_whole(photos, reference):
+def test_street_photographs_are_squares_and_test_sets_are_whole(photos, reference):
     table = pd.read_csv(reference / "photos/photos.csv").set_index("file")
     for path in photos.glob("images/street/*/*.h5"):
         assert all(decode(data).shape == (640, 640, 3) for _, data in read_images(path))
@@ -61,7 +61,7 @@ def test_street_photographs_are_squares_and_benchmarks_are_whole(photos, referen
             assert {height, width} == {row.height, row.width}, image_id
 
 
-def test_training_photographs_are_found_among_those_of_the_benchmark(photos):
+def test_training_photographs_are_found_among_those_of_the_test_set(photos):
     """They are the same files, cropped there and whole here."""
     index = pd.read_parquet(photos / "index/images.parquet")
     train = set(index[index.split == "train"].path)

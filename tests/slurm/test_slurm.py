@@ -30,7 +30,7 @@ PROFILE = (
 )  # fmt: skip
 # Two countries are left, Brazil with its damaged files and the United States.
 TINY = SMALL | {
-    "demo": {"images_per_country": 10, "benchmark_images": 8},
+    "demo": {"images_per_country": 10, "test_set_images": 8},
     "index": {"min_images": 12, "shard_size": 50, "max_rejected": 0.3},
     "segment": {"points_per_side": 4},
 }

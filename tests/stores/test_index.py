@@ -125,9 +125,9 @@ SCRIPTS = {
     "arrays": {"images": "images", "masks": "masks"},
     "train": {"arrays": ["arrays"]},
     "train_clip": {"arrays": ["arrays"]},
-    "predict": {"street": ["arrays"], "benchmarks": [], "model": "images"},
-    "predict_clip": {"street": ["images"], "masks": ["masks"], "benchmarks": [], "model": "images"},
-    "leakage": {"street": ["images"], "benchmarks": []},
+    "predict": {"street": ["arrays"], "test_sets": [], "model": "images"},
+    "predict_clip": {"street": ["images"], "masks": ["masks"], "test_sets": [], "model": "images"},
+    "leakage": {"street": ["images"], "test_sets": []},
     "score_examples": {"images": ["images"], "masks": ["masks"]},
 }
 
@@ -159,7 +159,7 @@ def test_every_job_compares_its_stores_with_the_index(shard, tmp_path, monkeypat
     inputs |= {"countries": tmp_path / "countries.csv", "index": tmp_path / "images.parquet"}
     params = {
         "index_folder": "the index", "seed": 1, "weighting": {"weighted_custom": {}}, "train": {},
-        "model": {}, "dataset": "original", "batch_size": 2, "benchmarks": [],
+        "model": {}, "dataset": "original", "batch_size": 2, "test_sets": [],
         "prompt": "{country}",
         "ambiguous_classes": "first_meaning", "minimum": 0.1, "merge": "maximum", "weights": {},
         "examples": 1, "near_duplicate_bits": 6, "engine": dict.fromkeys(ENGINE),

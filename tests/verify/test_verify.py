@@ -386,7 +386,7 @@ DAMAGES = {
     "scores of older masks": Damage(
         lambda run: refit(run / ARRAYS, "score", 0, 7),
         ARRAYS, "scores are not those of masks/FR/0000.h5"),
-    "benchmark that is dimmed": Damage(
+    "test set that is dimmed": Damage(
         lambda run: refit(run / "arrays/im2gps3k/FR/0000.h5", "score", 0, 50),
         "arrays/im2gps3k/FR/0000.h5", "not 100"),
     "label changed": Damage(

@@ -125,7 +125,7 @@ FILES = {
     ),
     "models.clip.path": ("given", ["predict_clip[clip].input"]),
 }  # fmt: skip
-# Keys of a source, and of a benchmark that is of the same kind.
+# Keys of a source, and of a test set that is of the same kind.
 SOURCE: dict[str, tuple[Any, list[str]]] = {
     key: (value, [f"index.params.{{collection}}.other.{key}"])
     for key, value in {
@@ -142,17 +142,17 @@ RETRIEVE = {
 # Tested below, each by itself.
 OTHERS = {
     "run", "index.split_by", "source.title", "source.crop", "source.size",
-    "demo.images_per_country", "demo.benchmark_images",
+    "demo.images_per_country", "demo.test_set_images",
 }  # fmt: skip
 
 
 def leaves(schema: dict, prefix: str = "") -> set[str]:
-    """All keys of the schema, `sources.*` and `benchmarks.*` as `source.…`."""
+    """All keys of the schema, `sources.*` and `test_sets.*` as `source.…`."""
     found: set[str] = set()
     for key, entry in schema["properties"].items():
         if "properties" in entry:
             found |= leaves(entry, f"{prefix}{key}.")
-        elif key in ("sources", "benchmarks"):
+        elif key in ("sources", "test_sets"):
             found |= leaves(SCHEMA["$defs"]["source"], "source.")
         else:
             found.add(prefix + key)
@@ -187,11 +187,11 @@ def folder(tmp_path_factory) -> Path:
     (folder / "classes.txt").write_text("street sign\n")
     config = tiny_study("reaches")
     entry = {"kind": "country_folders", **config["sources"]["geoguessr"]}
-    benchmark = {"kind": "coordinates_table", **config["benchmarks"]["im2gps3k"]}
+    test_set = {"kind": "coordinates_table", **config["test_sets"]["im2gps3k"]}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         sources = configured_sources(
-            {"sources": {"geoguessr": entry}, "benchmarks": {"im2gps3k": benchmark}}
+            {"sources": {"geoguessr": entry}, "test_sets": {"im2gps3k": test_set}}
         )
         tables = build_index(sources, 5, 100, 42, (0.6, 0.2, 0.2), 0)
         write_index(folder / "results/reaches/index", *tables)
@@ -249,7 +249,7 @@ def test_a_file_of_the_configuration_is_an_input_of_its_job(key, default, change
         assert value not in value_at(default, place), place
 
 
-@pytest.mark.parametrize("collection", ["sources", "benchmarks"])
+@pytest.mark.parametrize("collection", ["sources", "test_sets"])
 def test_the_keys_of_a_source_reach_the_index(collection, jobs):
     entry = {key: value for key, (value, _) in SOURCE.items()} | {"size": 640}
     found = jobs({}, **{collection: {"other": entry}})
@@ -272,15 +272,15 @@ def test_crop_and_size_reach_the_jobs_of_their_own_source(jobs):
     place = "prepare[{}].params.preparation.{}"
     assert value_at(before, place.format("street", "geoguessr"))["crop"] == "center"
     assert value_at(after, place.format("street", "geoguessr")) == {"crop": "none", "size": 640}
-    benchmark = tiny_study("x")["benchmarks"]["im2gps3k"] | {"size": 32}
-    after = jobs({}, benchmarks={"im2gps3k": benchmark})
+    test_set = tiny_study("x")["test_sets"]["im2gps3k"] | {"size": 32}
+    after = jobs({}, test_sets={"im2gps3k": test_set})
     assert value_at(after, place.format("im2gps3k", "im2gps3k")) == {"crop": "none", "size": 32}
 
 
-def test_the_title_of_a_benchmark_reaches_tables_and_figures(jobs):
-    benchmark = tiny_study("x")["benchmarks"]["im2gps3k"] | {"title": "Photographs"}
-    after = jobs({}, benchmarks={"im2gps3k": benchmark})
-    for place in ("table1.params.benchmarks", "accuracy_figure.params.benchmarks"):
+def test_the_title_of_a_test_set_reaches_tables_and_figures(jobs):
+    test_set = tiny_study("x")["test_sets"]["im2gps3k"] | {"title": "Photographs"}
+    after = jobs({}, test_sets={"im2gps3k": test_set})
+    for place in ("table1.params.test_sets", "accuracy_figure.params.test_sets"):
         assert value_at(after, place) == {"im2gps3k": "Photographs"}
 
 
@@ -298,23 +298,23 @@ def test_the_name_of_the_run_is_its_folder(default):
 def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):
     folder = make_workdir(tmp_path)
     monkeypatch.chdir(folder)
-    config = {"seed": 9, "demo": {"images_per_country": 11, "benchmark_images": 12}}
+    config = {"seed": 9, "demo": {"images_per_country": 11, "test_set_images": 12}}
     found = planned(folder, config, folder / "config/demo.yaml")
     params = value_at(found, "make_demo_data.params")
-    assert dict(params.items()) == {"seed": 9, "images_per_country": 11, "benchmark_images": 12}
+    assert dict(params.items()) == {"seed": 9, "images_per_country": 11, "test_set_images": 12}
 
 
-def test_masks_are_of_street_images_only_and_tests_of_the_benchmarks(default):
+def test_masks_are_of_street_images_only_and_tests_of_the_test_sets(default):
     for rule, count in (("segment", 2), ("mask", 2), ("prepare", 3), ("arrays", 3)):
         assert len(default[rule]) == count
     arrays = {str(job.wildcards.collection): job for job in default["arrays"]}
     assert [Path(f).parts[2] for f in map(str, arrays["street"].input)] == ["images", "masks"]
     assert [Path(f).parts[2] for f in map(str, arrays["im2gps3k"].input)] == ["images"]
     street = {f"results/reaches/arrays/street/{code}/0000.h5" for code in ("FR", "NA")}
-    benchmark = "results/reaches/arrays/im2gps3k/FR/0000.h5"
+    test_set = "results/reaches/arrays/im2gps3k/FR/0000.h5"
     assert street < set(value_at(default, "train.input"))
-    assert benchmark not in value_at(default, "train.input")
-    assert {*street, benchmark} < set(value_at(default, "predict.input"))
+    assert test_set not in value_at(default, "train.input")
+    assert {*street, test_set} < set(value_at(default, "predict.input"))
 
 
 def test_the_table_has_the_published_rows_in_their_order(jobs):
@@ -338,7 +338,7 @@ def test_a_clip_that_is_trained_here_sees_the_original_images(jobs):
     assert (job.params.dataset, dict(job.params.model)) == ("original", {})
 
 
-def test_the_benchmarks_of_their_own_file_are_test_sets_in_its_order(jobs):
-    more = yaml.safe_load((ROOT / "config/benchmarks.yaml").read_text())["benchmarks"]
-    found = jobs({}, benchmarks=more)
-    assert list(value_at(found, "predict.params.benchmarks")) == ["im2gps3k", "im2gps", "yfcc25600"]
+def test_the_test_sets_of_their_own_file_are_test_sets_in_its_order(jobs):
+    more = yaml.safe_load((ROOT / "config/test_sets.yaml").read_text())["test_sets"]
+    found = jobs({}, test_sets=more)
+    assert list(value_at(found, "predict.params.test_sets")) == ["im2gps3k", "im2gps", "yfcc25600"]

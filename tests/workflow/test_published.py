@@ -66,7 +66,7 @@ STUDY = {
         "streetview": {"kind": "coordinates_table", "crop": "center", "size": 640,
                        "file_column": None},
     },
-    "benchmarks": {
+    "test_sets": {
         "im2gps3k": {"kind": "coordinates_table", "crop": "none", "size": None,
                      "latitude_column": "LAT", "longitude_column": "LON",
                      "file_column": "IMG_ID", "author_column": "AUTHOR"},

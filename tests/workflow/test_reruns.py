@@ -39,7 +39,7 @@ def draw_country(folder: Path, count: int = 6) -> None:
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory) -> Path:
     """A run that has retrieved its second source, listed and packed its images: one shard of each
-    of France, Namibia and Japan, and one of the benchmark."""
+    of France, Namibia and Japan, and one of the test set."""
     folder = make_workdir(tmp_path_factory.mktemp("packed"))
     draw_country(folder / "world/France")
     draw_country(folder / "world/Namibia")
@@ -98,7 +98,7 @@ def test_the_same_data_in_another_folder_are_not_prepared_again(tiny):
     ("section", "name", "change", "shard"),
     [
         ("sources", "fetched", {"crop": "center"}, "street/JP"),
-        ("benchmarks", "im2gps3k", {"size": 20}, "im2gps3k/FR"),
+        ("test_sets", "im2gps3k", {"size": 20}, "im2gps3k/FR"),
     ],
     ids=["crop", "size"],
 )
@@ -115,7 +115,7 @@ def test_another_crop_or_size_prepares_the_shards_of_its_source_only(
 
 def test_what_changes_no_image_and_no_place_reruns_nothing(tiny):
     folder, config = tiny
-    config["benchmarks"]["im2gps3k"] |= {
+    config["test_sets"]["im2gps3k"] |= {
         "title": "Another",
         "retrieve": {"page": "https://example.org", "gigabytes": 1},
     }
@@ -135,7 +135,7 @@ def test_another_limit_of_pixels_prepares_only_shards_whose_quarantine_is_delete
 def test_another_author_column_makes_a_new_index_and_the_same_images(tiny):
     folder, config = tiny
     (folder / "bench/t.csv").write_text("file,latitude,longitude,who\n0.jpg,48.8,2.3,me\n")
-    config["benchmarks"]["im2gps3k"]["author_column"] = "who"
+    config["test_sets"]["im2gps3k"]["author_column"] = "who"
     assert replan(folder, config)["index"] == 1
     assert index_and_replan(folder, config) == {"quarantine": 1}
 

@@ -70,11 +70,11 @@ def places(tmp_path_factory) -> dict[str, dict]:
     }
 
 
-def index(places, folder: Path, benchmarks: dict | None = None, **changes) -> pd.DataFrame:
+def index(places, folder: Path, test_sets: dict | None = None, **changes) -> pd.DataFrame:
     run_script(
         "index",
         output={"images": folder / "index/images.parquet"},
-        params={"sources": places, "benchmarks": benchmarks or {}, **INDEX, **changes},
+        params={"sources": places, "test_sets": test_sets or {}, **INDEX, **changes},
     )
     return pd.read_parquet(folder / "index/images.parquet")
 
@@ -113,11 +113,11 @@ def test_the_index_places_images_by_the_geocoder_and_stops_at_too_many_without(p
         index(places, tmp_path, max_rejected=0.05)
 
 
-def test_images_of_a_benchmark_do_not_make_a_country(places, tmp_path):
+def test_images_of_a_test_set_do_not_make_a_country(places, tmp_path):
     shutil.copytree(places["named"]["path"], tmp_path / "far")
-    benchmark = {"far": FOLDERS | {"path": str(tmp_path / "far")}}
+    test_set = {"far": FOLDERS | {"path": str(tmp_path / "far")}}
     sources = {"located": places["located"], "named": places["named"]}
-    images = index(sources, tmp_path, benchmarks=benchmark)
+    images = index(sources, tmp_path, test_sets=test_set)
     assert set(images.country) == {"IT", "FR"}  # 7 of Japan in the street images, 7 in the other
     far = images[images.collection == "far"]
     assert (len(far), set(far.split), set(far.country)) == (8, {"test"}, {"FR"})
@@ -268,7 +268,7 @@ def test_leakage_counts_as_near_what_the_limit_allows(tmp_path, bits, near):
     run_script(
         "leakage",
         input={"index": tmp_path / "index.parquet", "street": [paths["street"]],
-               "benchmarks": [paths["bench"]]},
+               "test_sets": [paths["bench"]]},
         output={"images": tmp_path / "l.csv", "summary": tmp_path / "s.csv"},
         params={"near_duplicate_bits": bits},
         threads=2,
@@ -359,6 +359,6 @@ def test_what_is_retrieved_goes_where_the_rule_says(monkeypatch, tmp_path):
 
 def test_the_demo_is_drawn_as_it_is_asked_for(monkeypatch):
     drawn = recorded(monkeypatch, "scenes.world.write_world")
-    params = {"seed": 3, "images_per_country": 4, "benchmark_images": 5}
+    params = {"seed": 3, "images_per_country": 4, "test_set_images": 5}
     run_script("make_demo_data", output={"geoguessr": "d/geoguessr"}, params=params, threads=2)
     assert drawn == [{"folder": Path("d"), **params, "workers": 2}]

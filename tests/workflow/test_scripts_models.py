@@ -30,7 +30,7 @@ COUNTRIES = "country,name,images,train,val,test,kept\n" + "".join(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Arrays of three splits and of a benchmark, in which Japan is not kept."""
+    """Arrays of three splits and of a test set, in which Japan is not kept."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "countries.csv").write_text(COUNTRIES)
     write_stores(folder)
@@ -116,11 +116,11 @@ def model(folder) -> Path:
 
 
 def predictions(folder: Path, model: Path, target: Path, **changes) -> pd.DataFrame:
-    params = {"seed": 1, "batch_size": 4, "benchmarks": ["far"]}
+    params = {"seed": 1, "batch_size": 4, "test_sets": ["far"]}
     params |= {"weighting": {"weighted_custom": CUSTOM}} | changes
     run_script(
         "predict",
-        input={"model": model, "street": stores(folder), "benchmarks": [folder / "bench.h5"],
+        input={"model": model, "street": stores(folder), "test_sets": [folder / "bench.h5"],
                "countries": folder / "countries.csv"},
         output={"predictions": target},
         params=params,
@@ -130,14 +130,14 @@ def predictions(folder: Path, model: Path, target: Path, **changes) -> pd.DataFr
 
 @pytest.fixture(scope="module")
 def predicted(folder, model) -> pd.DataFrame:
-    # The images of the benchmark know it as their source.
-    write_benchmark(folder)
+    # The images of the test set know it as their source.
+    write_test_set(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geoloc.keras_models.runtime.setup", lambda seed, threads: None)
         return predictions(folder, model, folder / "p.parquet")
 
 
-def write_benchmark(folder: Path) -> None:
+def write_test_set(folder: Path) -> None:
     from geoloc.stores import write_arrays
 
     arrays = Arrays([folder / "bench.h5"])
@@ -172,7 +172,7 @@ def test_predict_sees_the_test_images_as_each_dataset_with_its_weighting(
     assert part.country_1.tolist() == [CLASSES[i] for i in expected.argmax(1)]
 
 
-def test_predict_sees_the_benchmark_as_it_is(folder, predicted):
+def test_predict_sees_the_test_set_as_it_is(folder, predicted):
     arrays = Arrays([folder / "bench.h5"])
     part = predicted[predicted.test_set == "far"]
     expected = expected_probabilities(arrays, "original")
@@ -194,7 +194,7 @@ def test_predict_is_set_up_by_seed_and_threads_and_works_in_batches(folder, mode
 
 @pytest.fixture(scope="module")
 def shards(folder) -> Path:
-    """Images of full size: one to train with and one to test with, and a benchmark's."""
+    """Images of full size: one to train with and one to test with, and a test set's."""
     rows = []
     for image_id, country, split, source in (
         ("s/a", "FR", "train", "s"), ("s/b", "NA", "test", "s"), ("far/c", "DE", "test", "far"),
@@ -235,18 +235,18 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(shard
     run_script(
         "predict_clip",
         input={"model": "clip", "street": [shards / "street_images.h5"],
-               "masks": [shards / "masks.h5"], "benchmarks": [shards / "bench_images.h5"],
+               "masks": [shards / "masks.h5"], "test_sets": [shards / "bench_images.h5"],
                "countries": shards / "countries.csv", "index": shards / "index.parquet"},
         output={"predictions": shards / "c.parquet"},
         params={"weighting": {"weighted_custom": CUSTOM}, "prompt": "in {country}",
-                "batch_size": 7, "benchmarks": ["far"]},
+                "batch_size": 7, "test_sets": ["far"]},
         threads=3,
     )  # fmt: skip
     assert FakeClip.last.made_of == ("clip", ["Germany", "France", "Namibia"], "in {country}")
     assert checks == [{"folder": "clip", "classes": CLASSES}]
     assert list(threads[0].values()) == [3]
     assert [call["size"] for call in batches] == [7, 7]
-    # 90 as it is; times 0.5; times Eqn. 1 at 50; the benchmark as it is.
+    # 90 as it is; times 0.5; times Eqn. 1 at 50; the test set as it is.
     custom = int(90 * (0.6 + (50 - 20) / (95 - 20) * (0.7 - 0.6)))
     assert sorted(x for seen in FakeClip.last.seen for x in seen) == [45, custom, 90, 90]
     found = pd.read_parquet(shards / "c.parquet")

@@ -83,7 +83,7 @@ def test_table1_has_published_order_configured_titles_and_the_training_majority(
         "table1",
         input=inputs(folder),
         output={"table": folder / "t.csv", "text": folder / "t.txt"},
-        params={"rows": ROWS, "titles": TITLES, "benchmarks": {"far": "Far Away"}},
+        params={"rows": ROWS, "titles": TITLES, "test_sets": {"far": "Far Away"}},
     )
     found = pd.read_csv(folder / "t.csv", dtype=str).fillna("")
     assert found.to_numpy().tolist() == [
@@ -172,7 +172,7 @@ def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
 # --------------------------------------------------------------------------------------- figures
 
 
-def test_the_accuracy_figure_has_the_titles_of_models_and_benchmarks(folder, monkeypatch):
+def test_the_accuracy_figure_has_the_titles_of_models_and_test_sets(folder, monkeypatch):
     saved = recorded(monkeypatch, "geoloc.evaluation.figures.save")
     rows = [{"model": "cnn", "dataset": "original", "test_set": "far", "n": 9, "accuracy": 0.5,
              "accuracy_low": 0.4, "accuracy_high": 0.6, "accuracy_low_by_author": np.nan,
@@ -183,7 +183,7 @@ def test_the_accuracy_figure_has_the_titles_of_models_and_benchmarks(folder, mon
         "accuracy_figure",
         input={"metrics": folder / "m.csv"},
         output={"figure": "a.png"},
-        params={"titles": TITLES, "benchmarks": {"far": "Far Away"}},
+        params={"titles": TITLES, "test_sets": {"far": "Far Away"}},
     )
     (call,) = saved
     (axis,) = call["figure"].axes

@@ -24,7 +24,7 @@ def index(reference, tmp_path_factory) -> Tables:
     folder = tmp_path_factory.mktemp("study")
     lay_out(reference / "data", folder)
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    for entry in (config["sources"] | config["benchmarks"]).values():
+    for entry in (config["sources"] | config["test_sets"]).values():
         entry["path"] = str(folder / entry["path"])
     settings = config["index"]
     return build_index(

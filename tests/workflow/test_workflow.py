@@ -27,7 +27,7 @@ LINKED = (
 )  # fmt: skip
 SMALL = {
     "run": "small",
-    "demo": {"images_per_country": 10, "benchmark_images": 8},
+    "demo": {"images_per_country": 10, "test_set_images": 8},
     "index": {"min_images": 6, "shard_size": 50, "max_rejected": 0.3},
     "prepare": {"max_unreadable": 0.3},
     "segment": {"points_per_side": 6},
@@ -148,15 +148,15 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
     assert not (folder / f"results/demo/arrays/{shard}.h5").exists()
 
 
-def test_more_benchmarks_are_planned_by_configuration_alone(tmp_path):
+def test_more_test_sets_are_planned_by_configuration_alone(tmp_path):
     folder = make_workdir(tmp_path)
-    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/benchmarks.yaml"))
+    jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/test_sets.yaml"))
     assert jobs["retrieve_source"] == 5
     assert (jobs["predict"], jobs["table1"], jobs["metrics"]) == (6, 1, 1)
 
 
-def test_all_kinds_of_sources_and_several_benchmarks_reach_the_packed_images(tmp_path):
-    """Photographs with GPS, a zip archive and two benchmarks, placed by the borders."""
+def test_all_kinds_of_sources_and_several_test_sets_reach_the_packed_images(tmp_path):
+    """Photographs with GPS, a zip archive and two test sets, placed by the borders."""
     folder = make_workdir(tmp_path)
     for number in range(6):
         paris = gps((48, 51, number), (2, 21, 3))
@@ -174,7 +174,7 @@ def test_all_kinds_of_sources_and_several_benchmarks_reach_the_packed_images(tmp
         "run": "kinds",
         "sources": {"geoguessr": None, "streetview": None, "osv5m": table | {"size": 640},
                     "photos": photos | {"size": 640}},
-        "benchmarks": {"im2gps3k": None, "first": table | {"path": "osv5m_test"},
+        "test_sets": {"im2gps3k": None, "first": table | {"path": "osv5m_test"},
                        "second": photos | {"path": "photos_test", "title": "Trip"}},
         "index": {"min_images": 5, "geocoder": "country_polygon"},
     }  # fmt: skip
@@ -228,7 +228,7 @@ def test_links_to_themselves_and_fifos_are_planned_past_and_named(tmp_path):
         "run": "links",
         "sources": {"streetview": None, "geoguessr": {
             "path": "world", "images": ".", "retrieve": None}},
-        "benchmarks": {"im2gps3k": None},
+        "test_sets": {"im2gps3k": None},
         "index": {"min_images": 1, "max_rejected": 0.5},
     }  # fmt: skip
     (folder / "links.yaml").write_text(yaml.safe_dump(config))
@@ -326,7 +326,7 @@ def test_other_sources_or_settings_plan_no_comparison(tmp_path):
     assert (jobs["table1"], jobs["table1_comparison"]) == (1, 0)
 
 
-def test_metrics_have_intervals_over_the_authors_of_the_benchmark(world):
+def test_metrics_have_intervals_over_the_authors_of_the_test_set(world):
     results = world[0] / "results/small"
     metrics = pd.read_csv(results / "metrics.csv").set_index("test_set")
     paired = pd.read_csv(results / "paired_tests.csv").set_index("test_set")

@@ -29,7 +29,7 @@ from geoloc.evaluation.study import differences
 
 SCHEMA = "config/config.schema.yaml"
 MODELS, DATASETS = ("cnn", "transfer"), 3
-TEST_SETS = 3  # of street images; a benchmark comes on top
+TEST_SETS = 3  # of street images; a test set comes on top
 ONCE = (
     "index", "quarantine", "table1", "table1_comparison", "metrics", "score_examples",
     "training_curves", "accuracy_figure", "all",
@@ -42,9 +42,9 @@ class Sizes:
     """How many images and shards there are, and where that is known from."""
 
     street: int
-    benchmark: int
+    test_set: int
     street_shards: int
-    benchmark_shards: int
+    test_set_shards: int
     train: int
     val: int
     test: int
@@ -76,8 +76,8 @@ def sizes_of_index(folder: Path) -> Sizes:
                  known_from=str(folder))  # fmt: skip
 
 
-def expected_sizes(config: dict, images: int, countries: int, benchmark_images: int,
-                   benchmark_countries: int) -> Sizes:  # fmt: skip
+def expected_sizes(config: dict, images: int, countries: int, test_set_images: int,
+                   test_set_countries: int) -> Sizes:  # fmt: skip
     """Sizes without an index. A country's last shard is half full on average, so that the number
     of shards is an estimate."""
 
@@ -87,9 +87,9 @@ def expected_sizes(config: dict, images: int, countries: int, benchmark_images: 
     train, val = (int(share * images) for share in config["index"]["split"][:2])
     return Sizes(
         street=images,
-        benchmark=benchmark_images,
+        test_set=test_set_images,
         street_shards=shards(images, countries),
-        benchmark_shards=shards(benchmark_images, benchmark_countries) if benchmark_images else 0,
+        test_set_shards=shards(test_set_images, test_set_countries) if test_set_images else 0,
         train=train,
         val=val,
         test=images - train - val,
@@ -99,9 +99,9 @@ def expected_sizes(config: dict, images: int, countries: int, benchmark_images: 
 
 def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     """All stages of a run in their order."""
-    images, shards = sizes.street + sizes.benchmark, sizes.street_shards + sizes.benchmark_shards
+    images, shards = sizes.street + sizes.test_set, sizes.street_shards + sizes.test_set_shards
     epochs = config["train"]["epochs"] * (sizes.train + sizes.val)
-    tested = TEST_SETS * sizes.test + sizes.benchmark
+    tested = TEST_SETS * sizes.test + sizes.test_set
     stages = [
         Stage("prepare", shards, images, pattern="prepare/*/*/*.tsv", output="images/*/*/*.h5"),
         Stage("leakage", 1, images, pattern="leakage.tsv"),
@@ -266,8 +266,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as of snakemake")
     parser.add_argument("--images", type=int, default=73_867, help="street images, without index")
     parser.add_argument("--countries", type=int, default=73, help="classes, without index")
-    parser.add_argument("--benchmark-images", type=int, default=2_504, help="without index")
-    parser.add_argument("--benchmark-countries", type=int, default=61, help="without index")
+    parser.add_argument("--test-set-images", type=int, default=2_504, help="without index")
+    parser.add_argument("--test-set-countries", type=int, default=61, help="without index")
     parser.add_argument("--shard-size", type=int, help="another index.shard_size to try; counts "
                         "shards as if there were no index")  # fmt: skip
     parser.add_argument("--measured", type=Path, help="results of a run whose speeds are taken")
@@ -296,13 +296,13 @@ def find_sizes(config: dict, options: argparse.Namespace) -> Sizes:
     indexed = sizes_of_index(folder) if (folder / "shards.csv").exists() else None
     if indexed and not options.shard_size:
         return indexed
-    counts = (options.images, options.countries, options.benchmark_images,
-              options.benchmark_countries)  # fmt: skip
+    counts = (options.images, options.countries, options.test_set_images,
+              options.test_set_countries)  # fmt: skip
     if indexed:
         shards = read_rows(folder / "shards.csv")
         classes = [len({r["country"] for r in shards if (r["collection"] == "street") == street})
                    for street in (True, False)]  # fmt: skip
-        counts = indexed.street, classes[0], indexed.benchmark, classes[1]
+        counts = indexed.street, classes[0], indexed.test_set, classes[1]
     if options.shard_size:
         config["index"]["shard_size"] = options.shard_size
     return expected_sizes(config, *counts)
@@ -326,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({"sizes": vars(sizes), "stages": stages, "total": total}, indent=2))
         return
     print(f"{sizes.street:,} street images ({sizes.train:,} / {sizes.val:,} / {sizes.test:,}) and "
-          f"{sizes.benchmark:,} of benchmarks, from {sizes.known_from}\n")  # fmt: skip
+          f"{sizes.test_set:,} of test sets, from {sizes.known_from}\n")  # fmt: skip
     print(format_table(table, total))
     print(
         f"\nHours are estimates: seconds measured in {measured} or given with --rate, times the "

@@ -305,7 +305,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--top", metavar="N", type=positive, default=5, help="countries of each photograph (5)")
     add("--json", action="store_true", help="write JSON and not a table")
     crop = "center: the largest centred square, which models are trained on (default); none: the "
-    crop += "whole photograph, as the benchmark is tested on"
+    crop += "whole photograph, as in the test set"
     add("--crop", choices=list(PREPARATIONS), default="center", help=crop)
     largest = f"refuse larger photographs ({MAX_MEGAPIXELS})"
     add("--max-megapixels", metavar="N", type=positive, default=MAX_MEGAPIXELS, help=largest)

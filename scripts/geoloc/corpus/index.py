@@ -108,7 +108,7 @@ def assign_splits(
     images: pd.DataFrame, seed: int, ratio: Sequence[float], place_km: float | None = None
 ) -> pd.Series:
     """The split of each image: train, val or test for street images, country by country, and test
-    for every image of a benchmark.
+    for every image of a test set.
 
     With `place_km`, street images with coordinates are split by whole cells of that size in km
     (geoloc.corpus.spatial_split), those without image by image.
@@ -150,7 +150,7 @@ def build_index(
     geocoder: str = "nearest_city",
     place_km: float | None = None,
 ) -> Tables:
-    """Build the index of all sources, with the images of the kept countries. Benchmark images of
+    """Build the index of all sources, with the images of the kept countries. Test set images of
     other countries are left out, as in the study."""
     images, rejected, listing = list_sources(sources, max_rejected, geocoder)
     kept = kept_countries(images, min_images)

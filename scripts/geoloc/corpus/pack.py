@@ -114,7 +114,7 @@ def pack_arrays(
 ) -> None:
     """Squash each image and its score map to 224×224 and write the `arrays` layout.
 
-    Benchmark images have no masks; their score is 100 everywhere, so that no dataset dims them.
+    Test set images have no masks; their score is 100 everywhere, so that no dataset dims them.
     `index`: folder of the index to compare the stores with; not compared if None. Raises StoreError
     for a damaged store, or masks that are not those of the images.
     """

@@ -175,12 +175,12 @@ def _curves(axis: Axes, table: pd.DataFrame, column: str) -> None:
 def accuracy_figure(
     metrics: pd.DataFrame,
     model_titles: Mapping[str, str],
-    benchmarks: Mapping[str, str] | None = None,
+    test_sets: Mapping[str, str] | None = None,
 ) -> Figure:
     """Accuracy of every model with its 95 % interval, one panel a test set.
 
     `metrics` as geoloc.evaluation.metrics.metrics_table makes it; `model_titles` names the
-    models by key, `benchmarks` the test sets that the study does not have. An interval is that
+    models by key, `test_sets` the test sets that the study does not have. An interval is that
     over authors where these are known and Wilson's elsewhere. The dotted line is what always
     giving the most frequent country of the training images scores: a model left of it has learned
     nothing that helps on this test set. Raises ValueError when there are no metrics.
@@ -188,15 +188,15 @@ def accuracy_figure(
     if metrics.empty:
         raise ValueError("no test set has images; add images or lower min_images")
     rows = list(dict.fromkeys(zip(metrics["model"], metrics["dataset"], strict=True)))
-    titles = {**(benchmarks or {}), **TEST_SET_TITLES}
+    titles = {**(test_sets or {}), **TEST_SET_TITLES}
     order = dict.fromkeys([*TEST_SET_TITLES, *titles, *metrics["test_set"]])
-    test_sets = [name for name in order if name in set(metrics["test_set"])]
+    shown = [name for name in order if name in set(metrics["test_set"])]
     row_titles = [f"{model_titles[model]} · {DATASET_TITLES[dataset]}" for model, dataset in rows]
-    width = 0.3 + 0.07 * max(map(len, row_titles)) + 2.3 * len(test_sets)
+    width = 0.3 + 0.07 * max(map(len, row_titles)) + 2.3 * len(shown)
     with matplotlib.rc_context({**STYLE, "axes.grid.axis": "x"}):
         figure = Figure(figsize=(width, 1.3 + 0.33 * len(rows)), layout="constrained")
-        axes = figure.subplots(1, len(test_sets), sharey=True, sharex=True, squeeze=False)[0]
-        for axis, test_set in zip(axes, test_sets, strict=True):
+        axes = figure.subplots(1, len(shown), sharey=True, sharex=True, squeeze=False)[0]
+        for axis, test_set in zip(axes, shown, strict=True):
             part = metrics[metrics["test_set"] == test_set]
             _dots(axis, part, rows)
             axis.set_title(f"{titles.get(test_set, test_set)} (n = {part['n'].iloc[0]:,})")

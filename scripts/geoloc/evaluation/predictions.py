@@ -21,7 +21,7 @@ def predictions_frame(
 
     `probabilities` (n, k) float, 0–1, column j belonging to `classes[j]` (ISO alpha-2); the other
     sequences have length n; coordinates in degrees, NaN where unknown; `test_set` is the dataset
-    that street images are seen as, or the name of a benchmark.
+    that street images are seen as, or the name of a test set.
 
     Columns: image_id, test_set, source, label, latitude, longitude, country_1 … country_top and
     probability_1 … probability_top (float32, descending; of equals the earlier class comes first;
@@ -60,7 +60,7 @@ def predictions_frame(
     return frame
 
 
-def benchmark_frames(
+def frames_of_test_sets(
     probabilities: np.ndarray,
     classes: Sequence[str],
     image_id: Sequence[str],
@@ -68,13 +68,13 @@ def benchmark_frames(
     label: Sequence[str],
     latitude: Sequence[float],
     longitude: Sequence[float],
-    benchmarks: Sequence[str],
+    test_sets: Sequence[str],
 ) -> list[pd.DataFrame]:
-    """A table for each benchmark, of the images whose `source` has its name; see
-    `predictions_frame`. A benchmark without images has an empty table."""
+    """A table for each test set, of the images whose `source` has its name; see
+    `predictions_frame`. A test set without images has an empty table."""
     columns = [np.asarray(c) for c in (image_id, source, label, latitude, longitude)]
     frames = []
-    for name in benchmarks:
+    for name in test_sets:
         own = columns[1] == name
         frames.append(
             predictions_frame(probabilities[own], classes, *(c[own] for c in columns), name)

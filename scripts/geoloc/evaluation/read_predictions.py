@@ -27,14 +27,14 @@ TYPES = {
 
 
 def read_predictions(
-    paths: Sequence[str | Path], classes: Sequence[str], benchmarks: Iterable[str]
+    paths: Sequence[str | Path], classes: Sequence[str], test_sets: Iterable[str]
 ) -> list[pd.DataFrame]:
     """Read the predictions of several models and check that they are of the same images.
 
     Args:
         paths: Parquet files with the columns of `TYPES`, one a model.
         classes: ISO codes of the countries of all models.
-        benchmarks: names of the benchmarks; other test sets are the three datasets.
+        test_sets: names of the test sets; other test sets are the three datasets.
 
     Returns:
         A table for each path, with one row an image and test set.
@@ -44,7 +44,7 @@ def read_predictions(
         ValueError: if a table holds what no model predicts or the images of two differ. The message
             names the file and the remedy.
     """
-    tables = [_read(Path(path), list(classes), {*DATASETS, *benchmarks}) for path in paths]
+    tables = [_read(Path(path), list(classes), {*DATASETS, *test_sets}) for path in paths]
     for path, table in zip(paths[1:], tables[1:], strict=True):
         _check_same_images(paths[0], tables[0], path, table)
     return tables
@@ -160,7 +160,7 @@ def check_index(table: pd.DataFrame, path: str | Path, index: pd.DataFrame) -> i
         The number of test images that have no prediction; they are in the quarantine.
 
     Raises:
-        ValueError: for an image that is not in the index, or not in its test split or benchmark,
+        ValueError: for an image that is not in the index, or not in its test split or test set,
             or with another source, country or place.
     """
     street = table.test_set.isin(DATASETS)

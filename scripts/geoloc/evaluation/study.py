@@ -48,7 +48,7 @@ def differences(config: dict, schema: dict) -> list[str]:
     study = default_config(schema)
     found = ["demo"] if config["demo"] else []
     found += _other_entries(config, "sources", SOURCES, required=True)
-    found += _other_entries(config, "benchmarks", TEST_SETS, required=False)
+    found += _other_entries(config, "test_sets", TEST_SETS, required=False)
     for section in SECTIONS:
         ours = dict(_settings(config[section], section))
         published = dict(_settings(study[section], section))

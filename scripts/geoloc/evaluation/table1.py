@@ -29,10 +29,10 @@ PUBLISHED = Path(__file__).parent / "data" / "table1_published.csv"
 KEYS = ["Model", "Trained On"]
 
 
-def columns_of(benchmarks: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Columns of Table 1 by test set: the published ones, then those of further `benchmarks`,
+def columns_of(test_sets: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Columns of Table 1 by test set: the published ones, then those of further `test_sets`,
     titles by name. Raises ValueError where two columns would have the same title."""
-    further = {name: f"{title} Accuracy" for name, title in (benchmarks or {}).items()}
+    further = {name: f"{title} Accuracy" for name, title in (test_sets or {}).items()}
     columns = {**further, **COLUMNS}
     columns = {name: columns[name] for name in [*COLUMNS, *further]}
     if len(set(columns.values())) != len(columns):
@@ -42,16 +42,16 @@ def columns_of(benchmarks: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def table1(
     predictions: Iterable[tuple[str, str, pd.DataFrame]],
-    benchmarks: Mapping[str, str] | None = None,
+    test_sets: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Table 1 as text: percent with two decimals, "" where a test set has no images.
 
     `predictions` yields (title of the model, title of the dataset that it was trained on,
     predictions table of all test sets). Rows come in the published order; models that the study
-    does not have follow in the order given. `benchmarks` are those of `columns_of`. Raises
+    does not have follow in the order given. `test_sets` are those of `columns_of`. Raises
     ValueError when a row is given twice.
     """
-    columns = columns_of(benchmarks)
+    columns = columns_of(test_sets)
     rows = [
         {"Model": model, "Trained On": dataset, **_cells(frame, columns)}
         for model, dataset, frame in predictions
@@ -120,14 +120,14 @@ def format_table(
     table: pd.DataFrame,
     baseline: Mapping[str, float],
     majority_name: str,
-    benchmarks: Mapping[str, str] | None = None,
+    test_sets: Mapping[str, str] | None = None,
 ) -> str:
     """Table 1 for the terminal, the majority baseline of each column under it.
 
     `baseline` is what `baselines` returns, `majority_name` the display name of its country;
-    `benchmarks` as for `table1`.
+    `test_sets` as for `table1`.
     """
-    columns = columns_of(benchmarks)
+    columns = columns_of(test_sets)
     header = [*KEYS, *(c.removesuffix(" Accuracy").removesuffix(" Test") for c in columns.values())]
     body = [[str(cell) for cell in row] for row in table.itertuples(index=False)]
     for previous, row in zip(body[-2::-1], body[:0:-1], strict=True):

@@ -51,7 +51,7 @@ def check_images_table(run: Run) -> Check:
         raise NotChecked("the table of images has other columns")
     wrong = image_mistakes(images)
     if run.configuration:
-        entries = run.config["sources"] | run.config["benchmarks"]
+        entries = run.config["sources"] | run.config["test_sets"]
         known = [name for name, entry in entries.items() if entry]
         wrong["are of sources that the configuration does not have"] = ~images.source.isin(known)
     for problem, rows in wrong.items():
@@ -80,8 +80,8 @@ def image_mistakes(images: pd.DataFrame) -> dict[str, pd.Series]:
             images.image_id != images.source + "/" + images.path,
         "have no ISO country code": ~images.country.isin(known),
         f"have a split other than {', '.join(SPLITS)}": ~images.split.isin(SPLITS),
-        "of a benchmark are not in the split test": ~street & (images.split != "test"),
-        "of a benchmark have another source": ~street & (images.collection != images.source),
+        "of a test set are not in the split test": ~street & (images.split != "test"),
+        "of a test set have another source": ~street & (images.collection != images.source),
         "have no shard of four digits": ~images.shard.astype(str).str.fullmatch(r"\d{4,}"),
         "have coordinates that are no place": given.any(axis=1) & ~within,
     }  # fmt: skip

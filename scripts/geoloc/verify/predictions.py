@@ -9,7 +9,7 @@ import pandas as pd
 
 from geoloc.evaluation.read_predictions import check_index, read_predictions
 from geoloc.files import file_hash
-from geoloc.table_rows import DATASETS, benchmark_titles, table_rows
+from geoloc.table_rows import DATASETS, table_rows, titles_of_test_sets
 from geoloc.verify.run import AGAIN, Check, Finding, Run, failure, some
 from geoloc.verify.shards import PACKED
 
@@ -20,14 +20,14 @@ def check_predictions(run: Run) -> Check:
     """Every row of Table 1 has predictions of exactly the packed test images; keeps those tables
     that can be read."""
     rows, packed = table_rows(run.config), run.need(PACKED)
-    classes, benchmarks = run.need("classes"), benchmark_titles(run.config)
+    classes, test_sets = run.need("classes"), titles_of_test_sets(run.config)
     frames: dict = {}
     hashes: dict[str, str] = {}
     for row in rows:
         name = f"predictions/{row[0]}/{row[1]}.parquet"
         path = run.folder / name
         try:
-            (frames[row],) = read_predictions([path], classes, benchmarks)
+            (frames[row],) = read_predictions([path], classes, test_sets)
             if check_index(frames[row], path, packed):
                 yield from missing(name, frames[row], packed)
             first = hashes.setdefault(file_hash(path), name)

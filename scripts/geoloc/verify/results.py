@@ -15,7 +15,7 @@ from geoloc.evaluation.leakage import leakage_summary
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.study import differences
 from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
-from geoloc.table_rows import benchmark_titles, model_titles, table_rows
+from geoloc.table_rows import model_titles, table_rows, titles_of_test_sets
 from geoloc.verify.predictions import PREDICTIONS
 from geoloc.verify.run import (
     AGAIN,
@@ -50,15 +50,15 @@ def all_predictions(run: Run) -> list[tuple[str, str, pd.DataFrame]]:
 def check_table1(run: Run) -> Check:
     """Table 1, as CSV and as text, is that of the predictions."""
     predictions, titles = all_predictions(run), model_titles(run.config)
-    benchmarks, majority = benchmark_titles(run.config), run.need("majority")
+    test_sets, majority = titles_of_test_sets(run.config), run.need("majority")
     table = table1(
         ((titles[model], DATASET_TITLES[dataset], frame) for model, dataset, frame in predictions),
-        benchmarks,
+        test_sets,
     )
     found = read_text(run.folder / "table1.csv")
     yield from compare_text("table1.csv", found, csv_text(table), "the predictions")
     baseline = baselines(predictions[0][2], majority)
-    text = format_table(table, baseline, display_name(majority), benchmarks)
+    text = format_table(table, baseline, display_name(majority), test_sets)
     found = read_text(run.folder / "table1.txt")
     yield from compare_text("table1.txt", found, text + "\n", "the predictions")
     return f"{len(table)} rows, {table.iloc[:, 2:].ne('').sum().sum()} accuracies"

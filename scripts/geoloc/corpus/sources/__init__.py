@@ -64,7 +64,7 @@ def configured_sources(config: dict) -> list[Source]:
     """All sources of a validated configuration: those of the street collection first. A source
     that is set to null is left out."""
     street = [Source.from_config(n, "street", e) for n, e in config["sources"].items() if e]
-    others = [Source.from_config(n, n, e) for n, e in config["benchmarks"].items() if e]
+    others = [Source.from_config(n, n, e) for n, e in config["test_sets"].items() if e]
     return street + others
 
 

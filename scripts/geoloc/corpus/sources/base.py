@@ -16,7 +16,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """One source of images as configured (config/config.yaml, `sources` and `benchmarks`).
+    """One source of images as configured (config/config.yaml, `sources` and `test_sets`).
 
     path is the folder of the downloaded data; `images` and `table` are relative to it.
     `author_column` is None where the table does not tell who took a photograph, `first_image` where
@@ -58,7 +58,7 @@ class Source:
 
 def section(source: Source) -> str:
     """The key of a source in the configuration."""
-    return f"{'sources' if source.collection == 'street' else 'benchmarks'}.{source.name}"
+    return f"{'sources' if source.collection == 'street' else 'test_sets'}.{source.name}"
 
 
 @dataclass(frozen=True, slots=True)
