@@ -14,9 +14,9 @@ include: "rules/retrieve.smk"
 include: "rules/demo.smk"
 include: "rules/index.smk"
 include: "rules/prepare.smk"
-include: "rules/leakage.smk"
+include: "rules/check_leakage.smk"
 include: "rules/segment.smk"
-include: "rules/arrays.smk"
+include: "rules/pack.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
@@ -35,8 +35,8 @@ rule all:
         # Published accuracies compare with those of the same images, classes and datasets.
         [] if DIFFERENCES_FROM_STUDY else rules.table1_comparison.output.comparison,
         rules.metrics.output.metrics,
-        rules.quarantine.output.quarantine,
-        rules.leakage.output.summary,
+        rules.collect_quarantine.output.quarantine,
+        rules.check_leakage.output.summary,
         rules.score_examples.output.figure,
         rules.training_curves.output.figure,
         rules.accuracy_figure.output.figure,

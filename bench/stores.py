@@ -43,13 +43,16 @@ CHECKS = {
     "geoloc.stores.base.check_row",
     "geoloc.stores.arrays.check_row",
     "geoloc.stores.arrays.score_problem",
-    "geoloc.stores.masks.score_problem",
+    "geoloc.stores.scores.score_problem",
     "geoloc.stores.segments.segments_problem",
     "geoloc.stores.base.check_structure",
     "geoloc.stores.base.check_lengths",
     "geoloc.stores.base.content_digest",
     "geoloc.stores.base.columns_problem",
-    *(f"geoloc.stores.{kind}.check_manifest" for kind in ("images", "segments", "masks", "arrays")),
+    *(
+        f"geoloc.stores.{kind}.check_manifest"
+        for kind in ("images", "segments", "scores", "arrays")
+    ),
 }
 
 
@@ -59,19 +62,19 @@ def main() -> None:
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as folder:
         images, arrays = (Path(folder, kind, "street/FR/0000.h5") for kind in ("images", "arrays"))
-        segments, masks = (Path(folder, kind, "FR/0000.h5") for kind in ("segments", "masks"))
+        segments, scores = (Path(folder, kind, "FR/0000.h5") for kind in ("segments", "scores"))
         index = Path(folder, "index")
         write_inputs(images, segments, index, count)
         selected = np.arange(0, 1000, 4)
 
-        def mask() -> None:
+        def score() -> None:
             found = stores.read_segments(segments, index=index)
-            stores.write_masks(masks, ((s.image_id, score_map(s, selected)) for s in found))
+            stores.write_scores(scores, ((s.image_id, score_map(s, selected)) for s in found))
 
         found = [
-            share("mask", mask),
-            share("arrays", lambda: pack_arrays(images, masks, "FR", arrays, index)),
-            share("leakage", lambda: hash_images(images, index)),
+            share("score", score),
+            share("pack", lambda: pack_arrays(images, scores, "FR", arrays, index)),
+            share("check_leakage", lambda: hash_images(images, index)),
             share("feeding a training, first epoch", lambda: feed(arrays, index)),
             share("predict of the CNN, three datasets, on the CPU", predict_with(arrays, index)),
         ]

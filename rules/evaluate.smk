@@ -47,7 +47,7 @@ rule predict_clip:
             else config["models"]["clip"]["path"]
         ),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
+        scores=of_shards("<results>/scores/{country}/{shard}.h5", "street"),
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -127,7 +127,7 @@ rule table1_comparison:
     input:
         table=rules.table1.output.table,
         countries=countries_table,
-        selected=config["mask"]["selected_classes"],
+        selected=config["score"]["selected_classes"],
     output:
         comparison=report(
             "<results>/table1_comparison.csv",

@@ -33,7 +33,7 @@ rule prepare:
         "../scripts/prepare.py"
 
 
-rule quarantine:
+rule collect_quarantine:
     input:
         rejected=lambda wildcards: checkpoints.index.get().output.rejected,
         shards=of_shards(
@@ -50,9 +50,9 @@ rule quarantine:
             caption="../report/quarantine.rst",
         ),
     log:
-        "<logs>/quarantine.log",
+        "<logs>/collect_quarantine.log",
     benchmark:
-        "<benchmarks>/quarantine.tsv"
+        "<benchmarks>/collect_quarantine.tsv"
     localrule: True
     conda:
         "../envs/geo.yaml"
@@ -67,4 +67,4 @@ rule quarantine:
     message:
         "Gathering the images that were left out"
     script:
-        "../scripts/quarantine.py"
+        "../scripts/collect_quarantine.py"

@@ -4,7 +4,7 @@
 rule score_examples:
     input:
         images=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        masks=of_shards("<results>/masks/{country}/{shard}.h5", "street"),
+        scores=of_shards("<results>/scores/{country}/{shard}.h5", "street"),
     output:
         figure=report(
             "<results>/figures/score_examples.png",

@@ -40,16 +40,16 @@ rule segment:
         "../scripts/segment.py"
 
 
-rule mask:
+rule score:
     input:
         segments="<results>/segments/{country}/{shard}.h5",
-        selected_classes=config["mask"]["selected_classes"],
+        selected_classes=config["score"]["selected_classes"],
     output:
-        masks="<results>/masks/{country}/{shard}.h5",
+        scores="<results>/scores/{country}/{shard}.h5",
     log:
-        "<logs>/mask/{country}/{shard}.log",
+        "<logs>/score/{country}/{shard}.log",
     benchmark:
-        "<benchmarks>/mask/{country}/{shard}.tsv"
+        "<benchmarks>/score/{country}/{shard}.tsv"
     conda:
         "../envs/geo.yaml"
     container:
@@ -60,10 +60,10 @@ rule mask:
         runtime=scaled(30),
     params:
         index_folder=INDEX,
-        ambiguous_classes=config["mask"]["ambiguous_classes"],
-        minimum=config["mask"]["minimum"],
-        merge=config["mask"]["merge"],
+        ambiguous_classes=config["score"]["ambiguous_classes"],
+        minimum=config["score"]["minimum"],
+        merge=config["score"]["merge"],
     message:
         "Score maps of {wildcards.country} {wildcards.shard}"
     script:
-        "../scripts/mask.py"
+        "../scripts/score.py"

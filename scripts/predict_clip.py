@@ -23,7 +23,7 @@ model = ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.pr
 custom = params.weighting["weighted_custom"]
 factors = {name: dataset_factor(name, custom) for name in DATASETS} | {"original": None}
 
-street = list(zip(inputs.street, inputs.masks, strict=True))
+street = list(zip(inputs.street, inputs.scores, strict=True))
 test_sets = [(path, None) for path in inputs.test_sets]
 
 

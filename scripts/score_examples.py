@@ -8,8 +8,8 @@ from geoloc.logs import start_log
 from geoloc.weighting import dataset_factor
 
 start_log(snakemake.log[0])
-pairs = zip(snakemake.input.images, snakemake.input.masks, strict=True)
-shards = [(Path(images).parent.name, Path(images), Path(masks)) for images, masks in pairs]
+pairs = zip(snakemake.input.images, snakemake.input.scores, strict=True)
+shards = [(Path(images).parent.name, Path(images), Path(scores)) for images, scores in pairs]
 params = snakemake.params
 examples = choose_examples(shards, params.examples, params.seed, params.index_folder)
 custom = params.weighting["weighted_custom"]

@@ -35,7 +35,7 @@ from geoloc.stores import (
     Segments,
     read_image_columns,
     read_segments,
-    write_masks,
+    write_scores,
     write_segments,
 )
 from geoloc.table_rows import (
@@ -154,8 +154,8 @@ def finish(folder: Path) -> Path:
     config = study(folder)
     run = folder / "results/finished"
     (folder / "config").mkdir()
-    selected_path = folder / config["mask"]["selected_classes"]
-    selected_path.write_bytes((ROOT / config["mask"]["selected_classes"]).read_bytes())
+    selected_path = folder / config["score"]["selected_classes"]
+    selected_path.write_bytes((ROOT / config["score"]["selected_classes"]).read_bytes())
     write_config(run / "config.yaml", config)
     sources = configured_sources(config)
     settings = config["index"]
@@ -178,7 +178,7 @@ def finish(folder: Path) -> Path:
 def make_stores(
     run: Path, index: pd.DataFrame, config: dict, selected: np.ndarray, rng: np.random.Generator
 ) -> dict[str, list[Path]]:
-    """Images, quarantine, segments, masks and arrays; returns paths by kind, street and others."""
+    """Images, quarantine, segments, scores and arrays; returns paths by kind, street and others."""
     sources = {source.name: source for source in configured_sources(config)}
     paths: dict[str, list[Path]] = {}
     quarantine = []
@@ -188,22 +188,22 @@ def make_stores(
         quarantine.append(run / f"quarantine/{place}.csv")
         own = {name: sources[name] for name in sorted(set(rows.source))}
         pack_shard(run / f"index/shards/{place}.csv", own, images, quarantine[-1])
-        masks = None
+        scores = None
         if collection == "street":
             segments = run / f"segments/{country}/{shard}.h5"
-            masks = run / f"masks/{country}/{shard}.h5"
+            scores = run / f"scores/{country}/{shard}.h5"
             ids = read_image_columns(images)["image_id"]
             write_segments(segments, (segments_of(str(i), selected, rng) for i in ids))
-            mask = config["mask"]
-            minimum, merge = mask["minimum"], mask["merge"]
-            write_masks(
-                masks,
+            score = config["score"]
+            minimum, merge = score["minimum"], score["merge"]
+            write_scores(
+                scores,
                 ((s.image_id, score_map(s, selected, minimum, merge))
                  for s in read_segments(segments)),
                 {"selected": selected.tolist(), "minimum": minimum, "merge": merge},
             )  # fmt: skip
-            paths.setdefault("masks", []).append(masks)
-        pack_arrays(images, masks, country, arrays)
+            paths.setdefault("scores", []).append(scores)
+        pack_arrays(images, scores, country, arrays)
         kind = "street" if collection == "street" else "test_sets"
         paths.setdefault(f"{kind} images", []).append(images)
         paths.setdefault(f"{kind} arrays", []).append(arrays)
@@ -272,7 +272,7 @@ def clip_predictions(
 ) -> dict[str, tuple[np.ndarray, Arrays]]:
     model = ClipZeroShot(folder, list(names.values()))
     factors = {name: dataset_factor(name) for name in DATASETS}
-    pairs = zip(stores["street images"], stores["masks"], strict=True)
+    pairs = zip(stores["street images"], stores["scores"], strict=True)
     items = read_full_size(pairs, set(street.image_id))
     _, probabilities = predict_images(model, items, factors)
     items = read_full_size([(path, None) for path in stores["test_sets images"]],

@@ -54,10 +54,10 @@ def write_small(folder: Path, schema: str, seed: int = 0, ids: Sequence[str] = I
     elif schema == "segments":
         images = ([rng.random(SIZE) < 0.5 for _ in range(4)] for _ in ids)
         stores.write_segments(path, map(segments_of, ids, images, [seed] * n))
-    elif schema == "masks":
+    elif schema == "scores":
         coarse = rng.integers(0, 101, (n, 16, 16)).astype(np.uint8)
         maps = (np.kron(scores, np.ones((40, 40), np.uint8)) for scores in coarse)
-        stores.write_masks(path, zip(ids, maps, strict=True))
+        stores.write_scores(path, zip(ids, maps, strict=True))
     else:
         image, score = (
             rng.integers(0, 101, (n, 224, 224, *channels)).astype(np.uint8)
@@ -79,8 +79,8 @@ def content(path: Path, schema: str) -> list:
             + [runs.tobytes() for runs in s.counts]
             for s in stores.read_segments(path)
         ]
-    if schema == "masks":
-        return found + [(i, score.tobytes()) for i, score in stores.read_masks(path)]
+    if schema == "scores":
+        return found + [(i, score.tobytes()) for i, score in stores.read_scores(path)]
     arrays = stores.Arrays([path])
     return found + [values.tobytes() for values in arrays.read(np.arange(len(arrays)))]
 

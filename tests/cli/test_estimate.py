@@ -74,7 +74,7 @@ def test_jobs_are_those_of_a_dry_run(plan, indexed, models, trained, predicted):
     configfiles = ("--configfile", "small.yaml", "models.yaml")
     total, stages = plan(*configfiles)
     jobs = planned_jobs(run_snakemake(indexed, "-n", *configfiles))
-    for name in ("prepare", "leakage", "segment", "mask", "arrays"):
+    for name in ("prepare", "check_leakage", "segment", "score", "pack"):
         assert stages[name]["jobs"] == jobs.pop(name) > 0
     assert (jobs["train_clip"], jobs["predict_clip"]) == (trained, predicted)
     for name in ("train", "predict", "train_clip", "predict_clip"):
@@ -90,7 +90,7 @@ def test_what_nobody_measured_is_unknown(plan):
     total, stages = plan()
     assert stages["segment"]["hours"] is None
     assert stages["segment"]["disk_gb"] is None
-    assert stages["arrays"]["bytes"] == 224 * 224 * 4
+    assert stages["pack"]["bytes"] == 224 * 224 * 4
     assert not total["total"]["gpu_hours_complete"]
 
 
@@ -112,8 +112,8 @@ def test_hours_follow_finished_jobs_and_options_go_before_them(plan, indexed):
         assert stages["segment"]["seconds_from"] == "1 finished jobs of results/small"
         _, stages = plan("--rate", "segment=2", "--rate", "mask=0.5")
         assert stages["segment"]["gpu_hours"] == pytest.approx(2 * 61 / 3600)
-        assert stages["mask"]["hours"] == pytest.approx(0.5 * 61 / 3600)
-        assert stages["mask"]["gpu_hours"] == 0
+        assert stages["score"]["hours"] == pytest.approx(0.5 * 61 / 3600)
+        assert stages["score"]["gpu_hours"] == 0
     finally:
         benchmark.unlink()
         segments.unlink()

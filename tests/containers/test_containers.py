@@ -69,7 +69,7 @@ def test_a_stage_uses_its_image(finished, log, package):
 
 @pytest.mark.skipif(bool(cluster.missing_programs()), reason="Slurm is not installed")
 def test_jobs_of_slurm_run_in_the_images(finished, slurm, tmp_path):  # noqa: F811
-    masks = finished / "results/small/masks/US/0000.h5"
+    masks = finished / "results/small/scores/US/0000.h5"
     log = finished / "results/small/logs/segment/US/0000.log"
     for path in (masks, finished / "results/small/segments/US/0000.h5", log):
         shutil.move(path, tmp_path / f"{path.parts[-3]}")
@@ -78,4 +78,4 @@ def test_jobs_of_slurm_run_in_the_images(finished, slurm, tmp_path):  # noqa: F8
     finish(start_snakemake(finished, slurm, *CONTAINERS, *triggers, "--", target), finished)
     assert [job["JobState"] for job in slurm_jobs(slurm)] == ["COMPLETED", "COMPLETED"]
     assert any(IMAGE_PACKAGES.fullmatch(folder) for folder in packages_used(log))
-    assert contents(masks) == contents(tmp_path / "masks")
+    assert contents(masks) == contents(tmp_path / "scores")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from geoloc.evaluation.examples import choose_examples
-from geoloc.stores import SCORE_SIZE, write_images, write_masks
+from geoloc.stores import SCORE_SIZE, write_images, write_scores
 
 PLACE = {"latitude": 0.0, "longitude": 0.0, "split": "train", "source": "test"}
 MEANS = (30, 0, 40, 10, 20)
@@ -22,11 +22,11 @@ def shards(tmp_path_factory):
     written = []
     for country in ("FR", "NA"):
         for shard, means in enumerate((MEANS, [100])):
-            images, masks = (folder / f"{country}{shard}{kind}.h5" for kind in ("images", "masks"))
+            images, masks = (folder / f"{country}{shard}{kind}.h5" for kind in ("images", "scores"))
             rows = [{"image_id": str(m), "image": buffer.getvalue()} | PLACE for m in means]
             write_images(images, rows)
             flat = ((str(m), np.full((SCORE_SIZE, SCORE_SIZE), m, np.uint8)) for m in means)
-            write_masks(masks, flat)
+            write_scores(masks, flat)
             written.append((country, images, masks))
     return written
 

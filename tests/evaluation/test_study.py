@@ -57,7 +57,7 @@ def test_the_study_on_another_machine_or_with_more_models_stays_the_study(change
         ({"index": {"geocoder": "country_polygon"}}, ["index.geocoder"]),
         ({"segment": {"segmenter": "vit_b"}}, ["segment.segmenter"]),
         ({"segment": {"classifier_weights": "other.pth"}}, ["segment.classifier_weights"]),
-        ({"mask": {"merge": "as_published"}}, ["mask.merge"]),
+        ({"score": {"merge": "as_published"}}, ["score.merge"]),
         (
             {"datasets": {"weighted_custom": {"lower_score": 20}}},
             ["datasets.weighted_custom.lower_score"],

@@ -156,7 +156,7 @@ def test_weighting_without_a_score_map_is_refused(trained, photographs):
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory):
-    """An `images` and a `masks` store of three images of 640 pixels."""
+    """An `images` and a `scores` store of three images of 640 pixels."""
     tmp_path = tmp_path_factory.mktemp("shard")
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (3, 640, 640, 3), dtype=np.uint8)
@@ -164,7 +164,7 @@ def shard(tmp_path_factory):
     fields = {"latitude": np.nan, "longitude": np.nan, "split": "test", "source": "s"}
     rows = [{"image_id": f"{n}", "image": png(image[n]), **fields} for n in range(3)]
     stores.write_images(tmp_path / "images.h5", rows)
-    stores.write_masks(tmp_path / "masks.h5", ((f"{n}", score[n]) for n in range(3)))
+    stores.write_scores(tmp_path / "scores.h5", ((f"{n}", score[n]) for n in range(3)))
     return tmp_path, image, score
 
 
@@ -176,7 +176,7 @@ def png(image):
 
 def test_wanted_images_are_read_whole_with_their_score_maps(shard):
     folder, image, score = shard
-    items = list(read_full_size([(folder / "images.h5", folder / "masks.h5")], {"0", "2"}))
+    items = list(read_full_size([(folder / "images.h5", folder / "scores.h5")], {"0", "2"}))
     assert [image_id for image_id, _, _ in items] == ["0", "2"]
     for (_, found, found_score), row in zip(items, (0, 2), strict=True):
         assert np.array_equal(found, image[row])
@@ -190,7 +190,7 @@ def test_test_set_images_have_no_score_maps(shard):
 
 def test_masks_of_other_images_are_refused(shard, tmp_path):
     folder, _, score = shard
-    stores.write_masks(tmp_path / "other.h5", [("1", score[1]), ("0", score[0])])
+    stores.write_scores(tmp_path / "other.h5", [("1", score[1]), ("0", score[0])])
     with pytest.raises(stores.StoreError, match="belongs to other images"):
         list(read_full_size([(folder / "images.h5", tmp_path / "other.h5")], {"0", "1"}))
 

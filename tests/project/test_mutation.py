@@ -66,9 +66,11 @@ def test_equal_changes_of_a_function_have_their_own_names():
 
 
 def test_values_of_the_configuration_are_changed_in_rules():
-    source = 'rule mask:\n    params:\n        a=config["mask"]["minimum"],\n        b="street",\n'
+    source = (
+        'rule score:\n    params:\n        a=config["score"]["minimum"],\n        b="street",\n'
+    )
     assert changed(source, rule_mutants) == [
-        'config["mask"]["minimum"] → None', "\"street\" → 'street_'"
+        'config["score"]["minimum"] → None', "\"street\" → 'street_'"
     ]  # fmt: skip
 
 

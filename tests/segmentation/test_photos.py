@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from geoloc.images import decode
-from geoloc.stores import read_images, read_masks, read_segments
+from geoloc.stores import read_images, read_scores, read_segments
 from tests.conftest import ROOT
 from tests.workflow.test_workflow import make_workdir, run_snakemake
 
@@ -41,7 +41,8 @@ def test_every_photograph_of_a_kept_country_is_packed_masked_and_predicted(photo
     index = pd.read_parquet(photos / "index/images.parquet")
     assert pd.read_csv(photos / "quarantine.csv").empty
     street = index[index.collection == "street"]
-    masked = [image_id for path in photos.glob("masks/*/*.h5") for image_id, _ in read_masks(path)]
+    paths = photos.glob("scores/*/*.h5")
+    masked = [image_id for path in paths for image_id, _ in read_scores(path)]
     assert sorted(masked) == sorted(street.image_id)
     for path in (photos / "predictions").glob("*/*.parquet"):
         frame = pd.read_parquet(path)

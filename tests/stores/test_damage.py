@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from geoloc.stores import Arrays, StoreError, check_store, read_masks, write_masks
+from geoloc.stores import Arrays, StoreError, check_store, read_scores, write_scores
 from geoloc.stores.layouts import LAYOUTS
 from tests.conftest import ROOT
 from tests.processes import ENVIRONMENT
@@ -120,7 +120,7 @@ def replace(name: str, **options) -> Callable[[h5py.File], None]:
 
 
 VALUES = {
-    "score 255": ("masks", rows("score", (1, 5, 5), 255), "score of 255"),
+    "score 255": ("scores", rows("score", (1, 5, 5), 255), "score of 255"),
     "score 101 in arrays": ("arrays", rows("score", (0, 0, 0), 101), "score of 101"),
     "class 5000": ("segments", rows("class_id", (0, 0), 5000), "class .* to 5000"),
     "class -2": ("segments", rows("class_id", (0, 9), -2), "class -2"),
@@ -202,29 +202,30 @@ STRUCTURES = {
     "external": ("arrays", external("image"), "stored in another way"),
     "virtual": ("arrays", virtual("score"), "stored in another way"),
     "soft link": ("arrays", link("score", h5py.SoftLink("/image")), "is a link"),
-    "external link": ("masks", link("score", h5py.ExternalLink("x.h5", "/score")), "is a link"),
-    "group": ("masks", lambda f: (f.pop("score"), f.create_group("score")), "not a dataset"),
+    "external link": ("scores", link("score", h5py.ExternalLink("x.h5", "/score")), "is a link"),
+    "group": ("scores", lambda f: (f.pop("score"), f.create_group("score")), "not a dataset"),
     "missing": ("segments", lambda f: f.pop("area"), "missing or unknown: area"),
     "unknown": ("segments", lambda f: f.create_dataset("more", data=1), "unknown: more"),
     "compressed arrays": ("arrays", replace("image", compression="gzip"), "another way"),
-    "other filter": ("masks", replace("score", chunks=(1, 640, 640), compression="lzf"), "filters"),
-    "float scores": ("masks", replace("score", dtype="f4"), "of type float32"),
-    "small masks": ("masks", replace("score", data=np.zeros((3, 320, 320), "u1")), "shape"),
+    "other filter": (
+        "scores", replace("score", chunks=(1, 640, 640), compression="lzf"), "filters"),
+    "float scores": ("scores", replace("score", dtype="f4"), "of type float32"),
+    "small masks": ("scores", replace("score", data=np.zeros((3, 320, 320), "u1")), "shape"),
     "scalar": ("arrays", replace("latitude", data=1.5), "shape"),
     "two-dimensional ids": (
-        "masks", lambda f: replace("image_id", data=f["image_id"][:][None])(f), "shape"),
+        "scores", lambda f: replace("image_id", data=f["image_id"][:][None])(f), "shape"),
     "ids of variable length": (
-        "masks", replace("image_id", data=["a", "b", "c"], dtype=h5py.string_dtype()), "of type"),
+        "scores", replace("image_id", data=["a", "b", "c"], dtype=h5py.string_dtype()), "of type"),
     "a row less": ("arrays", lambda f: replace("source", data=f["source"][:-1])(f), "2 entries"),
     "bounds all 0": ("segments", rows("offsets", slice(None), 0), "entries, expected"),
     "bounds that fall": ("segments", rows("offsets", 1, 12), "does not rise|entries"),
     "bounds beyond": ("images", rows("offsets", -1, 1 << 60), "entries, expected"),
     "bomb": ("images", bomb("image"), "declares"),
     "bomb of runs": ("segments", bomb("counts"), "declares"),
-    "attribute": ("masks", lambda f: f.attrs.create("more", 1), "unknown: more"),
-    "attribute missing": ("masks", lambda f: f.attrs.__delitem__("config"), "missing"),
-    "attribute of another type": ("masks", lambda f: f.attrs.create("config", 1.5), "not a text"),
-    "attribute changed": ("masks", attribute("config", "0" * 16), "attributes are not those"),
+    "attribute": ("scores", lambda f: f.attrs.create("more", 1), "unknown: more"),
+    "attribute missing": ("scores", lambda f: f.attrs.__delitem__("config"), "missing"),
+    "attribute of another type": ("scores", lambda f: f.attrs.create("config", 1.5), "not a text"),
+    "attribute changed": ("scores", attribute("config", "0" * 16), "attributes are not those"),
 }  # fmt: skip
 
 
@@ -236,8 +237,8 @@ def test_a_structure_that_was_not_written_is_refused(kind, copies):
 
 
 def test_text_that_is_not_utf_8_is_refused(copies):
-    edit(copies["masks"], rows("image_id", 0, b"\xff\xfe"), fitting=True)
-    refused(copies["masks"], "masks", "utf-8")
+    edit(copies["scores"], rows("image_id", 0, b"\xff\xfe"), fitting=True)
+    refused(copies["scores"], "scores", "utf-8")
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -258,10 +259,10 @@ def test_rows_of_another_store_are_noticed(schema, copies, tmp_path):
 
 def test_another_layout_and_another_version_say_so(copies):
     with pytest.raises(StoreError, match=r"holds masks, expected segments; delete it"):
-        check_store(copies["masks"], "segments")
-    edit(copies["masks"], lambda file: file.attrs.modify("schema_version", 2))
+        check_store(copies["scores"], "segments")
+    edit(copies["scores"], lambda file: file.attrs.modify("schema_version", 2))
     with pytest.raises(StoreError, match=r"layout 2 of another version.*delete the run's folders"):
-        check_store(copies["masks"], "masks")
+        check_store(copies["scores"], "scores")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_another_layout_and_another_version_say_so(copies):
 )
 def test_what_no_reader_would_accept_is_not_written(score, words, tmp_path):
     with pytest.raises(ValueError, match=words):
-        write_masks(tmp_path / "masks.h5", [("a", score)])
+        write_scores(tmp_path / "scores.h5", [("a", score)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -287,13 +288,13 @@ HOLD = "import h5py, sys; file = h5py.File(sys.argv[1]); print(flush=True); sys.
 @pytest.mark.parametrize("where", ["another process", "this process"])
 def test_a_store_that_is_open_in_a_notebook_is_read(where, whole):
     if where == "this process":
-        with h5py.File(whole["masks"]):
-            assert len(list(read_masks(whole["masks"]))) == 3
+        with h5py.File(whole["scores"]):
+            assert len(list(read_scores(whole["scores"]))) == 3
         return
-    command = [sys.executable, "-c", HOLD, str(whole["masks"])]
+    command = [sys.executable, "-c", HOLD, str(whole["scores"])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as notebook:
         notebook.stdout.readline()
-        assert len(list(read_masks(whole["masks"]))) == 3
+        assert len(list(read_scores(whole["scores"]))) == 3
         notebook.stdin.close()
 
 
@@ -303,8 +304,8 @@ import geoloc
 from pathlib import Path
 from geoloc.stores import check_store
 from tests.small_stores import write_small
-path = write_small(Path(sys.argv[1]), "masks")
-check_store(path, "masks")
+path = write_small(Path(sys.argv[1]), "scores")
+check_store(path, "scores")
 """
 
 
@@ -328,7 +329,7 @@ def test_stores_work_on_a_file_system_without_locks(number, tmp_path):
 
 @pytest.mark.parametrize("end", ["open", "killed"])
 def test_a_store_that_is_open_for_writing_is_not_called_damaged(end, copies):
-    path = copies["masks"]
+    path = copies["scores"]
     code = HOLD.replace("sys.argv[1]", "sys.argv[1], 'r+', libver='latest'")
     command = [sys.executable, "-c", code, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as notebook:
@@ -337,7 +338,7 @@ def test_a_store_that_is_open_for_writing_is_not_called_damaged(end, copies):
             notebook.kill()
             notebook.wait()
         with pytest.raises(StoreError) as raised:
-            check_store(path, "masks")
+            check_store(path, "scores")
         notebook.kill()
     message = str(raised.value)
     assert message.startswith(f"{path} is open for writing in another program")
@@ -349,14 +350,14 @@ AS_NOBODY = """
 import os, sys
 from geoloc.stores import check_store
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-check_store(sys.argv[1], "masks")
+check_store(sys.argv[1], "scores")
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("closed", ["file", "folder"])
 def test_a_store_of_another_user_is_not_called_damaged(closed, copies):
-    path = copies["masks"]
+    path = copies["scores"]
     for folder in path.parents[:-1]:
         folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
     (path if closed == "file" else path.parent).chmod(0o600)
@@ -373,15 +374,15 @@ def test_a_store_of_another_user_is_not_called_damaged(closed, copies):
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "fifo", "link to itself", "link to nothing"])
 def test_what_is_no_file_is_refused_at_once(kind, tmp_path):
-    path = tmp_path / "masks.h5"
+    path = tmp_path / "scores.h5"
     if kind == "folder":
         path.mkdir()
     elif kind == "fifo":
         os.mkfifo(path)
     elif kind.startswith("link"):
         path.symlink_to(path if kind == "link to itself" else "nothing")
-    with pytest.raises(StoreError, match=r"masks\.h5 ") as raised:
-        check_store(path, "masks")
+    with pytest.raises(StoreError, match=r"scores\.h5 ") as raised:
+        check_store(path, "scores")
     assert isinstance(raised.value, FileNotFoundError) == (kind in ("missing", "link to nothing"))
     assert "damaged" not in str(raised.value)
 

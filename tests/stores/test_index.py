@@ -15,10 +15,10 @@ from tests.small_stores import segments_of
 
 IDS = ["s/a.jpg", "s/b é.jpg", "s/c.jpg"]
 SPLITS = ["train", "val", "test"]
-KINDS = ("images", "segments", "masks", "arrays")
+KINDS = ("images", "segments", "scores", "arrays")
 ENGINE = ("points_per_batch", "image_batch", "crop_batch", "compile")
 SEGMENT = ("segmenter", "segmenter_weights", "classifier", "classifier_weights", "precision")
-OUTPUTS = ("segments", "masks", "arrays", "model", "predictions", "images", "summary", "figure")
+OUTPUTS = ("segments", "scores", "arrays", "model", "predictions", "images", "summary", "figure")
 MANIFEST = "image_id,source,path,latitude,longitude,country,split\n" + "".join(
     f"{name},s,{name[2:]},48.5,2.25,FR,{split}\n" for name, split in zip(IDS, SPLITS, strict=True)
 )
@@ -29,7 +29,7 @@ def write_all(folder: Path, seed: int = 0, ids=IDS) -> dict[str, Path]:
     random = np.random.default_rng(seed)
     n = len(ids)
     paths = {k: folder / k / "street/FR/0000.h5" for k in ("images", "arrays")}
-    paths |= {k: folder / k / "FR/0000.h5" for k in ("segments", "masks")}
+    paths |= {k: folder / k / "FR/0000.h5" for k in ("segments", "scores")}
     place = {"latitude": 48.5, "longitude": 2.25, "source": "s"}
     rows = [{"image_id": i, "image": random.bytes(99), "split": s} | place
             for i, s in zip(ids, SPLITS, strict=True)]  # fmt: skip
@@ -38,7 +38,7 @@ def write_all(folder: Path, seed: int = 0, ids=IDS) -> dict[str, Path]:
     corner[:90, :70] = True
     stores.write_segments(paths["segments"], (segments_of(i, [corner, ~corner]) for i in ids))
     scores = random.integers(0, 101, (n, 640, 640), np.uint8)
-    stores.write_masks(paths["masks"], zip(ids, scores, strict=True))
+    stores.write_scores(paths["scores"], zip(ids, scores, strict=True))
     columns = {"image_id": ids, "label": ["FR"] * n, "split": SPLITS, "source": ["s"] * n}
     columns |= {"latitude": np.full(n, 48.5), "longitude": np.full(n, 2.25)}
     pixels = random.integers(0, 256, (n, 224, 224, 3), np.uint8)
@@ -102,12 +102,12 @@ def test_an_image_of_the_index_is_in_the_store_or_in_quarantine(shard, tmp_path)
 def test_masks_of_other_images_are_not_laid_over_images(shard, tmp_path):
     other = write_all(tmp_path / "other", 1, ["s/x.jpg", "s/y.jpg", "s/z.jpg"])
     with pytest.raises(StoreError, match="belongs to other images"):
-        list(stores.read_images_and_masks(shard["images"], other["masks"]))
+        list(stores.read_images_and_scores(shard["images"], other["scores"]))
     maps = [(name, np.zeros((640, 640), np.uint8)) for name in IDS]
     for wrong in (maps[:2], [*maps, ("s/d.jpg", maps[0][1])]):
-        stores.write_masks(other["masks"], wrong)
+        stores.write_scores(other["scores"], wrong)
         with pytest.raises(StoreError, match="belongs to other images"):
-            list(stores.read_images_and_masks(shard["images"], other["masks"]))
+            list(stores.read_images_and_scores(shard["images"], other["scores"]))
 
 
 class Compared(Exception):
@@ -121,20 +121,25 @@ def stop(store, index):
 
 SCRIPTS = {
     "segment": {"images": "images"},
-    "mask": {"segments": "segments"},
-    "arrays": {"images": "images", "masks": "masks"},
+    "score": {"segments": "segments"},
+    "pack": {"images": "images", "scores": "scores"},
     "train": {"arrays": ["arrays"]},
     "train_clip": {"arrays": ["arrays"]},
     "predict": {"street": ["arrays"], "test_sets": [], "model": "images"},
-    "predict_clip": {"street": ["images"], "masks": ["masks"], "test_sets": [], "model": "images"},
-    "leakage": {"street": ["images"], "test_sets": []},
-    "score_examples": {"images": ["images"], "masks": ["masks"]},
+    "predict_clip": {
+        "street": ["images"],
+        "scores": ["scores"],
+        "test_sets": [],
+        "model": "images",
+    },
+    "check_leakage": {"street": ["images"], "test_sets": []},
+    "score_examples": {"images": ["images"], "scores": ["scores"]},
 }
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_job_compares_its_stores_with_the_index(shard, tmp_path, monkeypatch, script):
-    for module in ("images", "segments", "masks", "arrays"):
+    for module in ("images", "segments", "scores", "arrays"):
         monkeypatch.setattr(f"geoloc.stores.{module}.check_manifest", stop)
     for function in (
         "geoloc.segmentation.segmenters.build_segmenter",

@@ -59,8 +59,8 @@ def test_segments_come_back_as_they_were(tmp_path_factory, masks):
 
 def test_masks_come_back_as_they_were(tmp_path):
     maps = [(str(i), RNG.integers(0, 101, (640, 640), np.uint8)) for i in range(2)]
-    stores.write_masks(tmp_path / "masks.h5", maps)
-    for expected, found in zip(maps, stores.read_masks(tmp_path / "masks.h5"), strict=True):
+    stores.write_scores(tmp_path / "scores.h5", maps)
+    for expected, found in zip(maps, stores.read_scores(tmp_path / "scores.h5"), strict=True):
         assert found[0] == expected[0]
         np.testing.assert_array_equal(found[1], expected[1])
 
@@ -121,15 +121,15 @@ def test_a_file_that_cannot_be_finished_never_appears(tmp_path):
         raise ConnectionError("the disk is gone")
 
     with pytest.raises(ConnectionError, match="the disk is gone"):
-        stores.write_masks(tmp_path / "masks.h5", broken())
+        stores.write_scores(tmp_path / "scores.h5", broken())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_stores_say_what_they_were_made_with(tmp_path):
-    stores.write_masks(tmp_path / "a.h5", [], {"minimum": 0.1, "merge": "maximum"})
-    stores.write_masks(tmp_path / "b.h5", [], {"merge": "maximum", "minimum": 0.1})
-    stores.write_masks(tmp_path / "c.h5", [], {"merge": "maximum", "minimum": 0.2})
-    a, b, c = (read_config(tmp_path / name, "masks") for name in ("a.h5", "b.h5", "c.h5"))
+    stores.write_scores(tmp_path / "a.h5", [], {"minimum": 0.1, "merge": "maximum"})
+    stores.write_scores(tmp_path / "b.h5", [], {"merge": "maximum", "minimum": 0.1})
+    stores.write_scores(tmp_path / "c.h5", [], {"merge": "maximum", "minimum": 0.2})
+    a, b, c = (read_config(tmp_path / name, "scores") for name in ("a.h5", "b.h5", "c.h5"))
     assert a == b != c
-    with stores.open_store(tmp_path / "a.h5", "masks") as store:
+    with stores.open_store(tmp_path / "a.h5", "scores") as store:
         assert f"h5py={version('h5py')}" in store.attributes["software"]

@@ -18,14 +18,14 @@ import pandas as pd
 import pytest
 
 from geoloc.config import write_config
-from geoloc.stores import read_image_columns, read_images, read_masks, write_images, write_masks
+from geoloc.stores import read_image_columns, read_images, read_scores, write_images, write_scores
 from geoloc.verify import Run, main, verify
 from geoloc.verify.command import CHECKS
 from tests.finished_run import configuration, finish
 from tests.processes import ENVIRONMENT
 from tests.small_stores import edit
 
-STAGES = ("images", "segments", "masks", "arrays")
+STAGES = ("images", "segments", "scores", "arrays")
 LOADING = ("keras models", "clip models")
 
 
@@ -155,9 +155,9 @@ def drop_last_image(path: Path) -> None:
 
 
 def masks_of_another_list(path: Path) -> None:
-    write_masks(
+    write_scores(
         path,
-        list(read_masks(path)),
+        list(read_scores(path)),
         {"selected": [1, 2, 3], "minimum": 0.1, "merge": "maximum"},
     )
 
@@ -250,7 +250,7 @@ class Damage:
 
 
 INDEX, IMAGES = "index/images.parquet", "images/street/FR/0000.h5"
-SEGMENTS, MASKS, ARRAYS = "segments/FR/0000.h5", "masks/FR/0000.h5", "arrays/street/FR/0000.h5"
+SEGMENTS, SCORES, ARRAYS = "segments/FR/0000.h5", "scores/FR/0000.h5", "arrays/street/FR/0000.h5"
 OTHER = "arrays/street/GB/0000.h5"
 MANIFEST, CNN = "index/shards/street/FR/0000.csv", "predictions/cnn/original.parquet"
 MODEL = "models/cnn/original"
@@ -358,20 +358,20 @@ DAMAGES = {
     "ids behind a soft link": Damage(
         lambda run: linked(run / SEGMENTS), SEGMENTS, "damaged"),
     "masks of another class list": Damage(
-        lambda run: masks_of_another_list(run / MASKS), MASKS, "another class list"),
+        lambda run: masks_of_another_list(run / SCORES), SCORES, "another class list"),
     "another class list in the configuration": Damage(
         lambda run: (run.parents[1] / "config/selected_classes.txt").write_text("volcano\n"),
-        MASKS, "another class list"),
+        SCORES, "another class list"),
     "masks of another shard": Damage(
-        lambda run: swap(run / MASKS, run / "masks/GB/0000.h5"), MASKS, "has others"),
+        lambda run: swap(run / SCORES, run / "scores/GB/0000.h5"), SCORES, "has others"),
     "score 255": Damage(
-        lambda run: edit(run / MASKS, set_rows("score", (0, 9, 9), 255)),
-        MASKS, "not those that were written"),
+        lambda run: edit(run / SCORES, set_rows("score", (0, 9, 9), 255)),
+        SCORES, "not those that were written"),
     "a score changed": Damage(
-        lambda run: refit(run / MASKS, "score", (3, 9, 9), 77),
-        MASKS, "are not those of segments/FR/0000.h5", digests=True),
-    "masks of 320 x 320": Damage(lambda run: smaller_masks(run / MASKS), MASKS, "damaged"),
-    "scores in another file": Damage(lambda run: stored_elsewhere(run / MASKS), MASKS, "damaged"),
+        lambda run: refit(run / SCORES, "score", (3, 9, 9), 77),
+        SCORES, "are not those of segments/FR/0000.h5", digests=True),
+    "masks of 320 x 320": Damage(lambda run: smaller_masks(run / SCORES), SCORES, "damaged"),
+    "scores in another file": Damage(lambda run: stored_elsewhere(run / SCORES), SCORES, "damaged"),
     # Arrays
     "byte flipped in an image": Damage(
         lambda run: flip(run / ARRAYS, "image", 3 * 224 * 224 * 3 + 7), ARRAYS,
@@ -385,7 +385,7 @@ DAMAGES = {
         ARRAYS, "pixels are not those of images/street/FR/0000.h5"),
     "scores of older masks": Damage(
         lambda run: refit(run / ARRAYS, "score", 0, 7),
-        ARRAYS, "scores are not those of masks/FR/0000.h5"),
+        ARRAYS, "scores are not those of scores/FR/0000.h5"),
     "test set that is dimmed": Damage(
         lambda run: refit(run / "arrays/im2gps3k/FR/0000.h5", "score", 0, 50),
         "arrays/im2gps3k/FR/0000.h5", "not 100"),
@@ -539,7 +539,7 @@ def test_a_planted_damage_is_found_and_its_file_named(damage, copied):
 
 
 def test_what_killed_jobs_left_behind_is_a_note_and_no_error(copied, capsys):
-    leftover = copied / "masks/FR/.0000.17.partial.h5"
+    leftover = copied / "scores/FR/.0000.17.partial.h5"
     leftover.write_bytes(b"half")
     (copied / "models/cnn/original/state").mkdir()
     assert main([str(copied), "--skip", *LOADING]) == 0
@@ -550,10 +550,10 @@ def test_what_killed_jobs_left_behind_is_a_note_and_no_error(copied, capsys):
 
 
 def test_damage_is_listed_with_its_remedy_and_the_status_is_1(copied, capsys):
-    (copied / MASKS).unlink()
+    (copied / SCORES).unlink()
     assert main([str(copied), "--skip", *LOADING, "--jobs", "1"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert f"WRONG {copied / MASKS}: is missing; run snakemake again" in lines
+    assert f"WRONG {copied / SCORES}: is missing; run snakemake again" in lines
     assert "ok    segments: 42 images in 7 shards" in lines
     assert not any(line.startswith("ok    masks") for line in lines)
 

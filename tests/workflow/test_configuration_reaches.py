@@ -36,9 +36,9 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "index.shard_size": (4, ["index.params.shard_size"]),
     "index.max_rejected": (0.5, ["index.params.max_rejected"]),
     "index.geocoder": ("country_polygon", ["index.params.geocoder"]),
-    "prepare.max_unreadable": (0.4, ["quarantine.params.max_unreadable"]),
+    "prepare.max_unreadable": (0.4, ["collect_quarantine.params.max_unreadable"]),
     "prepare.max_megapixels": (40, ["prepare.params.max_megapixels"]),
-    "leakage.near_duplicate_bits": (3, ["leakage.params.near_duplicate_bits"]),
+    "leakage.near_duplicate_bits": (3, ["check_leakage.params.near_duplicate_bits"]),
     "segment.segmenter": ("vit_b", ["segment.params.segment.segmenter"]),
     "segment.segmenter_weights": (
         f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.params.segment.segmenter_weights"],
@@ -62,9 +62,9 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "segment.image_batch": (12, ["segment.params.engine.image_batch"]),
     "segment.crop_batch": (13, ["segment.params.engine.crop_batch"]),
     "segment.compile": (True, ["segment.params.engine.compile"]),
-    "mask.ambiguous_classes": ("every_meaning", ["mask.params.ambiguous_classes"]),
-    "mask.minimum": (0.3, ["mask.params.minimum"]),
-    "mask.merge": ("as_published", ["mask.params.merge"]),
+    "score.ambiguous_classes": ("every_meaning", ["score.params.ambiguous_classes"]),
+    "score.minimum": (0.3, ["score.params.minimum"]),
+    "score.merge": ("as_published", ["score.params.merge"]),
     "train.batch_size": (16, ["train.params.train.batch_size", "predict.params.batch_size"]),
     "train.epochs": (2, ["train.params.train.epochs"]),
     "train.learning_rate": (0.1, ["train.params.train.learning_rate"]),
@@ -105,7 +105,7 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "threads.leakage": (18, ["leakage.threads"]),
     "threads.train": (19, ["train.threads", "train_clip.threads"]),
     "threads.predict": (20, ["predict.threads", "predict_clip.threads"]),
-    "containers.geo": ("g.sif", ["index.container_img_url", "mask.container_img_url"]),
+    "containers.geo": ("g.sif", ["index.container_img_url", "score.container_img_url"]),
     "containers.torch": ("t.sif", ["segment.container_img_url"]),
     "containers.tensorflow": ("k.sif", ["train.container_img_url", "predict.container_img_url"]),
 }  # fmt: skip
@@ -118,7 +118,7 @@ for _key, _value in {"no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_fac
     )
 # Files that a job reads: they stand among its inputs.
 FILES = {
-    "mask.selected_classes": ("classes.txt", ["mask.input"]),
+    "score.selected_classes": ("classes.txt", ["score.input"]),
     "segment.segmenter_weights": (f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.input"]),
     "models.transfer.backbone_weights": (
         f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].input"],
@@ -305,10 +305,10 @@ def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):
 
 
 def test_masks_are_of_street_images_only_and_tests_of_the_test_sets(default):
-    for rule, count in (("segment", 2), ("mask", 2), ("prepare", 3), ("arrays", 3)):
+    for rule, count in (("segment", 2), ("score", 2), ("prepare", 3), ("pack", 3)):
         assert len(default[rule]) == count
-    arrays = {str(job.wildcards.collection): job for job in default["arrays"]}
-    assert [Path(f).parts[2] for f in map(str, arrays["street"].input)] == ["images", "masks"]
+    arrays = {str(job.wildcards.collection): job for job in default["pack"]}
+    assert [Path(f).parts[2] for f in map(str, arrays["street"].input)] == ["images", "scores"]
     assert [Path(f).parts[2] for f in map(str, arrays["im2gps3k"].input)] == ["images"]
     street = {f"results/reaches/arrays/street/{code}/0000.h5" for code in ("FR", "NA")}
     test_set = "results/reaches/arrays/im2gps3k/FR/0000.h5"

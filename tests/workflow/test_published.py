@@ -39,7 +39,7 @@ STUDY = {
         "crop_overlap_ratio": 512 / 1500, "crop_n_points_downscale_factor": 1,
         "min_mask_region_area": 0, "precision": "float32",
     },
-    "mask": {"minimum": 0.1, "merge": "maximum", "ambiguous_classes": "first_meaning"},
+    "score": {"minimum": 0.1, "merge": "maximum", "ambiguous_classes": "first_meaning"},
     "datasets": {
         "weighted_custom": {
             "no_score_factor": 0.1, "minimum_factor": 0.2, "maximum_factor": 1.0,

@@ -84,7 +84,7 @@ def test_another_source_prepares_its_own_shards_only(tiny):
     draw_country(folder / "more/Iceland")
     more = {"kind": "country_folders", "path": "more", "crop": "center", "size": 640}
     config["sources"]["another"] = more
-    assert index_and_replan(folder, config) == {"prepare": 1, "quarantine": 1}
+    assert index_and_replan(folder, config) == {"prepare": 1, "collect_quarantine": 1}
 
 
 def test_the_same_data_in_another_folder_are_not_prepared_again(tiny):
@@ -107,7 +107,7 @@ def test_another_crop_or_size_prepares_the_shards_of_its_source_only(
 ):
     folder, config = tiny
     config[section][name] |= change
-    assert replan(folder, config) == {"prepare": 1, "quarantine": 1}
+    assert replan(folder, config) == {"prepare": 1, "collect_quarantine": 1}
     output = call(folder, config, "-n", "--", f"{IMAGES}/{shard}/0000.h5")
     assert planned_jobs(output) == {"prepare": 1}
     assert planned_jobs(call(folder, config, "-n", "--", f"{IMAGES}/street/FR/0000.h5")) == {}
@@ -129,7 +129,7 @@ def test_another_limit_of_pixels_prepares_only_shards_whose_quarantine_is_delete
     assert replan(folder, config) == {}
     for name in ("quarantine.csv", "quarantine/street/FR/0000.csv"):
         (folder / "results/tiny" / name).unlink()
-    assert replan(folder, config) == {"prepare": 1, "quarantine": 1}
+    assert replan(folder, config) == {"prepare": 1, "collect_quarantine": 1}
 
 
 def test_another_author_column_makes_a_new_index_and_the_same_images(tiny):
@@ -137,7 +137,7 @@ def test_another_author_column_makes_a_new_index_and_the_same_images(tiny):
     (folder / "bench/t.csv").write_text("file,latitude,longitude,who\n0.jpg,48.8,2.3,me\n")
     config["test_sets"]["im2gps3k"]["author_column"] = "who"
     assert replan(folder, config)["index"] == 1
-    assert index_and_replan(folder, config) == {"quarantine": 1}
+    assert index_and_replan(folder, config) == {"collect_quarantine": 1}
 
 
 def test_a_retrieved_folder_is_never_retrieved_again(tiny):
@@ -219,7 +219,7 @@ def test_jobs_of_a_workstation_take_its_gpu_in_turn(tiny):
     path = program(folder / "bin", "nvidia-smi", "exit 0")
 
     def gpus(*arguments: str, path: str | None = None) -> list[str]:
-        again = ("--configfile", "tiny.yaml", "--forcerun", "quarantine", *arguments)
+        again = ("--configfile", "tiny.yaml", "--forcerun", "collect_quarantine", *arguments)
         _, output = start(folder, *again, "--", QUARANTINE, path=path)
         return re.findall(r"Provided resources: gpu=\D*(\d+)", output)
 

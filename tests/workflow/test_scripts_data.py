@@ -20,9 +20,9 @@ from geoloc.stores import (
     Arrays,
     Segments,
     read_images,
-    read_masks,
+    read_scores,
     write_images,
-    write_masks,
+    write_scores,
     write_segments,
 )
 from tests.script_runs import recorded, run_script
@@ -160,7 +160,7 @@ def test_quarantine_gathers_what_was_left_out_and_stops_at_the_limit(tmp_path, l
 
     def gather():
         run_script(
-            "quarantine",
+            "collect_quarantine",
             input={"images": tmp_path / "images.parquet", "rejected": tmp_path / "rejected.csv",
                    "shards": [shard]},
             output={"quarantine": tmp_path / "all.csv"},
@@ -223,12 +223,12 @@ def test_mask_scores_by_its_classes_minimum_and_merging(segments, tmp_path, chan
     params = {"ambiguous_classes": "first_meaning", "minimum": 0.1, "merge": "maximum", **changes}
     (tmp_path / "c.txt").write_text(params.pop("classes", "street sign\ncrane\n"))
     run_script(
-        "mask",
+        "score",
         input={"segments": segments, "selected_classes": tmp_path / "c.txt"},
-        output={"masks": tmp_path / "m.h5"},
+        output={"scores": tmp_path / "m.h5"},
         params=params,
     )
-    ((image_id, score),) = read_masks(tmp_path / "m.h5")
+    ((image_id, score),) = read_scores(tmp_path / "m.h5")
     assert (image_id, score[0, :8].tolist(), score[1:].max()) == ("a", [*expected, 0], 0)
 
 
@@ -237,10 +237,10 @@ def test_arrays_have_the_label_of_their_country_and_the_scores_of_their_masks(tm
     place = {"latitude": 1.0, "longitude": 2.0, "split": "val", "source": "s"}
     write_images(tmp_path / "i.h5", [{"image_id": "a", "image": png((640, 640))} | place])
     score = np.full((SCORE_SIZE, SCORE_SIZE), 37, np.uint8)
-    write_masks(tmp_path / "m.h5", [("a", score)])
+    write_scores(tmp_path / "m.h5", [("a", score)])
     run_script(
-        "arrays",
-        input={"images": tmp_path / "i.h5", "masks": tmp_path / "m.h5" if masked else []},
+        "pack",
+        input={"images": tmp_path / "i.h5", "scores": tmp_path / "m.h5" if masked else []},
         output={"arrays": tmp_path / "a.h5"},
         wildcards={"collection": "street", "country": "NA", "shard": "0000"},
     )
@@ -266,7 +266,7 @@ def test_leakage_counts_as_near_what_the_limit_allows(tmp_path, bits, near):
                      "author": "", "shard": "0000", **place})  # fmt: skip
     pd.DataFrame(rows).to_parquet(tmp_path / "index.parquet")
     run_script(
-        "leakage",
+        "check_leakage",
         input={"index": tmp_path / "index.parquet", "street": [paths["street"]],
                "test_sets": [paths["bench"]]},
         output={"images": tmp_path / "l.csv", "summary": tmp_path / "s.csv"},

@@ -14,7 +14,7 @@ from PIL import Image
 
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters
-from geoloc.stores import SCORE_SIZE, Arrays, write_images, write_masks
+from geoloc.stores import SCORE_SIZE, Arrays, write_images, write_scores
 from geoloc.weighting import DATASETS, dataset_factor
 from tests.coloured_world import CLASSES, write_stores, write_world
 from tests.script_runs import recorded, run_script
@@ -206,7 +206,7 @@ def shards(folder) -> Path:
     write_images(folder / "street_images.h5", rows[:2])
     write_images(folder / "bench_images.h5", rows[2:])
     score = np.full((SCORE_SIZE, SCORE_SIZE), 50, np.uint8)
-    write_masks(folder / "masks.h5", [("s/a", score), ("s/b", score)])
+    write_scores(folder / "scores.h5", [("s/a", score), ("s/b", score)])
     index = pd.DataFrame(rows).drop(columns="image")
     index.to_parquet(folder / "index.parquet")
     return folder
@@ -235,7 +235,7 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(shard
     run_script(
         "predict_clip",
         input={"model": "clip", "street": [shards / "street_images.h5"],
-               "masks": [shards / "masks.h5"], "test_sets": [shards / "bench_images.h5"],
+               "scores": [shards / "scores.h5"], "test_sets": [shards / "bench_images.h5"],
                "countries": shards / "countries.csv", "index": shards / "index.parquet"},
         output={"predictions": shards / "c.parquet"},
         params={"weighting": {"weighted_custom": CUSTOM}, "prompt": "in {country}",

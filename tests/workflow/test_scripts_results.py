@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from geoloc.evaluation.table1 import published
-from geoloc.stores import SCORE_SIZE, write_images, write_masks
+from geoloc.stores import SCORE_SIZE, write_images, write_scores
 from tests.script_runs import recorded, run_script
 
 CLASSES = ["DE", "FR", "NA"]
@@ -161,8 +161,8 @@ def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
         ["Ours", "Published", "Difference"]
     ].to_numpy().tolist() == [[50.0, 40.99, 9.01]]
     assert len(compare(titles={"transfer": "Head"})) == 12
-    with pytest.raises(ValueError, match="mask.minimum"):
-        compare(differences=["mask.minimum"])
+    with pytest.raises(ValueError, match="score.minimum"):
+        compare(differences=["score.minimum"])
     monkeypatch.setattr(
         "geoloc.evaluation.study.other_classes", lambda countries, selected: ["others"]
     )
@@ -226,18 +226,18 @@ def test_the_examples_are_weighted_as_configured_and_drawn_by_seed(folder, monke
         Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), (200, 200, 200)).save(buffer, "PNG")
         row = {"image_id": country, "image": buffer.getvalue(), "latitude": 0.0, "longitude": 0.0,
                "split": "train", "source": "s"}  # fmt: skip
-        for kind, paths in (("images", images), ("masks", masks)):
+        for kind, paths in (("images", images), ("scores", masks)):
             paths.append(folder / kind / country / "0000.h5")
             paths[-1].parent.mkdir(parents=True)
         write_images(images[-1], [row])
-        write_masks(masks[-1], [(country, np.full((SCORE_SIZE, SCORE_SIZE), 50 + number, "u1"))])
+        write_scores(masks[-1], [(country, np.full((SCORE_SIZE, SCORE_SIZE), 50 + number, "u1"))])
     custom = {"no_score_factor": 0.5, "minimum_factor": 0.5, "maximum_factor": 0.5,
               "lower_score": 20, "upper_score": 95}  # fmt: skip
 
     def countries_and_pixels(examples: int, seed: int) -> tuple[list[str], list[list[int]]]:
         run_script(
             "score_examples",
-            input={"images": images, "masks": masks},
+            input={"images": images, "scores": masks},
             output={"figure": "e.png"},
             params={"examples": examples, "seed": seed, "weighting": {"weighted_custom": custom}},
         )

@@ -70,8 +70,8 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 # What follows from other predictions, and from other arrays of street images. 7 countries are kept.
 AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "accuracy_figure": 1, "all": 1}
 AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDICTIONS
-AFTER_MASKS = {"arrays": 7, "train_clip": 1, "predict_clip": 1, "score_examples": 1}
-AFTER_MASKS |= AFTER_TRAINING
+AFTER_SCORES = {"pack": 7, "train_clip": 1, "predict_clip": 1, "score_examples": 1}
+AFTER_SCORES |= AFTER_TRAINING
 
 
 @pytest.fixture
@@ -138,12 +138,12 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
     command += ["--", f"results/demo/arrays/{shard}.h5"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    log = (folder / f"results/demo/logs/arrays/{shard}.log").read_text()
+    log = (folder / f"results/demo/logs/pack/{shard}.log").read_text()
     assert "images/im2gps3k/FR/0000.h5 is damaged: HDF5 cannot read it" in log
     assert len(log.splitlines()) == 1
     console = result.stdout + result.stderr
     assert log.strip() in console
-    assert f"log: results/demo/logs/arrays/{shard}.log" in console
+    assert f"log: results/demo/logs/pack/{shard}.log" in console
     assert "Traceback" not in console
     assert not (folder / f"results/demo/arrays/{shard}.h5").exists()
 
@@ -357,11 +357,11 @@ def test_another_class_list_reruns_masks_and_not_segments(world):
         jobs = replan(world)
     finally:
         path.write_text(before)
-    assert jobs == {"mask": 7} | AFTER_MASKS
+    assert jobs == {"score": 7} | AFTER_SCORES
 
 
 def test_another_minimum_of_the_score_reruns_masks_and_not_segments(world):
-    assert replan(world, mask={"minimum": 0.2}) == {"mask": 7} | AFTER_MASKS
+    assert replan(world, mask={"minimum": 0.2}) == {"score": 7} | AFTER_SCORES
 
 
 def test_another_number_of_epochs_reruns_training_only(world):
@@ -374,21 +374,21 @@ def test_an_edited_script_reruns_its_jobs_and_what_follows(copied):
         (folder / name).unlink()
         shutil.copytree(ROOT / name, folder / name)
     assert replan(copied) == {}
-    with (folder / "scripts/mask.py").open("a") as script:
+    with (folder / "scripts/score.py").open("a") as script:
         script.write("# edited\n")
-    assert replan(copied) == {"mask": 7} | AFTER_MASKS
+    assert replan(copied) == {"score": 7} | AFTER_SCORES
     assert plan_missing(folder) == {}
 
 
 def test_a_deleted_mask_is_made_again_when_it_is_missed_or_asked_for(copied):
     folder, config = copied
-    mask = folder / "results/small/masks/FR/0000.h5"
+    mask = folder / "results/small/scores/FR/0000.h5"
     mask.unlink()
     assert replan(copied) == {}  # all that is made of it is there
-    assert plan_missing(folder) == {"mask": 1}
+    assert plan_missing(folder) == {"score": 1}
     demo = ("--configfile", "config/demo.yaml", str(config))
     asked = run_snakemake(folder, "-n", *demo, "--", str(mask.relative_to(folder)))
-    assert planned_jobs(asked) == {"mask": 1}
+    assert planned_jobs(asked) == {"score": 1}
 
 
 def test_a_deleted_model_is_trained_again_when_it_is_missed(copied):
@@ -411,8 +411,8 @@ def test_a_new_country_makes_its_own_shard_and_all_models(copied):
     demo = ("--configfile", "config/demo.yaml", str(config))
     run_snakemake(folder, *demo, "--", index)
     # Two shards, as its photograph counts from now on.
-    new = {"prepare": 2, "segment": 1, "mask": 1, "quarantine": 1, "leakage": 1}
-    assert replan(copied) == new | AFTER_MASKS | {"arrays": 2}
+    new = {"prepare": 2, "segment": 1, "score": 1, "collect_quarantine": 1, "check_leakage": 1}
+    assert replan(copied) == new | AFTER_SCORES | {"pack": 2}
 
 
 def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path):
@@ -422,7 +422,7 @@ def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path)
     shutil.copy(world[1], clone)
     for name in ("results", "resources"):
         shutil.copytree(world[0] / name, clone / name)
-    assert replan((clone, clone / "small.yaml")) == {"mask": 7} | AFTER_MASKS
+    assert replan((clone, clone / "small.yaml")) == {"score": 7} | AFTER_SCORES
     assert plan_missing(clone) == {}
 
 
@@ -430,7 +430,7 @@ def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
     jobs = replan(world, models={"contrastive": {"epochs": 1}})
     assert jobs["train_clip"] == jobs["predict_clip"] == 3
     assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
-    assert jobs["train"] == jobs["predict"] == jobs["arrays"] == 0
+    assert jobs["train"] == jobs["predict"] == jobs["pack"] == 0
 
 
 def test_a_new_image_reruns_its_own_country_only(world):

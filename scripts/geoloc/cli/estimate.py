@@ -1,7 +1,7 @@
 """What a run costs: jobs, hours and disk by stage, from the configuration and the index.
 
     make plan
-    make plan PLAN="--configfile my.yaml --rate segment=2.1 --rate mask=0.3"
+    make plan PLAN="--configfile my.yaml --rate segment=2.1 --rate score=0.3"
 
 Numbers of images come from the index of the run; as long as there is none, from options, whose
 defaults are the counts of the study. Seconds and bytes are those of jobs that have finished, of
@@ -31,7 +31,7 @@ SCHEMA = "config/config.schema.yaml"
 MODELS, DATASETS = ("cnn", "transfer"), 3
 TEST_SETS = 3  # of street images; a test set comes on top
 ONCE = (
-    "index", "quarantine", "table1", "table1_comparison", "metrics", "score_examples",
+    "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "score_examples",
     "training_curves", "accuracy_figure", "all",
 )  # fmt: skip
 ARRAY_BYTES = 224 * 224 * (3 + 1)  # an image and its score map
@@ -104,12 +104,12 @@ def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     tested = TEST_SETS * sizes.test + sizes.test_set
     stages = [
         Stage("prepare", shards, images, pattern="prepare/*/*/*.tsv", output="images/*/*/*.h5"),
-        Stage("leakage", 1, images, pattern="leakage.tsv"),
+        Stage("check_leakage", 1, images, pattern="check_leakage.tsv"),
         Stage("segment", sizes.street_shards, sizes.street, gpu=True, pattern="segment/*/*.tsv",
               output="segments/*/*.h5"),
-        Stage("mask", sizes.street_shards, sizes.street, pattern="mask/*/*.tsv",
-              output="masks/*/*.h5"),
-        Stage("arrays", shards, images, pattern="arrays/*/*/*.tsv", output="arrays/*/*/*.h5"),
+        Stage("score", sizes.street_shards, sizes.street, pattern="score/*/*.tsv",
+              output="scores/*/*.h5"),
+        Stage("pack", shards, images, pattern="pack/*/*/*.tsv", output="arrays/*/*/*.h5"),
     ]  # fmt: skip
     for model in MODELS:
         stages.append(Stage(f"train.{model}", DATASETS, DATASETS * epochs, "images × epochs", True,
@@ -204,7 +204,7 @@ def plan_table(
                "gpu": stage.gpu}  # fmt: skip
         row["bytes"] = sizes_in_bytes.get(stage.name, size)
         row["bytes_from"] = "option" if stage.name in sizes_in_bytes else jobs_measured
-        if stage.name == "arrays" and pd.isna(row["bytes"]):
+        if stage.name == "pack" and pd.isna(row["bytes"]):
             row["bytes"], row["bytes_from"] = ARRAY_BYTES, "layout"
         row["hours"] = row["seconds"] * stage.units / 3600
         row["gpu_hours"] = row["hours"] if stage.gpu else 0.0

@@ -23,7 +23,7 @@ from geoloc.progress import Progress
 from geoloc.stores import (
     ARRAY_SIZE,
     read_image_columns,
-    read_images_and_masks,
+    read_images_and_scores,
     write_arrays,
     write_images,
 )
@@ -107,29 +107,29 @@ def _check_folder(source: Source) -> None:
 
 def pack_arrays(
     images: Path,
-    masks: Path | None,
+    scores: Path | None,
     label: str,
     arrays: Path,
     index: str | Path | None = None,
 ) -> None:
     """Squash each image and its score map to 224×224 and write the `arrays` layout.
 
-    Test set images have no masks; their score is 100 everywhere, so that no dataset dims them.
-    `index`: folder of the index to compare the stores with; not compared if None. Raises StoreError
-    for a damaged store, or masks that are not those of the images.
+    Photographs of test sets have no score map; their score is 100 everywhere, so that no dataset
+    dims them. `index`: folder of the index to compare the stores with; not compared if None. Raises StoreError
+    for a damaged store, or scores that are not those of the images.
     """
     columns = read_image_columns(images, index)
     columns["label"] = np.full(len(columns["image_id"]), label)
-    write_arrays(arrays, columns, _squashed(images, masks, index), {"size": ARRAY_SIZE})
+    write_arrays(arrays, columns, _squashed(images, scores, index), {"size": ARRAY_SIZE})
 
 
 def _squashed(
-    images: Path, masks: Path | None, index: str | Path | None
+    images: Path, scores: Path | None, index: str | Path | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    unmasked = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
-    for _, data, score in read_images_and_masks(images, masks, index=index):
+    unscored = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
+    for _, data, score in read_images_and_scores(images, scores, index=index):
         image = resize_nearest(decode(data), ARRAY_SIZE)
-        yield image, unmasked if score is None else resize_nearest(score, ARRAY_SIZE)
+        yield image, unscored if score is None else resize_nearest(score, ARRAY_SIZE)
 
 
 def collect_quarantine(

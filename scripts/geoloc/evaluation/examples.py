@@ -9,7 +9,7 @@ import numpy as np
 
 from geoloc.evaluation.figures import Example
 from geoloc.images import decode
-from geoloc.stores import read_images, read_masks
+from geoloc.stores import read_images, read_scores
 
 
 def choose_examples(
@@ -20,13 +20,13 @@ def choose_examples(
 ) -> list[Example]:
     """One image of each of `count` countries that are drawn by `seed`.
 
-    shards: (country, images store, masks store); index: folder of the index to compare the stores
+    shards: (country, images store, scores store); index: folder of the index to compare the stores
     with, not compared if None. Of each country's first shard the images are
     ranked by mean score; the first country shows its median image, the last the one with the
     highest, those between in equal steps. So the figure has the ordinary case and the best one,
     and nobody picked them.
     """
-    first = {country: (images, masks) for country, images, masks in reversed(shards)}
+    first = {country: (images, scores) for country, images, scores in reversed(shards)}
     drawn = np.random.default_rng(seed).permutation(sorted(first))[:count]
     ranks = np.linspace(0.5, 1, len(drawn))
     return [
@@ -36,11 +36,11 @@ def choose_examples(
 
 
 def _example_at(
-    rank: float, country: str, images: Path, masks: Path, index: str | Path | None
+    rank: float, country: str, images: Path, scores: Path, index: str | Path | None
 ) -> Example:
     """The image of a shard at a rank by mean score: 0 the lowest, 1 the highest."""
-    means = {name: float(score.mean()) for name, score in read_masks(masks, index=index)}
+    means = {name: float(score.mean()) for name, score in read_scores(scores, index=index)}
     image_id = sorted(means, key=means.get)[round(rank * (len(means) - 1))]
     ((_, data),) = read_images(images, image_ids={image_id}, index=index)
-    ((_, score),) = read_masks(masks, image_ids={image_id})
+    ((_, score),) = read_scores(scores, image_ids={image_id})
     return Example(image_id, country, decode(data), score)

@@ -61,7 +61,7 @@ class Example:
 
 
 def figure2(examples: Sequence[Example], base: np.ndarray, custom: np.ndarray) -> Figure:
-    """Fig. 2 of *Beyond the Image*: original, score mask, weighted base, weighted custom.
+    """Fig. 2 of *Beyond the Image*: original, score map, weighted base, weighted custom.
 
     One row an example. `base` and `custom` are the factors (256,) of the weighted datasets.
     Raises ValueError without an example.
@@ -72,9 +72,9 @@ def figure2(examples: Sequence[Example], base: np.ndarray, custom: np.ndarray) -
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.4, 2.35 * rows + 0.35), layout="constrained")
         axes = figure.subplots(rows, 4, squeeze=False)
-        for (original, mask, left, right), example in zip(axes, examples, strict=True):
+        for (original, score, left, right), example in zip(axes, examples, strict=True):
             original.imshow(example.image)
-            drawn = mask.imshow(example.score, cmap="viridis", vmin=0, vmax=100)
+            drawn = score.imshow(example.score, cmap="viridis", vmin=0, vmax=100)
             left.imshow(apply_factor(example.image, example.score, base))
             right.imshow(apply_factor(example.image, example.score, custom))
             original.set_ylabel(
@@ -84,7 +84,7 @@ def figure2(examples: Sequence[Example], base: np.ndarray, custom: np.ndarray) -
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
         for axis, title in zip(
-            axes[0], ("Original", "Score mask", "Weighted base", "Weighted custom"), strict=True
+            axes[0], ("Original", "Score map", "Weighted base", "Weighted custom"), strict=True
         ):
             axis.set_title(title)
         bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 1.6 / rows), aspect=24, pad=0.01)

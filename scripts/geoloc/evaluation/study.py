@@ -31,10 +31,10 @@ SOURCES = {
 }
 TEST_SETS = {"im2gps3k": {"kind": "coordinates_table", "crop": "none", "size": None}}
 MODELS = ("cnn", "transfer", "clip")
-SECTIONS = ("index", "segment", "mask", "datasets", "train")
+SECTIONS = ("index", "segment", "score", "datasets", "train")
 # Where files lie, when a run stops, and how fast it is. The content of the class list is compared.
 WITHOUT_EFFECT = {
-    "index.shard_size", "index.max_rejected", "mask.selected_classes", "train.gpus",
+    "index.shard_size", "index.max_rejected", "score.selected_classes", "train.gpus",
     "segment.points_per_batch", "segment.image_batch", "segment.crop_batch", "segment.compile",
 }  # fmt: skip
 

@@ -182,11 +182,11 @@ def read_full_size(
 ) -> Iterator[FullSize]:
     """Yield those images of the shards whose ids are among `image_ids`, one at a time.
 
-    `shards`: pairs of an `images` file and its `masks` file, the latter None where nothing is
+    `shards`: pairs of an `images` file and its `scores` file, the latter None where nothing is
     weighted. `index`: folder of the index to compare the stores with; not compared if None. Raises
     StoreError for a damaged store, or when the two files of a pair are not of the same images.
     """
-    for images_path, masks_path in shards:
-        rows = stores.read_images_and_masks(images_path, masks_path, image_ids, index)
+    for images_path, scores_path in shards:
+        rows = stores.read_images_and_scores(images_path, scores_path, image_ids, index)
         for image_id, data, score in rows:
             yield image_id, images.decode(data), score

@@ -20,8 +20,8 @@ from geoloc.stores.errors import StoreError
 from geoloc.stores.images import read_image_columns, read_images, write_images
 from geoloc.stores.layouts import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE, SEGMENT_COLUMNS
 from geoloc.stores.manifests import manifest_of
-from geoloc.stores.masks import read_masks, write_masks
-from geoloc.stores.pairs import read_images_and_masks
+from geoloc.stores.pairs import read_images_and_scores
+from geoloc.stores.scores import read_scores, write_scores
 from geoloc.stores.segments import Segments, read_segments, write_segments
 from geoloc.stores.values import segments_problem
 
@@ -43,13 +43,13 @@ __all__ = [
     "read_digest",
     "read_image_columns",
     "read_images",
-    "read_images_and_masks",
-    "read_masks",
+    "read_images_and_scores",
+    "read_scores",
     "read_segments",
     "segments_problem",
     "software_versions",
     "write_arrays",
     "write_images",
-    "write_masks",
+    "write_scores",
     "write_segments",
 ]

@@ -10,11 +10,11 @@ from geoloc.stores.arrays import Arrays
 from geoloc.stores.base import open_store
 from geoloc.stores.images import read_images
 from geoloc.stores.manifests import check_manifest
-from geoloc.stores.masks import read_masks
+from geoloc.stores.scores import read_scores
 from geoloc.stores.segments import read_segments
 
 ROWS_AT_ONCE = 64
-READERS = {"images": read_images, "segments": read_segments, "masks": read_masks}
+READERS = {"images": read_images, "segments": read_segments, "scores": read_scores}
 
 
 def check_store(

@@ -79,7 +79,7 @@ LAYOUTS = {
         SEGMENT_COLUMNS | {"counts": Column("<u4", unit="runs", chunk=1 << 16)},
         {"masks": "offsets", "runs": "counts_offsets"},
     ),
-    "masks": Layout(
+    "scores": Layout(
         IMAGE_ID | DIGESTS,
         {"score": Column("|u1", (SCORE_SIZE, SCORE_SIZE), chunk=1, gzip=True)},
         {},

@@ -22,7 +22,7 @@ def manifest_of(store: str | Path, index: str | Path) -> Path:
     store, shards = Path(store), Path(index, "shards")
     shard = store.with_suffix(".csv").relative_to(store.parents[1])
     collection = store.parents[1].name
-    if collection in ("segments", "masks"):
+    if collection in ("segments", "scores"):
         collection = "street"
     return shards / collection / shard
 

@@ -77,7 +77,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "quarantine": shards.check_quarantine,
     "images": shards.check_images,
     "segments": shards.check_segments,
-    "masks": shards.check_masks,
+    "scores": shards.check_scores,
     "arrays": shards.check_arrays,
     "other files": shards.check_strays,
     "leakage": results.check_leakage,

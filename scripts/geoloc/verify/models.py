@@ -155,7 +155,7 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
     }
     if frame is not None and (test := tested_shard(run)):
         shard, ids = test
-        stages = ["arrays"] if kind == "keras" else ["images", "masks"]
+        stages = ["arrays"] if kind == "keras" else ["images", "scores"]
         chosen = frame[frame.image_id.isin(ids)]
         task["images"] = ids
         task["stores"] = [str(shard.path(stage)) for stage in stages]

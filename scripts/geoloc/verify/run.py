@@ -55,8 +55,8 @@ class Shard:
     shard: str
 
     def path(self, stage: str) -> Path:
-        """Its file of a stage: index, quarantine, images, segments, masks or arrays."""
-        if stage in ("segments", "masks"):  # of street images only
+        """Its file of a stage: index, quarantine, images, segments, scores or arrays."""
+        if stage in ("segments", "scores"):  # of street images only
             return self.folder / stage / self.country / f"{self.shard}.h5"
         if stage == "index":
             stage = "index/shards"

@@ -23,8 +23,8 @@ from geoloc.stores import (
     config_hash,
     read_config,
     read_images,
-    read_images_and_masks,
-    read_masks,
+    read_images_and_scores,
+    read_scores,
     read_segments,
 )
 from geoloc.verify.index import REJECTED
@@ -44,8 +44,8 @@ from geoloc.verify.run import (
 )
 
 QUARANTINE = "quarantine.csv"
-STAGES = ("images", "segments", "masks", "arrays", "quarantine")
-READERS = {"images": read_images, "segments": read_segments, "masks": read_masks}
+STAGES = ("images", "segments", "scores", "arrays", "quarantine")
+READERS = {"images": read_images, "segments": read_segments, "scores": read_scores}
 SAMPLED = 2  # images of a shard that are recomputed unless all content is read
 PACKED = "the images that were packed"
 
@@ -128,39 +128,39 @@ def segments_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool
     if not other.any():
         return []
     sizes = "×".join(map(str, found["size"][other][0]))
-    problem = f"{some(rows.image_id[other])} have masks of {sizes} pixels"
+    problem = f"{some(rows.image_id[other])} have segments of {sizes} pixels"
     return [Finding(name, f"{problem}, expected {SCORE_SIZE}×{SCORE_SIZE}; {AGAIN}")]
 
 
-def check_masks(run: Run) -> Check:
+def check_scores(run: Run) -> Check:
     """Score maps are those of the segments, by the run's class list."""
     street = [(shard, rows) for shard, rows in shards_with_packed(run) if shard.street]
-    settings = mask_settings(run) if run.configuration else None
-    tasks = [(shard.name("masks"), shard, rows, settings, run.digests) for shard, rows in street]
-    yield from run.map(masks_of_shard, tasks)
+    settings = score_settings(run) if run.configuration else None
+    tasks = [(shard.name("scores"), shard, rows, settings, run.digests) for shard, rows in street]
+    yield from run.map(scores_of_shard, tasks)
     recomputed = "; class list unknown, none recomputed" if settings is None else ""
     return f"{sum(len(rows) for _, rows in street):,} images in {len(tasks)} shards{recomputed}"
 
 
-def mask_settings(run: Run) -> dict:
-    """What the job mask takes from the configuration, in the form in which its stores record it."""
-    mask = run.config["mask"]
-    path = run.base / mask["selected_classes"]
-    selected = read_selected(path, mask["ambiguous_classes"]).tolist()
-    return {"selected": selected, "minimum": mask["minimum"], "merge": mask["merge"]}
+def score_settings(run: Run) -> dict:
+    """What the job `score` takes from the configuration, as its stores record it."""
+    score = run.config["score"]
+    path = run.base / score["selected_classes"]
+    selected = read_selected(path, score["ambiguous_classes"]).tolist()
+    return {"selected": selected, "minimum": score["minimum"], "merge": score["merge"]}
 
 
-def masks_of_shard(
+def scores_of_shard(
     name: str, shard: Shard, rows: pd.DataFrame, settings: dict | None, digests: bool
 ) -> list[Finding]:
-    found = check_sample(name, shard, "masks", rows, digests)
+    found = check_sample(name, shard, "scores", rows, digests)
     if findings := compare_ids(name, found["image_id"], rows.image_id):
         return findings
     if settings is None:
         return []
-    path, chosen = shard.path("masks"), set(sample(name, rows.image_id, digests))
-    scores = dict(read_masks(path, chosen))
-    if read_config(path, "masks") != config_hash(settings):
+    path, chosen = shard.path("scores"), set(sample(name, rows.image_id, digests))
+    scores = dict(read_scores(path, chosen))
+    if read_config(path, "scores") != config_hash(settings):
         return [Finding(name, "was made with another class list, minimum or merge than the run's "
                         f"configuration has; {AGAIN}")]  # fmt: skip
     arguments = settings["selected"], settings["minimum"], settings["merge"]
@@ -195,12 +195,12 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
     position = {image_id: row for row, image_id in enumerate(arrays.image_id)}
     image, score = arrays.read(np.array([position[image_id] for image_id in chosen], int))
     other: Counter[str] = Counter()
-    with contextlib.suppress(StoreError):  # the checks of images and masks tell of it
+    with contextlib.suppress(StoreError):  # the checks of images and scores tell of it
         for row, (wanted_image, wanted_score) in enumerate(squashed(shard, chosen)):
             other[f"pixels are not those of {shard.name('images')}"] += not np.array_equal(
                 image[row], wanted_image
             )
-            source = f"those of {shard.name('masks')}" if shard.street else "100"
+            source = f"those of {shard.name('scores')}" if shard.street else "100"
             other[f"scores are not {source}"] += not np.array_equal(score[row], wanted_score)
     return findings + [
         Finding(name, f"{what} in {count} of {len(chosen)} images; {AGAIN}")
@@ -211,11 +211,11 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
 
 def squashed(shard: Shard, image_ids: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Image and score map of some images of a shard, in their order, as arrays have them."""
-    masks = shard.path("masks") if shard.street else None
-    unmasked = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
-    for _, data, score in read_images_and_masks(shard.path("images"), masks, set(image_ids)):
+    scores = shard.path("scores") if shard.street else None
+    unscored = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
+    for _, data, score in read_images_and_scores(shard.path("images"), scores, set(image_ids)):
         image = resize_nearest(decode(data), ARRAY_SIZE)
-        yield image, unmasked if score is None else resize_nearest(score, ARRAY_SIZE)
+        yield image, unscored if score is None else resize_nearest(score, ARRAY_SIZE)
 
 
 def check_sample(
@@ -281,7 +281,7 @@ def compare_columns(name: str, columns: dict[str, np.ndarray], rows: pd.DataFram
 def check_strays(run: Run) -> Check:
     """No file below the stages' folders belongs to no shard."""
     known = {shard.name(stage) for shard, _ in run.shards() for stage in STAGES
-             if shard.street or stage not in ("segments", "masks")}  # fmt: skip
+             if shard.street or stage not in ("segments", "scores")}  # fmt: skip
     count = 0
     for stage in STAGES:
         for path in sorted((run.folder / stage).rglob("*")):

@@ -13,14 +13,14 @@ from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import score_problem
 
 
-def write_masks(
+def write_scores(
     path: str | Path, score_maps: Iterable[tuple[str, np.ndarray]], config: object = None
 ) -> int:
-    """Write the `masks` layout from (image_id, score uint8 (640, 640) in 0–100). Returns the
+    """Write the `scores` layout from (image_id, score uint8 (640, 640) in 0–100). Returns the
     number of images. Raises ValueError for another shape, type or range, OSError if the disk is
     full."""
     ids = []
-    with create_store(path, "masks", config) as writer:
+    with create_store(path, "scores", config) as writer:
         writer.grow()
         for image_id, score in score_maps:
             if score.shape != (SCORE_SIZE, SCORE_SIZE) or score.dtype != np.uint8:
@@ -36,12 +36,12 @@ def write_masks(
     return len(ids)
 
 
-def read_masks(
+def read_scores(
     path: str | Path,
     image_ids: Container[str] | None = None,
     index: str | Path | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (image_id, score uint8 (640, 640) in 0–100) of a `masks` store, in order.
+    """Yield (image_id, score uint8 (640, 640) in 0–100) of a `scores` store, in order.
 
     Args:
         path: the store.
@@ -51,7 +51,7 @@ def read_masks(
     Raises:
         StoreError: where the store is not what was written, or not of the images of the index.
     """
-    with open_store(path, "masks") as store:
+    with open_store(path, "scores") as store:
         check_manifest(store, index)
         for row, image_id in enumerate(store.columns["image_id"].tolist()):
             if image_ids is None or image_id in image_ids:

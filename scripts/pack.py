@@ -6,10 +6,10 @@ from geoloc.corpus.pack import pack_arrays
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
-masks = snakemake.input.get("masks")
+scores = snakemake.input.get("scores")
 pack_arrays(
     Path(snakemake.input.images),
-    Path(masks) if masks else None,
+    Path(scores) if scores else None,
     snakemake.wildcards.country,
     Path(snakemake.output.arrays),
     snakemake.params.index_folder,

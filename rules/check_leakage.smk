@@ -2,7 +2,7 @@
 # `snakemake leakage` tells it before anything is segmented or trained.
 
 
-rule leakage:
+rule check_leakage:
     input:
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         test_sets=of_shards(
@@ -20,9 +20,9 @@ rule leakage:
             caption="../report/leakage.rst",
         ),
     log:
-        "<logs>/leakage.log",
+        "<logs>/check_leakage.log",
     benchmark:
-        "<benchmarks>/leakage.tsv"
+        "<benchmarks>/check_leakage.tsv"
     conda:
         "../envs/geo.yaml"
     container:
@@ -37,4 +37,4 @@ rule leakage:
     message:
         "Near-duplicate images and neighbouring places across the splits"
     script:
-        "../scripts/leakage.py"
+        "../scripts/check_leakage.py"

@@ -2,13 +2,13 @@
 
 from geoloc.logs import start_log
 from geoloc.segmentation.scoring import read_selected, score_map
-from geoloc.stores import read_segments, write_masks
+from geoloc.stores import read_segments, write_scores
 
 log = start_log(snakemake.log[0])
 params = snakemake.params
 selected = read_selected(snakemake.input.selected_classes, params.ambiguous_classes)
-count = write_masks(
-    snakemake.output.masks,
+count = write_scores(
+    snakemake.output.scores,
     (
         (segments.image_id, score_map(segments, selected, params.minimum, params.merge))
         for segments in read_segments(snakemake.input.segments, index=params.index_folder)

@@ -1,21 +1,21 @@
 # What the Keras models read: one 224x224 image and one 224x224 score map an image.
 
 
-rule arrays:
+rule pack:
     input:
         images="<results>/images/{collection}/{country}/{shard}.h5",
         # Test set photographs are never masked.
-        masks=lambda wildcards: (
-            f"<results>/masks/{wildcards.country}/{wildcards.shard}.h5"
+        scores=lambda wildcards: (
+            f"<results>/scores/{wildcards.country}/{wildcards.shard}.h5"
             if wildcards.collection == "street"
             else []
         ),
     output:
         arrays="<results>/arrays/{collection}/{country}/{shard}.h5",
     log:
-        "<logs>/arrays/{collection}/{country}/{shard}.log",
+        "<logs>/pack/{collection}/{country}/{shard}.log",
     benchmark:
-        "<benchmarks>/arrays/{collection}/{country}/{shard}.tsv"
+        "<benchmarks>/pack/{collection}/{country}/{shard}.tsv"
     conda:
         "../envs/geo.yaml"
     container:
@@ -29,4 +29,4 @@ rule arrays:
     message:
         "Arrays of {wildcards.collection} {wildcards.country} {wildcards.shard}"
     script:
-        "../scripts/arrays.py"
+        "../scripts/pack.py"
