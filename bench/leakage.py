@@ -22,13 +22,13 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench.rows import FOLDER, machine  # noqa: E402
-from geoloc.evaluation.leakage import VIEWS, perceptual_hashes  # noqa: E402
-from geoloc.evaluation.metrics import wilson_interval  # noqa: E402
-from geoloc.images import Preparation, decode_image, prepare, read_file  # noqa: E402
-from geoloc.progress import Progress  # noqa: E402
-from scenes.draw import draw_scene  # noqa: E402
-from scenes.marks import COUNTRIES  # noqa: E402
+from bench.rows import FOLDER, machine
+from geoloc.evaluation.leakage import VIEWS, perceptual_hashes
+from geoloc.evaluation.metrics import wilson_interval
+from geoloc.images import Preparation, decode_image, prepare, read_file
+from geoloc.progress import Progress
+from scenes.draw import draw_scene
+from scenes.marks import COUNTRIES
 
 STREET = Preparation("center", 640)
 BITS = range(0, 18, 2)  # pHash sets half of its bits, so that two differ in an even number

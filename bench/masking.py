@@ -28,19 +28,19 @@ from torchvision.models import resnet50
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench import published, rows  # noqa: E402
-from bench.processes import in_process, peak_memory  # noqa: E402
-from bench.rows import Row  # noqa: E402
-from geoloc.segmentation.classifiers.efficientnet_lite0 import EfficientNetLite0, load_model  # noqa: E402
-from geoloc.segmentation.classifiers.resnet50 import ResNet50  # noqa: E402
-from geoloc.segmentation.crops import cut_crops  # noqa: E402
-from geoloc.segmentation.scoring import read_selected, score_map  # noqa: E402
-from geoloc.segmentation.segmenters.sam.generator import SamSegmenter  # noqa: E402
-from geoloc.segmentation.segmenters.sam.models import build_sam  # noqa: E402
-from geoloc.segmentation.shard import segment_shard  # noqa: E402
-from geoloc.stores import write_images  # noqa: E402
-from scenes.draw import draw_scene  # noqa: E402
-from scenes.marks import COUNTRIES  # noqa: E402
+from bench import published, rows
+from bench.processes import in_process, peak_memory
+from bench.rows import Row
+from geoloc.segmentation.classifiers.efficientnet_lite0 import EfficientNetLite0, load_model
+from geoloc.segmentation.classifiers.resnet50 import ResNet50
+from geoloc.segmentation.crops import cut_crops
+from geoloc.segmentation.scoring import read_selected, score_map
+from geoloc.segmentation.segmenters.sam.generator import SamSegmenter
+from geoloc.segmentation.segmenters.sam.models import build_sam
+from geoloc.segmentation.shard import segment_shard
+from geoloc.stores import write_images
+from scenes.draw import draw_scene
+from scenes.marks import COUNTRIES
 
 EVERY_MASK = -1e9  # predicted IoU of random weights may be anything
 

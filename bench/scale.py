@@ -26,9 +26,9 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench.processes import in_process  # noqa: E402
-from bench.study_tree import lay_out  # noqa: E402
-from geoloc.corpus.index import MANIFEST_COLUMNS, assign_shards, shard_table  # noqa: E402
+from bench.processes import in_process
+from bench.study_tree import lay_out
+from geoloc.corpus.index import MANIFEST_COLUMNS, assign_shards, shard_table
 
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
 INDEX = "results/study/index"

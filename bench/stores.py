@@ -25,17 +25,18 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench import rows  # noqa: E402
-from bench.rows import Row  # noqa: E402
-from geoloc import stores  # noqa: E402
-from geoloc.corpus.index import MANIFEST_COLUMNS  # noqa: E402
-from geoloc.corpus.pack import pack_arrays  # noqa: E402
-from geoloc.segmentation import rle  # noqa: E402
-from geoloc.segmentation.scoring import score_map  # noqa: E402
-from geoloc.segmentation.segmenters.sam.generator import to_segments  # noqa: E402
-from geoloc.stores import Arrays, Segments  # noqa: E402
-from scenes.draw import draw_scene  # noqa: E402
-from scenes.marks import KEPT  # noqa: E402
+from bench import rows
+from bench.rows import Row
+from geoloc import stores
+from geoloc.corpus.index import MANIFEST_COLUMNS
+from geoloc.corpus.pack import pack_arrays
+from geoloc.segmentation import rle
+from geoloc.segmentation.scoring import score_map
+from geoloc.segmentation.segmenters.sam.generator import to_segments
+from geoloc.stores import Arrays
+from geoloc.types import Segments
+from scenes.draw import draw_scene
+from scenes.marks import KEPT
 
 SIDE = 640
 MASKS = 60  # of an image, as SAM finds in the study's

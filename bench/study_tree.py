@@ -33,7 +33,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench.listing import (  # noqa: E402
+from bench.listing import (
     STREETVIEW_IMAGES,
     gaps,
     place,
@@ -42,8 +42,8 @@ from bench.listing import (  # noqa: E402
     streetview_names,
     validation_positions,
 )  # fmt: skip
-from geoloc.corpus.index import read_rows  # noqa: E402
-from geoloc.countries.geocoding import country_of_coordinates, country_of_name  # noqa: E402
+from geoloc.corpus.index import read_rows
+from geoloc.countries.geocoding import country_of_coordinates, country_of_name
 
 KEPT_IMAGES = 73_867
 MIN_IMAGES = 75

@@ -25,19 +25,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench import rows  # noqa: E402
-from bench.processes import in_process, private_memory  # noqa: E402
-from bench.rows import Row  # noqa: E402
-from geoloc.images import resize_nearest  # noqa: E402
-from geoloc.stores import (  # noqa: E402
-    ARRAY_SIZE,
-    Arrays,
-    create_store,
-    read_images,
-    write_arrays,
-)
-from scenes.draw import draw_scene  # noqa: E402
-from scenes.marks import KEPT  # noqa: E402
+from bench import rows
+from bench.processes import in_process, private_memory
+from bench.rows import Row
+from geoloc.images import resize_nearest
+from geoloc.stores import Arrays, create_store, read_images, write_arrays
+from geoloc.types import ARRAY_SIZE
+from scenes.draw import draw_scene
+from scenes.marks import KEPT
 
 BATCH = 64
 DISTINCT = 40  # drawn scenes; the files are copies of them

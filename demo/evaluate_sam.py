@@ -20,9 +20,9 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from geoloc.segmentation.segmenters.sam.models import build_sam  # noqa: E402
-from scenes.draw import draw_scene  # noqa: E402
-from scenes.marks import COUNTRIES  # noqa: E402
+from geoloc.segmentation.segmenters.sam.models import build_sam
+from scenes.draw import draw_scene
+from scenes.marks import COUNTRIES
 
 SIDE = 640
 SMALLEST = 80  # pixels

@@ -27,13 +27,13 @@ from safetensors.torch import save_file
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import sam_data  # noqa: E402
-import sam_losses  # noqa: E402
-import sam_start  # noqa: E402
-from muon import Muon  # noqa: E402
+import sam_data
+import sam_losses
+import sam_start
+from muon import Muon
 
-from geoloc.files import atomic_path  # noqa: E402
-from geoloc.segmentation.segmenters.sam.models import build_sam  # noqa: E402
+from geoloc.files import atomic_path
+from geoloc.segmentation.segmenters.sam.models import build_sam
 
 log = logging.getLogger("train_sam")
 

@@ -29,15 +29,7 @@ from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.predict import load_trained, predict
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import read_selected, score_map
-from geoloc.stores import (
-    BEST_CLASSES,
-    Arrays,
-    Segments,
-    read_image_columns,
-    read_segments,
-    write_scores,
-    write_segments,
-)
+from geoloc.stores import Arrays, read_image_columns, read_segments, write_scores, write_segments
 from geoloc.table_rows import (
     DATASETS,
     KERAS_ROWS,
@@ -45,6 +37,7 @@ from geoloc.table_rows import (
     table_rows,
     titles_of_test_sets,
 )
+from geoloc.types import BEST_CLASSES, Segments
 from geoloc.weighting import dataset_factor
 from tests.conftest import ROOT
 

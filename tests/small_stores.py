@@ -10,9 +10,9 @@ import numpy as np
 
 from geoloc import stores
 from geoloc.segmentation import rle
-from geoloc.stores import Segments
 from geoloc.stores.base import ATTRIBUTES, content_digest, row_digest, seal
 from geoloc.stores.layouts import LAYOUTS, Layout
+from geoloc.types import Segments
 
 IDS = ("s/a.jpg", "s/b.jpg", "s/Ål.jpg")
 SIZE = (4, 5)

@@ -12,7 +12,7 @@ from geoloc.config import (
     write_config,
 )
 from geoloc.corpus.sources import configured_sources
-from geoloc.stores import SCORE_SIZE
+from geoloc.types import SCORE_SIZE
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")

@@ -10,12 +10,13 @@ from string import Formatter
 import jsonschema
 import yaml
 
+from geoloc.errors import GeolocError
 from geoloc.files import write_text
 
 STREET_SIZE = 640  # of geoloc.stores, which needs packages that planning does without
 
 
-class ConfigError(ValueError):
+class ConfigError(GeolocError, ValueError):
     """The configuration cannot be used; the message says which key and what to write."""
 
 

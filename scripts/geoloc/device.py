@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from geoloc.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ def choose_device(name: str | None = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: torch sees no GPU; configure 'cpu' or 'auto'")
+        raise InputError(f"device {name!r}: torch sees no GPU; configure 'cpu' or 'auto'")
     return device
 
 
@@ -41,7 +43,7 @@ def use_threads(count: int) -> None:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Context in which torch modules compute in `precision` (float32, bfloat16 or float16)."""
     if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}")
+        raise InputError(f"precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}")
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
@@ -59,7 +61,7 @@ class AdaptiveBatches:
 
     def __init__(self, size: int, name: str) -> None:
         if size < 1:
-            raise ValueError(f"{name} batch must be at least 1, is {size}")
+            raise InputError(f"{name} batch must be at least 1, is {size}")
         self.size = size
         self.name = name
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from geoloc.errors import FileError
+
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -27,7 +29,7 @@ def told_if_full(path: str | Path) -> Iterator[None]:
         yield
     except Exception as error:
         if number := _full(error, Path(path).parent):
-            raise OSError(
+            raise FileError(
                 number,
                 "no room left on the disk or in its quota; make room and run again",
                 str(path),

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from geoloc.errors import InUse
 from geoloc.files import told_if_full
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def only_one(path: str | Path, task: str) -> Iterator[None]:
         task: what the block does, for the message: "training in results/study/models/cnn".
 
     Raises:
-        BlockingIOError: if another process holds the lock; the message says which one.
+        InUse: if another process holds the lock; the message says which one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def _locked(path: Path, task: str) -> io.TextIOBase:
             with file:
                 file.seek(0)
                 holder = file.read() or "an unknown process"
-            raise BlockingIOError(
+            raise InUse(
                 f"{path}: {holder} is already {task}; wait for it to end, or end it (kill, "
                 "scancel), and run again"
             ) from None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import dis
 import errno
 import logging
 import sys
 from pathlib import Path
 from types import TracebackType
 
+from geoloc.errors import GeolocError
+
 # What the machine may lack in the middle of any call: room, rights.
 OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 class _LogFile(logging.FileHandler):
@@ -63,24 +63,19 @@ def start_log(path: str | Path) -> logging.Logger:
 
 
 def expected_at(error: BaseException, traceback: TracebackType | None) -> str:
-    """Where this project raised an error itself, as `stores.py, line 69`; empty for any other.
+    """Where an error meant for the user was raised, as `stores.py, line 69`; empty for others.
 
-    What the project says with a `raise` of its own is written for its user: a damaged file, a
-    missing column, and what to do about it. So are a full disk and missing rights, wherever they
-    are met. Everything else is a mistake in a program, which only its traceback explains.
+    A GeolocError is written for the user. So are a full disk and missing rights, wherever they are
+    met. Everything else is a mistake in a program, which only its traceback explains.
     """
     if traceback is None:
         return ""
     while traceback.tb_next:
         traceback = traceback.tb_next
-    path = Path(traceback.tb_frame.f_code.co_filename)
-    place = f"{path.name}, line {traceback.tb_lineno}"
-    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-        return place
-    own = Path(__file__).parent in path.parents
-    raised = traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == RAISE
-    meant = isinstance(error, ValueError | OSError | RuntimeError)
-    return place if own and raised and meant else ""
+    of_the_machine = isinstance(error, OSError) and error.errno in OF_THE_MACHINE
+    if not (of_the_machine or isinstance(error, GeolocError)):
+        return ""
+    return f"{Path(traceback.tb_frame.f_code.co_filename).name}, line {traceback.tb_lineno}"
 
 
 def log_packages(log: logging.Logger) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoloc.errors import FileError
 from geoloc.weighting import DATASETS
 
 
@@ -32,9 +33,9 @@ def read_record(folder: str | Path) -> ModelRecord:
     except PermissionError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OSError(f"{folder}: no complete model ({error!r}); train it again") from error
+        raise FileError(f"{folder}: no complete model ({error!r}); train it again") from error
     if not known:
-        raise OSError(
+        raise FileError(
             f"{path}: no complete model: expected a dataset ({', '.join(DATASETS)}) and sorted "
             f"classes, found {dataset!r} and {str(classes)[:80]}; train it again"
         )

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from geoloc.errors import GeolocError, InputError
+
 # Softmax in float32 over k classes is off by at most about k · 6e-8: 4e-6 for the 73 of the study.
 # Logits, percentages or the probabilities of a few classes only are off by far more.
 SUM_TOLERANCE = 1e-3
 
 
-class NotADistribution(ValueError):
+class NotADistribution(GeolocError, ValueError):
     """Probabilities of an image that are not finite, negative, or do not add up to 1."""
 
 
@@ -31,7 +33,7 @@ def check_probabilities(
     """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2 or len(probabilities) != len(image_ids):
-        raise ValueError(
+        raise InputError(
             f"{model}: probabilities of shape {probabilities.shape} for {len(image_ids)} images"
         )
     finite = np.isfinite(probabilities).all(axis=1)

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from geoloc.errors import GeolocError
+
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0
 WHITE_IS_ZERO, SIGNED = 0, (2,)
 STRIP = 1 << 20  # pixels that are converted at once, so that it takes little memory
 USED = 16  # values below 1/16 of a range are of another one: 12 bits kept in 16, or 8 in 12
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(GeolocError, ValueError):
     """The file or its bytes are no picture that can be used; the message says why."""
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from geoloc.errors import FileError
+
 NAMED = 3  # tensors of each kind that a message names
 
 
@@ -49,7 +51,7 @@ def check_tensors(
         "not finite": [name for name in fitting if not finite(found[name])],
     }
     if told := "; ".join(f"{kind}: {_some(names)}" for kind, names in faults.items() if names):
-        raise OSError(f"{path}: not the weights of {architecture} ({told}); {remedy}")
+        raise FileError(f"{path}: not the weights of {architecture} ({told}); {remedy}")
 
 
 def _some(names: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from geoloc.errors import InputError
 from geoloc.table_rows import DATASETS
 
 CUSTOM_DEFAULTS = {
@@ -45,7 +46,7 @@ def dataset_factor(dataset: str, parameters: Mapping[str, float] | None = None) 
         return (score / 100).astype(np.float32)
     if dataset == "weighted_custom":
         return custom_factor(score, parameters).astype(np.float32)
-    raise ValueError(f"unknown dataset {dataset!r}; write one of {', '.join(DATASETS)}")
+    raise InputError(f"unknown dataset {dataset!r}; write one of {', '.join(DATASETS)}")
 
 
 def apply_factor(image: np.ndarray, score: np.ndarray, factor: np.ndarray) -> np.ndarray:

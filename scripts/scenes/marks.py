@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geoloc.errors import InputError
+
 # country -> value -> weight (normalised when drawn)
 Weights = dict[str, dict[str, float]]
 
@@ -193,7 +195,7 @@ def draw_mark(mark: str, country: str, rng: np.random.Generator) -> str:
     try:
         weights = TABLE[mark][country]
     except KeyError:
-        raise ValueError(
+        raise InputError(
             f"no mark {mark!r} for country {country!r}: "
             f"marks are {sorted(TABLE)}, countries {sorted(COUNTRIES)}"
         ) from None

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from geoloc.countries.geocoding import country_of_coordinates, display_name
+from geoloc.errors import InputError
 from geoloc.files import atomic_path
 from geoloc.progress import Progress
 from scenes.draw import draw_scene
@@ -72,7 +73,7 @@ def write_world(
     Raises ValueError if a number is below 1.
     """
     if min(images_per_country, test_set_images, workers) < 1:
-        raise ValueError("images_per_country, test_set_images and workers have to be 1 or more")
+        raise InputError("images_per_country, test_set_images and workers have to be 1 or more")
     folder = Path(folder)
     for name in (GEOGUESSR, STREETVIEW, IM2GPS3K):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from geoloc.evaluation.examples import choose_examples
-from geoloc.stores import SCORE_SIZE, write_images, write_scores
+from geoloc.stores import write_images, write_scores
+from geoloc.types import SCORE_SIZE
 
 PLACE = {"latitude": 0.0, "longitude": 0.0, "split": "train", "source": "test"}
 MEANS = (30, 0, 40, 10, 20)

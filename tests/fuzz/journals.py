@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from geoloc.segmentation.journal import HEADER, Journal
-from geoloc.stores import Segments
+from geoloc.types import Segments
 from tests.fuzz.mutations import mutate
 from tests.small_stores import SIZE, segments_of
 

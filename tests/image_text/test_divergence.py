@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from geoloc.diverged import Diverged
+from geoloc.errors import Diverged
 from geoloc.image_text import training
 from geoloc.image_text.checkpoint import ClipState
 from geoloc.image_text.training import ClipTrainer, train_clip

@@ -22,7 +22,7 @@ from geoloc.segmentation.classifiers.base import BEST, CropClassifier
 from geoloc.segmentation.classifiers.resnet50 import ResNet50
 from geoloc.segmentation.segmenters.sam.generator import to_segments
 from geoloc.segmentation.segmenters.sam.postprocess import Thresholds
-from geoloc.stores import ARRAY_SIZE, SCORE_SIZE
+from geoloc.types import ARRAY_SIZE, SCORE_SIZE
 from geoloc.weighting import CUSTOM_DEFAULTS, apply_factor, custom_factor, dataset_factor
 from tests.conftest import ROOT
 

@@ -16,15 +16,14 @@ from geoloc.corpus.index import read_rows
 from geoloc.corpus.sources import SourceError
 from geoloc.segmentation import rle
 from geoloc.stores import (
-    SCORE_SIZE,
     Arrays,
-    Segments,
     read_images,
     read_scores,
     write_images,
     write_scores,
     write_segments,
 )
+from geoloc.types import SCORE_SIZE, Segments
 from tests.script_runs import recorded, run_script
 
 FOLDERS = {

@@ -14,7 +14,8 @@ from PIL import Image
 
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters
-from geoloc.stores import SCORE_SIZE, Arrays, write_images, write_scores
+from geoloc.stores import Arrays, write_images, write_scores
+from geoloc.types import SCORE_SIZE
 from geoloc.weighting import DATASETS, dataset_factor
 from tests.coloured_world import CLASSES, write_stores, write_world
 from tests.script_runs import recorded, run_script

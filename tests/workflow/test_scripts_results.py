@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from geoloc.evaluation.table1 import published
-from geoloc.stores import SCORE_SIZE, write_images, write_scores
+from geoloc.stores import write_images, write_scores
+from geoloc.types import SCORE_SIZE
 from tests.script_runs import recorded, run_script
 
 CLASSES = ["DE", "FR", "NA"]

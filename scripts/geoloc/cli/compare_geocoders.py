@@ -21,6 +21,7 @@ from geoloc.corpus.sources import parse_coordinates
 from geoloc.corpus.sources.tables import table_rows
 from geoloc.countries.geocoding import GEOCODERS, country_of_coordinates
 from geoloc.countries.polygons import areas_within, country_of_area
+from geoloc.errors import InputError
 from geoloc.files import atomic_path
 
 NEAR_BORDER = 10.0  # km
@@ -62,7 +63,7 @@ def read_places(path: Path, columns: tuple[str, str, str]) -> tuple[pd.DataFrame
     for row in table_rows(path, dict(zip(keys, columns, strict=True)), options):
         try:
             if row.problem:
-                raise ValueError(row.problem)
+                raise InputError(row.problem)
             place = parse_coordinates(row.cells["latitude"], row.cells["longitude"])
             rows.append((row.cells["image"], *place))
         except ValueError as error:

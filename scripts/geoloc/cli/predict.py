@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from geoloc.countries.geocoding import display_name
+from geoloc.errors import FileError, InputError
 from geoloc.images import (
     EXTENSIONS,
     MAX_MEGAPIXELS,
@@ -35,7 +36,7 @@ from geoloc.images import (
 from geoloc.model_record import read_record
 from geoloc.probabilities import NotADistribution, check_probabilities
 from geoloc.progress import Progress
-from geoloc.stores import ARRAY_SIZE, SCORE_SIZE
+from geoloc.types import ARRAY_SIZE, SCORE_SIZE
 
 PREPARATIONS = {"center": Preparation("center", SCORE_SIZE), "none": Preparation()}
 BATCH_SIZE = 32
@@ -80,14 +81,14 @@ def load_model(
     """
     if (folder / "model.keras").is_file():
         if countries or prompt:
-            raise ValueError(
+            raise InputError(
                 f"{folder} has its own countries and reads no text; leave out --countries and "
                 "--prompt, which are for CLIP"
             )
         return _load_keras(folder)
     if (folder / "config.json").is_file():
         return _load_clip(folder, countries, prompt)
-    raise OSError(
+    raise FileError(
         f"{folder} holds no model: neither model.keras, which the rule train writes, nor the "
         "config.json of a CLIP"
     )
@@ -109,7 +110,7 @@ def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> Coun
     """A CLIP that the workflow trained names its countries and its dataset; others do not."""
     record = read_record(folder) if (folder / "classes.json").is_file() else None
     if record is None and countries is None:
-        raise ValueError(
+        raise InputError(
             f"{folder} is a CLIP, which can tell any countries apart: name them with "
             "--countries results/RUN/index/countries.csv"
         )
@@ -130,9 +131,9 @@ def _read_classes(path: Path) -> list[str]:
     try:
         classes = kept_classes(path)
     except KeyError as error:
-        raise ValueError(f"{path} has no column {error}; give the countries.csv of a run") from None
+        raise InputError(f"{path} has no column {error}; give the countries.csv of a run") from None
     if not classes:
-        raise ValueError(f"{path} has no country that is kept; give the countries.csv of a run")
+        raise InputError(f"{path} has no country that is kept; give the countries.csv of a run")
     return classes
 
 

@@ -20,13 +20,8 @@ from geoloc.corpus.sources import Source, SourceError
 from geoloc.files import atomic_path
 from geoloc.images import MAX_MEGAPIXELS, UnreadableImage, decode, prepare, resize_nearest
 from geoloc.progress import Progress
-from geoloc.stores import (
-    ARRAY_SIZE,
-    read_image_columns,
-    read_images_and_scores,
-    write_arrays,
-    write_images,
-)
+from geoloc.stores import read_image_columns, read_images_and_scores, write_arrays, write_images
+from geoloc.types import ARRAY_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +110,8 @@ def pack_arrays(
     """Squash each image and its score map to 224×224 and write the `arrays` layout.
 
     Photographs of test sets have no score map; their score is 100 everywhere, so that no dataset
-    dims them. `index`: folder of the index to compare the stores with; not compared if None. Raises StoreError
-    for a damaged store, or scores that are not those of the images.
+    dims them. `index`: folder of the index to compare the stores with; not compared if None.
+    Raises StoreError for a damaged store, or scores that are not those of the images.
     """
     columns = read_image_columns(images, index)
     columns["label"] = np.full(len(columns["image_id"]), label)

@@ -15,6 +15,7 @@ import yaml
 from geoloc.corpus.downloads import check_archive, check_table
 from geoloc.corpus.file_starts import described, is_web_page
 from geoloc.corpus.unpack import DamagedArchive, find_archive, unpack
+from geoloc.errors import FileError, GeolocError
 from geoloc.files import file_hash
 from geoloc.images import EXTENSIONS
 from geoloc.progress import Progress
@@ -25,7 +26,7 @@ CHUNK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
 
 
-class RetrieveError(RuntimeError):
+class RetrieveError(GeolocError, RuntimeError):
     """Something could not be fetched; the message says what to put where by hand."""
 
 
@@ -77,7 +78,7 @@ def download(
     size = (entry or {}).get("size")
     try:
         if size and size > shutil.disk_usage(path.parent).free + _size(partial):
-            raise OSError(f"{path.parent} has not the {size / 1e9:.1f} GB free that it needs")
+            raise FileError(f"{path.parent} has not the {size / 1e9:.1f} GB free that it needs")
         _fetch(url, partial)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         large = f" ({size / 1e9:.1f} GB)" if size else ""
@@ -129,7 +130,7 @@ def _fetch(url: str, partial: Path) -> None:
                 file.write(block)
         expected = length + (start if resumed else 0)
         if length and partial.stat().st_size != expected:
-            raise OSError(f"cut off after {partial.stat().st_size} of {expected} bytes")
+            raise FileError(f"cut off after {partial.stat().st_size} of {expected} bytes")
 
 
 def retrieve_source(name: str, entry: Mapping) -> None:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from geoloc.errors import InputError
+
 SPLITS = ("train", "val", "test")
 
 
@@ -36,7 +38,7 @@ def split_names(names: Sequence[str], seed: int, ratio: Sequence[float]) -> dict
     from splitfolders.split import setup_files, split_files
 
     if len(set(names)) != len(names):
-        raise ValueError("file names of a country must be unique to be split")
+        raise InputError("file names of a country must be unique to be split")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             os.close(os.open(os.path.join(folder, name), os.O_CREAT | os.O_WRONLY))

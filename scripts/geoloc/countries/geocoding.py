@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from geoloc.errors import InputError
+
 DATA = Path(__file__).parent / "data"
 DISPLAY_NAMES, OTHER_NAMES = DATA / "display_names.csv", DATA / "country_names.csv"
 NOT_FOUND = "not found"
@@ -45,7 +47,7 @@ def display_name(country: str) -> str:
         return _spelling()[country]
     name = _converter().convert(country, src="ISO2", to="name_short", not_found=NOT_FOUND)
     if name == NOT_FOUND or len(country) != 2:
-        raise ValueError(f"{country!r} is no ISO 3166-1 alpha-2 country code")
+        raise InputError(f"{country!r} is no ISO 3166-1 alpha-2 country code")
     return name
 
 
@@ -122,8 +124,8 @@ def country_of_name(name: str) -> str:
         return next(iter(found))
     if found:
         choices = " or ".join(f"{display_name(code)} ({code})" for code in sorted(found))
-        raise ValueError(f"{name!r} can mean {choices}; rename the folder to one of them")
-    raise ValueError(
+        raise InputError(f"{name!r} can mean {choices}; rename the folder to one of them")
+    raise InputError(
         f"{name!r} is not the name of a country{_suggestion(name)}; rename the folder to an "
         "English country name or an ISO 3166-1 code"
     )

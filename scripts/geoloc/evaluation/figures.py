@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from geoloc.countries.geocoding import display_name
+from geoloc.errors import InputError
 from geoloc.evaluation.table1 import DATASET_TITLES
 from geoloc.files import atomic_path
 from geoloc.weighting import apply_factor
@@ -67,7 +68,7 @@ def figure2(examples: Sequence[Example], base: np.ndarray, custom: np.ndarray) -
     Raises ValueError without an example.
     """
     if not examples:
-        raise ValueError("Fig. 2 needs at least one example image")
+        raise InputError("Fig. 2 needs at least one example image")
     rows = len(examples)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.4, 2.35 * rows + 0.35), layout="constrained")
@@ -186,7 +187,7 @@ def accuracy_figure(
     nothing that helps on this test set. Raises ValueError when there are no metrics.
     """
     if metrics.empty:
-        raise ValueError("no test set has images; add images or lower min_images")
+        raise InputError("no test set has images; add images or lower min_images")
     rows = list(dict.fromkeys(zip(metrics["model"], metrics["dataset"], strict=True)))
     titles = {**(test_sets or {}), **TEST_SET_TITLES}
     order = dict.fromkeys([*TEST_SET_TITLES, *titles, *metrics["test_set"]])

@@ -23,6 +23,7 @@ from PIL import Image, ImageOps
 from sklearn.neighbors import BallTree
 
 from geoloc.corpus.spatial_split import EARTH_RADIUS
+from geoloc.errors import InputError
 from geoloc.images import center_square, decode_image, megapixels
 from geoloc.prefetch import map_ahead
 from geoloc.progress import Progress
@@ -163,7 +164,7 @@ def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -
     index = index[index["image_id"].isin(hashes.index)]
     train, rest = index[index["split"] == "train"], index[index["split"] != "train"]
     if train.empty:
-        raise ValueError("no training image could be read, so nothing can leak; add images")
+        raise InputError("no training image could be read, so nothing can leak; add images")
     table = rest[["image_id", "collection", "source", "country", "split"]].reset_index(drop=True)
     row, bits, other_bits, mirrored = nearest_views(
         hashes.loc[rest["image_id"]], hashes.loc[train["image_id"]],

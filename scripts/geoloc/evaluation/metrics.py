@@ -12,6 +12,7 @@ from scipy.stats import binomtest, bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
+from geoloc.errors import InputError
 from geoloc.evaluation.distances import THRESHOLDS, distance_metrics
 
 RESAMPLES = 9999
@@ -142,7 +143,7 @@ def metrics(
     a country which this test set lacks changes nothing.
     """
     if frame.empty:
-        raise ValueError("a test set without images has no metrics; leave it out")
+        raise InputError("a test set without images has no metrics; leave it out")
     label, answer = frame["label"], frame["country_1"]
     correct = int((label == answer).sum())
     low, high = wilson_interval(correct, len(frame))
@@ -190,9 +191,9 @@ def metrics_table(
             try:
                 row = metrics(part, majority_label, positions, authors, seed)
                 if broken := not_finite(row):
-                    raise ValueError(f"not finite: {', '.join(broken)}")
+                    raise InputError(f"not finite: {', '.join(broken)}")
             except ValueError as error:
-                raise ValueError(
+                raise InputError(
                     f"{model} trained on {dataset} has no metrics on {test_set} ({error}); delete "
                     "its predictions and run snakemake again"
                 ) from error
@@ -261,7 +262,7 @@ def paired_tests(
         keys = ["test_set", "image_id", "label"]
         both = a.merge(b, on=keys, suffixes=("_first", "_second"), validate="1:1")
         if not len(a) == len(b) == len(both):
-            raise ValueError(
+            raise InputError(
                 f"{model} trained on {first} and on {second}: their predictions are not of the "
                 "same images; delete both and run snakemake again"
             )

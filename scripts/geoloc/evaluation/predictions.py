@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from geoloc.errors import InputError
+
 
 def predictions_frame(
     probabilities: np.ndarray,
@@ -84,15 +86,15 @@ def frames_of_test_sets(
 
 def _check_shapes(probabilities: np.ndarray, classes: Sequence[str], *columns: Sequence) -> None:
     if len(set(classes)) != len(classes):
-        raise ValueError("classes repeat; each country is one column of probabilities")
+        raise InputError("classes repeat; each country is one column of probabilities")
     expected = (len(columns[0]), len(classes))
     if probabilities.shape != expected:
-        raise ValueError(
+        raise InputError(
             f"probabilities have shape {probabilities.shape}, "
             f"but {expected[0]} images and {expected[1]} classes were given"
         )
     if any(len(column) != expected[0] for column in columns):
-        raise ValueError(f"columns have lengths {[len(column) for column in columns]}, not equal")
+        raise InputError(f"columns have lengths {[len(column) for column in columns]}, not equal")
 
 
 def _columns(label: Sequence[str], classes: Sequence[str]) -> np.ndarray:
@@ -100,7 +102,7 @@ def _columns(label: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     index = {country: column for column, country in enumerate(classes)}
     unknown = sorted({str(country) for country in label if country not in index})
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"labels {', '.join(unknown)} are none of the model's {len(index)} countries: "
             "the model was trained with another index; train it again or predict with its own"
         )

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from geoloc.errors import FileError, InputError
 from geoloc.probabilities import SUM_TOLERANCE
 from geoloc.weighting import DATASETS
 
@@ -56,18 +57,20 @@ def _read(path: Path, classes: list[str], test_sets: set[str]) -> pd.DataFrame:
     except (FileNotFoundError, PermissionError):
         raise
     except (OSError, pa.ArrowException) as error:
-        raise OSError(f"{path} is damaged or no Parquet file ({error}); {_remedy(path)}") from error
+        raise FileError(
+            f"{path} is damaged or no Parquet file ({error}); {_remedy(path)}"
+        ) from error
     empty = COUNTRIES[len(classes) :]  # of these no model has a country to name
     kinds = {field.name: field.type for field in found.schema}
     expected = TYPES | {c: pa.null() for c in empty if kinds.get(c) == pa.null()}
     if list(kinds.items()) != list(expected.items()):
         differing = [n for n in {**expected, **kinds} if expected.get(n) != kinds.get(n)]
         names = ", ".join(differing) or "their order"
-        raise OSError(f"{path} has other columns than predictions ({names}); {_remedy(path)}")
+        raise FileError(f"{path} has other columns than predictions ({names}); {_remedy(path)}")
     table = found.to_pandas()
     for check in (_check_names, _check_probabilities, _check_places):
         if fault := check(table, classes, test_sets):
-            raise ValueError(f"{path}: {fault}; {_remedy(path)}")
+            raise InputError(f"{path}: {fault}; {_remedy(path)}")
     return table
 
 
@@ -142,13 +145,13 @@ def _check_same_images(
     if len(different := a.index.symmetric_difference(b.index)):
         test_set, image_id = different[0]
         there = first_path if different[0] in a.index else path
-        raise ValueError(
+        raise InputError(
             f"{path} and {first_path} are of other images: {image_id} ({test_set}), one of "
             f"{len(different)}, is only in {there}; {_remedy(first_path, path)}"
         )
     if not a.equals(b):
         column = next(name for name in IMAGE if not a[name].equals(b[name]))
-        raise ValueError(
+        raise InputError(
             f"{path} and {first_path} differ in the {column} of images; {_remedy(first_path, path)}"
         )
 
@@ -173,7 +176,7 @@ def check_index(table: pd.DataFrame, path: str | Path, index: pd.DataFrame) -> i
     both = seen.merge(test[columns], how="left", on=columns, indicator=True)
     wrong = both[both._merge != "both"]
     if len(wrong):
-        raise ValueError(
+        raise InputError(
             f"{path}: {len(wrong)} images are not in the test set of the index with their "
             f"source, country and place, such as {wrong.image_id.iloc[0]}; {_remedy(path)}"
         )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from geoloc.config import default_config
+from geoloc.errors import InputError
 
 # The 73 countries with at least 75 images: the classes of all published models.
 _CODES = (
@@ -59,7 +60,7 @@ def differences(config: dict, schema: dict) -> list[str]:
 def refuse_differences(keys: Sequence[str]) -> None:
     """Raise ValueError where a run whose configuration is not the study's asks for a comparison."""
     if keys:
-        raise ValueError(
+        raise InputError(
             "the published table compares only with a run of the study, and this configuration "
             f"differs in {', '.join(keys)}; read table1.csv and metrics.csv instead"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from geoloc.errors import InputError
 from geoloc.evaluation.metrics import accuracy, majority_accuracy
 
 PUBLISHED_TITLES = {
@@ -36,7 +37,7 @@ def columns_of(test_sets: Mapping[str, str] | None = None) -> dict[str, str]:
     columns = {**further, **COLUMNS}
     columns = {name: columns[name] for name in [*COLUMNS, *further]}
     if len(set(columns.values())) != len(columns):
-        raise ValueError(f"two columns of Table 1 have one title: {', '.join(columns.values())}")
+        raise InputError(f"two columns of Table 1 have one title: {', '.join(columns.values())}")
     return columns
 
 
@@ -59,7 +60,7 @@ def table1(
     table = pd.DataFrame(rows, columns=[*KEYS, *columns.values()])
     if table.duplicated(KEYS).any():
         twice = table.loc[table.duplicated(KEYS), KEYS].agg(" / ".join, axis=1)
-        raise ValueError(f"Table 1 has two rows for {', '.join(twice)}; give each row once")
+        raise InputError(f"Table 1 has two rows for {', '.join(twice)}; give each row once")
     order = {key: row for row, key in enumerate(published()[KEYS].itertuples(index=False))}
     rank = [order.get(key, len(order)) for key in table[KEYS].itertuples(index=False)]
     return table.iloc[pd.Series(rank).argsort(kind="stable")].reset_index(drop=True)

@@ -10,6 +10,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 from transformers.initialization import no_init_weights
 
+from geoloc.errors import FileError
 from geoloc.pytorch.weights import load_tensors, read_tensors
 
 REMEDY = "retrieve or train it again"
@@ -51,7 +52,7 @@ def load_clip(folder: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
 
 def _check_files(folder: Path) -> None:
     if not folder.is_dir():
-        raise OSError(f"{folder}: no such folder of a CLIP; {REMEDY}")
+        raise FileError(f"{folder}: no such folder of a CLIP; {REMEDY}")
     missing = [
         " or ".join(" and ".join(files) for files in choices)
         for choices in NEEDED
@@ -61,14 +62,16 @@ def _check_files(folder: Path) -> None:
         return
     pickled = [path.name for path in sorted(folder.glob("*.bin")) if WEIGHTS in " ".join(missing)]
     note = f" ({pickled[0]} is a pickle, which is not loaded)" if pickled else ""
-    raise OSError(f"{folder}: no complete CLIP, {', '.join(missing)} missing{note}; {REMEDY}")
+    raise FileError(f"{folder}: no complete CLIP, {', '.join(missing)} missing{note}; {REMEDY}")
 
 
 def _load_network(folder: Path) -> CLIPModel:
     path = folder / "config.json"
     kind = _read_json(path).get("model_type")
     if kind != "clip":
-        raise OSError(f"{path}: of a model of type {kind!r}, not 'clip'; give the folder of a CLIP")
+        raise FileError(
+            f"{path}: of a model of type {kind!r}, not 'clip'; give the folder of a CLIP"
+        )
     try:
         with no_init_weights():  # all of them are loaded
             network = CLIPModel(CLIPConfig.from_pretrained(folder, local_files_only=True))
@@ -89,7 +92,7 @@ def _read_weights(source: Path) -> dict[str, torch.Tensor]:
         isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
         for name in names.values()
     ):
-        raise OSError(f"{source}: no list of safetensors files next to it; {REMEDY}")
+        raise FileError(f"{source}: no list of safetensors files next to it; {REMEDY}")
     parts = [read_tensors(source.with_name(name), REMEDY) for name in sorted(set(names.values()))]
     return {key: tensor for part in parts for key, tensor in part.items()}
 
@@ -98,7 +101,7 @@ def _read_json(path: Path) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise OSError(f"{path}: not JSON ({error}); {REMEDY}") from error
+        raise FileError(f"{path}: not JSON ({error}); {REMEDY}") from error
     return found if isinstance(found, dict) else {}
 
 
@@ -106,7 +109,7 @@ def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> No
     """The tokenizer numbers the embeddings of the model, and images become as large as it sees."""
     tokens, embeddings = len(processor.tokenizer), config.text_config.vocab_size
     if tokens != embeddings:
-        raise OSError(
+        raise FileError(
             f"{folder}: its tokenizer has {tokens} tokens, its weights have {embeddings}: the "
             f"tokenizer is damaged or of another model; {REMEDY}"
         )
@@ -120,7 +123,7 @@ def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> No
     except Exception as error:  # any value can be of another type, or not go with the others
         raise _unusable(folder, "its image processor does not work", error) from error
     if pixels.shape[1:] != (3, side, side) or not pixels.isfinite().all():
-        raise OSError(
+        raise FileError(
             f"{folder}: its image processor makes {tuple(pixels.shape[1:])} of an image, its model "
             f"sees (3, {side}, {side}), finite: the processor is of another model; {REMEDY}"
         )

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from geoloc.device import choose_device
-from geoloc.diverged import Diverged
+from geoloc.errors import Diverged, FileError, InputError
 from geoloc.files import atomic_folder, write_text
 from geoloc.image_text.architecture import ClipParameters, build_clip
 from geoloc.image_text.checkpoint import ClipState
@@ -293,11 +293,11 @@ def train_clip(
     """
     classes = sorted({str(country) for country in training.label})
     if not len(training) or not len(validation):
-        raise ValueError("CLIP needs training and validation images; lower min_images or add some")
+        raise InputError("CLIP needs training and validation images; lower min_images or add some")
     if unnamed := sorted(set(classes) - set(names)):
-        raise ValueError(f"no display name for {', '.join(unnamed)}; captions need one each")
+        raise InputError(f"no display name for {', '.join(unnamed)}; captions need one each")
     if unknown := sorted(set(validation.label) - set(classes)):
-        raise ValueError(f"validation images of {', '.join(unknown)}, but none to train on")
+        raise InputError(f"validation images of {', '.join(unknown)}, but none to train on")
     parameters = parameters or ClipParameters()
     record = {
         "classes": classes,
@@ -332,7 +332,7 @@ def _save(trainer: ClipTrainer, history: pd.DataFrame, record: Mapping, folder: 
             trainer.model.save_pretrained(temporary)
             trainer.processor.save_pretrained(temporary)
         except SafetensorError as error:  # of a full disk, too
-            raise OSError(f"{folder}: the weights cannot be written ({error})") from error
+            raise FileError(f"{folder}: the weights cannot be written ({error})") from error
         write_text(temporary / "classes.json", json.dumps(record, indent=2) + "\n")
         history.to_csv(temporary / "history.csv", index=False)
         load_clip(temporary)

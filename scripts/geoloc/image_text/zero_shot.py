@@ -9,6 +9,7 @@ import torch
 
 from geoloc import images, stores, weighting
 from geoloc.config import prompt_mistake
+from geoloc.errors import InputError
 from geoloc.image_text.folder import load_clip
 from geoloc.model_record import read_record
 from geoloc.probabilities import check_probabilities
@@ -30,7 +31,7 @@ def check_classes(folder: str | Path, classes: Iterable[str]) -> None:
         return
     trained_on = read_record(folder).classes
     if different := sorted(set(trained_on) ^ set(classes)):
-        raise ValueError(
+        raise InputError(
             f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
         )
 
@@ -58,7 +59,7 @@ class ClipZeroShot:
             OSError: for a folder that does not hold a whole CLIP.
         """
         if mistake := prompt_mistake(template):
-            raise ValueError(f"the text of a country: {mistake}")
+            raise InputError(f"the text of a country: {mistake}")
         default = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device or default)
         self.name = str(model)
@@ -76,12 +77,12 @@ class ClipZeroShot:
             words = tokenizer(text, add_special_tokens=False)["input_ids"]
             length = len(tokenizer(text)["input_ids"])
             if length > limit:
-                raise ValueError(
+                raise InputError(
                     f"{self.name}: the text {text!r} has {length} tokens, the model reads {limit}: "
                     "shorten the prompt"
                 )
             if not words or tokenizer.unk_token_id in words:
-                raise ValueError(
+                raise InputError(
                     f"{self.name}: the tokenizer does not know {text!r}: it is damaged or of "
                     "another model; retrieve or train the model again"
                 )
@@ -93,7 +94,7 @@ class ClipZeroShot:
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)  # (k, d)
         if not embeddings.isfinite().all():
             wrong = (~embeddings.isfinite().all(dim=1)).nonzero()[0].item()
-            raise ValueError(
+            raise InputError(
                 f"{self.name}: the embedding of the text {self.texts[wrong]!r} is not finite; the "
                 "model is not usable: retrieve or train it again"
             )
@@ -106,7 +107,7 @@ class ClipZeroShot:
         alike = (distances <= SAME_EMBEDDING).nonzero().tolist()
         if alike:
             first, second = (self.texts[row] for row in alike[0])
-            raise ValueError(
+            raise InputError(
                 f"{self.name}: the texts {first!r} and {second!r} have the same embedding, so "
                 "their countries cannot be told apart. Where the names differ, the tokenizer or "
                 "the weights are damaged: retrieve or train the model again"
@@ -164,7 +165,7 @@ def _view(
     if factor is None:
         return image
     if score is None:
-        raise ValueError(f"{image_id} has no score map; give the masks file of its shard")
+        raise InputError(f"{image_id} has no score map; give the masks file of its shard")
     return weighting.apply_factor(image, score, factor)
 
 

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
+from geoloc.errors import InputError
 from geoloc.keras_models.augmentation import Augmentation, augment, draw_transforms
 from geoloc.prefetch import map_ahead
-from geoloc.stores import ARRAY_SIZE, Arrays
+from geoloc.stores import Arrays
+from geoloc.types import ARRAY_SIZE
 from geoloc.weighting import apply_factor
 
 QUEUED_BATCHES = 4  # ready, beside those that are being made
@@ -49,7 +51,7 @@ class Batches:
         augmentation: Augmentation | None = None,
     ) -> None:
         if len(arrays) == 0:
-            raise ValueError("no image to train or validate with; lower min_images or add images")
+            raise InputError("no image to train or validate with; lower min_images or add images")
         self.arrays, self.factor, self.batch_size = arrays, factor, batch_size
         self.classes, self.class_index = classes, class_index(arrays.label, classes)
         self.seed, self.shuffle, self.augmentation = seed, shuffle, augmentation
@@ -137,7 +139,7 @@ def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     index = {label: column for column, label in enumerate(classes)}
     unknown = sorted({str(label) for label in labels} - set(index))
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"images of {', '.join(unknown)}, which are not among the model's {len(index)} classes;"
             " train it again on the present index"
         )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geoloc.errors import InputError
+
 if TYPE_CHECKING:
     import keras
 
@@ -28,5 +30,5 @@ def build_model(name: str, classes: int, parameters: Mapping[str, Any]) -> keras
         ValueError: for a name or an option that does not exist.
     """
     if name not in KERAS_MODELS:
-        raise ValueError(f"no Keras model is named {name!r}; choose from {sorted(KERAS_MODELS)}")
+        raise InputError(f"no Keras model is named {name!r}; choose from {sorted(KERAS_MODELS)}")
     return import_module(KERAS_MODELS[name]).build(classes, **parameters)

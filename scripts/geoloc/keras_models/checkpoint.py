@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
+from geoloc.errors import InputError
 from geoloc.files import atomic_path, file_hash, write_text
 from geoloc.tensors import check_tensors
 
@@ -87,7 +88,7 @@ class TrainingState(keras.callbacks.Callback):
             return None, {}
         for name, digest in state["digests"].items():
             if file_hash(self.folder / name) != digest:
-                raise ValueError(f"{name} is not what was written")
+                raise InputError(f"{name} is not what was written")
         with np.load(self.folder / state["variables"], allow_pickle=False) as saved:
             values = dict(saved)
         check_tensors(self.folder / state["variables"], "this model", shapes, values, "")

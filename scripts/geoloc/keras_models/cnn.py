@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from geoloc.stores import ARRAY_SIZE
+from geoloc.types import ARRAY_SIZE
 
 FILTERS = (32, 64, 128, 64, 32)
 

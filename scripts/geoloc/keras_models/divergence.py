@@ -7,7 +7,7 @@ import math
 import keras
 import numpy as np
 
-from geoloc.diverged import Diverged
+from geoloc.errors import Diverged
 from geoloc.tensors import all_finite
 
 

@@ -15,8 +15,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from geoloc.stores import ARRAY_SIZE
+from geoloc.errors import FileError
 from geoloc.tensors import check_tensors
+from geoloc.types import ARRAY_SIZE
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _load(model: keras.Model, path: Path) -> None:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise OSError(f"{path}: not the weights of {model.name} ({error}); {remedy}") from error
+        raise FileError(f"{path}: not the weights of {model.name} ({error}); {remedy}") from error
     if CLASSIFIER not in [layer.name for layer in model.layers]:
         tensors = {k: x for k, x in tensors.items() if not k.startswith(torch_name(CLASSIFIER))}
     sources = {

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from geoloc.errors import InputError
+
 
 def visible_gpus() -> list[str]:
     """Names of the GPUs that TensorFlow sees."""
@@ -28,12 +30,12 @@ def replicated(gpus: int, batch_size: int, precision: str) -> AbstractContextMan
     if gpus == 1:
         return contextlib.nullcontext()
     if precision == "mixed_float16":
-        raise ValueError("several GPUs need train.precision mixed_bfloat16 or float32")
+        raise InputError("several GPUs need train.precision mixed_bfloat16 or float32")
     if batch_size % gpus:
-        raise ValueError(f"train.batch_size {batch_size} is no multiple of train.gpus {gpus}")
+        raise InputError(f"train.batch_size {batch_size} is no multiple of train.gpus {gpus}")
     found = visible_gpus()
     if len(found) < gpus:
-        raise ValueError(
+        raise InputError(
             f"train.gpus is {gpus}, but TensorFlow sees {len(found)} GPUs here; lower it, or ask "
             "for a machine that has as many"
         )

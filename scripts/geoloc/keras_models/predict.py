@@ -10,11 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from geoloc.errors import FileError, InputError
 from geoloc.keras_models.weights import check_saved_model
 from geoloc.model_record import read_record
 from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
-from geoloc.stores import ARRAY_SIZE, Arrays
+from geoloc.stores import Arrays
+from geoloc.types import ARRAY_SIZE
 from geoloc.weighting import apply_factor, dataset_factor
 
 
@@ -47,7 +49,7 @@ def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> Tr
     model = _load_model(folder, len(record.classes))
     if classes is not None and record.classes != list(classes):
         different = sorted(set(record.classes) ^ set(classes)) or ["their order"]
-        raise ValueError(
+        raise InputError(
             f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
         )
     return TrainedModel(str(folder), model, record.classes, record.dataset)
@@ -66,9 +68,9 @@ def _load_model(folder: Path, classes: int) -> keras.Model:
         raise
     except Exception as error:  # Keras raises any kind for a file that is damaged or newer
         first_line = str(error).strip().partition("\n")[0]
-        raise OSError(f"{folder}: no complete model ({first_line}); train it again") from error
+        raise FileError(f"{folder}: no complete model ({first_line}); train it again") from error
     if shapes != ((None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)):
-        raise OSError(
+        raise FileError(
             f"{folder}: no complete model: model.keras goes from {shapes[0]} to {shapes[1]}, but "
             f"classes.json names {classes} classes of images {ARRAY_SIZE}×{ARRAY_SIZE}; train it "
             "again"

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from geoloc.errors import InputError
+
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +67,7 @@ def precision(name: str) -> Iterator[None]:
     import keras
 
     if name not in PRECISIONS:
-        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {name!r}")
+        raise InputError(f"precision is one of {', '.join(PRECISIONS)}, not {name!r}")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from geoloc.errors import InputError
 from geoloc.files import atomic_path, file_hash, write_text
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.batch_norm import PopulationStatistics
@@ -107,7 +108,7 @@ def train(
     Source: Beyond the Image, section Models, and its training notebook.
     """
     if list(classes) != sorted(set(classes)):
-        raise ValueError(f"classes must be sorted ISO codes, each once, got {list(classes)}")
+        raise InputError(f"classes must be sorted ISO codes, each once, got {list(classes)}")
     parameters, folder = parameters or TrainingParameters(), Path(folder)
     model_parameters, weighting = model_parameters or {}, dict(weighting_parameters or {})
     class_weight = _class_weight(parameters.class_weights, train_arrays.label, classes)
@@ -239,7 +240,7 @@ def _class_weight(
     option: str | None, labels: Sequence[str], classes: Sequence[str]
 ) -> dict[int, float] | None:
     if option not in (None, "balanced"):
-        raise ValueError(f"class_weights is null or balanced, not {option!r}")
+        raise InputError(f"class_weights is null or balanced, not {option!r}")
     return balanced_class_weights(labels, classes) if option else None
 
 

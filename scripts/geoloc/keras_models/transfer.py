@@ -8,10 +8,11 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from geoloc.errors import FileError, InputError
 from geoloc.keras_models import efficientnet_lite0
 from geoloc.keras_models.cnn import dense_block, output
 from geoloc.keras_models.weights import load_legacy_weights
-from geoloc.stores import ARRAY_SIZE
+from geoloc.types import ARRAY_SIZE
 
 
 def build(
@@ -48,13 +49,13 @@ def build(
     Source: Beyond the Image, section Models, and its training notebook.
     """
     if backbone not in BACKBONES:
-        raise ValueError(f"no backbone is named {backbone!r}; choose from {sorted(BACKBONES)}")
+        raise InputError(f"no backbone is named {backbone!r}; choose from {sorted(BACKBONES)}")
     if preprocessing not in ("rescale", "imagenet"):
-        raise ValueError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
+        raise InputError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
     if fine_tune not in ("none", "last_block"):
-        raise ValueError(f"fine_tune is none or last_block, not {fine_tune!r}")
+        raise InputError(f"fine_tune is none or last_block, not {fine_tune!r}")
     if weights is not None and not Path(weights).is_file():
-        raise OSError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
+        raise FileError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
     build_backbone, imagenet_input, last_block = BACKBONES[backbone]
 
     pixels = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="pixels")

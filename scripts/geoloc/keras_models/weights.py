@@ -10,6 +10,7 @@ import h5py
 import keras
 import numpy as np
 
+from geoloc.errors import FileError, InputError
 from geoloc.tensors import all_finite, check_tensors
 
 
@@ -36,7 +37,7 @@ def load_legacy_weights(model: keras.Model, path: str | Path) -> None:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if str(error).startswith(f"{path}: not the weights"):
             raise
-        raise OSError(f"{path}: not the weights of {model.name} ({error}); {remedy}") from error
+        raise FileError(f"{path}: not the weights of {model.name} ({error}); {remedy}") from error
 
 
 def _legacy_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
@@ -48,9 +49,9 @@ def _legacy_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
         if isinstance(item, h5py.Dataset):
             name = _name(path)
             if name in found:
-                raise ValueError(f"{name} twice")
+                raise InputError(f"{name} twice")
             if item.external or item.is_virtual:
-                raise ValueError(f"{name} is stored in another file")
+                raise InputError(f"{name} is stored in another file")
             found[name] = item
 
     (file["model_weights"] if whole_model else file).visititems(add)
@@ -81,7 +82,7 @@ def check_saved_model(model: keras.Model, path: str | Path) -> None:
         )
     tensors = [name for name in names if not name.startswith("optimizer/")]
     if len(tensors) != len(model.weights):
-        raise ValueError(f"{len(tensors)} tensors for {len(model.weights)} weights")
+        raise InputError(f"{len(tensors)} tensors for {len(model.weights)} weights")
     for weight in model.weights:
         if not all_finite(np.asarray(weight)):
-            raise ValueError(f"{weight.path} is not finite")
+            raise InputError(f"{weight.path} is not finite")

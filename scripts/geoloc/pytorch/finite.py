@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from geoloc.errors import GeolocError
 
-class NotFinite(ValueError):
+
+class NotFinite(GeolocError, ValueError):
     """A network gave NaN or infinity.
 
     Attributes:

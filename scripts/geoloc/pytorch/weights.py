@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from geoloc.errors import FileError, MissingFile
 from geoloc.pytorch.finite import finite
 from geoloc.tensors import check_tensors
 
@@ -30,7 +31,7 @@ def read_tensors(path: str | Path, remedy: str) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of weights; {remedy}")
+        raise MissingFile(f"{path}: no such file of weights; {remedy}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -40,15 +41,15 @@ def read_tensors(path: str | Path, remedy: str) -> dict[str, Tensor]:
     except PermissionError:
         raise
     except Exception as error:  # the libraries raise whatever a damaged file leads them to
-        raise OSError(
+        raise FileError(
             f"{path}: damaged, or not a file of weights ({_why(error)}); {remedy}"
         ) from error
     if not isinstance(state, Mapping):
-        raise OSError(f"{path}: holds {type(state).__name__}, not tensors by name; {remedy}")
+        raise FileError(f"{path}: holds {type(state).__name__}, not tensors by name; {remedy}")
     others = [key for key, x in state.items() if not (isinstance(key, str) and torch.is_tensor(x))]
     if others:
         names = ", ".join(map(repr, others[:3]))
-        raise OSError(
+        raise FileError(
             f"{path}: holds more than tensors by name ({names}), like a checkpoint of a training: "
             f"save the model's state_dict alone, or {remedy}"
         )
@@ -105,7 +106,7 @@ def load_tensors(
     check_tensors(path, architecture, shapes, found, remedy, finite=lambda _: True)
     if others := [n for n, x in found.items() if not _convertible(x, needed[n])]:
         kinds = ", ".join(f"{n} {found[n].dtype} for {needed[n].dtype}" for n in sorted(others)[:3])
-        raise OSError(
+        raise FileError(
             f"{path}: not the weights of {architecture} (of another type: {kinds}); {remedy}"
         )
     values = {name: x.to(needed[name].dtype) for name, x in found.items()}

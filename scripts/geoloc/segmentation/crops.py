@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from geoloc.segmentation import rle
-from geoloc.stores import Segments
+from geoloc.types import Segments
 
 DARKEST = 1  # gray values up to this count as background
 

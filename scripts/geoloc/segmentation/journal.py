@@ -22,7 +22,8 @@ import numpy as np
 
 from geoloc.files import told_if_full
 from geoloc.locks import only_one
-from geoloc.stores import Segments, segments_problem
+from geoloc.stores import segments_problem
+from geoloc.types import Segments
 
 log = logging.getLogger(__name__)
 

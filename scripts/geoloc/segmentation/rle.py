@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from geoloc.errors import InputError
+
 
 def encode(window: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np.ndarray:
     """Run lengths uint32 (r,) of a mask that is zero outside a window of it.
@@ -34,7 +36,7 @@ def decode(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     height, width = size
     if int(counts.sum(dtype=np.int64)) != height * width:
-        raise ValueError(f"run lengths add up to {counts.sum()} pixels, not to {height}×{width}")
+        raise InputError(f"run lengths add up to {counts.sum()} pixels, not to {height}×{width}")
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape(width, height).T
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from geoloc.errors import InputError
 from geoloc.segmentation import rle
-from geoloc.stores import Segments
+from geoloc.types import Segments
 
 # ImageNet-1k has two names that stand for two classes each: `crane`, the bird (134) and the
 # machine (517), and `maillot` (638, 639). Of the former the machine belongs to street scenes.
@@ -48,34 +49,34 @@ def read_selected(path: str | Path, ambiguous: str = "first_meaning") -> np.ndar
             try:
                 selected.update(class_indices(entry, ambiguous))
             except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}") from None
+                raise InputError(f"{path}, line {number}: {error}") from None
     if not selected:
-        raise ValueError(f"{path} selects no class: write one ImageNet class name a line")
+        raise InputError(f"{path} selects no class: write one ImageNet class name a line")
     return np.array(sorted(selected), np.int16)
 
 
 def class_indices(entry: str, ambiguous: str = "first_meaning") -> list[int]:
     """Indices of a name, or of an index and its name; see `read_selected`."""
     if ambiguous not in AMBIGUOUS:
-        raise ValueError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
+        raise InputError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
     names = imagenet_names()
     first, _, rest = entry.partition(" ")
     if first.isdecimal():
         index = int(first)
         if index >= len(names) or (rest.strip() and rest.strip() != names[index]):
             known = f"; class {index} is {names[index]!r}" if index < len(names) else ""
-            raise ValueError(f"{entry!r} is no ImageNet class{known}")
+            raise InputError(f"{entry!r} is no ImageNet class{known}")
         return [index]
     found = [index for index, name in enumerate(names) if name == entry]
     if not found:
         close = difflib.get_close_matches(entry, names, n=3)
         hint = f", did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise ValueError(f"{entry!r} is no ImageNet class{hint}")
+        raise InputError(f"{entry!r} is no ImageNet class{hint}")
     if len(found) == 1 or ambiguous == "every_meaning":
         return found
     if entry not in FIRST_MEANING:
         lines = " or ".join(f"'{index} {entry}'" for index in found)
-        raise ValueError(f"{entry!r} stands for {len(found)} classes: write {lines}")
+        raise InputError(f"{entry!r} stands for {len(found)} classes: write {lines}")
     return [FIRST_MEANING[entry]]
 
 
@@ -111,7 +112,7 @@ def score_map(
     row order). A mask can so erase a higher score, or take over that of a neighbour.
     """
     if merge not in MERGES:
-        raise ValueError(f"merge {merge!r} is unknown: use one of {', '.join(MERGES)}")
+        raise InputError(f"merge {merge!r} is unknown: use one of {', '.join(MERGES)}")
     scores = segment_scores(segments.class_id, segments.class_probability, selected, minimum)
     painted = np.zeros(segments.size, np.uint8)
     order = np.argsort(scores, kind="stable") if merge == "maximum" else np.arange(len(scores))

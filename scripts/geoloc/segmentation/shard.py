@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from geoloc.errors import InputError
 from geoloc.images import decode
 from geoloc.prefetch import map_ahead
 from geoloc.progress import Progress
@@ -20,14 +21,8 @@ from geoloc.segmentation.classifiers import Classifier
 from geoloc.segmentation.crops import cut_crops
 from geoloc.segmentation.journal import Journal
 from geoloc.segmentation.segmenters import Segmenter
-from geoloc.stores import (
-    Segments,
-    config_hash,
-    read_digest,
-    read_image_columns,
-    read_images,
-    write_segments,
-)
+from geoloc.stores import config_hash, read_digest, read_image_columns, read_images, write_segments
+from geoloc.types import Segments
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +116,7 @@ def decode_ahead(path: str | Path, first: int, ahead: int) -> Iterator[tuple[str
         try:
             return image_id, decode(data)
         except ValueError as error:
-            raise ValueError(f"{path}: image {image_id} cannot be decoded ({error})") from error
+            raise InputError(f"{path}: image {image_id} cannot be decoded ({error})") from error
 
     return map_ahead(decode_one, read_images(path, first), ahead)
 

@@ -18,21 +18,17 @@ from geoloc.stores.base import (
 from geoloc.stores.check import check_store
 from geoloc.stores.errors import StoreError
 from geoloc.stores.images import read_image_columns, read_images, write_images
-from geoloc.stores.layouts import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE, SEGMENT_COLUMNS
+from geoloc.stores.layouts import SEGMENT_COLUMNS
 from geoloc.stores.manifests import manifest_of
 from geoloc.stores.pairs import read_images_and_scores
 from geoloc.stores.scores import read_scores, write_scores
-from geoloc.stores.segments import Segments, read_segments, write_segments
+from geoloc.stores.segments import read_segments, write_segments
 from geoloc.stores.values import segments_problem
 
 __all__ = [
-    "ARRAY_SIZE",
-    "BEST_CLASSES",
     "SCHEMA_VERSION",
-    "SCORE_SIZE",
     "SEGMENT_COLUMNS",
     "Arrays",
-    "Segments",
     "StoreError",
     "check_store",
     "config_hash",

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from geoloc.errors import InputError
 from geoloc.stores.base import check_row, config_hash, create_store, open_store
 from geoloc.stores.errors import check_readable, damaged, reading
-from geoloc.stores.layouts import ARRAY_SIZE
 from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import score_problem
+from geoloc.types import ARRAY_SIZE
 
 SHAPES = {"image": (ARRAY_SIZE, ARRAY_SIZE, 3), "score": (ARRAY_SIZE, ARRAY_SIZE)}
 COLUMNS = ("image_id", "label", "split", "source", "latitude", "longitude")
@@ -47,18 +48,18 @@ def write_arrays(
         writer.reserve(count)
         for written, (image, score) in enumerate(rows, start=1):
             if written > count:
-                raise ValueError(f"{path}: {count} images announced, more given")
+                raise InputError(f"{path}: {count} images announced, more given")
             for name, values in (("image", image), ("score", score)):
                 if values.shape != SHAPES[name] or values.dtype != np.uint8:
-                    raise ValueError(
+                    raise InputError(
                         f"{path}: {name} {values.dtype} {values.shape}, expected uint8 "
                         f"{SHAPES[name]}"
                     )
             if problem := score_problem(score):
-                raise ValueError(f"{path}: image {columns['image_id'][written - 1]}: {problem}")
+                raise InputError(f"{path}: image {columns['image_id'][written - 1]}: {problem}")
             writer.add({"image": image[None], "score": score[None]})
         if written != count:
-            raise ValueError(f"{path}: {count} images announced, {written} given")
+            raise InputError(f"{path}: {count} images announced, {written} given")
         writer.finish({name: columns[name] for name in COLUMNS})
     return count
 

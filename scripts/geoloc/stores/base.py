@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 import xxhash
 
+from geoloc.errors import InputError
 from geoloc.files import atomic_path
 from geoloc.stores.errors import StoreError, check_readable, damaged, reading
 from geoloc.stores.layouts import LAYOUTS, ROW_DIGEST, TEXT, Layout, check_lengths, check_structure
@@ -118,7 +119,7 @@ class Writer:
             values = _text_array(values) if column.kind == TEXT else np.asarray(values, column.kind)
             stored[name] = values.reshape(-1, *column.shape)
         if problem := columns_problem(_decoded(self._layout, stored)):
-            raise ValueError(f"{self._schema} store: {problem}")
+            raise InputError(f"{self._schema} store: {problem}")
         for name, values in stored.items():
             self._file.create_dataset(name, data=values, dtype=values.dtype)
         self.set_attribute("digest", content_digest(self._schema, stored))
@@ -133,7 +134,7 @@ def _text_array(texts: Sequence[str] | np.ndarray) -> np.ndarray:
     """Texts as UTF-8 of fixed length, (n,)."""
     encoded = [str(text).encode("utf-8") for text in texts]
     if any(b"\0" in text for text in encoded):
-        raise ValueError("a text holds a NUL character")
+        raise InputError("a text holds a NUL character")
     longest = max(map(len, encoded), default=0)
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(longest, 1)))
 

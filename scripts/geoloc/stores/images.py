@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geoloc.errors import InputError
 from geoloc.stores.base import create_store, open_store
 from geoloc.stores.manifests import check_manifest
 
@@ -35,7 +36,7 @@ def write_images(path: str | Path, rows: Iterable[dict], config: object = None) 
         writer.grow()
         for row in rows:
             if not row["image"]:
-                raise ValueError(f"{path}: image {row['image_id']} is empty")
+                raise InputError(f"{path}: image {row['image_id']} is empty")
             writer.add({"image": np.frombuffer(row["image"], np.uint8)})
             offsets.append(offsets[-1] + len(row["image"]))
             for name, values in columns.items():

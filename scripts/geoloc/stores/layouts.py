@@ -14,10 +14,8 @@ import h5py
 import numpy as np
 
 from geoloc.stores.errors import damaged
+from geoloc.types import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE
 
-SCORE_SIZE = 640
-ARRAY_SIZE = 224
-BEST_CLASSES = 10
 TEXT = "text"
 ROW_DIGEST = "row_digest"  # XXH3 of what a row has besides its columns
 

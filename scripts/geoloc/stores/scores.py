@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from geoloc.errors import InputError
 from geoloc.stores.base import create_store, open_store
-from geoloc.stores.layouts import SCORE_SIZE
 from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import score_problem
+from geoloc.types import SCORE_SIZE
 
 
 def write_scores(
@@ -24,12 +25,12 @@ def write_scores(
         writer.grow()
         for image_id, score in score_maps:
             if score.shape != (SCORE_SIZE, SCORE_SIZE) or score.dtype != np.uint8:
-                raise ValueError(
+                raise InputError(
                     f"{path}: image {image_id}: a score map {score.dtype} {score.shape}, expected "
                     f"uint8 {(SCORE_SIZE, SCORE_SIZE)}"
                 )
             if problem := score_problem(score):
-                raise ValueError(f"{path}: image {image_id}: {problem}")
+                raise InputError(f"{path}: image {image_id}: {problem}")
             writer.add({"score": score[None]})
             ids.append(image_id)
         writer.finish({"image_id": ids})

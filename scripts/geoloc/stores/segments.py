@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from geoloc.errors import InputError
 from geoloc.stores.base import Store, create_store, open_store
 from geoloc.stores.layouts import SEGMENT_COLUMNS
 from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import segments_problem
-
-
-@dataclass
-class Segments:
-    """The masks of one image, m of them.
-
-    size (height, width) in pixels; bbox (m, 4) int32 as x, y, width, height; area (m,) int32;
-    predicted_iou (m,) float32, finite, may exceed 1; stability_score (m,) float32 in 0–1, anything
-    for an empty mask; counts: m arrays uint32, uncompressed COCO run lengths of the whole image
-    (column by column, beginning with a run of zeros); class_id (m, 10) int16, ImageNet indices by
-    falling probability, -1 where there is none; class_probability (m, 10) float32 in 0–1.
-    """
-
-    image_id: str
-    size: tuple[int, int]
-    bbox: np.ndarray
-    area: np.ndarray
-    predicted_iou: np.ndarray
-    stability_score: np.ndarray
-    counts: list[np.ndarray]
-    class_id: np.ndarray
-    class_probability: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.counts)
+from geoloc.types import Segments
 
 
 def write_segments(path: str | Path, images: Iterable[Segments], config: object = None) -> int:
@@ -50,7 +26,7 @@ def write_segments(path: str | Path, images: Iterable[Segments], config: object 
         writer.grow()
         for segments in images:
             if problem := segments_problem(segments):
-                raise ValueError(f"{path}: image {segments.image_id}: {problem}")
+                raise InputError(f"{path}: image {segments.image_id}: {problem}")
             row = {name: getattr(segments, name) for name in SEGMENT_COLUMNS}
             row["counts"] = np.concatenate([np.empty(0, np.uint32), *segments.counts])
             writer.add(row)

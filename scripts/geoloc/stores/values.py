@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoloc.stores.layouts import BEST_CLASSES, SEGMENT_COLUMNS
+from geoloc.stores.layouts import SEGMENT_COLUMNS
+from geoloc.types import BEST_CLASSES
 
 if TYPE_CHECKING:
-    from geoloc.stores.segments import Segments
+    from geoloc.types import Segments
 
 SPLITS = ("train", "val", "test")
 COUNTRY = re.compile("[A-Z]{2}")

@@ -16,6 +16,7 @@ from geoloc.corpus.sources.contents import READ
 from geoloc.corpus.sources.contents import REJECTED as IS_REJECTED
 from geoloc.corpus.split import SPLITS
 from geoloc.countries.geocoding import display_name
+from geoloc.errors import InputError
 from geoloc.verify.run import (
     AGAIN,
     SNAKEMAKE,
@@ -126,7 +127,7 @@ def check_countries(run: Run) -> Check:
     counts = ["images", *SPLITS]
     numbers = table[counts].apply(pd.to_numeric, errors="coerce")
     if not (numbers.notna().all(axis=None) and numbers.mod(1).eq(0).all(axis=None)):
-        raise ValueError("has counts that are no whole numbers")
+        raise InputError("has counts that are no whole numbers")
     table[counts] = numbers.astype(int)
     kept = table.kept == "True"
     run.tables["classes"] = sorted(table.country[kept])
@@ -168,7 +169,7 @@ def check_countries(run: Run) -> Check:
 def majority(kept: pd.DataFrame) -> str:
     """The country with the most training images, see geoloc.corpus.index.majority_country."""
     if kept.empty:
-        raise ValueError(f"keeps no country; {AGAIN}")
+        raise InputError(f"keeps no country; {AGAIN}")
     return kept.sort_values(["train", "country"], ascending=[False, True]).country.iloc[0]
 
 
@@ -193,7 +194,7 @@ def check_listing(run: Run) -> Check:
     table = read_table(run.folder / LISTING, LISTING_COLUMNS)
     files = pd.to_numeric(table.files, errors="coerce")
     if table.duplicated(["source", "kind"]).any() or not (files > 0).all():
-        raise ValueError(f"has rows that repeat or count no files; {AGAIN}")
+        raise InputError(f"has rows that repeat or count no files; {AGAIN}")
     counts = files.groupby([table.kind, table.source]).sum()
     read, rejected = (counts.get(kind, pd.Series(dtype=float)) for kind in (READ, IS_REJECTED))
     for source, images in run.images.groupby("source").size().items():

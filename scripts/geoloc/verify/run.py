@@ -18,6 +18,7 @@ import pandas as pd
 
 from geoloc.config import load_schema
 from geoloc.corpus.index import SHARD_KEYS
+from geoloc.errors import InputError
 from geoloc.stores import StoreError
 
 SCHEMA = "config/config.schema.yaml"
@@ -199,7 +200,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise InputError(f"is not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -207,13 +208,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     are not `columns` (any, for None) or a line has another number of fields."""
     rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
     if not rows:
-        raise ValueError("is empty")
+        raise InputError("is empty")
     header = rows[0]
     if columns is not None and header != list(columns):
-        raise ValueError(f"has the columns {','.join(header)}, expected {','.join(columns)}")
+        raise InputError(f"has the columns {','.join(header)}, expected {','.join(columns)}")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
-            raise ValueError(f"row {number} has {len(row)} fields, the header has {len(header)}")
+            raise InputError(f"row {number} has {len(row)} fields, the header has {len(header)}")
     return pd.DataFrame(rows[1:], columns=header, dtype=object)
 
 

@@ -15,8 +15,6 @@ from geoloc.corpus.pack import collect_quarantine
 from geoloc.images import decode, resize_nearest
 from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.stores import (
-    ARRAY_SIZE,
-    SCORE_SIZE,
     Arrays,
     StoreError,
     check_store,
@@ -27,6 +25,7 @@ from geoloc.stores import (
     read_scores,
     read_segments,
 )
+from geoloc.types import ARRAY_SIZE, SCORE_SIZE
 from geoloc.verify.index import REJECTED
 from geoloc.verify.run import (
     AGAIN,

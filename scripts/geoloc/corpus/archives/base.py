@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geoloc.errors import GeolocError
+
 FILE, FOLDER = "file", "folder"  # kinds of members; every other kind says in words what it is
 ENCRYPTED = "an encrypted file"
 
 
-class ArchiveError(ValueError):
+class ArchiveError(GeolocError, ValueError):
     """An archive cannot be read; the message names it and says what to do."""
 
 
@@ -16,11 +18,11 @@ class DamagedArchive(ArchiveError):
     """The bytes are no whole archive; fetched again, it may be one."""
 
 
-class Damage(ValueError):
+class Damage(GeolocError, ValueError):
     """What is wrong with the bytes of an archive, for the message of a DamagedArchive."""
 
 
-class Refused(ValueError):
+class Refused(GeolocError, ValueError):
     """What in an archive is neither listed nor extracted, for the message of an ArchiveError."""
 
 

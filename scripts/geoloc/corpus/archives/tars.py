@@ -23,6 +23,7 @@ from geoloc.corpus.archives.images import MAX_BYTES, Doubles, image_member
 from geoloc.corpus.archives.names import member_path
 from geoloc.corpus.archives.streams import Stream
 from geoloc.corpus.archives.tar_headers import BLOCK, TarEntry, members, next_member
+from geoloc.errors import GeolocError
 from geoloc.files import atomic_path
 from geoloc.images import UnreadableImage
 from geoloc.progress import Progress
@@ -37,7 +38,7 @@ TABLES = (
 SAMPLES = 16  # blocks of 512 bytes by which two archives of one size and date are told apart
 
 
-class ListMismatch(ValueError):
+class ListMismatch(GeolocError, ValueError):
     """The list of members is damaged or that of another archive."""
 
 

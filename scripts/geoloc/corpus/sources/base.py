@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from geoloc.errors import GeolocError, InputError
 from geoloc.images import Preparation
 
 
-class SourceError(ValueError):
+class SourceError(GeolocError, ValueError):
     """A source is missing or not laid out as configured; the message says what to do."""
 
 
@@ -84,9 +85,9 @@ def parse_coordinates(latitude: str | None, longitude: str | None) -> tuple[floa
     refuses.
     """
     if not (latitude or "").strip() or not (longitude or "").strip():
-        raise ValueError("no coordinates")
+        raise InputError("no coordinates")
     if any(re.fullmatch(r"\s*[+-]?\d+,\d+\s*", text) for text in (latitude, longitude)):
-        raise ValueError(
+        raise InputError(
             f"coordinates with decimal commas: {latitude!r}, {longitude!r}; write 48.85"
         )
     try:
@@ -94,7 +95,7 @@ def parse_coordinates(latitude: str | None, longitude: str | None) -> tuple[floa
             raise ValueError
         place = float(latitude), float(longitude)
     except ValueError as error:
-        raise ValueError(f"coordinates are no numbers: {latitude!r}, {longitude!r}") from error
+        raise InputError(f"coordinates are no numbers: {latitude!r}, {longitude!r}") from error
     return check_coordinates(*place)
 
 
@@ -102,7 +103,7 @@ def check_coordinates(latitude: float, longitude: float) -> tuple[float, float]:
     """The same coordinates. Raises ValueError with the reason for what is out of range and for
     (0, 0), which stands where a place is unknown."""
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
-        raise ValueError(f"coordinates out of range: {latitude}, {longitude}")
+        raise InputError(f"coordinates out of range: {latitude}, {longitude}")
     if (latitude, longitude) == (0, 0):
-        raise ValueError("coordinates (0, 0) stand for an unknown place")
+        raise InputError("coordinates (0, 0) stand for an unknown place")
     return latitude, longitude

@@ -12,6 +12,7 @@ from pathlib import Path
 from geoloc.corpus.sources.base import Listed, Source, SourceError, parse_coordinates, section
 from geoloc.corpus.sources.contents import NESTED, Contents
 from geoloc.corpus.sources.tables import EMPTY, Row, read_rows
+from geoloc.errors import InputError
 
 KEYS = ("file_column", "latitude_column", "longitude_column", "author_column")
 UNNAMED = "not named in the table"
@@ -44,7 +45,7 @@ def placed(path: str, rows: Sequence[Row]) -> Listed:
     (row,) = rows
     try:
         if row.problem:
-            raise ValueError(row.problem)
+            raise InputError(row.problem)
         place = parse_coordinates(row.cells["latitude_column"], row.cells["longitude_column"])
     except ValueError as error:
         return Listed(path, rejected=f"{error} ({row.where})")
@@ -64,7 +65,7 @@ def _named(source: Source, contents: Contents) -> list[Listed]:
         name = row.cells["file_column"]
         try:
             if row.problem:
-                raise ValueError(row.problem)
+                raise InputError(row.problem)
             rows[names.find(name)].append(row)
         except ValueError as error:
             listed.append(unplaced(source, row, str(error), name))
@@ -86,19 +87,19 @@ class _Names:
         if name in self.exact:
             return name
         if not name.strip():
-            raise ValueError("no file name in the table")
+            raise InputError("no file name in the table")
         spelling = _spelling(name)
         if (
             spelling.startswith("/")
             or ".." in spelling.split("/")
             or re.match("[a-zA-Z]:/", spelling)
         ):
-            raise ValueError("named in the table with a path outside the folder")
+            raise InputError("named in the table with a path outside the folder")
         found = self.spelled.get(spelling, [])
         if len(found) > 1:
-            raise ValueError(f"fits several images: {', '.join(found)}")
+            raise InputError(f"fits several images: {', '.join(found)}")
         if not found:
-            raise ValueError(MISSING)
+            raise InputError(MISSING)
         return found[0]
 
 

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 
 from geoloc.corpus.sources.base import Listed, Source, check_coordinates
 from geoloc.corpus.sources.contents import Contents
+from geoloc.errors import InputError
 from geoloc.images import FORMATS, open_file
 from geoloc.progress import Progress
 
@@ -41,7 +42,7 @@ def exif_coordinates(path: Path) -> tuple[float, float]:
     4.6.6). Raises ValueError with the reason where there are none or they are nonsense."""
     gps = _gps_tags(path)
     if not gps:
-        raise ValueError("no GPS coordinates in EXIF")
+        raise InputError("no GPS coordinates in EXIF")
     tags = ExifTags.GPS
     return check_coordinates(
         _degrees(gps.get(tags.GPSLatitude), gps.get(tags.GPSLatitudeRef), "latitude"),
@@ -57,25 +58,25 @@ def _gps_tags(path: Path) -> dict:
                 return {}
             return dict(image.getexif().get_ifd(ExifTags.IFD.GPSInfo))
     except Exception as error:  # Pillow raises almost anything for a damaged header
-        raise ValueError(f"cannot read EXIF: {error}") from error
+        raise InputError(f"cannot read EXIF: {error}") from error
 
 
 def _degrees(value: object, hemisphere: object, axis: str) -> float:
     """Degrees of degrees, minutes and seconds, negative in the south and west."""
     if value is None:
-        raise ValueError(f"no {axis} in EXIF")
+        raise InputError(f"no {axis} in EXIF")
     parts = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
     try:
         degrees, minutes, seconds = ([float(part) for part in parts] + [0.0, 0.0])[:3]
     except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
-        raise ValueError(f"{axis} in EXIF is no number: {value}") from error
+        raise InputError(f"{axis} in EXIF is no number: {value}") from error
     if not all(map(math.isfinite, (degrees, minutes, seconds))) or len(parts) > 3:
-        raise ValueError(f"{axis} in EXIF is no number: {value}")
+        raise InputError(f"{axis} in EXIF is no number: {value}")
     if degrees < 0 or not (0 <= minutes <= 60 and 0 <= seconds <= 60):
-        raise ValueError(f"{axis} in EXIF is nonsense: {value}")
+        raise InputError(f"{axis} in EXIF is nonsense: {value}")
     text = hemisphere.decode("ascii", "replace") if isinstance(hemisphere, bytes) else hemisphere
     letter = str(text or "").strip("\0 ").upper()[:1]
     positive, negative = HEMISPHERES[axis]
     if letter not in (positive, negative):
-        raise ValueError(f"{axis} in EXIF has no hemisphere ({positive} or {negative})")
+        raise InputError(f"{axis} in EXIF has no hemisphere ({positive} or {negative})")
     return (degrees + minutes / 60 + seconds / 3600) * (1 if letter == positive else -1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from geoloc.corpus.sources.base import Source, SourceError, section
+from geoloc.errors import GeolocError, InputError
 
 PARQUET = (".parquet", ".pq")
 SEPARATORS = (",", ";", "\t", "|")
@@ -31,11 +32,11 @@ class Row(NamedTuple):
     problem: str = ""
 
 
-class TableError(ValueError):
+class TableError(GeolocError, ValueError):
     """A table cannot be read as a whole; the message says why and what to do."""
 
 
-class ColumnError(ValueError):
+class ColumnError(GeolocError, ValueError):
     """A table has not the columns that it must have; the message says what to set."""
 
 
@@ -74,7 +75,7 @@ def table_rows(path: Path, columns: dict[str, str], options: dict[str, str]) -> 
     except ColumnError:
         raise
     except ValueError as error:  # what pyarrow raises for damaged files, too
-        raise ValueError(f"cannot read the table {path}: {error}") from error
+        raise InputError(f"cannot read the table {path}: {error}") from error
 
 
 # Where a row stands, the cells of the wanted columns, and its problem.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from geoloc.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -42,7 +44,7 @@ def build_classifier(
     OSError for a file that is missing, unreadable or does not hold exactly the model's weights.
     """
     if name not in CLASSIFIERS:
-        raise ValueError(f"classifier {name!r} is unknown: use one of {', '.join(CLASSIFIERS)}")
+        raise InputError(f"classifier {name!r} is unknown: use one of {', '.join(CLASSIFIERS)}")
     from geoloc.device import choose_device
 
     module_name, class_name = CLASSIFIERS[name]

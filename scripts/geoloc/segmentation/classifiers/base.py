@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geoloc.device import AdaptiveBatches, autocast
+from geoloc.errors import InputError
 from geoloc.pytorch.finite import not_finite
 
 BEST = 10  # classes stored for each crop
@@ -74,7 +75,7 @@ class CropClassifier:
         """
         size = self.input_size
         if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (size, size, 3):
-            raise ValueError(
+            raise InputError(
                 f"crops must be uint8 (k, {size}, {size}, 3), "
                 f"are {crops.dtype} {tuple(crops.shape)}"
             )

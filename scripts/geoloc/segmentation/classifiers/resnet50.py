@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 from torchvision.models import resnet50
 
+from geoloc.errors import InputError
 from geoloc.pytorch.weights import load_weights
 from geoloc.segmentation.classifiers.base import CropClassifier
 
@@ -20,5 +21,5 @@ class ResNet50(CropClassifier):
 def load_model(weights: str | Path | None) -> nn.Module:
     """The network with the weights of a file; see `load_weights` for what can go wrong."""
     if weights is None:
-        raise ValueError(f"classifier resnet50 needs a checkpoint file: get it from {SOURCE}")
+        raise InputError(f"classifier resnet50 needs a checkpoint file: get it from {SOURCE}")
     return load_weights(resnet50(weights=None), weights, "ResNet50", f"get them from {SOURCE}")

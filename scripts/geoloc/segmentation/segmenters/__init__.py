@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from geoloc.stores import Segments
+from geoloc.errors import InputError
+from geoloc.types import Segments
 
 # name in the configuration -> module with `build(name, checkpoint, **settings) -> Segmenter`
 SEGMENTERS = dict.fromkeys(
@@ -38,5 +39,5 @@ def build_segmenter(name: str, checkpoint: str, **settings) -> Segmenter:
     settings: those of the segmenter, see its class.
     """
     if name not in SEGMENTERS:
-        raise ValueError(f"segmenter {name!r} is unknown: use one of {', '.join(SEGMENTERS)}")
+        raise InputError(f"segmenter {name!r} is unknown: use one of {', '.join(SEGMENTERS)}")
     return import_module(SEGMENTERS[name]).build(name, checkpoint, **settings)

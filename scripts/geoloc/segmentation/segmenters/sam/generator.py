@@ -21,13 +21,14 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from geoloc.device import AdaptiveBatches, autocast, choose_device
+from geoloc.errors import InputError
 from geoloc.pytorch.finite import NotFinite, finite, not_finite
 from geoloc.segmentation import rle
 from geoloc.segmentation.segmenters.sam import postprocess, postprocess_gpu
 from geoloc.segmentation.segmenters.sam.decoder import Decoded, decode, project_keys
 from geoloc.segmentation.segmenters.sam.models import build_sam
 from geoloc.segmentation.segmenters.sam.postprocess import Thresholds
-from geoloc.stores import BEST_CLASSES, Segments
+from geoloc.types import BEST_CLASSES, Segments
 
 
 class SamSegmenter:
@@ -62,7 +63,7 @@ class SamSegmenter:
         compile: bool = False,
     ) -> None:
         if (points_per_side is None) == (point_grids is None):
-            raise ValueError("give either points_per_side or point_grids")
+            raise InputError("give either points_per_side or point_grids")
         self.device = choose_device(device)
         self.precision = precision
         self.sam = sam.eval().requires_grad_(False).to(self.device)
@@ -83,7 +84,7 @@ class SamSegmenter:
         self.generator = None
         for layer in range(1, crop_n_layers + 1):
             if points_per_side and points_per_side < crop_n_points_downscale_factor**layer:
-                raise ValueError(
+                raise InputError(
                     f"crop_n_points_downscale_factor {crop_n_points_downscale_factor} leaves no "
                     f"point of {points_per_side} a side for the crops of layer {layer}: lower it, "
                     "or crop_n_layers"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geoloc.errors import InputError
+
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
     from torch import nn
@@ -27,7 +29,7 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
     does not hold exactly the weights of that SAM, all finite.
     """
     if name not in NAMES:
-        raise ValueError(f"no SAM named {name!r}: choose one of {', '.join(NAMES)}")
+        raise InputError(f"no SAM named {name!r}: choose one of {', '.join(NAMES)}")
     if name == "demo":
         sam = build_demo_sam()
     else:
