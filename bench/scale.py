@@ -28,7 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench.processes import in_process
 from bench.study_tree import lay_out
-from geoloc.corpus.index import MANIFEST_COLUMNS, assign_shards, shard_table
+from geoloc.corpus.index import assign_shards, shard_table
+from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
 INDEX = "results/study/index"

@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from bench import rows
 from bench.rows import Row
 from geoloc import stores
-from geoloc.corpus.index import MANIFEST_COLUMNS
+from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 from geoloc.corpus.pack import pack_arrays
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import score_map

@@ -42,8 +42,9 @@ from bench.listing import (
     streetview_names,
     validation_positions,
 )  # fmt: skip
-from geoloc.corpus.index import read_rows
-from geoloc.countries.geocoding import country_of_coordinates, country_of_name
+from geoloc.corpus.index_tables import read_rows
+from geoloc.countries.geocoding import country_of_coordinates
+from geoloc.countries.names import country_of_name
 
 KEPT_IMAGES = 73_867
 MIN_IMAGES = 75

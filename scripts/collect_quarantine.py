@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from geoloc.corpus.pack import collect_quarantine, write_quarantine
+from geoloc.corpus.quarantine import collect_quarantine, write_quarantine
 from geoloc.logs import start_log
 
 log = start_log(snakemake.log[0])

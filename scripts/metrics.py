@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from geoloc.corpus.index import kept_classes, majority_country
+from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.evaluation.distances import median_positions, warn_of_unplaced
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.read_predictions import check_index, read_predictions

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from geoloc.corpus.index import kept_classes
+from geoloc.corpus.index_tables import kept_classes
 from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
 from geoloc.files import atomic_path
 from geoloc.keras_models import runtime

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geoloc.corpus.pack import pack_shard
+from geoloc.corpus.prepare import prepare_shard
 from geoloc.corpus.sources import Source
 from geoloc.logs import start_log
 
@@ -10,7 +10,7 @@ start_log(snakemake.log[0])
 collection = snakemake.wildcards.collection
 entries = snakemake.params.sources
 names = snakemake.params.preparation
-pack_shard(
+prepare_shard(
     Path(snakemake.input.manifest),
     {name: Source.from_config(name, collection, entries[name]) for name in names},
     Path(snakemake.output.images),

@@ -1,7 +1,7 @@
 """Table 1: accuracy of every model on every test set."""
 
-from geoloc.corpus.index import kept_classes, majority_country
-from geoloc.countries.geocoding import display_name
+from geoloc.corpus.index_tables import kept_classes, majority_country
+from geoloc.countries.names import display_name
 from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
 from geoloc.files import atomic_path, write_text

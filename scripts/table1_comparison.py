@@ -1,6 +1,6 @@
 """Table 1 beside the published one: ours, published, difference."""
 
-from geoloc.corpus.index import kept_classes
+from geoloc.corpus.index_tables import kept_classes
 from geoloc.evaluation.study import other_classes, refuse_differences
 from geoloc.evaluation.table1 import compare, read_table1
 from geoloc.files import atomic_path

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geoloc.corpus.index import kept_classes
+from geoloc.corpus.index_tables import kept_classes
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.logs import start_log

@@ -1,7 +1,7 @@
 """Train a CLIP from scratch on captions of the training images."""
 
-from geoloc.corpus.index import kept_classes
-from geoloc.countries.geocoding import display_name
+from geoloc.corpus.index_tables import kept_classes
+from geoloc.countries.names import display_name
 from geoloc.device import use_threads
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.logs import start_log

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from geoloc.corpus.index import majority_country, read_rows
+from geoloc.corpus.index_tables import majority_country, read_rows
 from geoloc.evaluation.figures import save, training_curves
 from geoloc.logs import start_log
 

@@ -14,16 +14,20 @@ from keras import layers
 from PIL import Image
 
 from geoloc.config import check_config, load_schema, write_config
-from geoloc.corpus.index import build_index, kept_classes, majority_country, write_index
-from geoloc.corpus.pack import collect_quarantine, pack_arrays, pack_shard, write_quarantine
+from geoloc.corpus.index import build_index, write_index
+from geoloc.corpus.index_tables import kept_classes, majority_country
+from geoloc.corpus.pack import pack_arrays
+from geoloc.corpus.prepare import prepare_shard
+from geoloc.corpus.quarantine import collect_quarantine, write_quarantine
 from geoloc.corpus.sources import configured_sources
-from geoloc.countries.geocoding import display_name
+from geoloc.countries.names import display_name
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
+from geoloc.image_text.predict import predict_images, read_full_size
 from geoloc.image_text.training import ClipParameters, train_clip
-from geoloc.image_text.zero_shot import ClipZeroShot, predict_images, read_full_size
+from geoloc.image_text.zero_shot import ClipZeroShot
 from geoloc.keras_models import runtime, training
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.predict import load_trained, predict
@@ -180,7 +184,7 @@ def make_stores(
         images, arrays = run / f"images/{place}.h5", run / f"arrays/{place}.h5"
         quarantine.append(run / f"quarantine/{place}.csv")
         own = {name: sources[name] for name in sorted(set(rows.source))}
-        pack_shard(run / f"index/shards/{place}.csv", own, images, quarantine[-1])
+        prepare_shard(run / f"index/shards/{place}.csv", own, images, quarantine[-1])
         scores = None
         if collection == "street":
             segments = run / f"segments/{country}/{shard}.h5"

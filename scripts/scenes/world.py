@@ -23,7 +23,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from geoloc.countries.geocoding import country_of_coordinates, display_name
+from geoloc.countries.geocoding import country_of_coordinates
+from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.files import atomic_path
 from geoloc.progress import Progress

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from geoloc.cli import predict
-from geoloc.corpus import pack
-from geoloc.corpus.index import MANIFEST_COLUMNS
+from geoloc.corpus import pack, prepare
+from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 from geoloc.corpus.sources import Source
 from geoloc.image_text.training import train_clip
 from geoloc.image_text.zero_shot import ClipZeroShot
@@ -91,7 +91,7 @@ def by_the_workflow(photograph: Path, preparation: Preparation, folder: Path) ->
     pd.DataFrame([row], columns=MANIFEST_COLUMNS).to_csv(folder / "manifest.csv", index=False)
     source = Source("s", "street", "country_folders", photograph.parent, preparation=preparation)
     images, arrays = folder / "images.h5", folder / "arrays.h5"
-    pack.pack_shard(folder / "manifest.csv", {"s": source}, images, folder / "quarantine.csv")
+    prepare.prepare_shard(folder / "manifest.csv", {"s": source}, images, folder / "quarantine.csv")
     pack.pack_arrays(images, None, "FR", arrays)
     return Arrays([arrays])
 

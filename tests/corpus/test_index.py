@@ -11,13 +11,8 @@ import splitfolders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoloc.corpus.index import (
-    assign_shards,
-    build_index,
-    kept_classes,
-    majority_country,
-    write_index,
-)
+from geoloc.corpus.index import assign_shards, build_index, write_index
+from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.corpus.sources import Source, SourceError
 from geoloc.corpus.split import split_names, unique_names
 

@@ -9,13 +9,12 @@ from geoloc.corpus import index
 from geoloc.corpus.index import (
     assign_shards,
     assign_splits,
-    kept_classes,
     kept_countries,
-    majority_country,
     shard_table,
     summarize_countries,
     write_index,
 )
+from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.corpus.sources import SourceError
 from geoloc.corpus.split import split_names
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from geoloc.corpus.index import build_index, write_index
-from geoloc.corpus.pack import pack_shard
+from geoloc.corpus.prepare import prepare_shard
 from geoloc.corpus.sources import (
     Source,
     SourceError,
@@ -251,7 +251,7 @@ def test_an_archive_is_prepared_as_its_unpacked_images(tmp_path, kind):
                 tmp_path / form / f"{country}.csv",
             )
             manifest = index / f"shards/street/{country}/0000.csv"
-            pack_shard(manifest, {source.name: source}, target, quarantine)
+            prepare_shard(manifest, {source.name: source}, target, quarantine)
             outputs += [(i.rpartition("/")[2], decode(d).tobytes()) for i, d in read_images(target)]
         names = [path.rpartition("/")[2] for path in tables.images.path]
         reasons = pd.read_csv(tmp_path / form / "FR.csv").reason.tolist()

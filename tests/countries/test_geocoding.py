@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoloc.cli.compare_geocoders import compare, main, read_places
-from geoloc.countries.geocoding import country_of_coordinates, country_of_name, display_name
+from geoloc.countries.geocoding import country_of_coordinates
+from geoloc.countries.names import country_of_name, display_name
 from geoloc.countries.polygons import area_codes, areas_within, country_of_area
 
 

@@ -15,6 +15,7 @@ from transformers import AutoProcessor, CLIPModel, CLIPProcessor
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from geoloc import stores, weighting
+from geoloc.image_text.predict import predict_images, read_full_size
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.image_text.training import (
     ClipParameters,
@@ -22,12 +23,7 @@ from geoloc.image_text.training import (
     random_crops,
     train_clip,
 )
-from geoloc.image_text.zero_shot import (
-    ClipZeroShot,
-    check_classes,
-    predict_images,
-    read_full_size,
-)
+from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.probabilities import NotADistribution
 from tests.processes import ENVIRONMENT
 

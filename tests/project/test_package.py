@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 # Outside the checkout: every table of the library is read.
 CODE = """
 import geoloc
-from geoloc.countries.geocoding import country_of_coordinates, country_of_name
+from geoloc.countries.geocoding import country_of_coordinates
+from geoloc.countries.names import country_of_name
 from geoloc.segmentation.scoring import imagenet_names
 from geoloc.evaluation.table1 import published
 

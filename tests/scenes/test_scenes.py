@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from geoloc.countries.geocoding import country_of_coordinates, country_of_name
+from geoloc.countries.geocoding import country_of_coordinates
+from geoloc.countries.names import country_of_name
 from scenes import marks, world
 from scenes.draw import draw_scene
 from scenes.ground import make_road

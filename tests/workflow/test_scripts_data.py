@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from geoloc.corpus.index import read_rows
+from geoloc.corpus.index_tables import read_rows
 from geoloc.corpus.sources import SourceError
 from geoloc.segmentation import rle
 from geoloc.stores import (

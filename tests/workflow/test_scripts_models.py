@@ -231,7 +231,7 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(shard
     threads = recorded(monkeypatch, "geoloc.device.use_threads")
     checks = recorded(monkeypatch, "geoloc.image_text.zero_shot.check_classes")
     batches = recorded(
-        monkeypatch, "geoloc.image_text.zero_shot._batched", lambda call: [list(call["items"])]
+        monkeypatch, "geoloc.image_text.predict._batched", lambda call: [list(call["items"])]
     )
     run_script(
         "predict_clip",

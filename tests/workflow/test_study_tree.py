@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from geoloc.corpus.index import Tables, build_index
 from geoloc.corpus.sources import configured_sources
 from geoloc.corpus.split import split_names
-from geoloc.countries.geocoding import country_of_name
+from geoloc.countries.names import country_of_name
 from tests.conftest import ROOT
 
 

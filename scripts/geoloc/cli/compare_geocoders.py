@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from geoloc.corpus.index import kept_classes
+from geoloc.corpus.index_tables import kept_classes
 from geoloc.corpus.sources import parse_coordinates
 from geoloc.corpus.sources.tables import table_rows
 from geoloc.countries.geocoding import GEOCODERS, country_of_coordinates

@@ -24,7 +24,7 @@ import pandas as pd
 import yaml
 
 from geoloc.config import ConfigError, check_config, load_schema
-from geoloc.corpus.index import read_rows
+from geoloc.corpus.index_tables import read_rows
 from geoloc.evaluation.study import differences
 
 SCHEMA = "config/config.schema.yaml"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc.countries.geocoding import display_name
+from geoloc.countries.names import display_name
 from geoloc.errors import FileError, InputError
 from geoloc.images import (
     EXTENSIONS,
@@ -126,7 +126,7 @@ def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> Coun
 
 
 def _read_classes(path: Path) -> list[str]:
-    from geoloc.corpus.index import kept_classes
+    from geoloc.corpus.index_tables import kept_classes
 
     try:
         classes = kept_classes(path)

@@ -6,7 +6,6 @@ which is the only thing that its jobs depend on.
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from geoloc.corpus.index_tables import (
+    INDEX_COLUMNS,
+    LISTING_COLUMNS,
+    MANIFEST_COLUMNS,
+    REJECTED_COLUMNS,
+    SHARD_KEYS,
+)
 from geoloc.corpus.sources import (
     Source,
     SourceError,
@@ -25,20 +31,11 @@ from geoloc.corpus.sources import (
 from geoloc.corpus.sources.contents import Tally
 from geoloc.corpus.spatial_split import grid_cells, split_cells
 from geoloc.corpus.split import split_names, unique_names
-from geoloc.countries.geocoding import display_name
+from geoloc.countries.names import display_name
 from geoloc.files import atomic_path, utf8_name
 from geoloc.progress import Progress
 
 log = logging.getLogger(__name__)
-
-INDEX_COLUMNS = [
-    "image_id", "source", "collection", "path", "latitude", "longitude", "country", "author",
-    "split", "shard",
-]  # fmt: skip
-SHARD_KEYS = ["collection", "country", "shard"]
-MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
-REJECTED_COLUMNS = ["source", "path", "reason"]
-LISTING_COLUMNS = ["source", "kind", "files", "examples"]
 
 
 class Tables(NamedTuple):
@@ -219,20 +216,3 @@ def shard_table(images: pd.DataFrame) -> pd.DataFrame:
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
-
-
-def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a small CSV of the index as text; `NA` stays Namibia."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def kept_classes(countries_path: str | Path) -> list[str]:
-    """The classes of all models, in their order: sorted ISO codes of the kept countries."""
-    return sorted(row["country"] for row in read_rows(countries_path) if row["kept"] == "True")
-
-
-def majority_country(countries_path: str | Path) -> str:
-    """The country with the most training images; of equal ones the first code."""
-    rows = [row for row in read_rows(countries_path) if row["kept"] == "True"]
-    return min(rows, key=lambda row: (-int(row["train"]), row["country"]))["country"]

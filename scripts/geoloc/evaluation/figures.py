@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from geoloc.countries.geocoding import display_name
+from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.evaluation.table1 import DATASET_TITLES
 from geoloc.files import atomic_path

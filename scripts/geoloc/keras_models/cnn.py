@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from geoloc.keras_models.layers import dense_block, output
 from geoloc.types import ARRAY_SIZE
 
 FILTERS = (32, 64, 128, 64, 32)
@@ -34,17 +35,3 @@ def _convolution_block(x, filters: int, name: str):
     x = layers.ReLU(name=f"{name}_relu")(x)
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
     return layers.Dropout(0.25, name=f"{name}_dropout")(x)
-
-
-def dense_block(x, units: int, name: str):
-    """Dense – BatchNorm – ReLU – Dropout 0.5, the block that both models end with."""
-    x = layers.Dense(units, name=name)(x)
-    x = layers.BatchNormalization(name=f"{name}_normalization")(x)
-    x = layers.ReLU(name=f"{name}_relu")(x)
-    return layers.Dropout(0.5, name=f"{name}_dropout")(x)
-
-
-def output(x, classes: int):
-    """Probabilities (n, classes), float32 also where the model computes in lower precision."""
-    dense = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")
-    return dense(x)

@@ -10,7 +10,7 @@ from keras import layers
 
 from geoloc.errors import FileError, InputError
 from geoloc.keras_models import efficientnet_lite0
-from geoloc.keras_models.cnn import dense_block, output
+from geoloc.keras_models.layers import dense_block, output
 from geoloc.keras_models.weights import load_legacy_weights
 from geoloc.types import ARRAY_SIZE
 

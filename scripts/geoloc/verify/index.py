@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from geoloc.corpus.index import (
+from geoloc.corpus.index import shard_table
+from geoloc.corpus.index_tables import (
     INDEX_COLUMNS,
     LISTING_COLUMNS,
     MANIFEST_COLUMNS,
     REJECTED_COLUMNS,
-    shard_table,
 )
 from geoloc.corpus.sources.contents import READ
 from geoloc.corpus.sources.contents import REJECTED as IS_REJECTED
 from geoloc.corpus.split import SPLITS
-from geoloc.countries.geocoding import display_name
+from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.verify.run import (
     AGAIN,
@@ -167,7 +167,7 @@ def check_countries(run: Run) -> Check:
 
 
 def majority(kept: pd.DataFrame) -> str:
-    """The country with the most training images, see geoloc.corpus.index.majority_country."""
+    """The country with the most training images, see geoloc.corpus.index_tables.majority_country."""
     if kept.empty:
         raise InputError(f"keeps no country; {AGAIN}")
     return kept.sort_values(["train", "country"], ascending=[False, True]).country.iloc[0]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geoloc.countries.geocoding import display_name
+from geoloc.countries.names import display_name
 from geoloc.table_rows import DATASETS
 
 TESTED = 4  # test images that each model predicts again
@@ -64,12 +64,8 @@ def load_keras(task: Mapping[str, Any]) -> str:
 
 def load_clip(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of a CLIP."""
-    from geoloc.image_text.zero_shot import (
-        ClipZeroShot,
-        check_classes,
-        predict_images,
-        read_full_size,
-    )
+    from geoloc.image_text.predict import predict_images, read_full_size
+    from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
     from geoloc.weighting import dataset_factor
 
     classes = task["classes"]

@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from geoloc.corpus.spatial_split import EARTH_RADIUS
-from geoloc.countries.geocoding import display_name
+from geoloc.countries.names import display_name
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.leakage import leakage_summary
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from geoloc.config import load_schema
-from geoloc.corpus.index import SHARD_KEYS
+from geoloc.corpus.index_tables import SHARD_KEYS
 from geoloc.errors import InputError
 from geoloc.stores import StoreError
 

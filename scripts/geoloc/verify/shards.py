@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from geoloc.corpus.index import REJECTED_COLUMNS
-from geoloc.corpus.pack import collect_quarantine
+from geoloc.corpus.index_tables import REJECTED_COLUMNS
+from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.images import decode, resize_nearest
 from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.stores import (

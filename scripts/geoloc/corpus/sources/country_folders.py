@@ -14,7 +14,7 @@ from geoloc.corpus.sources.contents import (
     SYSTEM_FOLDER,
     Contents,
 )
-from geoloc.countries.geocoding import country_of_name, display_name
+from geoloc.countries.names import country_of_name, display_name
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from geoloc.corpus.archives import ImageFiles
-from geoloc.corpus.index import MANIFEST_COLUMNS, REJECTED_COLUMNS
-from geoloc.corpus.pack import collect_quarantine, pack_shard
+from geoloc.corpus.index_tables import MANIFEST_COLUMNS, REJECTED_COLUMNS
+from geoloc.corpus.prepare import prepare_shard
+from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.corpus.sources import Source, SourceError
 from geoloc.stores import read_images
 from tests.corpus.test_archives import make_tar, make_zip
@@ -41,7 +42,7 @@ class Shard:
     def pack(self, **limits) -> dict[str, str]:
         """Pack it. Returns the reason of each image that was left out."""
         sources = {self.source.name: self.source}
-        pack_shard(self.manifest, sources, self.images, self.quarantine, **limits)
+        prepare_shard(self.manifest, sources, self.images, self.quarantine, **limits)
         table = pd.read_csv(self.quarantine)
         return dict(zip(table.path, table.reason, strict=True))
 

@@ -1,0 +1,96 @@
+"""Rule `prepare`: raw files of a shard, decoded, oriented, cropped and resized."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from geoloc.corpus.archives import ImageFiles
+from geoloc.corpus.index_tables import REJECTED_COLUMNS, read_rows
+from geoloc.corpus.sources import Source, SourceError
+from geoloc.files import atomic_path
+from geoloc.images import MAX_MEGAPIXELS, UnreadableImage, prepare
+from geoloc.progress import Progress
+from geoloc.stores import write_images
+
+log = logging.getLogger(__name__)
+
+# What is wrong with one file. Any other error of the system (a disk that fails, a server that does
+# not answer, too many open files) would make all files unreadable and stops the job.
+OF_THE_FILE = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+    errno.ENAMETOOLONG,
+    None,  # of a decompressor
+}  # fmt: skip
+
+
+def prepare_shard(
+    manifest: Path,
+    sources: Mapping[str, Source],
+    images: Path,
+    quarantine: Path,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> None:
+    """Prepare every image of a manifest and write the `images` layout.
+
+    What cannot be read goes to the CSV `quarantine` (source, path, reason) and the rest goes on.
+    Raises SourceError where a source's folder cannot be reached, and OSError where not a file but
+    the disk or the machine is at fault.
+    """
+    rejected: list[tuple[str, str, str]] = []
+    rows = read_rows(manifest)
+    settings = {name: vars(s.preparation) for name, s in sorted(sources.items())}
+    count = write_images(images, _prepared(rows, sources, rejected, max_megapixels), settings)
+    with atomic_path(quarantine) as temporary:
+        pd.DataFrame(rejected, columns=REJECTED_COLUMNS).to_csv(temporary, index=False)
+    log.info("%d images packed, %d in quarantine", count, len(rejected))
+
+
+def _prepared(
+    rows: Sequence[dict], sources: Mapping[str, Source], rejected: list, max_megapixels: float
+) -> Iterator[dict]:
+    with ExitStack() as opened:
+        files = {n: opened.enter_context(ImageFiles(s.folder)) for n, s in sources.items()}
+        for row in Progress(rows, description="prepare"):
+            source = sources[row["source"]]
+            try:
+                data = files[source.name].read(row["path"])
+                image = prepare(data, source.preparation, max_megapixels)
+            except (UnreadableImage, OSError) as error:
+                reason = _reason(error, source)
+                log.warning("%s: %s", source.folder / row["path"], reason)
+                rejected.append((source.name, row["path"], reason))
+                continue
+            place = {k: float(row[k]) if row[k] else np.nan for k in ("latitude", "longitude")}
+            yield {k: row[k] for k in ("image_id", "split", "source")} | place | {"image": image}
+
+
+def _reason(error: UnreadableImage | OSError, source: Source) -> str:
+    """Why an image cannot be read. Raises the error where that is not the image's fault, and
+    SourceError where the folder of its source is gone."""
+    if isinstance(error, OSError) and error.errno not in OF_THE_FILE:
+        raise error
+    _check_folder(source)
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _check_folder(source: Source) -> None:
+    """Raise SourceError where a source's folder cannot be listed or is empty, as that of a disk
+    that is not mounted."""
+    try:
+        with os.scandir(source.folder) as entries:
+            problem = "" if any(entries) else "is empty"
+    except OSError as error:
+        problem = f"cannot be reached ({error.strerror})"
+    if problem:
+        raise SourceError(
+            f"source {source.name}: the folder {source.folder} {problem}; is its disk mounted on "
+            "this machine? Mount it and run again"
+        )

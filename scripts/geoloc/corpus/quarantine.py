@@ -1,0 +1,54 @@
+"""Rule `collect_quarantine`: what the index and the shards left out, in one table."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from geoloc.corpus.index_tables import REJECTED_COLUMNS, read_rows
+from geoloc.corpus.sources import SourceError
+from geoloc.files import atomic_path
+
+NAMED = 5  # files that a message names
+
+
+def collect_quarantine(
+    rejected: Path, shards: Sequence[Path], sizes: Mapping[str, int], max_unreadable: float
+) -> list[tuple[str, str, str]]:
+    """Gather what the index and the shards left out, sorted by source and path.
+
+    rejected: CSV of the index; shards: CSVs of `prepare_shard`; sizes: images by source. Raises
+    SourceError where more than the share `max_unreadable` of a source could not be read.
+    """
+    unreadable = {path: [tuple(row.values()) for row in read_rows(path)] for path in shards}
+    for source, size in sizes.items():
+        count = sum(row[0] == source for rows in unreadable.values() for row in rows)
+        if count > max_unreadable * size:
+            lists = [p for p, rows in unreadable.items() if any(row[0] == source for row in rows)]
+            raise SourceError(
+                f"source {source}: {count} of {size} images cannot be read, more than "
+                f"prepare.max_unreadable = {max_unreadable:g}. {_remedy(source, lists)}"
+            )
+    rows = [row for rows in unreadable.values() for row in rows]
+    return sorted([tuple(row.values()) for row in read_rows(rejected)] + rows)
+
+
+def _remedy(source: str, lists: Sequence[Path]) -> str:
+    """What to do about the unreadable images of a source. lists: the files of `prepare_shard` that
+    name them, `quarantine/{collection}/{country}/{shard}.csv`, all of one collection."""
+    folder = lists[0].parents[1]
+    named = ", ".join(map(str, lists[:NAMED]))
+    more = f" and {len(lists) - NAMED} more" if len(lists) > NAMED else ""
+    command = f"grep -rl '^{source},' {shlex.quote(str(folder))} | xargs rm"
+    return (
+        f"The reasons are in {named}{more}. Mend the images and delete these files, so that "
+        f"snakemake prepares their shards again (`{command}`), or raise the limit"
+    )
+
+
+def write_quarantine(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Write the gathered quarantine as CSV."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([REJECTED_COLUMNS, *rows])

@@ -1,0 +1,139 @@
+"""English names of countries: from ISO codes, and from what folders are named."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import logging
+import re
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+from geoloc.errors import InputError
+
+DATA = Path(__file__).parent / "data"
+DISPLAY_NAMES, OTHER_NAMES = DATA / "display_names.csv", DATA / "country_names.csv"
+NOT_FOUND = "not found"
+
+
+@cache
+def _converter():
+    import country_converter
+
+    logging.getLogger("country_converter").setLevel(logging.CRITICAL)
+    return country_converter.CountryConverter()
+
+
+@cache
+def _spelling() -> dict[str, str]:
+    """Names that the study spells otherwise than country_converter, by ISO code."""
+    return dict(_rows(DISPLAY_NAMES))
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """ISO code and name of each row of a table of names."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["country"], row["name"]) for row in csv.DictReader(file)]
+
+
+@cache
+def display_name(country: str) -> str:
+    """The English name of an ISO 3166-1 alpha-2 code, as the study spells it (these names are
+    also the texts of the CLIP models). Raises ValueError for what is no code."""
+    if country in _spelling():
+        return _spelling()[country]
+    name = _converter().convert(country, src="ISO2", to="name_short", not_found=NOT_FOUND)
+    if name == NOT_FOUND or len(country) != 2:
+        raise InputError(f"{country!r} is no ISO 3166-1 alpha-2 country code")
+    return name
+
+
+def name_key(name: str) -> str:
+    """What spellings of one name have in common: no case, accents, punctuation, `_` or "the", and
+    `St` for `Saint`."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    plain = "".join(c for c in plain if not unicodedata.combining(c)).replace("&", " and ")
+    words = re.sub(r"\W|_", " ", re.sub(r"['’`.]", "", plain)).split()  # d'Ivoire, U.S.A.
+    return " ".join("saint" if word == "st" else word for word in words if word != "the")
+
+
+def _turned(name: str) -> str:
+    """`Korea, South` and `Korea (South)` as `South Korea`; any other name as it is."""
+    head, mark, tail = name.replace("(", ",").partition(",")
+    return f"{tail} {head}" if mark and "," not in tail else name
+
+
+@cache
+def _known_names() -> dict[str, frozenset[str]]:
+    """ISO codes by the key of each name: the study's, the short and official ones of
+    country_converter and those of data/country_names.csv."""
+    table = _converter().data
+    rows = [*_spelling().items(), *_rows(OTHER_NAMES)]
+    for iso3, short, official in zip(
+        table.ISO3, table.name_short, table.name_official, strict=True
+    ):
+        code = _codes()[iso3]
+        rows += [(code, short), (code, official)]
+    names: dict[str, set[str]] = {}
+    for code, name in rows:
+        names.setdefault(name_key(name), set()).add(code)
+    return {key: frozenset(codes) for key, codes in names.items()}
+
+
+@cache
+def _codes() -> dict[str, str]:
+    """Code of two letters by that of three. The table has patterns such as `^GR$|^EL$`."""
+    table = _converter().data
+    two = table.ISO2.str.extract("([A-Z]{2})", expand=False)
+    return dict(zip(table.ISO3, two, strict=True))
+
+
+def _countries_of_name(name: str) -> frozenset[str]:
+    """ISO codes of the countries that a whole name, or a code, means."""
+    name = name.strip()
+    exact = {code for code, spelled in _spelling().items() if spelled == name}
+    if exact:
+        return frozenset(exact)
+    if re.fullmatch("[A-Za-z]{2}", name) and not name.istitle():
+        code = _converter().convert(name, src="ISO2", to="ISO2", not_found=NOT_FOUND)
+    elif re.fullmatch("[A-Z]{3}", name):  # in capitals: a folder `png` holds PNG files
+        code = _codes().get(name, NOT_FOUND)
+    else:
+        code = NOT_FOUND
+    if code != NOT_FOUND:
+        return frozenset([code])
+    keys = (name_key(name), name_key(_turned(name)), name_key(name).removeprefix("republic of "))
+    return next((_known_names()[key] for key in keys if key in _known_names()), frozenset())
+
+
+@cache
+def country_of_name(name: str) -> str:
+    """ISO 3166-1 alpha-2 code of an English country name or of an ISO code, `NA` being Namibia.
+
+    The whole name must be one of those known. Case, accents, punctuation and "the" do not count;
+    codes of three letters are in capitals.
+
+    Raises:
+        ValueError: the name is that of no country, or of several.
+    """
+    found = _countries_of_name(unicodedata.normalize("NFC", name))
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        choices = " or ".join(f"{display_name(code)} ({code})" for code in sorted(found))
+        raise InputError(f"{name!r} can mean {choices}; rename the folder to one of them")
+    raise InputError(
+        f"{name!r} is not the name of a country{_suggestion(name)}; rename the folder to an "
+        "English country name or an ISO 3166-1 code"
+    )
+
+
+def _suggestion(name: str) -> str:
+    """A known name that is spelled nearly so, in parentheses; "" where there is none."""
+    capitals = name.strip().upper()
+    if capitals in _codes():
+        return f" (write codes of three letters in capitals: {capitals})"
+    if near := difflib.get_close_matches(name_key(name), _known_names(), n=1, cutoff=0.8):
+        return f" (do you mean {', '.join(map(display_name, sorted(_known_names()[near[0]])))}?)"
+    return ""
