@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from geoloc.config import ConfigError, check_config, load_schema, write_config
 from geoloc.corpus.index_tables import read_rows
-from geoloc.corpus.retrieve import load_weights, wrong_sizes
+from geoloc.corpus.download import load_weights, wrong_sizes
 from geoloc.corpus.sources import (
     SourceError,
     check_folders,

@@ -5,12 +5,12 @@ import pandas as pd
 
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.countries.names import display_name
-from geoloc.device import use_threads
 from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
 from geoloc.files import atomic_path
 from geoloc.image_text.predict import predict_images, read_full_size
 from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.logs import start_log
+from geoloc.pytorch.device import use_threads
 from geoloc.weighting import DATASETS, dataset_factor
 
 start_log(snakemake.log[0])

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geoloc.corpus.retrieve import retrieve_model
+from geoloc.image_text.retrieve import retrieve_model
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geoloc.corpus.retrieve import download
+from geoloc.corpus.download import download
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from geoloc.corpus.retrieve import check_sum
-from geoloc.device import use_threads
+from geoloc.corpus.download import check_sum
 from geoloc.files import file_hash
 from geoloc.logs import start_log
+from geoloc.pytorch.device import use_threads
 from geoloc.segmentation.classifiers import build_classifier
 from geoloc.segmentation.segmenters import build_segmenter
 from geoloc.segmentation.shard import segment_shard

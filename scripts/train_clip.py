@@ -2,9 +2,9 @@
 
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.countries.names import display_name
-from geoloc.device import use_threads
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.logs import start_log
+from geoloc.pytorch.device import use_threads
 from geoloc.stores import Arrays
 
 start_log(snakemake.log[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from string import Formatter
 
@@ -12,8 +13,9 @@ import yaml
 
 from geoloc.errors import GeolocError
 from geoloc.files import write_text
+from geoloc.types import SCORE_SIZE
 
-STREET_SIZE = 640  # of geoloc.stores, which needs packages that planning does without
+SCHEMA = "config/config.schema.yaml"  # in the root of the project
 
 
 class ConfigError(GeolocError, ValueError):
@@ -46,6 +48,17 @@ def read_written_config(path: str | Path, schema: dict) -> dict:
     if not isinstance(config, dict):
         raise ConfigError("it has no keys")
     check_config(config, schema)
+    return config
+
+
+def read_config(configfiles: Sequence[Path]) -> dict:
+    """config/config.yaml with `configfiles` over it, checked, as Snakemake reads it."""
+    from snakemake.utils import update_config
+
+    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    for path in configfiles:
+        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    check_config(config, load_schema(SCHEMA))
     return config
 
 
@@ -85,10 +98,10 @@ def _size_mistakes(config: dict) -> list[str]:
     """Street sources whose images would not have the size of the masks."""
     return [
         f"sources.{name}.size: {entry['size'] or 'null'} does not fit the masks, which are "
-        f"{STREET_SIZE} pixels wide and high; write size: {STREET_SIZE}, and crop: center for "
+        f"{SCORE_SIZE} pixels wide and high; write size: {SCORE_SIZE}, and crop: center for "
         "images that are not square"
         for name, entry in config["sources"].items()
-        if entry and entry["size"] != STREET_SIZE
+        if entry and entry["size"] != SCORE_SIZE
     ]
 
 

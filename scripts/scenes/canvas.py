@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from scenes.light import Light
-
 Colour = tuple[float, float, float]
 SUPERSAMPLING = 2
 FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws with
@@ -108,12 +106,11 @@ class Canvas:
         pixels = _fixed_point(self.camera.project(ring), 1)
         cv2.fillPoly(self.shade, [pixels], 255, cv2.LINE_AA, FRACTION_BITS)
 
-    def finish(self, light: Light, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Light the scene: image uint8 (H, W, 3) and ids int32 (H, W)."""
+    def flat(self) -> tuple[np.ndarray, np.ndarray]:
+        """The picture without light: colours uint8 (H, W, 3) and ids int32 (H, W)."""
         height, width = self.size
         colour = cv2.resize(self.colour, (width, height), interpolation=cv2.INTER_AREA)
-        ids = np.ascontiguousarray(self.ids[::SUPERSAMPLING, ::SUPERSAMPLING])
-        return light.apply(colour, ids, self, rng), ids
+        return colour, np.ascontiguousarray(self.ids[::SUPERSAMPLING, ::SUPERSAMPLING])
 
 
 def _fixed_point(pixels: np.ndarray, scale: int) -> np.ndarray:

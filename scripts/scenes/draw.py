@@ -53,7 +53,7 @@ def draw_scene(
     road = ground.make_road(marks, rng)
     ground.draw_road(canvas, marks, road, soil, rng)
     _draw_objects(canvas, marks, road, light, rng)
-    image, ids = canvas.finish(light, rng)
+    image, ids = light.apply(canvas, rng)
     visible = np.flatnonzero(np.bincount(ids.ravel()))
     kinds = {int(n): canvas.instances[int(n)].kind for n in visible if n}
     return Scene(image, ids, kinds, marks)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from scenes.canvas import Canvas, Instance
+from scenes.canvas import Canvas, Instance
 
 
 @dataclass(frozen=True)
@@ -25,10 +23,9 @@ class Light:
     shadow: float  # share of light that a shadow takes, 0-1
     sun: float  # -1 from the left, 1 from the right
 
-    def apply(
-        self, colour: np.ndarray, ids: np.ndarray, canvas: Canvas, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Light flat colours, uint8 (H, W, 3) with their ids int32 (H, W): uint8 (H, W, 3)."""
+    def apply(self, canvas: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Light a scene: image uint8 (H, W, 3) and ids int32 (H, W)."""
+        colour, ids = canvas.flat()
         image = colour.astype(np.float32)
         image += _grain(ids, canvas, rng)[..., None]
         image *= self._shadows(ids, canvas)[..., None]
@@ -38,7 +35,7 @@ class Light:
         self._fill_sky(image, ids, canvas, rng)
         image *= np.float32(self.gain)
         image += rng.standard_normal(ids.shape, dtype=np.float32)[..., None] * 2.0
-        return np.clip(image, 0, 255, out=image).astype(np.uint8)
+        return np.clip(image, 0, 255, out=image).astype(np.uint8), ids
 
     def _fill_sky(
         self, image: np.ndarray, ids: np.ndarray, canvas: Canvas, rng: np.random.Generator

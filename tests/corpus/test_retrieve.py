@@ -13,13 +13,8 @@ import pytest
 import yaml
 
 from geoloc.corpus.archives import ArchiveError
-from geoloc.corpus.retrieve import (
-    RetrieveError,
-    download,
-    load_weights,
-    retrieve_source,
-    wrong_sizes,
-)
+from geoloc.corpus.download import RetrieveError, download, load_weights, wrong_sizes
+from geoloc.corpus.retrieve import retrieve_source
 from geoloc.logs import expected_at
 from tests.conftest import ROOT
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPProcessor
 
-from geoloc.corpus.retrieve import RetrieveError, retrieve_model
+from geoloc.corpus.download import RetrieveError
 from geoloc.image_text.folder import load_clip
+from geoloc.image_text.retrieve import retrieve_model
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.image_text.training import ClipParameters, build_clip
 

@@ -37,7 +37,7 @@ def wrong(rng, folder):
 
 
 def named(rng, folder):
-    from geoloc.corpus.retrieve import RetrieveError, check_sum
+    from geoloc.corpus.download import RetrieveError, check_sum
 
     (folder / "file").touch()
     with pytest.raises(RetrieveError):

@@ -14,8 +14,8 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
 from torchvision.ops import batched_nms
 
-from geoloc.device import AdaptiveBatches
 from geoloc.images import decode as decode_image
+from geoloc.pytorch.device import AdaptiveBatches
 from geoloc.segmentation import rle
 from geoloc.segmentation.segmenters import build_segmenter
 from geoloc.segmentation.segmenters.sam import postprocess, postprocess_gpu

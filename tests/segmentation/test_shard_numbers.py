@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geoloc.device import AdaptiveBatches
+from geoloc.pytorch.device import AdaptiveBatches
 from geoloc.pytorch.finite import NotFinite
 from geoloc.segmentation.classifiers import build_classifier
 from geoloc.segmentation.segmenters.sam import postprocess, postprocess_gpu

@@ -145,7 +145,7 @@ def test_every_job_compares_its_stores_with_the_index(shard, tmp_path, monkeypat
         "geoloc.segmentation.segmenters.build_segmenter",
         "geoloc.segmentation.classifiers.build_classifier",
         "geoloc.image_text.zero_shot.ClipZeroShot", "geoloc.image_text.zero_shot.check_classes",
-        "geoloc.device.use_threads",
+        "geoloc.pytorch.device.use_threads",
     ):  # fmt: skip
         monkeypatch.setattr(function, lambda *_, **__: None)
     if script == "predict":

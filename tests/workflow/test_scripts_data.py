@@ -286,7 +286,7 @@ def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeyp
                "classifier": "resnet50", "classifier_weights": "r.pth", "points_per_side": 7,
                "precision": "bfloat16", "min_mask_region_area": 3}  # fmt: skip
     engine = {"points_per_batch": 5, "image_batch": 6, "crop_batch": 8, "compile": True}
-    threads = recorded(monkeypatch, "geoloc.device.use_threads")
+    threads = recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     segmenters = recorded(
         monkeypatch, "geoloc.segmentation.segmenters.build_segmenter", lambda _: "segmenter"
     )
@@ -328,7 +328,7 @@ def test_segment_refuses_weights_of_another_sum(monkeypatch, tmp_path):
     path = str(tmp_path / "sam.pt")
     segment = dict.fromkeys(("segmenter", "classifier", "classifier_weights")) | {
         "segmenter_weights": path, "precision": "float32"}  # fmt: skip
-    recorded(monkeypatch, "geoloc.device.use_threads")
+    recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     with pytest.raises(RuntimeError, match="sha256"):
         run_script(
             "segment",
@@ -343,11 +343,11 @@ def test_segment_refuses_weights_of_another_sum(monkeypatch, tmp_path):
 
 
 def test_what_is_retrieved_goes_where_the_rule_says(monkeypatch, tmp_path):
-    fetched = recorded(monkeypatch, "geoloc.corpus.retrieve.download")
+    fetched = recorded(monkeypatch, "geoloc.corpus.download.download")
     entry = {"url": "https://example.org/w", "size": 3}
     run_script("retrieve_weights", output={"weights": "w.pt"}, params={"entry": entry})
     assert fetched == [{"url": entry["url"], "path": Path("w.pt"), "entry": entry}]
-    models = recorded(monkeypatch, "geoloc.corpus.retrieve.retrieve_model")
+    models = recorded(monkeypatch, "geoloc.image_text.retrieve.retrieve_model")
     run_script("retrieve_model", output={"folder": "m"}, params={"entry": entry})
     assert models == [{"entry": entry, "folder": Path("m")}]
     sources = recorded(monkeypatch, "geoloc.corpus.retrieve.retrieve_source")

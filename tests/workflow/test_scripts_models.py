@@ -79,7 +79,7 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch):
 def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch):
     from geoloc.image_text.training import ClipParameters
 
-    threads = recorded(monkeypatch, "geoloc.device.use_threads")
+    threads = recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     calls = recorded(monkeypatch, "geoloc.image_text.training.train_clip")
     run_script(
         "train_clip",
@@ -228,7 +228,7 @@ class FakeClip:
 
 def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(shards, monkeypatch):
     monkeypatch.setattr("geoloc.image_text.zero_shot.ClipZeroShot", FakeClip)
-    threads = recorded(monkeypatch, "geoloc.device.use_threads")
+    threads = recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     checks = recorded(monkeypatch, "geoloc.image_text.zero_shot.check_classes")
     batches = recorded(
         monkeypatch, "geoloc.image_text.predict._batched", lambda call: [list(call["items"])]

@@ -21,13 +21,11 @@ from math import nan
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
-from geoloc.config import ConfigError, check_config, load_schema
+from geoloc.config import SCHEMA, ConfigError, load_schema, read_config
 from geoloc.corpus.index_tables import read_rows
 from geoloc.evaluation.study import differences
 
-SCHEMA = "config/config.schema.yaml"
 MODELS, DATASETS = ("cnn", "transfer"), 3
 TEST_SETS = 3  # of street images; a test set comes on top
 ONCE = (
@@ -277,17 +275,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="bytes that a stage writes for an image")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
-
-
-def read_config(configfiles: Sequence[Path]) -> dict:
-    """config/config.yaml with `configfiles` over it, checked, as Snakemake reads it."""
-    from snakemake.utils import update_config
-
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-    for path in configfiles:
-        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
-    check_config(config, load_schema(SCHEMA))
-    return config
 
 
 def find_sizes(config: dict, options: argparse.Namespace) -> Sizes:

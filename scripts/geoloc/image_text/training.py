@@ -24,7 +24,6 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
-from geoloc.device import choose_device
 from geoloc.errors import Diverged, FileError, InputError
 from geoloc.files import atomic_folder, write_text
 from geoloc.image_text.architecture import ClipParameters, build_clip
@@ -33,6 +32,7 @@ from geoloc.image_text.folder import load_clip
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.locks import only_one
 from geoloc.progress import Progress
+from geoloc.pytorch.device import choose_device
 from geoloc.pytorch.finite import finite
 from geoloc.stores import config_hash
 from geoloc.weighting import apply_factor, dataset_factor

@@ -46,7 +46,7 @@ def check_kinds_of_files(run: Run) -> Check:
 def check_configuration(run: Run, given: Sequence[Path] = ()) -> Check:
     """The settings that the run was made with can be read; keeps them."""
     if given:
-        from geoloc.cli.estimate import read_config
+        from geoloc.config import read_config
 
         run.configuration = read_config(given)
         return ", ".join(map(str, given))

@@ -167,7 +167,7 @@ def check_countries(run: Run) -> Check:
 
 
 def majority(kept: pd.DataFrame) -> str:
-    """The country with the most training images, see geoloc.corpus.index_tables.majority_country."""
+    """The country with the most training images, see index_tables.majority_country."""
     if kept.empty:
         raise InputError(f"keeps no country; {AGAIN}")
     return kept.sort_values(["train", "country"], ascending=[False, True]).country.iloc[0]

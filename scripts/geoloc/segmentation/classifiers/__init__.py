@@ -45,7 +45,7 @@ def build_classifier(
     """
     if name not in CLASSIFIERS:
         raise InputError(f"classifier {name!r} is unknown: use one of {', '.join(CLASSIFIERS)}")
-    from geoloc.device import choose_device
+    from geoloc.pytorch.device import choose_device
 
     module_name, class_name = CLASSIFIERS[name]
     module = import_module(module_name)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from geoloc.device import AdaptiveBatches, autocast
 from geoloc.errors import InputError
+from geoloc.pytorch.device import AdaptiveBatches, autocast
 from geoloc.pytorch.finite import not_finite
 
 BEST = 10  # classes stored for each crop

@@ -20,8 +20,8 @@ from segment_anything.utils.amg import MaskData, build_point_grid
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
-from geoloc.device import AdaptiveBatches, autocast, choose_device
 from geoloc.errors import InputError
+from geoloc.pytorch.device import AdaptiveBatches, autocast, choose_device
 from geoloc.pytorch.finite import NotFinite, finite, not_finite
 from geoloc.segmentation import rle
 from geoloc.segmentation.segmenters.sam import postprocess, postprocess_gpu

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import nms
 
-from geoloc.device import AdaptiveBatches
+from geoloc.pytorch.device import AdaptiveBatches
 from geoloc.segmentation.segmenters.sam.postprocess import Kept, Thresholds
 
 

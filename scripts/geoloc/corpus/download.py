@@ -1,0 +1,130 @@
+"""Files from elsewhere: resumed, verified, and whole or absent.
+
+Pooch verifies too, but begins a file anew after an interruption, and these have gigabytes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import yaml
+
+from geoloc.corpus.file_starts import described, is_web_page
+from geoloc.errors import GeolocError
+from geoloc.files import file_hash
+from geoloc.progress import Progress
+
+CHUNK = 1 << 20
+TIMEOUT = 60  # seconds without a byte
+
+
+class RetrieveError(GeolocError, RuntimeError):
+    """Something could not be fetched; the message says what to put where by hand."""
+
+
+def load_weights(path: str | Path) -> dict[str, dict]:
+    """Entries of config/weights.yaml by file or folder name."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def wrong_sizes(weights: Mapping[str, Mapping], folder: Path) -> list[str]:
+    """A line for each file of weights in `folder` that has not the size of its entry, as half a
+    copy has. Looks at nothing but sizes, so it is done before every run."""
+    paths = ((folder / name, entry["size"]) for name, entry in weights.items() if "size" in entry)
+    return [
+        f"{path} has {path.stat().st_size} bytes, expected {size}; delete it"
+        for path, size in paths
+        if path.is_file() and path.stat().st_size != size
+    ]
+
+
+def check_sum(path: Path, entry: Mapping) -> None:
+    """Raise RetrieveError where a file has not the size and the sha256 of its entry."""
+    size = path.stat().st_size
+    if size != entry.get("size", size):
+        raise RetrieveError(f"{path} has {size} bytes, expected {entry['size']}; delete it")
+    if "sha256" in entry and (found := file_hash(path)) != entry["sha256"]:
+        raise RetrieveError(f"{path} has the sha256 {found}, expected {entry['sha256']}; delete it")
+
+
+def download(
+    url: str,
+    path: Path,
+    entry: Mapping | None = None,
+    check: Callable[[Path], str] = lambda path: "",
+) -> None:
+    """Fetch `url` to `path`, going on with what an earlier try left behind.
+
+    The file takes its name only when it is what was asked for. Otherwise it is deleted, so that the
+    next run fetches it again.
+
+    Args:
+        entry: its `size` and `sha256`, where they are known.
+        check: says what is wrong with the content of a file, "" where nothing is.
+
+    Raises:
+        RetrieveError: with the remedy.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    size = (entry or {}).get("size")
+    try:
+        if size and size > shutil.disk_usage(path.parent).free + _size(partial):
+            raise FileError(f"{path.parent} has not the {size / 1e9:.1f} GB free that it needs")
+        _fetch(url, partial)
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        large = f" ({size / 1e9:.1f} GB)" if size else ""
+        raise RetrieveError(
+            f"cannot fetch {url}{large}: {error}. Run again to go on, or fetch it elsewhere and "
+            f"put it at {path}"
+        ) from error
+    try:
+        _check_content(url, partial, path, check)
+        check_sum(partial, entry or {})
+    except RetrieveError:
+        partial.unlink()
+        raise
+    partial.replace(path)
+
+
+def _check_content(url: str, partial: Path, path: Path, check: Callable[[Path], str]) -> None:
+    """Nothing that is retrieved here is a web page, whatever its status."""
+    problem = check(partial) or ("it is not the file" if is_web_page(partial) else "")
+    if problem:
+        raise RetrieveError(
+            f"{url} gave {described(partial)}: {problem}. If it asks to sign in, download it in a "
+            f"browser and put it at {path}; otherwise correct the address or run again"
+        )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _fetch(url: str, partial: Path) -> None:
+    start = _size(partial)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if start and error.code == 416:  # nothing is left to fetch, or it is another file
+            if error.headers.get("Content-Range", "").endswith(f"/{start}"):
+                return
+            partial.unlink()
+        raise
+    with response:
+        resumed = response.status == 206
+        length = int(response.headers.get("Content-Length") or 0)
+        total = -(-length // CHUNK) or None
+        blocks = iter(lambda: response.read(CHUNK), b"")
+        with partial.open("ab" if resumed else "wb") as file:
+            for block in Progress(blocks, total, partial.stem, unit="MiB"):
+                file.write(block)
+        expected = length + (start if resumed else 0)
+        if length and partial.stat().st_size != expected:
+            raise FileError(f"cut off after {partial.stat().st_size} of {expected} bytes")
