@@ -6,20 +6,20 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed-$(shell cat envs/*.txt | sha256sum | cut -c1-12)
+INSTALLED := $(VENV)/.installed-$(shell cat envs/*.txt pyproject.toml | sha256sum | cut -c1-12)
 DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo missing test fuzz mutate test-slurm test-containers containers plan bench \
+.PHONY: help setup demo missing test fuzz mutate test-slurm test-containers containers bench \
   bench-masking bench-stores bench-training lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-setup: $(INSTALLED) ## make .venv with the pinned packages of envs/
+setup: $(INSTALLED) ## make .venv with the pinned packages of envs/ and the command geoloc
 
-$(INSTALLED): envs/dev.txt envs/geo.txt envs/torch.txt envs/tensorflow.txt
+$(INSTALLED): envs/dev.txt envs/geo.txt envs/torch.txt envs/tensorflow.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || \
 	  { echo "No Python found; install 3.11, 3.12 or 3.13, or call make PYTHON=/path/to/python"; exit 1; }
 	@py=$$(command -v $(PYTHON) || command -v python3); \
@@ -29,6 +29,8 @@ $(INSTALLED): envs/dev.txt envs/geo.txt envs/torch.txt envs/tensorflow.txt
 	  test -x $(BIN)/python || $$py -m venv $(VENV)
 	@echo "Installing the packages of envs/dev.txt into $(VENV): about 8 GB, some minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --editable .
 	@rm -f $(VENV)/.installed-*; touch $@
 
 demo: setup ## run everything on a generated world and print Table 1
@@ -84,10 +86,6 @@ test-slurm: setup ## run a small world on a real Slurm that is started for it (n
 
 test-containers: setup containers ## build the Apptainer images and run a small world in them
 	@TEST_CONTAINERS=1 python -m pytest tests/containers
-
-# PLAN: for example PLAN="--configfile my.yaml --rate segment=2.1"
-plan: setup ## jobs, hours and disk of a run by stage, from its configuration and index
-	@PYTHONPATH=scripts python -m geoloc.cli.estimate $(PLAN)
 
 BENCHMARKS := bench-masking bench-stores bench-training
 bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-training one of them

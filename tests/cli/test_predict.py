@@ -1,4 +1,4 @@
-"""The command `python -m geoloc.cli.predict`: what a user gives it, and what it answers."""
+"""The command `geoloc predict`: what a user gives it, and what it answers."""
 
 from __future__ import annotations
 
@@ -238,11 +238,11 @@ def test_many_photographs_show_their_progress(photographs, keras_model, caplog):
 
 def test_help_answers_from_the_folder_of_scripts_without_the_libraries_of_models():
     environment = {key: value for key, value in ENVIRONMENT.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-X", "importtime", "-m", "geoloc.cli.predict", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "geoloc", "predict", "--help"]
     result = subprocess.run(
         command, cwd=ROOT / "scripts", env=environment, capture_output=True, text=True, check=True
     )
-    assert "python -m geoloc.cli.predict photos/ --model" in result.stdout
+    assert "geoloc predict photos/ --model" in result.stdout
     imported = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
     assert "numpy" in imported
     assert not {"tensorflow", "keras", "torch", "transformers", "pandas"} & imported

@@ -14,6 +14,19 @@ SLOW = {
     "test_sam_training", "test_demo_sam", "test_environments", "test_package", "test_retrieve",
     "test_retrieve_model", "test_slurm", "test_containers",
 }  # fmt: skip
+# What is imported by its name in the configuration, by the module that imports it.
+BY_NAME = {
+    "geoloc.keras_models.build": (
+        "geoloc.keras_models.cnn", "geoloc.keras_models.transfer", "geoloc.keras_models.layers",
+        "geoloc.keras_models.efficientnet_lite0",
+    ),
+    "geoloc.segmentation.segmenters": (
+        "geoloc.segmentation.segmenters.sam.generator",
+        "geoloc.segmentation.segmenters.sam.models",
+        "geoloc.segmentation.segmenters.sam.decoder",
+        "geoloc.segmentation.segmenters.sam.postprocess",
+    ),
+}  # fmt: skip
 # Packages of which a test uses one module without the others.
 ROOMS = {
     "geoloc", "geoloc.countries", "geoloc.corpus", "geoloc.segmentation", "geoloc.pytorch",
@@ -95,4 +108,4 @@ def _imported(text: str) -> set[str]:
         r"^from (geoloc[\w.]*) import \(?([^)]*?)(?:\)|$)", text, re.MULTILINE | re.DOTALL
     ):
         modules |= {f"{package}.{name.strip()}" for name in names.split(",")}
-    return modules
+    return modules.union(*(BY_NAME.get(module, ()) for module in modules))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -12,17 +11,19 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import ENVIRONMENT
 from tests.workflow.test_workflow import make_workdir, run_snakemake
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-MODULE = re.compile(r"-m (geoloc\.\w+)")
 
 
 def commands(page: Path) -> list[str]:
-    """Lines of the page's bash blocks, without comments and with continued lines joined."""
+    """Lines of the page's bash blocks, without comments and with continued lines joined, and
+    commands within its text."""
     text = page.read_text(encoding="utf-8")
     blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
     lines = re.sub(r"\\\n\s*", " ", blocks).splitlines()
+    lines += re.findall(r"`((?:make|geoloc) [a-z][^`]*)`", text)
     return [line.split("  #")[0].split(" # ")[0].strip() for line in lines if line.strip()]
 
 
@@ -49,13 +50,12 @@ def test_make_explains_every_target_that_is_named():
     assert {command.split()[1] for command in of("make")} <= known
 
 
-@pytest.mark.parametrize("module", sorted({m for c in COMMANDS for m in MODULE.findall(c)}))
-def test_a_module_that_is_called_explains_itself(module):
-    command = [sys.executable, "-m", module, "--help"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+@pytest.mark.parametrize("command", sorted({command.split()[1] for command in of("geoloc")}))
+def test_a_command_of_geoloc_explains_itself(command):
     result = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT
-    )
+        [sys.executable, "-m", "geoloc", command, "--help"],
+        capture_output=True, text=True, check=False, env=ENVIRONMENT, cwd=ROOT,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "usage:" in result.stdout
 

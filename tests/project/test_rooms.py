@@ -65,6 +65,8 @@ def room(name: str) -> str:
     parts = name.split(".")
     if parts[0] == "scenes":
         return "scenes"
+    if name == "geoloc.__main__":
+        return "cli"
     return parts[1] if len(parts) > 1 and (SCRIPTS / "geoloc" / parts[1]).is_dir() else "shared"
 
 

@@ -1,4 +1,4 @@
-"""geoloc.verify finds every damage that is planted in a finished run, and none in a whole one."""
+"""`geoloc verify` finds every damage that is planted in a finished run, and none in a whole one."""
 
 from __future__ import annotations
 

@@ -259,7 +259,14 @@ def test_table_1_has_its_form(world):
 
 
 def test_a_finished_run_is_found_whole(world):
-    command = [sys.executable, "-m", "geoloc.verify", str(world[0] / "results/small"), "--digests"]
+    command = [
+        sys.executable,
+        "-m",
+        "geoloc",
+        "verify",
+        str(world[0] / "results/small"),
+        "--digests",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr

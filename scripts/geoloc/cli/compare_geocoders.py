@@ -1,6 +1,4 @@
-"""How many images of a table change country between the two geocoders, and where they are.
-
-    PYTHONPATH=scripts python -m geoloc.cli.compare_geocoders TABLE.csv --latitude-column LAT
+"""`geoloc compare-geocoders`: images of a table whose country depends on the geocoder.
 
 The city of another country can be the nearest one for two reasons: the place is near a border, or
 it is far from any city, at sea for one. Every image that changes is listed with its distances.
@@ -27,6 +25,12 @@ from geoloc.files import atomic_path
 NEAR_BORDER = 10.0  # km
 REACH = 500.0  # km within which the area of the nearest city's country is looked for
 CASES = ["border", "remote", "sea"]
+EXAMPLES = """\
+example:
+  the photographs of Im2GPS3k, and how many are of a class of the study:
+    geoloc compare-geocoders resources/im2gps3k/im2gps3k_places365.csv \\
+        --countries results/study/index/countries.csv
+"""
 
 
 def compare(places: pd.DataFrame) -> pd.DataFrame:
@@ -95,8 +99,11 @@ def summary(table: pd.DataFrame, classes: list[str] | None) -> str:
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m geoloc.cli.compare_geocoders",
-        description="Images of a table whose country differs between nearest city and polygon",
+        prog="geoloc compare-geocoders",
+        description="List the images of a table whose country differs between nearest city and "
+        "polygon.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("table", type=Path, help="CSV with a row of coordinates an image")
     parser.add_argument("--image-column", default="IMG_ID", help="default: %(default)s")
@@ -125,7 +132,3 @@ def main(arguments: list[str] | None = None) -> int:
         with atomic_path(given.output) as temporary:
             table.to_csv(temporary, index=False)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,4 @@
-"""What a run costs: jobs, hours and disk by stage, from the configuration and the index.
-
-    make plan
-    make plan PLAN="--configfile my.yaml --rate segment=2.1 --rate score=0.3"
+"""`geoloc estimate`: jobs, hours and disk of a run by stage, from its configuration and index.
 
 Numbers of images come from the index of the run; as long as there is none, from options, whose
 defaults are the counts of the study. Seconds and bytes are those of jobs that have finished, of
@@ -32,6 +29,13 @@ ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "score_examples",
     "training_curves", "accuracy_figure", "all",
 )  # fmt: skip
+EXAMPLES = """\
+examples:
+  the study, or what config/config.yaml says:
+    geoloc estimate
+  another run, with seconds an image that you measured:
+    geoloc estimate --configfile my.yaml --rate segment=2.1 --rate score=0.3
+"""
 ARRAY_BYTES = 224 * 224 * (3 + 1)  # an image and its score map
 
 
@@ -259,7 +263,10 @@ def _pair(text: str) -> tuple[str, float]:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="geoloc estimate",
+        description=__doc__.partition(": ")[2],
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as of snakemake")
     parser.add_argument("--images", type=int, default=73_867, help="street images, without index")
@@ -319,7 +326,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"\nHours are estimates: seconds measured in {measured} or given with --rate, times the "
         "work.\nTraining may stop early. Retrieving and drawing of data is not counted."
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,6 @@
-"""The likeliest countries of any photograph, by a trained model.
+"""`geoloc predict`: the likeliest countries of any photograph, by a trained model.
 
-    python -m geoloc.cli.predict PHOTO... --model FOLDER
-
-run from scripts/, or anywhere once the project is installed. Libraries of the models are imported
-when a model is loaded, so that `--help` answers at once.
+Libraries of the models are imported when a model is loaded, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -43,12 +40,12 @@ BATCH_SIZE = 32
 EXAMPLES = """\
 examples:
   one photograph:
-    python -m geoloc.cli.predict street.jpg --model ../results/study/models/cnn/original
+    geoloc predict street.jpg --model results/study/models/cnn/original
   all photographs in a folder and below, for another program:
-    python -m geoloc.cli.predict photos/ --model ../results/study/models/cnn/original --json
+    geoloc predict photos/ --model results/study/models/cnn/original --json
   the three likeliest countries, by a CLIP, of what is not a street image:
-    python -m geoloc.cli.predict *.jpg --top 3 --crop none \\
-        --model ../resources/weights/streetclip --countries ../results/study/index/countries.csv
+    geoloc predict *.jpg --top 3 --crop none \\
+        --model resources/weights/streetclip --countries results/study/index/countries.csv
 """
 
 
@@ -294,7 +291,7 @@ def set_up_output() -> None:
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m geoloc.cli.predict",
+        prog="geoloc predict",
         description="The likeliest countries of photographs, by a trained model.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -324,7 +321,3 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
     return number
-
-
-if __name__ == "__main__":
-    sys.exit(main())

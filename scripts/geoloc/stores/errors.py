@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from geoloc.errors import GeolocError
+
 # What HDF5 says of a file that another program has open for writing, or had when it was killed.
 OPEN_FOR_WRITING = "already open for"
 LOCKED = {errno.EAGAIN, errno.EDEADLK, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
-class StoreError(OSError):
+class StoreError(GeolocError, OSError):
     """A store that cannot be used. The message names the file, what is wrong and the remedy."""
 
 

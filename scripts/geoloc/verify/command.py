@@ -1,4 +1,4 @@
-"""The command `geoloc.verify` and the list of its checks."""
+"""`geoloc verify` and the list of its checks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CONFIG = "config.yaml"
 EXAMPLES = """\
 examples:
   check a finished run, a sample of each shard:
-    python -m geoloc.verify results/study
+    geoloc verify results/study
   read all content and recompute all score maps and arrays:
-    python -m geoloc.verify results/study --digests --jobs 16
+    geoloc verify results/study --digests --jobs 16
   where no model can be loaded:
-    python -m geoloc.verify results/study --skip "keras models" "clip models"
+    geoloc verify results/study --skip "keras models" "clip models"
   a run whose folder has no config.yaml:
-    python -m geoloc.verify results/demo --configfile config/demo.yaml
+    geoloc verify results/demo --configfile config/demo.yaml
 
 Prints a line for each check and one for each thing that is wrong. The exit status is 0 where
 nothing is wrong, 1 where something is, and 2 where there is no such run.
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m geoloc.verify",
+        prog="geoloc verify",
         description="Check that a finished run is whole.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
