@@ -16,6 +16,7 @@ import pandas as pd
 
 from geoloc.corpus.sources import Listed, Source, SourceError, read_source
 from geoloc.corpus.sources.contents import NESTED
+from geoloc.images import EXTENSIONS
 from tests.fuzz.mutations import MUTATIONS, _swap, mutate
 
 NAMES = ("a.jpg", "b c.png", "Peru 1.jpg", "été.jpg", "o'b.jpg", "7.jpg", "0042.jpg", "x-1.webp",
@@ -180,9 +181,9 @@ def _same(name: str, path: str, ids: bool) -> bool:
     name = re.sub(r"(^|/)(\./|/)+", r"\1", name)
     if not ids:
         return name == path
-    ends = (
-        {name, name.rpartition(".")[0]} if re.search(r"\.(jpg|png|webp)$", name, re.I) else {name}
-    )
+    ends = {name}
+    if Path(name).suffix.lower() in EXTENSIONS:
+        ends.add(name.rpartition(".")[0])
     whole = (path, path.rpartition(".")[0])
     return any(f"/{full}".endswith(f"/{end}") for full in whole for end in ends)
 
