@@ -118,7 +118,7 @@ def test_a_cut_legacy_file_is_refused(length, tmp_path):
 
 
 def test_resnet50_reads_its_weights_and_refuses_those_that_are_not_finite(tmp_path):
-    build = BACKBONES["resnet50"][0]
+    build = BACKBONES["resnet50"].backbone
     source = build(None)
     write_legacy(tmp_path / "w.h5", source)
     names = ("conv2_block1_0_conv", "conv2_block1_3_conv", "conv5_block3_3_bn")

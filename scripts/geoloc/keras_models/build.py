@@ -1,17 +1,20 @@
-"""The models by their names in the configuration; a new one is a new module and an entry here."""
+"""The Keras models by the names that the configuration gives them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from geoloc.errors import InputError
+from geoloc.registry import Registry
 
 if TYPE_CHECKING:
     import keras
 
-KERAS_MODELS = {"cnn": "geoloc.keras_models.cnn", "transfer": "geoloc.keras_models.transfer"}
+KERAS_MODELS = Registry(
+    "Keras model",
+    {"cnn": "geoloc.keras_models.cnn", "transfer": "geoloc.keras_models.transfer"},
+)
+"""Modules with a function `build(classes, **options)`."""
 
 
 def build_model(name: str, classes: int, parameters: Mapping[str, Any]) -> keras.Model:
@@ -27,8 +30,6 @@ def build_model(name: str, classes: int, parameters: Mapping[str, Any]) -> keras
         (n, classes), float32. Scaling the pixels is part of the model.
 
     Raises:
-        ValueError: for a name or an option that does not exist.
+        InputError: for a name or an option that does not exist.
     """
-    if name not in KERAS_MODELS:
-        raise InputError(f"no Keras model is named {name!r}; choose from {sorted(KERAS_MODELS)}")
-    return import_module(KERAS_MODELS[name]).build(classes, **parameters)
+    return KERAS_MODELS[name].build(classes, **parameters)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 from keras import layers
 
 from geoloc.errors import FileError, InputError
-from geoloc.keras_models import efficientnet_lite0
 from geoloc.keras_models.layers import dense_block, output
-from geoloc.keras_models.weights import load_legacy_weights
+from geoloc.registry import Registry
 from geoloc.types import ARRAY_SIZE
+
+BACKBONES = Registry(
+    "backbone",
+    {
+        "resnet50": "geoloc.keras_models.resnet50",
+        "efficientnet_lite0": "geoloc.keras_models.efficientnet_lite0",
+    },
+)
+"""Modules with `backbone(weights)`, which builds one, `imagenet_input(pixels)`, what it was trained
+on, and LAST_BLOCK, how the names of its last layers begin."""
 
 
 def build(
@@ -48,23 +56,21 @@ def build(
 
     Source: Beyond the Image, section Models, and its training notebook.
     """
-    if backbone not in BACKBONES:
-        raise InputError(f"no backbone is named {backbone!r}; choose from {sorted(BACKBONES)}")
+    module = BACKBONES[backbone]
     if preprocessing not in ("rescale", "imagenet"):
         raise InputError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
     if fine_tune not in ("none", "last_block"):
         raise InputError(f"fine_tune is none or last_block, not {fine_tune!r}")
     if weights is not None and not Path(weights).is_file():
         raise FileError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
-    build_backbone, imagenet_input, last_block = BACKBONES[backbone]
 
     pixels = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="pixels")
     if preprocessing == "imagenet":
-        x = imagenet_input(pixels)
+        x = module.imagenet_input(pixels)
     else:
         x = layers.Rescaling(1 / 255, name="rescale")(pixels)
-    pretrained = build_backbone(weights)
-    _freeze(pretrained, but=last_block if fine_tune == "last_block" else ())
+    pretrained = module.backbone(weights)
+    _freeze(pretrained, but=module.LAST_BLOCK if fine_tune == "last_block" else ())
     x = pretrained(x, training=False)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = dense_block(x, 1024, "dense1")
@@ -83,30 +89,3 @@ def _freeze(backbone: keras.Model, but: tuple[str, ...]) -> None:
         layer.trainable = layer.name.startswith(but) and not isinstance(
             layer, layers.BatchNormalization
         )
-
-
-def _resnet50(weights: str | Path | None) -> keras.Model:
-    shape = (ARRAY_SIZE, ARRAY_SIZE, 3)
-    model = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=shape, name="resnet50"
-    )
-    if weights is not None:
-        load_legacy_weights(model, weights)
-    return model
-
-
-def _resnet50_imagenet_input(pixels):
-    """BGR with the mean of ImageNet taken off, the `caffe` mode of keras.applications."""
-    x = keras.ops.flip(pixels, axis=-1)
-    return layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="imagenet_input")(x)
-
-
-# How a backbone is built, the input that it was trained on, how the names of its last layers begin.
-BACKBONES: dict[str, tuple[Callable, Callable, tuple[str, ...]]] = {
-    "resnet50": (_resnet50, _resnet50_imagenet_input, ("conv5_block3_",)),
-    "efficientnet_lite0": (
-        efficientnet_lite0.backbone,
-        efficientnet_lite0.imagenet_input,
-        efficientnet_lite0.LAST_BLOCK,
-    ),
-}

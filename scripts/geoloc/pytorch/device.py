@@ -10,16 +10,16 @@ from typing import TypeVar
 import torch
 
 from geoloc.errors import InputError
+from geoloc.registry import Registry
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+PRECISIONS = Registry(
+    "precision", {name: f"torch:{name}" for name in ("float32", "bfloat16", "float16")}
+)
+"""Number formats of torch by name."""
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -42,11 +42,8 @@ def use_threads(count: int) -> None:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Context in which torch modules compute in `precision` (float32, bfloat16 or float16)."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}")
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=PRECISIONS[precision])
+    dtype = PRECISIONS[precision]
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,8 +7,8 @@
 `metadata_table`      a table of ids and coordinates, and images in folders, zip or tar archives
                       (OpenStreetView-5M, MP-16)
 
-A kind is a module with a function and an entry in KINDS: `list_images` gives every image of the
-folder's contents with its country or coordinates.
+A kind is a module of KINDS: its `list_images` gives every image of the folder's contents with its
+country or coordinates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geoloc.corpus.sources import coordinates_table, country_folders, exif_folder, metadata_table
 from geoloc.corpus.sources.base import Listed, Source, SourceError, parse_coordinates, section
 from geoloc.corpus.sources.contents import (
     ARCHIVE,
@@ -41,6 +40,7 @@ from geoloc.corpus.sources.overlap import check_files, check_folders, without_re
 from geoloc.countries.geocoding import country_of_coordinates
 from geoloc.files import utf8_name
 from geoloc.images import EXTENSIONS
+from geoloc.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +50,15 @@ __all__ = [
     "read_source",
 ]  # fmt: skip
 
-KINDS = {
-    "country_folders": country_folders,
-    "coordinates_table": coordinates_table,
-    "exif_folder": exif_folder,
-    "metadata_table": metadata_table,
-}
+KINDS = Registry(
+    "kind of source",
+    {
+        "country_folders": "geoloc.corpus.sources.country_folders",
+        "coordinates_table": "geoloc.corpus.sources.coordinates_table",
+        "exif_folder": "geoloc.corpus.sources.exif_folder",
+        "metadata_table": "geoloc.corpus.sources.metadata_table",
+    },
+)
 CHUNK = 1 << 20  # bytes of a table
 BATCH = 1 << 17  # places that are named at once, so that memory does not grow with them
 

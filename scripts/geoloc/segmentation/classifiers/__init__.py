@@ -1,24 +1,23 @@
-"""Classifiers of crops, by the name in the configuration. A new one is a new file and an entry."""
+"""Classifiers of crops by the names that the configuration gives them."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from geoloc.errors import InputError
+from geoloc.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-# name in the configuration -> module with `load_model(weights)`, and its class
-CLASSIFIERS = {
-    "resnet50": ("geoloc.segmentation.classifiers.resnet50", "ResNet50"),
-    "efficientnet_lite0": (
-        "geoloc.segmentation.classifiers.efficientnet_lite0",
-        "EfficientNetLite0",
-    ),
-}
+CLASSIFIERS = Registry(
+    "classifier",
+    {
+        "resnet50": "geoloc.segmentation.classifiers.resnet50",
+        "efficientnet_lite0": "geoloc.segmentation.classifiers.efficientnet_lite0",
+    },
+)
+"""Modules with a function `build(weights, device, **settings)` that returns a Classifier."""
 
 
 class Classifier(Protocol):
@@ -43,12 +42,7 @@ def build_classifier(
     batch_size, precision and compile, see CropClassifier. Raises ValueError for an unknown name,
     OSError for a file that is missing, unreadable or does not hold exactly the model's weights.
     """
-    if name not in CLASSIFIERS:
-        raise InputError(f"classifier {name!r} is unknown: use one of {', '.join(CLASSIFIERS)}")
+    module = CLASSIFIERS[name]
     from geoloc.pytorch.device import choose_device
 
-    module_name, class_name = CLASSIFIERS[name]
-    module = import_module(module_name)
-    return getattr(module, class_name)(
-        module.load_model(weights), choose_device(device), **settings
-    )
+    return module.build(weights, choose_device(device), **settings)

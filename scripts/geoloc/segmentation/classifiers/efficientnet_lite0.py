@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -128,3 +129,8 @@ def load_model(weights: str | Path | None = None) -> nn.Module:
     return load_weights(
         EfficientNetLite0Model(), path, "EfficientNet-Lite0", f"get them from {SOURCE}"
     )
+
+
+def build(weights: str | Path | None, device: torch.device, **settings: Any) -> EfficientNetLite0:
+    """The classifier with weights from a file; `settings` are those of CropClassifier."""
+    return EfficientNetLite0(load_model(weights), device, **settings)

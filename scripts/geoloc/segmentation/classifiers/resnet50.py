@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 from torchvision.models import resnet50
 
@@ -23,3 +25,8 @@ def load_model(weights: str | Path | None) -> nn.Module:
     if weights is None:
         raise InputError(f"classifier resnet50 needs a checkpoint file: get it from {SOURCE}")
     return load_weights(resnet50(weights=None), weights, "ResNet50", f"get them from {SOURCE}")
+
+
+def build(weights: str | Path | None, device: torch.device, **settings: Any) -> ResNet50:
+    """The classifier with weights from a file; `settings` are those of CropClassifier."""
+    return ResNet50(load_model(weights), device, **settings)

@@ -1,20 +1,22 @@
-"""Segmenters: what finds the masks of an image. A new one is a new file and an entry here."""
+"""Segmenters, which find the masks of an image, by the names that the configuration gives them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 
-from geoloc.errors import InputError
+from geoloc.registry import Registry
 from geoloc.types import Segments
 
-# name in the configuration -> module with `build(name, checkpoint, **settings) -> Segmenter`
-SEGMENTERS = dict.fromkeys(
-    ("demo", "vit_b", "vit_l", "vit_h"), "geoloc.segmentation.segmenters.sam.generator"
+SEGMENTERS = Registry(
+    "segmenter",
+    dict.fromkeys(
+        ("demo", "vit_b", "vit_l", "vit_h"), "geoloc.segmentation.segmenters.sam.generator"
+    ),
 )
+"""Modules with a function `build(name, checkpoint, **settings)` that returns a Segmenter."""
 
 
 class Segmenter(Protocol):
@@ -38,6 +40,4 @@ def build_segmenter(name: str, checkpoint: str, **settings) -> Segmenter:
 
     settings: those of the segmenter, see its class.
     """
-    if name not in SEGMENTERS:
-        raise InputError(f"segmenter {name!r} is unknown: use one of {', '.join(SEGMENTERS)}")
-    return import_module(SEGMENTERS[name]).build(name, checkpoint, **settings)
+    return SEGMENTERS[name].build(name, checkpoint, **settings)

@@ -1,0 +1,49 @@
+"""Everything that the configuration names is found, and what it does not know is told."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from geoloc.corpus.sources import KINDS
+from geoloc.countries.geocoding import GEOCODERS
+from geoloc.errors import InputError
+from geoloc.keras_models.build import KERAS_MODELS
+from geoloc.keras_models.transfer import BACKBONES
+from geoloc.pytorch.device import PRECISIONS
+from geoloc.registry import Registry
+from geoloc.segmentation.classifiers import CLASSIFIERS
+from geoloc.segmentation.segmenters import SEGMENTERS
+from geoloc.table_rows import KERAS_MODELS as ROWS
+from tests.conftest import ROOT
+
+REGISTRIES = [KINDS, GEOCODERS, KERAS_MODELS, BACKBONES, PRECISIONS, CLASSIFIERS, SEGMENTERS]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.what)
+def test_every_entry_exists(registry):
+    assert len(registry) > 1
+    assert all(registry[name] is not None for name in registry)
+
+
+def test_an_unknown_name_is_told_with_the_known_ones():
+    registry = Registry("geocoder", {"near": "math:floor", "far": "math:ceil"})
+    assert registry["far"](0.5) == 1
+    with pytest.raises(InputError, match="unknown geocoder 'nearby'; choose one of near, far"):
+        registry["nearby"]
+
+
+def test_the_schema_allows_what_the_registries_know():
+    text = (ROOT / "config/config.schema.yaml").read_text(encoding="utf-8")
+    schema = yaml.safe_load(text)["properties"]
+    segment, index = schema["segment"]["properties"], schema["index"]["properties"]
+    backbone = schema["models"]["properties"]["transfer"]["properties"]["backbone"]
+    for names, registry in (
+        (segment["segmenter"], SEGMENTERS),
+        (segment["classifier"], CLASSIFIERS),
+        (segment["precision"], PRECISIONS),
+        (index["geocoder"], GEOCODERS),
+        (backbone, BACKBONES),
+    ):
+        assert sorted(names["enum"]) == sorted(registry)
+    assert tuple(KERAS_MODELS) == ROWS
