@@ -27,7 +27,7 @@ rule check_leakage:
         "../envs/geo.yaml"
     container:
         config["containers"]["geo"]
-    threads: config["threads"]["leakage"]
+    threads: config["threads"]["check_leakage"]
     resources:
         mem_mb=scaled(2000 + decoding()),
         runtime=scaled(120),

@@ -139,16 +139,15 @@ def decoding():
     return int(17 * config["prepare"]["max_megapixels"])
 
 
-def of_source(key):
-    """A value of the source's entry in the configuration. As it takes `output`, it is not compared
-    with that of the last run: another one is no reason to retrieve again."""
-    return lambda wildcards, output: ENTRIES[wildcards.source][key]
+def untracked(value):
+    """A parameter by which no finished job is repeated when it changes, or a function of the
+    wildcards that gives one. Snakemake compares parameters with those of the last run, but not
+    those that are functions of `output`."""
+    return lambda wildcards, output: value(wildcards) if callable(value) else value
 
 
-def columns_of_source(wildcards, output):
-    """The names of columns in the source's entry, by which its table is known when it comes."""
-    entry = ENTRIES[wildcards.source]
-    return {key: entry[key] for key in sorted(entry) if key.endswith("_column")}
+# Jobs of seconds, on the machine where Snakemake runs.
+SMALL = {"mem_mb": 2000, "runtime": 10}
 
 
 def entries_for_the_index(kind):

@@ -110,8 +110,7 @@ rule table1:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     params:
         rows=TABLE_ROWS,
         titles=TITLES,
@@ -146,8 +145,7 @@ rule table1_comparison:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     params:
         differences=DIFFERENCES_FROM_STUDY,
         titles={model: TITLES[model] for model in study_models(config, SCHEMA)},
@@ -184,8 +182,7 @@ rule metrics:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     params:
         seed=config["seed"],
         rows=TABLE_ROWS,

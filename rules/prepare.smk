@@ -21,12 +21,10 @@ rule prepare:
         runtime=scaled(60),
     params:
         preparation=preparation,
-        # Another limit changes few images and must not repeat the long stages for all the others,
-        # so it takes `input` and is not compared with the last run either.
-        max_megapixels=lambda wildcards, input: config["prepare"]["max_megapixels"],
-        # Where the files lie changes no image. As it takes `input`, this is not compared with the
-        # last run, so that another source or folder repeats no long stage.
-        sources=lambda wildcards, input: ENTRIES,
+        # Another limit changes few images and must not repeat the long stages for all the others.
+        max_megapixels=untracked(config["prepare"]["max_megapixels"]),
+        # Where the files lie changes no image.
+        sources=untracked(ENTRIES),
     message:
         "Preparing {wildcards.collection} {wildcards.country} {wildcards.shard}"
     script:
@@ -60,8 +58,7 @@ rule collect_quarantine:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     params:
         max_unreadable=config["prepare"]["max_unreadable"],
     message:

@@ -25,8 +25,7 @@ rule score_examples:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     params:
         index_folder=INDEX,
         weighting=config["datasets"],
@@ -64,8 +63,7 @@ rule training_curves:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     params:
         rows=KERAS_ROWS + CLIP_ROWS,
         titles=TITLES,
@@ -98,8 +96,7 @@ rule accuracy_figure:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     params:
         titles=TITLES,
         test_sets=TITLES_OF_TEST_SETS,

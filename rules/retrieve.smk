@@ -30,12 +30,7 @@ rule retrieve_source:
         mem_mb=2000,
         runtime=600,
     params:
-        kind=of_source("kind"),
-        path=of_source("path"),
-        images=of_source("images"),
-        table=of_source("table"),
-        retrieve=of_source("retrieve"),
-        columns=columns_of_source,
+        entry=untracked(lambda wildcards: ENTRIES[wildcards.source]),
     message:
         "Retrieving {wildcards.source}"
     script:

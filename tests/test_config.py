@@ -4,7 +4,6 @@ import pytest
 import yaml
 
 from geoloc.config import (
-    STREET_SIZE,
     ConfigError,
     check_config,
     load_schema,
@@ -12,7 +11,6 @@ from geoloc.config import (
     write_config,
 )
 from geoloc.corpus.sources import configured_sources
-from geoloc.types import SCORE_SIZE
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -132,10 +130,6 @@ def test_a_test_set_has_a_name_and_a_title_of_its_own(name, title, message):
     config["test_sets"][name] = config["test_sets"]["im2gps3k"] | {"title": title}
     with pytest.raises(ConfigError, match=message):
         check_config(config, SCHEMA)
-
-
-def test_the_size_of_street_images_is_that_of_the_masks():
-    assert STREET_SIZE == SCORE_SIZE
 
 
 def test_a_source_without_a_size_is_found_before_the_long_stage():

@@ -292,7 +292,7 @@ def test_an_answer_that_is_something_else_is_not_accepted_and_the_next_run_heals
 def test_a_table_has_the_configured_columns_before_it_is_accepted(server, tmp_path, table, reason):
     columns = {"file_column": "IMG_ID", "latitude_column": "LAT", "longitude_column": "LON"}
     how = {"archive": f"{server.url}/a.zip", "table_url": f"{server.url}/t.csv"}
-    source = entry(TABLE, tmp_path / "set", **how) | {"columns": columns}
+    source = entry(TABLE, tmp_path / "set", **how) | columns
     server.files |= {"a.zip": zipped("1.jpg"), "t.csv": table}
     with pytest.raises(RetrieveError, match=reason):
         retrieve_source("x", source)

@@ -33,7 +33,12 @@ def configured(changes: dict) -> dict:
         {},
         {"run": "again", "seed": 7, "threads": {"train": 2}, "train": {"gpus": 4}},
         {"sources": {"geoguessr": {"path": "/data/images"}}},
-        {"segment": {"segmenter_weights": "/data/sam_vit_h_4b8939.pth", "image_batch": 2}},
+        {
+            "segment": {
+                "segmenter_weights": "/data/sam_vit_h_4b8939.pth",
+                "engine": {"image_batch": 2},
+            }
+        },
         {"test_sets": {"im2gps3k": None}},
         {"test_sets": {"mine": {"kind": "exif_folder", "path": "photos"}}},
         {"models": {"contrastive": True, "cnn": {"title": "Small network"}}},

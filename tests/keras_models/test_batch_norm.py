@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from geoloc.keras_models import runtime
-from geoloc.keras_models.batch_norm import PopulationStatistics
+from geoloc.keras_models.batch_norm import PreciseBatchNorm
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def images() -> np.ndarray:
 
 
 def measured(model, images, batch_size):
-    callback = PopulationStatistics(images, batch_size)
+    callback = PreciseBatchNorm(images, batch_size)
     callback.set_model(model)
     callback.on_test_begin()
     return model
@@ -95,7 +95,7 @@ def test_validation_sees_the_measured_statistics(model, images):
     labels = np.eye(3, dtype=np.float32)[np.arange(24) % 3]
     history = model.fit(
         images, labels, validation_data=(images, labels), batch_size=24, verbose=0,
-        callbacks=[PopulationStatistics(images, 24)],
+        callbacks=[PreciseBatchNorm(images, 24)],
     ).history  # fmt: skip
     probabilities = without_dropout(model, images)
     loss = -np.mean(np.log(probabilities[labels > 0]))

@@ -179,7 +179,7 @@ def test_callbacks_go_on_where_they_were(stores, monkeypatch, tmp_path):
     arrays = Arrays(stores, "train"), Arrays(stores, "val")
     parameters = TrainingParameters(
         batch_size=6, epochs=9, learning_rate=1e-30, minimum_learning_rate=0.0,
-        plateau_patience=2, early_stopping_patience=3, population_statistics=12,
+        plateau_patience=2, early_stopping_patience=3, precise_batch_norm=12,
     )  # fmt: skip
 
     def train_to(folder: Path) -> list[dict[str, float]]:
@@ -256,7 +256,7 @@ def test_training_in_lower_precision_goes_on_where_it_stopped(
     monkeypatch.setattr(training, "build_model", with_dropout)
     arrays = Arrays(stores, "train"), Arrays(stores, "val")
     parameters = TrainingParameters(
-        batch_size=6, epochs=3, learning_rate=0.02, precision=precision, population_statistics=12
+        batch_size=6, epochs=3, learning_rate=0.02, precision=precision, precise_batch_norm=12
     )
     whole = train("cnn", "original", *arrays, CLASSES, tmp_path / "whole", 1, parameters)
 

@@ -9,7 +9,7 @@ import pytest
 
 from geoloc.keras_models import training
 from geoloc.keras_models.augmentation import Augmentation
-from geoloc.keras_models.batch_norm import PopulationStatistics
+from geoloc.keras_models.batch_norm import PreciseBatchNorm
 from geoloc.keras_models.batches import Batches
 from geoloc.keras_models.checkpoint import TrainingState
 from geoloc.keras_models.divergence import StopWhereDiverged
@@ -122,7 +122,7 @@ def test_settings_are_the_published_ones():
     parameters = TrainingParameters()
     assert (parameters.batch_size, parameters.epochs, parameters.learning_rate) == (64, 25, 1e-3)
     assert parameters.augmentation == Augmentation(0.2, 0.2, True)
-    assert (parameters.class_weights, parameters.population_statistics) == (None, 0)
+    assert (parameters.class_weights, parameters.precise_batch_norm) == (None, 0)
     assert parameters.precision == "float32"
 
 
@@ -137,10 +137,10 @@ def callbacks_of(monkeypatch, tmp_path, views, **parameters) -> list[keras.callb
 def test_what_is_saved_after_an_epoch_is_what_all_other_callbacks_left(
     monkeypatch, tmp_path, views
 ):
-    kinds = [type(c) for c in callbacks_of(monkeypatch, tmp_path, views, population_statistics=3)]
+    kinds = [type(c) for c in callbacks_of(monkeypatch, tmp_path, views, precise_batch_norm=3)]
     assert kinds == [
         keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau, StopWhereDiverged,
-        EpochLog, PopulationStatistics, TrainingState,
+        EpochLog, PreciseBatchNorm, TrainingState,
     ]  # fmt: skip
 
 
@@ -199,9 +199,9 @@ def test_statistics_are_of_as_many_training_images_as_asked_for(monkeypatch, tmp
     for seed in (1, 2):
         given = given_to_fit(
             monkeypatch, tmp_path, **views, seed=seed, dataset="weighted_base",
-            parameters=TrainingParameters(population_statistics=5),
+            parameters=TrainingParameters(precise_batch_norm=5),
         )  # fmt: skip
-        (statistics,) = (c for c in given["callbacks"] if isinstance(c, PopulationStatistics))
+        (statistics,) = (c for c in given["callbacks"] if isinstance(c, PreciseBatchNorm))
         taken.append(statistics.images)
     batches = Batches(views["train_arrays"], CLASSES, dataset_factor("weighted_base"), 8, seed=1)
     known = {image.tobytes() for image in batches.weighted(np.arange(42))}

@@ -58,10 +58,10 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     ),
     "segment.min_mask_region_area": (8, ["segment.params.segment.min_mask_region_area"]),
     "segment.precision": ("bfloat16", ["segment.params.segment.precision"]),
-    "segment.points_per_batch": (11, ["segment.params.engine.points_per_batch"]),
-    "segment.image_batch": (12, ["segment.params.engine.image_batch"]),
-    "segment.crop_batch": (13, ["segment.params.engine.crop_batch"]),
-    "segment.compile": (True, ["segment.params.engine.compile"]),
+    "segment.engine.points_per_batch": (11, ["segment.params.engine.points_per_batch"]),
+    "segment.engine.image_batch": (12, ["segment.params.engine.image_batch"]),
+    "segment.engine.crop_batch": (13, ["segment.params.engine.crop_batch"]),
+    "segment.engine.compile": (True, ["segment.params.engine.compile"]),
     "score.ambiguous_classes": ("every_meaning", ["score.params.ambiguous_classes"]),
     "score.minimum": (0.3, ["score.params.minimum"]),
     "score.merge": ("as_published", ["score.params.merge"]),
@@ -72,7 +72,7 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "train.plateau_patience": (6, ["train.params.train.plateau_patience"]),
     "train.plateau_factor": (0.9, ["train.params.train.plateau_factor"]),
     "train.minimum_learning_rate": (0.01, ["train.params.train.minimum_learning_rate"]),
-    "train.population_statistics": (14, ["train.params.train.population_statistics"]),
+    "train.precise_batch_norm": (14, ["train.params.train.precise_batch_norm"]),
     "train.class_weights": ("balanced", ["train.params.train.class_weights"]),
     "train.precision": ("mixed_bfloat16", ["train.params.train.precision"]),
     "train.gpus": (2, ["train.params.train.gpus", "train.resources.gpu"]),
@@ -102,7 +102,7 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "models.contrastive.learning_rate": (0.2, ["train_clip.params.model.learning_rate"]),
     "models.contrastive.image_size": (64, ["train_clip.params.model.image_size"]),
     "threads.segment": (17, ["segment.threads"]),
-    "threads.leakage": (18, ["leakage.threads"]),
+    "threads.check_leakage": (18, ["check_leakage.threads"]),
     "threads.train": (19, ["train.threads", "train_clip.threads"]),
     "threads.predict": (20, ["predict.threads", "predict_clip.threads"]),
     "containers.geo": ("g.sif", ["index.container_img_url", "score.container_img_url"]),
@@ -261,9 +261,9 @@ def test_the_keys_of_a_source_reach_the_index(collection, jobs):
 def test_the_keys_of_retrieving_reach_its_job(jobs, folder):
     entry = {"kind": "country_folders", "path": "resources/far", "size": 640, "retrieve": RETRIEVE}
     found = jobs({}, sources={"far": entry})
-    assert dict(value_at(found, "retrieve_source[far].params.retrieve")) == RETRIEVE
+    assert dict(value_at(found, "retrieve_source[far].params.entry.retrieve")) == RETRIEVE
     for key in ("kind", "path"):
-        assert value_at(found, f"retrieve_source.params.{key}") == entry[key]
+        assert value_at(found, f"retrieve_source.params.entry.{key}") == entry[key]
 
 
 def test_crop_and_size_reach_the_jobs_of_their_own_source(jobs):

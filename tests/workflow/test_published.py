@@ -49,7 +49,7 @@ STUDY = {
     "train": {
         "batch_size": 64, "epochs": 25, "learning_rate": 1e-3, "early_stopping_patience": 10,
         "plateau_patience": 3, "plateau_factor": 0.5, "minimum_learning_rate": 1e-5,
-        "population_statistics": 0, "class_weights": None, "precision": "float32",
+        "precise_batch_norm": 0, "class_weights": None, "precision": "float32",
         "augmentation": {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True},
     },
     "models": {

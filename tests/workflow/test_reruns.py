@@ -165,7 +165,7 @@ def test_half_a_file_of_weights_stops_the_runs_that_use_it(tmp_path):
     folder = make_workdir(tmp_path)
     weights = folder / "resources/weights"
     weights.mkdir(parents=True)
-    (weights / "mobile_sam.pt").write_bytes(b"half")
+    (weights / "sam_vit_b_01ec64.pth").write_bytes(b"half")
     assert start(folder, "-n")[0] == 0
     (weights / "resnet50-0676ba61.pth").write_bytes(b"half")
     status, output = start(folder, "-n")
@@ -191,18 +191,18 @@ def one_shard_to_segment(folder: Path, config: dict) -> str:
 
 def test_other_weights_than_those_of_their_name_are_not_segmented_with(tmp_path):
     folder = make_workdir(tmp_path)
-    expected = yaml.safe_load((folder / "config/weights.yaml").read_text())["mobile_sam.pt"]
-    path = folder / "resources/weights/mobile_sam.pt"
+    expected = yaml.safe_load((folder / "config/weights.yaml").read_text())["sam_vit_b_01ec64.pth"]
+    path = folder / "resources/weights/sam_vit_b_01ec64.pth"
     path.parent.mkdir(parents=True)
     path.write_bytes(bytes(expected["size"]))  # of the right size
-    segment = {"segmenter": "demo", "segmenter_weights": "resources/weights/mobile_sam.pt"}
+    segment = {"segmenter": "demo", "segmenter_weights": "resources/weights/sam_vit_b_01ec64.pth"}
     segment |= {"classifier": "efficientnet_lite0", "classifier_weights": None}
     target = one_shard_to_segment(folder, {"segment": segment})
     status, _ = start(folder, "--configfile", "one.yaml", "--", target)
     assert status == 1
     log = (folder / "results/one/logs/segment/FR/0000.log").read_text()
     assert len(log.splitlines()) == 1
-    assert "resources/weights/mobile_sam.pt has the sha256" in log
+    assert "resources/weights/sam_vit_b_01ec64.pth has the sha256" in log
     assert f"expected {expected['sha256']}; delete it" in log
 
 

@@ -351,9 +351,9 @@ def test_what_is_retrieved_goes_where_the_rule_says(monkeypatch, tmp_path):
     run_script("retrieve_model", output={"folder": "m"}, params={"entry": entry})
     assert models == [{"entry": entry, "folder": Path("m")}]
     sources = recorded(monkeypatch, "geoloc.corpus.retrieve.retrieve_source")
-    params = {"kind": "k", "path": "p", "images": "i", "table": "t", "retrieve": {"kaggle": "a/b"}}
-    run_script("retrieve_source", params=params, wildcards={"source": "x"})
-    assert sources == [{"name": "x", "entry": params}]
+    entry = {"kind": "k", "path": "p", "images": "i", "table": "t", "retrieve": {"kaggle": "a/b"}}
+    run_script("retrieve_source", params={"entry": entry}, wildcards={"source": "x"})
+    assert sources == [{"name": "x", "entry": entry}]
 
 
 def test_the_demo_is_drawn_as_it_is_asked_for(monkeypatch):

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from geoloc.corpus.file_starts import described, is_web_page
-from geoloc.errors import GeolocError
+from geoloc.errors import FileError, GeolocError
 from geoloc.files import file_hash
 from geoloc.progress import Progress
 

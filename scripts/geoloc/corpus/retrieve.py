@@ -100,12 +100,9 @@ def _fetch_table(name: str, entry: Mapping) -> Path | None:
     if not how.get("table_url"):
         return None
     table = Path(entry["path"]).with_name(Path(entry["table"]).name)
-    columns = entry | entry.get("columns", {})
     if not table.is_file():
-        download(
-            how["table_url"], table, None, lambda path: check_table(path, name, columns, table)
-        )
-    elif problem := check_table(table, name, columns):
+        download(how["table_url"], table, None, lambda path: check_table(path, name, entry, table))
+    elif problem := check_table(table, name, entry):
         raise RetrieveError(
             f"{table} is {described(table)}: {problem}. Delete it and run again to retrieve it, or "
             "put the right table there"

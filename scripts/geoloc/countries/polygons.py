@@ -49,11 +49,6 @@ def _areas() -> tuple[np.ndarray, np.ndarray, shapely.STRtree]:
     return np.array([code for code, _ in named]), shapes, shapely.STRtree(shapes)
 
 
-def area_codes() -> set[str]:
-    """ISO codes of the countries that have an area."""
-    return set(_areas()[0].tolist())
-
-
 def country_of_area(
     latitude: np.ndarray, longitude: np.ndarray, tolerance: float = SEA_TOLERANCE
 ) -> np.ndarray:

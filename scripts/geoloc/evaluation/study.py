@@ -36,7 +36,8 @@ SECTIONS = ("index", "segment", "score", "datasets", "train")
 # Where files lie, when a run stops, and how fast it is. The content of the class list is compared.
 WITHOUT_EFFECT = {
     "index.shard_size", "index.max_rejected", "score.selected_classes", "train.gpus",
-    "segment.points_per_batch", "segment.image_batch", "segment.crop_batch", "segment.compile",
+    "segment.engine.points_per_batch", "segment.engine.image_batch", "segment.engine.crop_batch",
+    "segment.engine.compile",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 
-class PopulationStatistics(keras.callbacks.Callback):
+class PreciseBatchNorm(keras.callbacks.Callback):
     """Measures the statistics before every validation, and so before a model is saved.
 
     Args:

@@ -21,7 +21,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from geoloc.errors import InputError
 from geoloc.files import atomic_path, file_hash, write_text
 from geoloc.keras_models.augmentation import Augmentation
-from geoloc.keras_models.batch_norm import PopulationStatistics
+from geoloc.keras_models.batch_norm import PreciseBatchNorm
 from geoloc.keras_models.batches import Batches, own_errors
 from geoloc.keras_models.build import build_model
 from geoloc.keras_models.checkpoint import TrainingState
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class TrainingParameters:
     """The settings of a training; the defaults are the published ones.
 
-    population_statistics: so many training images give batch normalization its statistics after
+    precise_batch_norm: so many training images give batch normalization its statistics after
     every epoch, see `geoloc.keras_models.batch_norm`; 0 keeps the moving averages.
     class_weights: `balanced` weighs the training loss of an image by `balanced_class_weights`; None
     weighs all alike.
@@ -56,7 +56,7 @@ class TrainingParameters:
     plateau_factor: float = 0.5
     plateau_patience: int = 3
     minimum_learning_rate: float = 1e-5
-    population_statistics: int = 0
+    precise_batch_norm: int = 0
     class_weights: str | None = None
     precision: str = "float32"
     gpus: int = 1
@@ -174,10 +174,10 @@ def _callbacks(
     ]
     if parameters.gpus > 1:
         others.append(MeanOfReplicas())
-    if parameters.population_statistics:
+    if parameters.precise_batch_norm:
         order = np.random.default_rng(seed).permutation(len(batches.arrays))
-        rows = np.sort(order[: parameters.population_statistics])
-        others.append(PopulationStatistics(batches.weighted(rows)))
+        rows = np.sort(order[: parameters.precise_batch_norm])
+        others.append(PreciseBatchNorm(batches.weighted(rows)))
     return [*state.memory.values(), *others, state]
 
 

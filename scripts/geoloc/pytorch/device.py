@@ -12,7 +12,7 @@ import torch
 from geoloc.errors import InputError
 from geoloc.registry import Registry
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -80,6 +80,6 @@ class AdaptiveBatches:
 
     def _halve(self) -> None:
         self.size //= 2
-        logger.warning("out of memory: %s batch is now %d", self.name, self.size)
+        log.warning("out of memory: %s batch is now %d", self.name, self.size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -24,7 +24,7 @@ from geoloc.segmentation.segmenters import Segmenter
 from geoloc.stores import config_hash, read_digest, read_image_columns, read_images, write_segments
 from geoloc.types import Segments
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def segment_shard(
@@ -65,7 +65,7 @@ def fill_journal(
     """Add those of a store's `count` images that are not in the journal yet."""
     done, start = len(journal), time.perf_counter()
     if done:
-        logger.info("%d of %d images were segmented before", done, count)
+        log.info("%d of %d images were segmented before", done, count)
     seconds: dict[str, float] = {"classifier": 0.0}
     masks = 0
     todo = segment_images(images_path, done, segmenter, classifier, seconds)
@@ -145,4 +145,4 @@ def log_shares(seconds: dict[str, float], total: float) -> None:
     shares = {stage: seconds.get(stage, 0.0) for stage in stages}
     shares["everything else"] = max(total - sum(shares.values()), 0.0)
     text = ", ".join(f"{name} {100 * value / total:.0f} %" for name, value in shares.items())
-    logger.info("time: %s of %.1f s", text, total)
+    log.info("time: %s of %.1f s", text, total)
