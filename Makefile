@@ -43,19 +43,9 @@ results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 	  { cat results/demo/logs/report.log; exit 1; }
 
 # ARGS: options of snakemake, such as --configfile my.yaml, --profile slurm, -n. TARGETS: files to
-# build besides. Files that do not exist are asked for by name, so that nothing that exists is redone;
-# again until there are none, as Snakemake plans no missing file behind an existing one behind
-# another missing one.
-MISSING := snakemake --snakefile missing.smk --rerun-triggers mtime $(ARGS)
+# build besides.
 missing: setup ## build only what does not exist, whatever is newer (ARGS="--profile slurm -n")
-	@set -o pipefail; mkdir -p .snakemake; before=none; while \
-	  files=$$($(MISSING) --summary -- all 2>.snakemake/missing.log | \
-	    awk -F'\t' '$$5 == "missing" && /^results\// {print $$1} \
-	      $$5 == "missing" && /^results\/[^\/]+\/index\/shards.csv\t/ {print "all"}') || \
-	    { cat .snakemake/missing.log; exit 1; }; \
-	  [ "$$files" != "$$before" ] && [ -n "$$files$(TARGETS)" ]; \
-	do $(MISSING) -- $$files $(TARGETS) || exit 1; before=$$files; done; \
-	if [ "$$before" = none ]; then echo "Nothing is missing."; fi
+	@geoloc missing $(TARGETS) -- $(ARGS)
 
 test: setup lint ## lint and all tests that need no server
 	@python -m pytest -n 2 --dist loadfile

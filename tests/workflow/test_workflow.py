@@ -83,13 +83,13 @@ def copied(world, tmp_path) -> tuple[Path, Path]:
 
 
 def plan_missing(folder: Path) -> Counter:
-    """What `make missing` would build."""
-    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    arguments = "ARGS=-n --nocolor --configfile config/demo.yaml small.yaml"
-    command = ["make", "--old-file=setup", "missing", arguments]
+    """What `geoloc missing` would build."""
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": "scripts"}
+    options = ["-n", "--nocolor", "--configfile", "config/demo.yaml", "small.yaml"]
     result = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=os.environ | path, check=False
-    )
+        [sys.executable, "-m", "geoloc", "missing", "--", *options],
+        cwd=folder, capture_output=True, text=True, env=os.environ | path, check=False,
+    )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     return planned_jobs(result.stdout + result.stderr)
 

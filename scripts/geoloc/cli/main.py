@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": ("geoloc.cli.predict", "name the likeliest countries of your own photos"),
     "verify": ("geoloc.verify.command", "check that a finished run is whole"),
     "estimate": ("geoloc.cli.estimate", "jobs, hours and disk of a run, before you start it"),
+    "missing": ("geoloc.cli.missing", "build only what does not exist, whatever is newer"),
     "compare-geocoders": (
         "geoloc.cli.compare_geocoders",
         "list the images whose country depends on the geocoder",
