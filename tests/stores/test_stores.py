@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from geoloc import stores
 from geoloc.stores import Arrays, read_config
+from geoloc.stores.values import _sums
 from tests.small_stores import segments_of
 
 RNG = np.random.default_rng(0)
@@ -133,3 +134,14 @@ def test_stores_say_what_they_were_made_with(tmp_path):
     assert a == b != c
     with stores.open_store(tmp_path / "a.h5", "scores") as store:
         assert f"h5py={version('h5py')}" in store.attributes["software"]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5), min_size=1, max_size=7))
+def test_areas_are_summed_wherever_a_mask_begins(counts):
+    """The check of areas adds up every second run of all masks together."""
+    runs = np.concatenate([np.array(c, np.uint32) for c in counts])
+    lengths = np.array([len(c) for c in counts])
+    starts = np.cumsum(lengths) - lengths
+    even = _sums(runs[::2], (starts + 1) // 2)
+    ones = np.where(starts % 2 == 0, [sum(c) for c in counts] - even, even)
+    assert ones.tolist() == [sum(c[1::2]) for c in counts]

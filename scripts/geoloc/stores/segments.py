@@ -75,5 +75,5 @@ def _read_row(store: Store, row: int) -> Segments:
         counts=np.split(runs, bounds[1:-1] - bounds[0]) if stop > start else [],
         **columns,
     )
-    store.check_row(row, [*columns.values(), runs], segments_problem(segments))
+    store.check_row(row, [*columns.values(), runs], segments_problem(segments, runs))
     return segments

@@ -55,8 +55,9 @@ def score_problem(score: np.ndarray) -> str:
     return f"a score of {score.max()}, over 100" if score.size and score.max() > 100 else ""
 
 
-def segments_problem(segments: Segments) -> str:
-    """The masks of one image."""
+def segments_problem(segments: Segments, runs: np.ndarray | None = None) -> str:
+    """The masks of one image. `runs`: the run lengths of all masks one after the other, where they
+    are at hand."""
     m = len(segments.counts)
     for name, column in SEGMENT_COLUMNS.items():
         if np.shape(getattr(segments, name)) != (m, *column.shape):
@@ -65,24 +66,25 @@ def segments_problem(segments: Segments) -> str:
         return f"an image of {segments.size} pixels"
     if m == 0:
         return ""
-    return _runs_problem(segments) or _classes_problem(segments)
+    if runs is None:
+        runs = np.concatenate(segments.counts)
+    return _runs_problem(segments, runs) or _classes_problem(segments)
 
 
-def _runs_problem(segments: Segments) -> str:
+def _runs_problem(segments: Segments, runs: np.ndarray) -> str:
     """Whether run lengths fill the image, and `area`, `bbox` and the scores fit them."""
     lengths = np.fromiter(map(len, segments.counts), np.int64, len(segments.counts))
     if not lengths.all():
         return "a mask without run lengths"
     starts = np.cumsum(lengths) - lengths
-    runs = np.concatenate(segments.counts)
     height, width = segments.size
     total = np.add.reduceat(runs, starts, dtype=np.int64)
     if (total != height * width).any():
         wrong = total[total != height * width][0]
         return f"run lengths add up to {wrong} pixels, not to {height}×{width}"
-    runs[::2] = 0  # runs of zeros of a mask that starts at an even place, of ones of any other
-    odd = np.add.reduceat(runs, starts, dtype=np.int64)
-    area = np.where(starts % 2 == 0, odd, total - odd)
+    # Of all runs, those at even places are of zeros in a mask that starts at an even place.
+    even = _sums(runs[::2], (starts + 1) // 2)
+    area = np.where(starts % 2 == 0, total - even, even)
     if (area != segments.area).any():
         return "an area that is not the mask's"
     box = segments.bbox.astype(np.int64)
@@ -93,6 +95,15 @@ def _runs_problem(segments: Segments) -> str:
     if not _within(stability, 0, 1) or not np.isfinite(segments.predicted_iou).all():
         return "a stability score or predicted IoU that is none"
     return ""
+
+
+def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Sum of each part of `values`, which begins at its start and ends at the next one's."""
+    sums = np.zeros(len(starts), np.int64)
+    inside = starts < len(values)
+    sums[inside] = np.add.reduceat(values, starts[inside], dtype=np.int64)
+    sums[np.diff(starts, append=len(values)) == 0] = 0  # reduceat gives the value there
+    return sums
 
 
 def _within(values: np.ndarray, least: float, most: float) -> bool:
