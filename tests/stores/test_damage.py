@@ -258,7 +258,7 @@ def test_rows_of_another_store_are_noticed(schema, copies, tmp_path):
 
 
 def test_another_layout_and_another_version_say_so(copies):
-    with pytest.raises(StoreError, match=r"holds masks, expected segments; delete it"):
+    with pytest.raises(StoreError, match=r"holds scores, expected segments; delete it"):
         check_store(copies["scores"], "segments")
     edit(copies["scores"], lambda file: file.attrs.modify("schema_version", 2))
     with pytest.raises(StoreError, match=r"layout 2 of another version.*delete the run's folders"):

@@ -256,7 +256,7 @@ def _attributes(path: Path, file: h5py.File, schema: str) -> dict[str, str]:
         if kind.shape == () and version is not None and version != SCHEMA_VERSION:
             raise StoreError(
                 f"{path} has the layout {version} of another version of this project, not "
-                f"{SCHEMA_VERSION}; delete the run's folders images, segments, masks and arrays "
+                f"{SCHEMA_VERSION}; delete the run's folders images, segments, scores and arrays "
                 "and run snakemake again"
             )
     if different := sorted(set(file.attrs) ^ {*ATTRIBUTES, "schema_version"}):
