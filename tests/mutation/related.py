@@ -30,7 +30,9 @@ SCIENCE = (
     "fused_normalization", "examples", "keras_predict", "models/__init__", "models/cnn",
     "models/transfer", "training", "training_state", "country_polygons", "geocode",
     "classifiers/__init__", "classifiers/base", "classifiers/efficientnet_lite0",
-    "classifiers/resnet50", "segmenters/__init__", "segmenters/sam_postprocess",
+    "classifiers/resnet50", "segmenters/__init__", "segmenters/sam_postprocess", "segmenting",
+    "models/clip", "models/clip_architecture", "models/clip_training", "models/efficientnet_lite0",
+    "study", "table_rows",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()
