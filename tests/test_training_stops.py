@@ -199,6 +199,15 @@ def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
         "model_parameters": {"backbone": "resnet50", "weights": "away.h5"},
         "weighting_parameters": {"minimum_factor": 0.3},
     }
+    header, *rows = (tmp_path / "model" / "history.csv").read_text().splitlines()
+    assert header == "epoch,seconds,loss,accuracy,val_loss,val_accuracy,learning_rate"
+    assert [row.split(",")[0] for row in rows] == ["1"]
+
+
+def test_of_the_options_only_weights_are_known_by_their_file_name():
+    options = {"backbone": "a/b", "weights": "a/b.h5"}
+    assert training._plain(options) == {"backbone": "a/b", "weights": "b.h5"}
+    assert training._plain({"weights": None}) == {"weights": None}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,12 @@ SLOW = {
 
 # What tests of a module do not import but run: scripts and rules.
 OF_FILES = {
-    "scripts/": ("test_scripts_data", "test_scripts_models", "test_scripts_results"),
+    "scripts/": (
+        "test_scripts_data",
+        "test_scripts_models",
+        "test_scripts_results",
+        "test_store_index",
+    ),
     "rules/": ("test_configuration_reaches",),
     "Snakefile": ("test_configuration_reaches",),
     "config/": ("test_published",),
