@@ -295,6 +295,22 @@ def test_the_name_of_the_run_is_its_folder(default):
             assert path.startswith("results/reaches/")
 
 
+READ_STORES = (
+    "segment", "mask", "arrays", "train", "train_clip", "predict", "predict_clip", "leakage",
+    "score_examples",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", READ_STORES)
+def test_every_job_that_reads_stores_compares_them_with_the_index_of_its_run(rule, default):
+    assert {job.params.index_folder for job in default[rule]} == {"results/reaches/index"}
+
+
+def test_nothing_is_trained_where_too_many_images_could_not_be_read(default):
+    for rule in ("train", "train_clip"):
+        assert "results/reaches/quarantine.csv" in value_at(default, f"{rule}.input")
+
+
 def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):
     folder = make_workdir(tmp_path)
     monkeypatch.chdir(folder)
