@@ -7,8 +7,6 @@ import pytest
 from geoloc.models import build_model, efficientnet_lite0
 from geoloc.training import TrainingParameters, compile_model
 
-# mutation: geoloc.models.cnn geoloc.models.transfer
-
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
