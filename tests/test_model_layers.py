@@ -81,6 +81,23 @@ def test_transfer_model_is_the_published_one_layer_by_layer():
     assert is_a_chain(model)
 
 
+GIVEN = {
+    "Conv2D": ("filters", "kernel_size"), "MaxPooling2D": ("pool_size",), "Dropout": ("rate",),
+    "Dense": ("units", "activation"), "Rescaling": ("scale",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cnn", "transfer"])
+def test_everything_else_of_the_layers_is_as_keras_has_it(name):
+    """Initial weights, regularization, constraints, strides, momenta and the like."""
+    for layer in build_model(name, 73, {}).layers:
+        if isinstance(layer, keras.layers.InputLayer | keras.Model):
+            continue
+        config = layer.get_config()
+        given = {key: config[key] for key in GIVEN.get(type(layer).__name__, ())}
+        assert config == type(layer)(**given, name=layer.name).get_config()
+
+
 @pytest.mark.parametrize("name", ["cnn", "transfer"])
 def test_pixels_go_in_as_shares_of_255(name, images):
     model = build_model(name, 3, {})

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ import pytest
 
 from geoloc import keras_setup, training  # noqa: F401  sets up TensorFlow first
 from geoloc.divergence import Diverged
+from geoloc.epoch_log import EpochLog
 from geoloc.files import file_hash
 from geoloc.locks import only_one
 from geoloc.stores import Arrays
 from geoloc.training import TrainingParameters, train
-from geoloc.training_state import TrainingState
+from geoloc.training_state import TrainingState, _remember
 from tests.coloured_world import CLASSES, write_stores, write_world
 from tests.small_keras import small_model, stop_before_the_second_epoch, without_time
 
@@ -140,6 +142,41 @@ def put_nan(path: Path) -> None:
     state = json.loads((path.parent / "state.json").read_text())
     state["digests"][path.name] = file_hash(path)
     (path.parent / "state.json").write_text(json.dumps(state))
+
+
+def test_a_training_that_goes_on_ends_as_one_that_nothing_stopped(
+    interrupted, small_history, monkeypatch, tmp_path, views
+):
+    monkeypatch.setattr(training, "build_model", small_model)
+    begun = []
+    monkeypatch.setattr(EpochLog, "on_epoch_begin", lambda log, epoch, logs=None: begin(log, epoch))
+
+    def begin(log, epoch):
+        begun.append(epoch)
+        log.start = log.last_line = time.monotonic()
+
+    history = train_small(shutil.copytree(interrupted, tmp_path / "a"), views)
+    assert without_time(history) == without_time(small_history)
+    assert begun == [1]
+
+
+def test_callbacks_remember_how_long_they_have_waited_and_for_what(tmp_path):
+    memory = training._published_callbacks(TrainingParameters())
+    values = {
+        "early_stopping": {"best": 0.5, "wait": 4.0},
+        "plateau": {"best": 0.7, "wait": 2.0, "cooldown_counter": 1.0},
+    }
+    for name, callback in memory.items():
+        callback.on_train_begin()
+        vars(callback).update(values[name])
+    remembered = {name: _remember(callback) for name, callback in memory.items()}
+    assert remembered == values
+    again = training._published_callbacks(TrainingParameters())
+    state = TrainingState(tmp_path, again, "fingerprint")
+    state._remembered = remembered
+    for callback in (*again.values(), state):
+        callback.on_train_begin()
+    assert {name: _remember(callback) for name, callback in again.items()} == values
 
 
 def other_split(views, stores):
