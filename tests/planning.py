@@ -20,10 +20,12 @@ from snakemake.settings.types import (
 )
 
 
-def planned(folder: Path, config: dict, *configfiles: Path) -> dict[str, list[Job]]:
+def planned(
+    folder: Path, config: dict, *configfiles: Path, target: str = "all"
+) -> dict[str, list[Job]]:
     """The jobs of a run in `folder`, a checkout, by rule: those that have been done too.
 
-    `config` is laid over config/config.yaml and `configfiles`.
+    `target` is a rule or a file. `config` is laid over config/config.yaml and `configfiles`.
     """
     changed = folder / "planned.yaml"
     changed.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -37,7 +39,7 @@ def planned(folder: Path, config: dict, *configfiles: Path) -> dict[str, list[Jo
             snakefile=folder / "Snakefile",
             workdir=folder,
         )
-        workflow.dag(DAGSettings(targets={"all"}))
+        workflow.dag(DAGSettings(targets={target}))
         # What `DAGApi.printdag` does before it prints.
         planner = workflow._workflow
         planner._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)

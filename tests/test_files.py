@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from geoloc.files import atomic_path, told_if_full, write_text
+from geoloc.files import (
+    atomic_folder,
+    atomic_path,
+    file_hash,
+    told_if_full,
+    utf8_name,
+    write_text,
+)
 from tests.processes import ENVIRONMENT
 from tests.small_stores import write_small
 
@@ -111,6 +121,66 @@ def test_a_file_appears_whole(tmp_path):
         assert temporary.suffix == ".txt"
         assert not (tmp_path / "new" / "a.txt").exists()
     assert [path.read_text() for path in (tmp_path / "new").iterdir()] == ["all"]
+
+
+@pytest.mark.parametrize("part", [f".a.{os.getpid()}.partial.txt", f".a.{os.getpid()}.partial"])
+def test_an_error_leaves_what_was_there_and_nothing_else(part, tmp_path):
+    atomic = atomic_path if part.endswith(".txt") else atomic_folder
+    path = tmp_path / part.removeprefix(".").replace(f".{os.getpid()}.partial", "")
+    path.mkdir() if atomic is atomic_folder else path.write_text("old")
+    with suppress(KeyError), atomic(path) as temporary:
+        assert temporary == tmp_path / part
+        (temporary if atomic is atomic_path else temporary / "new").write_text("new")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.is_dir() or path.read_text() == "old"
+
+
+def test_a_folder_appears_whole_in_place_of_another(tmp_path):
+    folder = tmp_path / "new" / "model"
+    for files in (["a", "sub/b"], ["sub/c"]):
+        left = folder.with_name(f".model.{os.getpid()}.partial")
+        left.mkdir(parents=True)
+        (left / "of a killed job").touch()
+        with atomic_folder(folder) as temporary:
+            for name in files:
+                (temporary / name).parent.mkdir(exist_ok=True)
+                (temporary / name).write_text(name)
+            assert not (folder / files[-1]).exists()
+        found = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+        assert sorted(found) == files
+        assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("atomic", [atomic_path, atomic_folder])
+def test_files_are_on_the_disk_before_they_get_their_name(atomic, tmp_path, monkeypatch):
+    """Else a crash of the machine can leave empty files under it."""
+    order, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (order.append("flush"), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda *names: (order.append("name"), replace(*names)))
+    with atomic(tmp_path / "a") as temporary:
+        (temporary if atomic is atomic_path else temporary / "b").write_text("all")
+    assert order == ["flush", "name"]
+
+
+def test_what_is_no_error_of_a_full_disk_says_so_only_where_the_disk_is_full(tmp_path, monkeypatch):
+    """HDF5 and others tell nothing but that it did not work."""
+    path = tmp_path / "a.h5"
+    for free, expected in ((0, errno.ENOSPC), (1, None)):
+        monkeypatch.setattr(os, "statvfs", lambda folder, n=free: SimpleNamespace(f_bavail=n))
+        for error in (OSError("cannot write"), RuntimeError("cannot write")):
+            with pytest.raises(OSError if expected else type(error)) as told, told_if_full(path):
+                raise error
+            assert getattr(told.value, "errno", None) == expected
+        with pytest.raises(KeyError), told_if_full(path):
+            raise KeyError
+
+
+def test_names_and_sums_of_files(tmp_path):
+    assert utf8_name(os.fsdecode(b"caf\xc3\xa9 \xe9.jpg")) == "café \\xe9.jpg"
+    write_text(tmp_path / "a", "café")
+    assert (tmp_path / "a").read_bytes() == "café".encode()
+    assert file_hash(tmp_path / "a") == hashlib.sha256("café".encode()).hexdigest()
 
 
 FILL = """

@@ -43,7 +43,7 @@ def test_the_second_process_says_who_is_at_work_and_a_killed_one_holds_nothing(t
         process.wait()
     assert path.exists()
     with only_one(path, "training"):
-        assert f"process {os.getpid()} on" in path.read_text()
+        assert re.fullmatch(rf"process {os.getpid()} on \S+ since [\d:+ -]+", path.read_text())
         with pytest.raises(BlockingIOError), only_one(path, "training"):
             pass
     assert not path.exists()

@@ -18,6 +18,8 @@ from geoloc.probabilities import check_probabilities
         ([-1e-7, 0.5, 0.5], "negative"),
         ([0.5, 0.3, 0.198], r"add up to 0\.998"),
         ([0.5, 0.3, 0.202], r"add up to 1\.002"),
+        ([0.5, 0.3, 0.19895], r"add up to 0\.99895"),
+        ([0.5, 0.3, 0.20105], r"add up to 1\.00105"),
         ([0, 0, 0], "add up to 0, not to 1"),
         ([72.0, 20.0, 8.0], "add up to 100"),
     ],
@@ -38,6 +40,12 @@ def test_every_softmax_in_float32_is_a_distribution(logits):
     check_probabilities(probabilities[:0], "", "m", "original")
 
 
+def test_a_rounded_distribution_is_one():
+    check_probabilities(np.array([[0.5, 0.3, 0.19905], [0.5, 0.5, 0.00095]]), "ab", "m", "original")
+
+
 def test_probabilities_of_other_images_are_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 7\) for 3 images"):
         check_probabilities(np.eye(7)[:2], ["a", "b", "c"], "m", "original")
+    with pytest.raises(ValueError, match=r"shape \(3,\) for 3 images"):
+        check_probabilities(np.eye(3)[0], ["a", "b", "c"], "m", "original")

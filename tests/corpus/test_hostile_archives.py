@@ -16,7 +16,11 @@ import pytest
 
 from geoloc.corpus import unpack as unpacking
 from geoloc.corpus.archives import ArchiveError, ImageFiles, list_members
+from geoloc.corpus.archives.base import Damage, Entry, Refused
 from geoloc.corpus.archives.names import member_path
+from geoloc.corpus.archives.streams import Decompressed, Stream
+from geoloc.corpus.archives.tar_headers import next_member
+from geoloc.corpus.archives.zips import BoundedFile
 from geoloc.corpus.unpack import unpack
 from geoloc.logs import expected_at
 from tests.fuzz.cases import generator, run_case
@@ -228,6 +232,24 @@ def test_a_name_that_is_no_path_below_the_folder_is_refused(tmp_path, target, ma
     assert ("outside" in message) == (name in OUTSIDE)
 
 
+@pytest.mark.parametrize(
+    ("longest", "more"),
+    [
+        ("x" * 251 + ".jpg", "x" + "x" * 251 + ".jpg"),
+        ("é" * 127 + "x", "é" * 128),
+        (
+            "y" * 254 + "/" + "y" * 254 + "/" + "y" * 254 + "/" + "y" * 255 + "/xy",
+            ("y" * 254 + "/") * 4 + "abcd",
+        ),
+        ("y/" * 99 + "x", "y/" * 100 + "x"),
+    ],
+)
+def test_names_may_be_as_long_as_file_systems_allow(longest, more):
+    assert member_path(longest) == longest
+    with pytest.raises(Refused):
+        member_path(more)
+
+
 def test_a_name_that_is_not_utf8_is_refused(tmp_path, target):
     info = tarfile.TarInfo("caf\udce9.jpg")
     data = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape") + bytes(1024)
@@ -390,12 +412,60 @@ def test_an_archive_that_is_refused_took_little_memory_and_time(target, bomb):
 
 
 def test_headers_of_empty_members_count_as_much_as_files(tmp_path, target, monkeypatch):
-    monkeypatch.setattr(unpacking, "SMALL", MIB)
+    monkeypatch.setattr(unpacking, "SMALL", 300 * 4096 - 1)
     data = gzip_of((header("x/", FOLDER, 0) * 300, 1), (END, 1))
     assert len(data) < 800
     assert "more than 20 times its size" in refuse(tmp_path / "a.tar.gz", target, data)
-    monkeypatch.setattr(unpacking, "SMALL", 2 * MIB)
+    monkeypatch.setattr(unpacking, "SMALL", 300 * 4096)
     unpack(tmp_path / "a.tar.gz", target)
+
+
+def test_the_limits_of_what_is_unpacked_are_those_of_honest_archives(tmp_path):
+    assert (unpacking.MAX_EXPANSION, unpacking.SMALL) == (20, 256 * MIB)
+    assert (unpacking.MAX_FILES, unpacking.MIN_COST) == (50_000_000, 4096)
+    for size, limit in ((0, 16 * MIB), (100 * MIB, 50 * MIB), (4096 * MIB, 512 * MIB)):
+        with (tmp_path / "a.zip").open("wb") as file:
+            file.truncate(size)
+        with BoundedFile(tmp_path / "a.zip") as bounded:
+            assert bounded.limit == limit
+            with pytest.raises(zipfile.BadZipFile, match=f"a list of members of {limit + 1} bytes"):
+                bounded.read(limit + 1)
+
+
+def test_zeros_after_a_tar_and_streams_without_content_are_bounded():
+    Stream(io.BytesIO(bytes(16 * MIB))).check_end()
+    with pytest.raises(Refused, match="more than 16 MiB follow its end"):
+        Stream(io.BytesIO(bytes(16 * MIB + 1))).check_end()
+    empty = zlib.compress(b"", wbits=31)
+    assert Decompressed(io.BytesIO(empty * 1000), b"\x1f\x8b").read(1) == b""
+    with pytest.raises(Refused, match="too many compressed streams"):
+        Decompressed(io.BytesIO(empty * 1001), b"\x1f\x8b").read(1)
+
+
+def test_headers_before_a_member_of_a_tar_are_bounded():
+    long = header("long", tarfile.GNUTYPE_LONGNAME, 512) + b"name".ljust(512, b"\0")
+    member = header("x.jpg", FILE, 0)
+    assert next_member(Stream(io.BytesIO(long * 15 + member))).raw == "name"
+    with pytest.raises(Damage, match="more than 16 headers"):
+        next_member(Stream(io.BytesIO(long * 16 + member)))
+    large = header("long", tarfile.GNUTYPE_LONGNAME, MIB) + b"y" * MIB
+    assert next_member(Stream(io.BytesIO(large + member))).raw == "y" * MIB
+    with pytest.raises(Damage, match=f"a header of {MIB + 1} bytes"):
+        next_member(Stream(io.BytesIO(header("long", tarfile.GNUTYPE_LONGNAME, MIB + 1))))
+
+
+@pytest.mark.parametrize("there", ["a file", "a link"])
+def test_what_is_there_is_never_written_over_or_through(tmp_path, target, there):
+    """Were there anything in the folder of an archive, however it came there."""
+    target.mkdir()
+    if there == "a file":
+        (target / "x.jpg").write_bytes(b"canary")
+    else:
+        (target / "x.jpg").symlink_to("../canary.jpg")
+    before = state(tmp_path)
+    with pytest.raises(FileExistsError):
+        unpacking._write(target, "x.jpg", Entry("x.jpg", "file", 4, 4), [b"evil"])
+    assert state(tmp_path) == before
 
 
 @pytest.mark.parametrize("size", [-512, 1 << 40, 512 * MIB])

@@ -20,6 +20,7 @@ from geoloc.corpus.sources import (
     listing_digest,
     read_source,
 )
+from geoloc.corpus.system_files import is_system_name
 from tests.corpus.test_archives import make_zip
 from tests.corpus.test_sources import written
 
@@ -83,6 +84,22 @@ def test_every_entry_of_a_folder_is_read_or_counted_and_named(messy, caplog, tmp
     assert any("folder notes (no country): it has none" in text for text in warnings)
     assert any("left out: 3 unsupported format (France/x.gif, Iceland" in text for text in warnings)
     assert any("4 not an image, 3 read" in record.getMessage() for record in caplog.records)
+
+
+SYSTEM = (
+    "__MACOSX", ".DS_Store", ".AppleDouble", ".apdisk", ".fseventsd", ".Spotlight-V100",
+    ".DocumentRevisions-V100", ".TemporaryItems", ".Trashes", "Network Trash Folder",
+    "Temporary Items", "Icon\r", "Thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+    "$RECYCLE.BIN", "RECYCLER", "Recycled", "System Volume Information", "@eaDir", "@Recycle",
+    "@Recently-Snapshot", "@tmp", ".@__thumb", "#recycle", "#snapshot", "~snapshot", "lost+found",
+    "__pycache__", ".ipynb_checkpoints", "._a.jpg", ".Trash-1000",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYSTEM)
+def test_what_systems_leave_among_files_is_theirs(name):
+    assert is_system_name(name)
+    assert not is_system_name(f"my {name}")
 
 
 def test_the_listing_is_written_beside_the_index(messy, tmp_path):
@@ -167,6 +184,14 @@ def test_a_folder_that_vanishes_while_it_is_listed_is_named(tmp_path, monkeypatc
         list_source(source)
 
 
+def test_too_many_images_without_a_place_stop_the_index(tmp_path):
+    source = countries(tree(tmp_path, *(f"France/{number}.jpg" for number in range(3))))
+    (tmp_path / "France/gone.jpg").symlink_to("nowhere.jpg")
+    assert len(list_sources([source], max_rejected=0.25)[0]) == 3
+    with pytest.raises(SourceError, match="1 of 4 images have no usable place"):
+        list_sources([source], max_rejected=0.2)
+
+
 def test_all_folders_of_no_country_are_named_in_one_message(tmp_path):
     source = countries(tree(tmp_path, *(f"{n}/a.jpg" for n in ("Frnace", "Congo", "Japan", "x"))))
     with pytest.raises(SourceError) as error:
@@ -207,7 +232,9 @@ FILES = {
 @pytest.mark.parametrize("change", FOLDERS.values(), ids=FOLDERS)
 def test_two_sources_in_one_folder_are_refused_before_anything_is_listed(tmp_path, change):
     with pytest.raises(SourceError, match=r"sources\.(one|two) and sources\.(one|two) share files"):
-        check_folders(shared(tmp_path, change))
+        check_folders(sources := shared(tmp_path, change))
+    with pytest.raises(SourceError, match="share files: the images of .* lie in "):
+        list_sources(sources, max_rejected=0)
 
 
 @pytest.mark.parametrize("change", FILES.values(), ids=FILES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import unicodedata
 
 import pandas as pd
 import pytest
@@ -87,6 +88,13 @@ def test_an_id_is_no_part_of_a_name(tmp_path):
 def test_an_id_fits_all_paths_that_end_with_it(identity, expected):
     paths = ["1/image.jpg", "a/1/image.png", "2/image.jpg", "image.JPG", "x/plain.jpg"]
     assert metadata_table._Images(iter(paths)).find(identity) == expected
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_id_is_found_in_other_forms_of_its_letters(on_disk, in_table):
+    path = unicodedata.normalize(on_disk, "é/Zürich.jpg")
+    identity = unicodedata.normalize(in_table, "é/Zürich")
+    assert metadata_table._Images(iter([path])).find(identity) == [path]
 
 
 def test_images_of_the_same_name_cost_no_more_to_find_than_others():

@@ -94,7 +94,7 @@ def test_every_short_and_official_name_and_code_means_one_country():
 @pytest.mark.parametrize(
     "name", ["New England", "Perugia", "Chadwick", "France backup", "France (old)", "Romanian",
              "Chi", "Atlantis", "ZZ", "ZZZ", " ", "", "images", "png", "Yugoslavia",
-             "not found", "train"]
+             "not found", "train", "Na", "In", "It"]
 )  # fmt: skip
 def test_a_folder_of_no_country_is_refused(name):
     with pytest.raises(ValueError, match="is not the name of a country.*rename the folder"):

@@ -20,6 +20,7 @@ from geoloc.evaluation.leakage import (
     nearest_places,
     nearest_views,
     perceptual_hash,
+    perceptual_hashes,
 )
 from geoloc.images import Preparation, prepare, read_file
 from geoloc.stores import write_images
@@ -54,6 +55,22 @@ def test_copies_of_a_picture_are_near_and_other_pictures_are_not(seed):
     ):
         assert bits_between(image, copy) <= 6
     assert min(bits_between(image, picture(other)) for other in range(5, 25)) > 10
+
+
+def test_a_picture_is_hashed_whole_in_its_centre_and_mirrored():
+    """As imagehash does by itself; of a square, the centre is all of it."""
+    image = picture(0)
+    left = (image.width - image.height) // 2
+    center = image.crop((left, 0, left + image.height, image.height))
+    gray = [
+        view.convert("L").resize((32, 32), Image.Resampling.LANCZOS) for view in (center, image)
+    ]
+    expected = [
+        *map(perceptual_hash, (center, image)),
+        *(perceptual_hash(ImageOps.mirror(g)) for g in gray),
+    ]
+    assert perceptual_hashes(image) == tuple(expected)
+    assert perceptual_hashes(center)[:2] == (expected[0], expected[0])
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 20])
@@ -177,7 +194,12 @@ def test_the_summary_counts_them_by_collection_and_split(world):
     test = summary.loc["street", "test"]
     assert (test.images, test.near_duplicates, test.near_duplicate_share) == (2, 1, 0.5)
     assert (test.located, test.within_1000_m, test.chance_share) == (1, 0, 0)
-    assert summary.loc["street", "val"].within_25_m == 1
+    assert test.median_m == pytest.approx(111_195, rel=1e-3)
+    assert [name for name in summary if name.startswith("within")] == [
+        "within_25_m", "within_100_m", "within_1000_m"
+    ]  # fmt: skip
+    val = summary.loc["street", "val"]
+    assert (val.within_25_m, val.median_m) == (1, pytest.approx(11.1, abs=0.1))
     assert summary.loc["im2gps3k", "test"].near_duplicates == 0
 
 

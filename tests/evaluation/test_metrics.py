@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from geoloc.evaluation.figures import accuracy_figure
 from geoloc.evaluation.metrics import (
+    RESAMPLES,
     accuracy_by_source,
     author_interval,
     calibration_error,
@@ -83,6 +85,19 @@ def answers_by_author(sizes, shares, seed=0):
     right = rng.random(len(author)) < np.asarray(shares)[author]
     frame = make_frame(one_hot(np.where(right, "US", "BR")), ["US"] * len(author))
     return frame, dict(zip(frame["image_id"], author.astype(str), strict=True))
+
+
+def test_intervals_are_of_95_percent_and_errors_of_ten_bins():
+    """Of authors of one image each the interval is that of the binomial quantiles of 2.5 %."""
+    frame, authors = answers_by_author([1] * 400, [0.6] * 400)
+    share = (frame["country_1"] == "US").mean()
+    expected = scipy.stats.binom(400, share).ppf([0.025, 0.975]) / 400
+    assert author_interval(frame, authors, 0) == pytest.approx(expected, abs=0.004)
+    assert author_interval(frame, authors, 0, 0.9) != pytest.approx(expected, abs=0.004)
+    assert RESAMPLES == 9999
+    sure = make_frame(np.tile([0.62, 0.38, 0, 0, 0, 0, 0], (2, 1)), ["BR", "FI"])
+    also = make_frame(np.tile([0.68, 0.32, 0, 0, 0, 0, 0], (2, 1)), ["BR", "BR"])
+    assert calibration_error(pd.concat([sure, also])) == pytest.approx(0.75 - 0.65, abs=1e-6)
 
 
 def width(interval):

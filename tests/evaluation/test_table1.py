@@ -16,6 +16,13 @@ from geoloc.evaluation.table1 import (
     read_table1,
     table1,
 )
+from geoloc.table_rows import (
+    DATASETS,
+    clip_rows,
+    model_titles,
+    table_rows,
+    titles_of_test_sets,
+)
 
 HEADER = (
     "Model,Trained On,Original Test Accuracy,Weighted Base Test Accuracy,"
@@ -150,3 +157,28 @@ def test_the_study_s_test_set_adds_no_column():
 def test_two_columns_of_one_title_are_refused():
     with pytest.raises(ValueError, match="have one title"):
         table1(seven_rows(), {"other": "Im2GPS-3k-modified"})
+
+
+@pytest.mark.parametrize(
+    ("path", "contrastive", "clips"),
+    [
+        ("given", None, []),
+        (None, None, [("clip", "default")]),
+        ("given", {"title": "C"}, [("contrastive", name) for name in DATASETS]),
+        (None, {"title": "C"}, [("clip", "default"), *(("contrastive", d) for d in DATASETS)]),
+    ],
+)
+def test_the_rows_are_those_of_the_study_and_of_every_clip_that_is_trained(
+    path, contrastive, clips
+):
+    clip = {"title": "StreetCLIP", "path": path}
+    config = {"models": {"cnn": {"title": "N"}, "clip": clip, "contrastive": contrastive}}
+    assert clip_rows(config) == clips
+    assert table_rows(config) == [*ROWS, *(row for row in clips if row not in ROWS)]
+    titles = {"cnn": "N", "clip": "StreetCLIP"} | ({"contrastive": "C"} if contrastive else {})
+    assert model_titles(config) == titles
+
+
+def test_a_test_set_without_a_title_has_its_name_and_one_that_is_null_has_no_column():
+    entries = {"a": {"title": "A b"}, "c": {"title": None}, "d": None}
+    assert titles_of_test_sets({"test_sets": entries}) == {"a": "A b", "c": "c"}

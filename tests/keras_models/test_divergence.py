@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from geoloc.errors import Diverged
 from geoloc.keras_models import runtime
-from geoloc.keras_models.divergence import Diverged, StopWhereDiverged
+from geoloc.keras_models.divergence import StopWhereDiverged
 from geoloc.logs import expected_at
 
 import keras  # isort: skip

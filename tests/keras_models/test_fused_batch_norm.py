@@ -53,6 +53,20 @@ def test_lower_precision_trains_as_keras_does_in_it(precision):
         assert np.allclose(a, b, rtol=0.02, atol=0.02)
 
 
+def test_one_step_on_few_pixels_gives_the_moving_averages_of_keras():
+    """Where n and n - 1, and one epsilon and another, differ by much."""
+    pixels = np.random.default_rng(1).normal(0, 0.1, (2, 3, 4, 2)).astype(np.float32)
+    outputs = []
+    for change in (lambda model: None, fuse):
+        layer = layers.BatchNormalization(momentum=0.25, epsilon=0.05)
+        given = keras.Input((3, 4, 2))
+        model = keras.Model(given, layer(given))
+        change(model)
+        outputs.append([model(pixels, training=True), layer.moving_mean, layer.moving_variance])
+    for plain, fused in zip(*outputs, strict=True):
+        assert np.allclose(plain, fused, rtol=1e-5, atol=1e-6)
+
+
 def test_fused_layers_are_those_that_train_on_images():
     model = make_model()
     fuse(model)

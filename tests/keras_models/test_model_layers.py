@@ -4,10 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from geoloc.keras_models import efficientnet_lite0
 from geoloc.keras_models.build import build_model
 from geoloc.keras_models.training import TrainingParameters, compile_model
-
-# mutation: geoloc.keras_models.cnn geoloc.keras_models.transfer
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +82,23 @@ def test_transfer_model_is_the_published_one_layer_by_layer():
     assert is_a_chain(model)
 
 
+GIVEN = {
+    "Conv2D": ("filters", "kernel_size"), "MaxPooling2D": ("pool_size",), "Dropout": ("rate",),
+    "Dense": ("units", "activation"), "Rescaling": ("scale",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cnn", "transfer"])
+def test_everything_else_of_the_layers_is_as_keras_has_it(name):
+    """Initial weights, regularization, constraints, strides, momenta and the like."""
+    for layer in build_model(name, 73, {}).layers:
+        if isinstance(layer, keras.layers.InputLayer | keras.Model):
+            continue
+        config = layer.get_config()
+        given = {key: config[key] for key in GIVEN.get(type(layer).__name__, ())}
+        assert config == type(layer)(**given, name=layer.name).get_config()
+
+
 @pytest.mark.parametrize("name", ["cnn", "transfer"])
 def test_pixels_go_in_as_shares_of_255(name, images):
     model = build_model(name, 3, {})
@@ -111,6 +127,49 @@ def test_cnn_has_the_published_number_of_parameters():
 def test_resnet50_transfer_has_the_published_number_of_parameters():
     model = build_model("transfer", 73, {"backbone": "resnet50"})
     assert (model.count_params(), trainable(model)) == (26_254_281, 2_663_497)
+
+
+def test_efficientnet_lite0_is_that_of_its_authors_layer_by_layer():
+    """Repeats, kernel, stride, expansion and filters of the stages of EfficientNet-B0 (Tan and Le
+    2019, table 1), with ReLU6 and without squeeze-and-excitation."""
+    normalization, relu6 = ("BatchNormalization", 1e-3), ("ReLU", 6.0)
+
+    def convolution(kind, kernel, stride, filters):
+        return (kind, (kernel, kernel), (stride, stride), "same", False, filters), normalization
+
+    expected = [*convolution("Conv2D", 3, 2, 32), relu6]
+    width = 32
+    for repeats, kernel, stride, expansion, filters in (
+        (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112),
+        (4, 5, 2, 6, 192), (1, 3, 1, 6, 320),
+    ):  # fmt: skip
+        for repeat in range(repeats):
+            if expansion > 1:
+                expected += [*convolution("Conv2D", 1, 1, expansion * width), relu6]
+            strides = 1 if repeat else stride
+            expected += [*convolution("DepthwiseConv2D", kernel, strides, expansion * width), relu6]
+            expected += convolution("Conv2D", 1, 1, filters)
+            expected += [("Add",)] if repeat else []
+            width = filters
+    expected += [*convolution("Conv2D", 1, 1, 1280), relu6]
+
+    def describe(layer):
+        c, kind = layer.get_config(), type(layer).__name__
+        if "Conv2D" in kind:
+            padding = "same" if c["kernel_size"] == (1, 1) else c["padding"]
+            size = layer.output.shape[-1]
+            return (kind, c["kernel_size"], c["strides"], padding, c["use_bias"], size)
+        keys = {"BatchNormalization": "epsilon", "ReLU": "max_value"}
+        return (kind, *([c[keys[kind]]] if kind in keys else []))
+
+    model = efficientnet_lite0.backbone(None)
+    assert [describe(layer) for layer in model.layers[1:]] == expected
+    assert model.output.shape == (None, 7, 7, 1280)
+    whole = efficientnet_lite0.classifier(None)
+    assert [type(layer).__name__ for layer in whole.layers[-2:]] == [
+        "GlobalAveragePooling2D", "Dense",
+    ]  # fmt: skip
+    assert (whole.output.shape, whole.layers[-1].activation.__name__) == ((None, 1000), "linear")
 
 
 # Kernels of the last block: 2048 to 512, 3x3 x 512 to 512, 512 to 2048, with offsets; 192 to 1152,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from geoloc.keras_models import training
+from geoloc.keras_models import runtime, training  # noqa: F401  sets up TensorFlow first
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.batch_norm import PreciseBatchNorm
 from geoloc.keras_models.batches import Batches
 from geoloc.keras_models.checkpoint import TrainingState
 from geoloc.keras_models.divergence import StopWhereDiverged
 from geoloc.keras_models.epoch_log import EpochLog
+from geoloc.keras_models.multi_gpu import MeanOfReplicas
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.stores import Arrays
 from geoloc.weighting import dataset_factor
@@ -123,7 +125,19 @@ def test_settings_are_the_published_ones():
     assert (parameters.batch_size, parameters.epochs, parameters.learning_rate) == (64, 25, 1e-3)
     assert parameters.augmentation == Augmentation(0.2, 0.2, True)
     assert (parameters.class_weights, parameters.precise_batch_norm) == (None, 0)
-    assert parameters.precision == "float32"
+    assert (parameters.precision, parameters.gpus) == ("float32", 1)
+    assert (parameters.early_stopping_patience, parameters.plateau_patience) == (10, 3)
+    assert (parameters.plateau_factor, parameters.minimum_learning_rate) == (0.5, 1e-5)
+
+
+def test_an_improvement_however_small_counts_and_nothing_else_delays_the_callbacks(
+    monkeypatch, tmp_path, views
+):
+    """Keras' own settings: an improvement of the accuracy of less than 1e-4 is none."""
+    stopping, plateau = callbacks_of(monkeypatch, tmp_path, views)[:2]
+    assert (stopping.monitor, stopping.min_delta, stopping.start_from_epoch) == ("val_loss", 0, 0)
+    assert (stopping.baseline, stopping.restore_best_weights) == (None, False)
+    assert (plateau.monitor, plateau.min_delta, plateau.cooldown) == ("val_accuracy", 1e-4, 0)
 
 
 def callbacks_of(monkeypatch, tmp_path, views, **parameters) -> list[keras.callbacks.Callback]:
@@ -184,6 +198,9 @@ def test_countries_without_images_of_a_split_are_named(monkeypatch, tmp_path, vi
     given_to_fit(monkeypatch, tmp_path, **views, classes=[*CLASSES, "US", "ZA"])
     assert "no training image of US, ZA" in caplog.text
     assert "no validation image of US, ZA" in caplog.text
+    caplog.clear()
+    given_to_fit(monkeypatch, tmp_path, **views)
+    assert "no training image" not in caplog.text
 
 
 def test_class_weights_reach_keras(monkeypatch, tmp_path, views):
@@ -213,6 +230,32 @@ def test_the_learning_rate_of_the_user_is_that_of_the_optimizer(monkeypatch, tmp
     parameters = TrainingParameters(learning_rate=0.125)
     given = given_to_fit(monkeypatch, tmp_path, **views, parameters=parameters)
     assert float(given["model"].optimizer.learning_rate) == 0.125
+
+
+def test_several_gpus_share_the_batches_of_the_training(monkeypatch, tmp_path, views):
+    """And give their moving averages to each other before the statistics are saved."""
+    asked = []
+    monkeypatch.setattr(
+        training, "replicated", lambda *given: asked.append(given) or contextlib.nullcontext()
+    )
+    parameters = {"gpus": 3, "batch_size": 6, "precision": "mixed_bfloat16"}
+    kinds = [type(c) for c in callbacks_of(monkeypatch, tmp_path, views, **parameters)]
+    assert asked == [(3, 6, "mixed_bfloat16")]
+    assert kinds.index(MeanOfReplicas) < kinds.index(TrainingState)
+    assert MeanOfReplicas not in [type(c) for c in callbacks_of(monkeypatch, tmp_path, views)]
+
+
+def test_what_diverges_is_named_with_its_dataset_and_precision(monkeypatch, tmp_path, views):
+    parameters = TrainingParameters(precision="mixed_bfloat16", learning_rate=0.5, epochs=7)
+    given = given_to_fit(
+        monkeypatch, tmp_path, **views, dataset="weighted_base", parameters=parameters
+    )
+    stop, log = (
+        next(c for c in given["callbacks"] if isinstance(c, kind))
+        for kind in (StopWhereDiverged, EpochLog)
+    )
+    assert (stop.name, stop.precision) == ("cnn on weighted_base", "mixed_bfloat16")
+    assert (log.epochs, log.batches.batch_size) == (7, 64)
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(0, 1), (1, 1), (4, 3)])

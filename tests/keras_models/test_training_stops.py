@@ -7,15 +7,17 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from geoloc.errors import Diverged
 from geoloc.files import file_hash
-from geoloc.keras_models import training
-from geoloc.keras_models.checkpoint import TrainingState
-from geoloc.keras_models.divergence import Diverged
+from geoloc.keras_models import runtime, training  # noqa: F401  sets up TensorFlow first
+from geoloc.keras_models.checkpoint import TrainingState, _remember
+from geoloc.keras_models.epoch_log import EpochLog
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.locks import only_one
 from geoloc.stores import Arrays
@@ -142,6 +144,41 @@ def put_nan(path: Path) -> None:
     (path.parent / "state.json").write_text(json.dumps(state))
 
 
+def test_a_training_that_goes_on_ends_as_one_that_nothing_stopped(
+    interrupted, small_history, monkeypatch, tmp_path, views
+):
+    monkeypatch.setattr(training, "build_model", small_model)
+    begun = []
+    monkeypatch.setattr(EpochLog, "on_epoch_begin", lambda log, epoch, logs=None: begin(log, epoch))
+
+    def begin(log, epoch):
+        begun.append(epoch)
+        log.start = log.last_line = time.monotonic()
+
+    history = train_small(shutil.copytree(interrupted, tmp_path / "a"), views)
+    assert without_time(history) == without_time(small_history)
+    assert begun == [1]
+
+
+def test_callbacks_remember_how_long_they_have_waited_and_for_what(tmp_path):
+    memory = training._published_callbacks(TrainingParameters())
+    values = {
+        "early_stopping": {"best": 0.5, "wait": 4.0},
+        "plateau": {"best": 0.7, "wait": 2.0, "cooldown_counter": 1.0},
+    }
+    for name, callback in memory.items():
+        callback.on_train_begin()
+        vars(callback).update(values[name])
+    remembered = {name: _remember(callback) for name, callback in memory.items()}
+    assert remembered == values
+    again = training._published_callbacks(TrainingParameters())
+    state = TrainingState(tmp_path, again, "fingerprint")
+    state._remembered = remembered
+    for callback in (*again.values(), state):
+        callback.on_train_begin()
+    assert {name: _remember(callback) for name, callback in again.items()} == values
+
+
 def other_split(views, stores):
     return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "test")}
 
@@ -199,6 +236,15 @@ def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
         "model_parameters": {"backbone": "resnet50", "weights": "away.h5"},
         "weighting_parameters": {"minimum_factor": 0.3},
     }
+    header, *rows = (tmp_path / "model" / "history.csv").read_text().splitlines()
+    assert header == "epoch,seconds,loss,accuracy,val_loss,val_accuracy,learning_rate"
+    assert [row.split(",")[0] for row in rows] == ["1"]
+
+
+def test_of_the_options_only_weights_are_known_by_their_file_name():
+    options = {"backbone": "a/b", "weights": "a/b.h5"}
+    assert training._plain(options) == {"backbone": "a/b", "weights": "b.h5"}
+    assert training._plain({"weights": None}) == {"weights": None}
 
 
 @pytest.mark.parametrize(

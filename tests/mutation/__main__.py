@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [] if options.changes_only else [path_of(name) for name in options.modules]
     cases, skipped = sampled(paths, equivalent, options.sample, options.seed, options.match)
     if options.changes_only or not options.modules_given:
-        cases += changes
+        cases += [case for case in changes if options.match in case.key]
     print(f"{len(cases)} changes of {len({c.path for c in cases})} files", flush=True)
     server.import_large_packages()
     with tempfile.TemporaryDirectory(prefix="mutation") as folder:
@@ -76,7 +76,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="at most so many mutants of a module")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="mutants that are tried at once")
-    parser.add_argument("--match", default="", help="only mutants whose key holds this text")
+    parser.add_argument("--match", default="", help="only changes whose key holds this text")
     parser.add_argument("--without", nargs="*", default=[], help="test files to leave out: test_x")
     parser.add_argument("--changes-only", action="store_true", help="only changes.yaml")
     parser.add_argument(

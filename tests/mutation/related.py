@@ -18,7 +18,10 @@ SLOW = {
 BY_NAME = {
     "geoloc.keras_models.build": (
         "geoloc.keras_models.cnn", "geoloc.keras_models.transfer", "geoloc.keras_models.layers",
-        "geoloc.keras_models.efficientnet_lite0",
+        "geoloc.keras_models.efficientnet_lite0", "geoloc.keras_models.resnet50",
+    ),
+    "geoloc.keras_models.transfer": (
+        "geoloc.keras_models.efficientnet_lite0", "geoloc.keras_models.resnet50",
     ),
     "geoloc.segmentation.segmenters": (
         "geoloc.segmentation.segmenters.sam.generator",
@@ -35,36 +38,65 @@ ROOMS = {
 
 # What tests of a module do not import but run: scripts and rules.
 OF_FILES = {
-    "scripts/": ("test_scripts_data", "test_scripts_models", "test_scripts_results"),
-    "rules/": ("test_configuration_reaches",),
-    "Snakefile": ("test_configuration_reaches",),
-    "config/": ("test_published",),
+    "scripts/": (
+        "workflow/test_scripts_data",
+        "workflow/test_scripts_models",
+        "workflow/test_scripts_results",
+        "stores/test_index",
+    ),
+    "rules/": ("workflow/test_configuration_reaches",),
+    "Snakefile": ("workflow/test_configuration_reaches",),
+    "config/": ("workflow/test_published",),
+}
+# And what no quick test imports itself.
+OF_MODULES = {
+    "corpus/download": ("corpus/test_retrieve",),
+    "corpus/download_checks": ("corpus/test_retrieve",),
+    "corpus/file_starts": ("corpus/test_retrieve", "corpus/test_unpack"),
+    "corpus/retrieve": ("corpus/test_retrieve",),
+    "corpus/system_files": ("corpus/test_hostile_archives", "corpus/test_listing"),
+    "files": ("stores/test_damage", "corpus/test_unpack"),
+    "image_text/retrieve": ("corpus/test_retrieve_model",),
+    "pytorch/finite": ("pytorch/test_weights",),
+    "stores/sink": ("test_files",),
 }
 # What `make mutate` changes: the modules of the science, what passes values on to them, and the
 # modules of safety.
 SCIENCE = (
     "weighting", "segmentation/scoring", "segmentation/rle", "segmentation/crops",
     "keras_models/augmentation", "keras_models/batches", "corpus/split", "corpus/spatial_split",
-    "corpus/index", "evaluation/distances", "evaluation/metrics", "evaluation/table1",
-    "evaluation/predictions", "config", "keras_models/batch_norm", "keras_models/fused_batch_norm",
-    "evaluation/examples", "keras_models/predict", "keras_models/build", "keras_models/cnn",
+    "corpus/index", "corpus/index_tables", "evaluation/distances", "evaluation/metrics",
+    "evaluation/table1", "evaluation/predictions", "config", "keras_models/batch_norm",
+    "keras_models/fused_batch_norm", "evaluation/examples", "keras_models/predict",
+    "keras_models/build", "keras_models/cnn", "keras_models/layers", "keras_models/resnet50",
     "keras_models/transfer", "keras_models/training", "keras_models/checkpoint",
-    "countries/polygons", "countries/geocoding", "segmentation/classifiers/__init__",
-    "segmentation/classifiers/base", "segmentation/classifiers/efficientnet_lite0",
-    "segmentation/classifiers/resnet50", "segmentation/segmenters/__init__",
-    "segmentation/segmenters/sam/postprocess",
+    "countries/polygons", "countries/geocoding", "countries/names",
+    "segmentation/classifiers/__init__", "segmentation/classifiers/base",
+    "segmentation/classifiers/efficientnet_lite0", "segmentation/classifiers/resnet50",
+    "segmentation/segmenters/__init__", "segmentation/segmenters/sam/postprocess",
+    "segmentation/shard", "image_text/zero_shot", "image_text/predict", "image_text/architecture",
+    "image_text/training", "keras_models/efficientnet_lite0", "evaluation/study", "table_rows",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()
     for path in (*sorted((ROOT / "scripts").glob("*.py")), *sorted((ROOT / "rules").glob("*.smk")))
 )
 SAFETY = (
-    "stores", "images", "rgb", "corpus/pack", "evaluation/leakage", "corpus/unpack",
-    "segmentation/journal", "corpus/archives/__init__", "corpus/archives/base",
-    "corpus/archives/tars", "corpus/archives/zips", "corpus/sources/__init__",
-    "corpus/sources/base", "corpus/sources/contents", "corpus/sources/overlap",
-    "corpus/sources/coordinates_table", "corpus/sources/country_folders",
-    "corpus/sources/exif_folder", "corpus/sources/metadata_table", "corpus/sources/tables",
+    "stores/__init__", "stores/arrays", "stores/base", "stores/check", "stores/errors",
+    "stores/images", "stores/layouts", "stores/manifests", "stores/scores", "stores/pairs",
+    "stores/segments", "stores/sink", "stores/values", "images", "rgb", "files",
+    "corpus/file_starts", "locks", "corpus/system_files", "corpus/pack", "corpus/prepare",
+    "corpus/quarantine", "evaluation/leakage", "corpus/unpack", "segmentation/journal",
+    "corpus/download", "corpus/download_checks", "corpus/retrieve", "corpus/archives/__init__",
+    "corpus/archives/base", "corpus/archives/images", "corpus/archives/names",
+    "corpus/archives/streams", "corpus/archives/tar_headers", "corpus/archives/tars",
+    "corpus/archives/zips", "corpus/sources/__init__", "corpus/sources/base",
+    "corpus/sources/contents", "corpus/sources/overlap", "corpus/sources/coordinates_table",
+    "corpus/sources/country_folders", "corpus/sources/exif_folder", "corpus/sources/metadata_table",
+    "corpus/sources/tables", "tensors", "pytorch/weights", "keras_models/weights",
+    "image_text/folder", "keras_models/divergence", "pytorch/finite", "probabilities",
+    "evaluation/read_predictions", "verify/command", "verify/index", "verify/loading",
+    "verify/models", "verify/predictions", "verify/results", "verify/run", "verify/shards",
 )  # fmt: skip
 
 
@@ -72,9 +104,12 @@ def tests_of(path: str) -> list[str]:
     """Test files for a file of the project, both as paths from its root."""
     if path.startswith("scripts/geoloc/"):
         module = path.removeprefix("scripts/").removesuffix(".py").replace("/", ".")
-        return [str(test) for test, modules in _imports().items() if _uses(modules, module)]
-    names = [n for start, found in OF_FILES.items() if path.startswith(start) for n in found]
-    return sorted(str(path) for path in _test_files() if path.stem in names)
+        tests = {str(test) for test, modules in _imports().items() if _uses(modules, module)}
+        names = OF_MODULES.get(module.removeprefix("geoloc.").replace(".", "/"), ())
+    else:
+        tests = set()
+        names = {n for start, found in OF_FILES.items() if path.startswith(start) for n in found}
+    return sorted(tests | {f"tests/{name}.py" for name in names})
 
 
 def _uses(imported: set[str], module: str) -> bool:

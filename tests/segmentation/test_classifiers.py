@@ -56,6 +56,7 @@ def test_efficientnet_lite0_recognises_a_photograph(lite, reference):
 def test_no_crops_give_no_classes(lite):
     class_id, probability = lite.classify(torch.empty(0, 224, 224, 3, dtype=torch.uint8))
     assert class_id.shape == probability.shape == (0, 10)
+    assert (class_id.dtype, probability.dtype) == (np.int16, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,14 @@ def test_missing_weights_are_asked_for():
         OSError, match="nowhere.pth: no such file of weights; get them from torchvision"
     ):
         build_classifier("resnet50", "nowhere.pth")
+
+
+def test_settings_of_a_classifier_are_those_asked_for(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model: "compiled")
+    settings = {"batch_size": 3, "precision": "bfloat16", "compile": True}
+    classifier = build_classifier("efficientnet_lite0", device="cpu", **settings)
+    assert (classifier.batches.size, classifier.precision) == (3, "bfloat16")
+    assert classifier.model == "compiled"
 
 
 def test_unknown_classifier_names_the_known_ones():

@@ -1,13 +1,15 @@
 """Settings of the torch models that no comparison of results shows: defaults, and where they go."""
 
 import inspect
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator
 
+from geoloc.image_text.architecture import CAPTIONS, ClipParameters, build_clip
+from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.image_text.training import MAX_LOGIT_SCALE, ClipTrainer, random_crops, rank, train_clip
 from geoloc.segmentation import crops, rle
 from geoloc.segmentation.segmenters.sam.generator import SamSegmenter, to_segments
@@ -44,6 +46,40 @@ def test_gray_is_that_of_rgb(colour, counts):
     mask = np.ones((20, 20), bool)
     segments = to_segments((20, 20), [rle.encode(mask, 0, 0, (20, 20))], [1.0], [1.0])
     assert len(crops.cut_crops(image, segments)[1]) == counts
+
+
+def test_the_clip_that_is_trained_here_has_the_size_and_course_of_the_demo():
+    assert asdict(ClipParameters()) == {
+        "image_size": 112, "patch_size": 16, "hidden_size": 128, "layers": 3, "heads": 4,
+        "text_hidden_size": 64, "text_layers": 1, "projection_dim": 64, "epochs": 30, "warmup": 2,
+        "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.1, "smallest_crop": 0.5,
+        "captions": CAPTIONS,
+    }  # fmt: skip
+    assert CAPTIONS == (
+        "{country}", "a street in {country}", "a road in {country}",
+        "a street view photo from {country}", "this photo was taken in {country}",
+    )  # fmt: skip
+
+
+def test_every_size_reaches_the_network():
+    tokenizer = train_tokenizer(["a street in Namibia"])
+    parameters = ClipParameters(
+        image_size=24, patch_size=8, hidden_size=24, layers=2, heads=3, text_hidden_size=96,
+        text_layers=4, projection_dim=20,
+    )  # fmt: skip
+    config = build_clip(tokenizer, parameters).config
+    vision, text = config.vision_config, config.text_config
+    assert (vision.image_size, vision.patch_size, vision.hidden_size) == (24, 8, 24)
+    assert (vision.num_hidden_layers, vision.num_attention_heads) == (2, 3)
+    assert (vision.intermediate_size, text.intermediate_size) == (96, 384)
+    assert (text.hidden_size, text.num_hidden_layers, text.num_attention_heads) == (96, 4, 3)
+    assert {config.projection_dim, vision.projection_dim, text.projection_dim} == {20}
+    assert (text.vocab_size, text.max_position_embeddings) == (
+        len(tokenizer), tokenizer.model_max_length,
+    )  # fmt: skip
+    assert (text.bos_token_id, text.eos_token_id, text.pad_token_id) == (
+        tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id,
+    )  # fmt: skip
 
 
 @pytest.fixture

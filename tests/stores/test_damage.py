@@ -16,7 +16,14 @@ import h5py
 import numpy as np
 import pytest
 
-from geoloc.stores import Arrays, StoreError, check_store, read_scores, write_scores
+from geoloc.stores import (
+    Arrays,
+    StoreError,
+    check_store,
+    read_scores,
+    write_arrays,
+    write_scores,
+)
 from geoloc.stores.layouts import LAYOUTS
 from tests.conftest import ROOT
 from tests.processes import ENVIRONMENT
@@ -123,22 +130,31 @@ VALUES = {
     "score 255": ("scores", rows("score", (1, 5, 5), 255), "score of 255"),
     "score 101 in arrays": ("arrays", rows("score", (0, 0, 0), 101), "score of 101"),
     "class 5000": ("segments", rows("class_id", (0, 0), 5000), "class .* to 5000"),
+    "class 1000": ("segments", rows("class_id", (0, 0), 1000), "class .* to 1000"),
     "class -2": ("segments", rows("class_id", (0, 9), -2), "class -2"),
+    "probability over 1": ("segments", rows("class_probability", (0, 0), 1.001), "probability"),
+    "probability below 0": ("segments", rows("class_probability", (0, 9), -0.001), "probability"),
     "probability 2.7": ("segments", rows("class_probability", (0, 0), 2.7), "probability"),
     "probability NaN": ("segments", rows("class_probability", (3, 4), np.nan), "probability"),
     "probabilities that rise": ("segments", rows("class_probability", (0, 9), 0.99), "fall"),
     "probability without a class": ("segments", rows("class_id", (0, 3), -1), "without a class"),
+    "IoU infinite": ("segments", rows("predicted_iou", -1, np.inf), "predicted IoU"),
     "IoU NaN": ("segments", rows("predicted_iou", 0, np.nan), "predicted IoU"),
-    "stability 3": ("segments", rows("stability_score", 0, 3), "stability"),
+    "stability over 1": ("segments", rows("stability_score", 0, 1.001), "stability"),
+    "stability below 0": ("segments", rows("stability_score", 0, -0.001), "stability"),
     "area": ("segments", lambda f: rows("area", 0, f["area"][0] - 1)(f), "area"),
     "box outside": ("segments", rows("bbox", (0, 0), 4), "bounding box"),
+    "box too small": ("segments", rows("bbox", (0, 2), 1), "bounding box"),
     "box of negative width": ("segments", rows("bbox", (0, 2), -1), "bounding box"),
     "a run longer": ("segments", lambda f: rows("counts", 1, f["counts"][1] + 1)(f), "add up"),
     "size": ("segments", rows("size", (0, 0), 5), "add up"),
-    "size 0": ("segments", rows("size", (0, 0), 0), "without height"),
+    "height 0": ("segments", rows("size", (0, 0), 0), "without height"),
+    "width 0": ("segments", rows("size", (-1, 1), 0), "without height"),
     "split": ("arrays", rows("split", 0, b"tess"), "unknown split"),
     "label": ("arrays", rows("label", 0, b"na"), "ISO code"),
     "latitude 95": ("arrays", rows("latitude", 0, 95.0), "no place"),
+    "longitude 181": ("images", rows("longitude", -1, 181.0), "no place"),
+    "latitude alone": ("arrays", rows("longitude", 0, np.nan), "no place"),
     "longitude alone": ("images", rows("latitude", 0, np.nan), "no place"),
     "id twice": ("images", lambda f: rows("image_id", 1, f["image_id"][0])(f), "2 times"),
 }  # fmt: skip
@@ -218,6 +234,8 @@ STRUCTURES = {
         "scores", replace("image_id", data=["a", "b", "c"], dtype=h5py.string_dtype()), "of type"),
     "a row less": ("arrays", lambda f: replace("source", data=f["source"][:-1])(f), "2 entries"),
     "bounds all 0": ("segments", rows("offsets", slice(None), 0), "entries, expected"),
+    "bounds that begin at 1": ("segments", rows("offsets", 0, 1), "does not rise from 0"),
+    "bounds of runs from 1": ("segments", rows("counts_offsets", 0, 1), "does not rise from 0"),
     "bounds that fall": ("segments", rows("offsets", 1, 12), "does not rise|entries"),
     "bounds beyond": ("images", rows("offsets", -1, 1 << 60), "entries, expected"),
     "bomb": ("images", bomb("image"), "declares"),
@@ -276,6 +294,25 @@ def test_another_layout_and_another_version_say_so(copies):
 def test_what_no_reader_would_accept_is_not_written(score, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         write_scores(tmp_path / "scores.h5", [("a", score)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_number_of_images_than_announced_is_not_written(number, tmp_path):
+    columns = {"image_id": ["a", "b"], "label": ["NA"] * 2, "split": ["val"] * 2}
+    columns |= {"source": ["s"] * 2, "latitude": np.zeros(2), "longitude": np.zeros(2)}
+    row = np.zeros((224, 224, 3), np.uint8), np.zeros((224, 224), np.uint8)
+    with pytest.raises(ValueError, match="2 images announced"):
+        write_arrays(tmp_path / "arrays.h5", columns, [row] * number)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_store_that_finds_no_room_says_so_and_never_appears(schema, tmp_path):
+    """HDF5 writes much only when it closes the file."""
+    (tmp_path / f".{schema}0.{os.getpid()}.partial.h5").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=rf"no room left.*{schema}0\.h5"):
+        write_small(tmp_path, schema)
     assert list(tmp_path.iterdir()) == []
 
 

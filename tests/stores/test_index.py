@@ -77,6 +77,8 @@ def test_the_store_of_another_shard_is_refused(shard, kind, tmp_path):
         (",FR,train", ",DE,train", "label of s/a.jpg is FR, but DE"),
         (",FR,val", ",FR,test", "split of s/b é.jpg is val, but test"),
         ("s/c.jpg,s,c.jpg,48.5", "s/c.jpg,s,c.jpg,48.6", "latitude of s/c.jpg is 48.5, but 48.6"),
+        ("c.jpg,48.5,2.25", "c.jpg,48.5,2.5", "longitude of s/c.jpg is 2.25, but 2.5"),
+        ("c.jpg,48.5,2.25", "c.jpg,,", "latitude of s/c.jpg is 48.5, but nan"),
         ("s/c.jpg,s,", "s/c.jpg,t,", "source of s/c.jpg is s, but t"),
     ],
 )
@@ -86,6 +88,25 @@ def test_labels_splits_and_places_are_those_of_the_index(shard, tmp_path, old, n
     manifest.write_text(MANIFEST.replace(old, new), encoding="utf-8")
     with pytest.raises(StoreError, match=message):
         check(shard["arrays"], "arrays", tmp_path / "index")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_are_in_the_order_of_the_index(shard, tmp_path, kind):
+    manifest = tmp_path / "index/shards/street/FR/0000.csv"
+    header, *rows = MANIFEST.splitlines(keepends=True)
+    manifest.write_text("".join([header, rows[1], rows[0], rows[2]]), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"images are not in the order of .*0000\.csv"):
+        check(shard[kind], kind, tmp_path / "index")
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "is missing"), (b"\xff\xfe", "is damaged")])
+def test_a_manifest_that_cannot_be_read_is_named(shard, tmp_path, content, words):
+    manifest = tmp_path / "index/shards/street/FR/0000.csv"
+    manifest.unlink()
+    if content:
+        manifest.write_bytes(content)
+    with pytest.raises(StoreError, match=rf"{manifest} {words}; run snakemake index --force"):
+        check(shard["scores"], "scores", tmp_path / "index")
 
 
 def test_an_image_of_the_index_is_in_the_store_or_in_quarantine(shard, tmp_path):

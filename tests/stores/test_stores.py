@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays as numpy_arrays
 from geoloc import stores
 from geoloc.stores import Arrays, read_config
 from geoloc.stores.values import _sums
-from tests.small_stores import segments_of
+from tests.small_stores import IDS, segments_of, write_small
 
 RNG = np.random.default_rng(0)
 
@@ -56,6 +56,40 @@ def test_segments_come_back_as_they_were(tmp_path_factory, masks):
         assert [c.tolist() for c in found.counts] == [c.tolist() for c in expected.counts]
         for name in stores.SEGMENT_COLUMNS:
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_values_at_the_ends_of_their_ranges_come_back(tmp_path):
+    full, empty = np.ones((4, 5), bool), np.zeros((4, 5), bool)
+    segments = segments_of("a", [full, empty])
+    segments.class_id[0, :2], segments.class_id[1, 5:] = (999, 0), -1
+    segments.class_probability[0, 0], segments.class_probability[1, 5:] = 1, 0
+    segments.predicted_iou[0], segments.stability_score[:] = 1.5, (1, np.nan)
+    stores.write_segments(tmp_path / "segments.h5", [segments])
+    (found,) = stores.read_segments(tmp_path / "segments.h5")
+    for name in stores.SEGMENT_COLUMNS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(segments, name))
+    places = [(90.0, 180.0), (-90.0, -180.0), (np.nan, np.nan)]
+    rows = [
+        {"image_id": str(i), "image": b"x", "split": split, "source": "s",
+         "latitude": places[i][0], "longitude": places[i][1]}
+        for i, split in enumerate(("train", "val", "test"))
+    ]  # fmt: skip
+    stores.write_images(tmp_path / "images.h5", rows)
+    assert list(stores.read_images(tmp_path / "images.h5")) == [(str(i), b"x") for i in range(3)]
+
+
+def test_only_the_images_asked_for_are_read(tmp_path):
+    for schema, read in (
+        ("images", stores.read_images), ("segments", stores.read_segments),
+        ("scores", stores.read_scores),
+    ):  # fmt: skip
+        path = write_small(tmp_path, schema)
+        wanted = [getattr(r, "image_id", None) or r[0] for r in read(path, image_ids=IDS[1:])]
+        assert wanted == list(IDS[1:])
+    images, scores = tmp_path / "images0.h5", tmp_path / "scores0.h5"
+    pairs = list(stores.read_images_and_scores(images, scores, image_ids=IDS[:1]))
+    assert [image_id for image_id, _, _ in pairs] == [IDS[0]]
+    assert [score for _, _, score in stores.read_images_and_scores(images, None)] == [None] * 3
 
 
 def test_masks_come_back_as_they_were(tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
+from snakemake.exceptions import WorkflowError
 
 from geoloc.config import load_schema
 from geoloc.corpus.index import build_index, write_index
@@ -293,6 +294,66 @@ def test_the_name_of_the_run_is_its_folder(default):
     for rule in ("index", "prepare", "segment", "train", "predict", "table1", "metrics"):
         for path in value_at(default, f"{rule}.output"):
             assert path.startswith("results/reaches/")
+
+
+READ_STORES = (
+    "segment", "score", "pack", "train", "train_clip", "predict", "predict_clip", "check_leakage",
+    "score_examples",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", READ_STORES)
+def test_every_job_that_reads_stores_compares_them_with_the_index_of_its_run(rule, default):
+    assert {job.params.index_folder for job in default[rule]} == {"results/reaches/index"}
+
+
+def test_nothing_is_trained_where_too_many_images_could_not_be_read(default):
+    for rule in ("train", "train_clip"):
+        assert "results/reaches/quarantine.csv" in value_at(default, f"{rule}.input")
+
+
+def test_a_wrong_value_and_a_folder_of_two_sources_stop_before_the_first_job(jobs):
+    with pytest.raises(WorkflowError, match=r"index\.min_images"):
+        jobs({"index.min_images": "many"})
+    twin = {"kind": "country_folders", "path": "world", "images": ".", "size": 640}
+    with pytest.raises(WorkflowError, match="geoguessr and sources.twin share files"):
+        jobs({}, sources={"twin": twin})
+
+
+def test_weights_are_compared_with_the_sums_of_their_list(default):
+    known = yaml.safe_load((ROOT / "config/weights.yaml").read_text(encoding="utf-8"))
+    weights = value_at(default, "segment.params.weights")
+    assert list(weights) == [
+        f"{WEIGHTS}/sam_vit_h_4b8939.pth", f"{WEIGHTS}/resnet50-0676ba61.pth",
+    ]  # fmt: skip
+    for path, entry in weights.items():
+        assert entry["sha256"] == known[Path(path).name]["sha256"]
+
+
+def test_new_and_vanished_files_of_a_source_are_another_index(jobs, folder):
+    before = value_at(jobs({}), "index.params.listing")
+    Image.new("RGB", (8, 8)).save(folder / "world/France/new.jpg")
+    after = value_at(jobs({}), "index.params.listing")
+    (folder / "world/France/new.jpg").unlink()
+    assert before["geoguessr"] != after["geoguessr"]
+    assert before["im2gps3k"] == after["im2gps3k"]
+    assert value_at(jobs({}), "index.params.listing") == before
+
+
+def test_the_comparison_knows_what_is_not_the_study_and_compares_its_models_only(
+    folder, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    models = {"cnn": {"title": "Network"}, "transfer": {"preprocessing": "imagenet"}}
+    config = tiny_study("reaches") | {"models": models, "score": {"minimum": 0.3}}
+    found = planned(folder, config, target="results/reaches/table1_comparison.csv")
+    params = value_at(found, "table1_comparison.params")
+    assert params.differences == ["sources.streetview", "score.minimum"]
+    assert dict(params.titles) == {"cnn": "Network", "clip": "StreetCLIP"}
+
+
+def test_the_figure_of_examples_has_four_of_them(default):
+    assert value_at(default, "score_examples.params.examples") == 4
 
 
 def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from geoloc.corpus.sources import SourceError
 from geoloc.segmentation import rle
 from geoloc.stores import (
     Arrays,
+    read_config,
     read_images,
     read_scores,
     write_images,
@@ -148,6 +149,23 @@ def test_prepare_crops_and_resizes_as_its_source_says(places, tmp_path, crop, si
     assert (image_id, Image.open(io.BytesIO(data)).size) == ("named/France/0.png", expected)
 
 
+@pytest.mark.parametrize(("limit", "packed"), [(0.0015, 0), (0.0016, 1)])
+def test_prepare_leaves_out_what_has_more_megapixels_than_allowed(places, tmp_path, limit, packed):
+    """48 × 32 pixels."""
+    rows = [{"image_id": "named/France/0.png", "source": "named", "path": "France/0.png",
+             "latitude": "", "longitude": "", "country": "FR", "split": "val"}]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "m.csv", index=False)
+    run_script(
+        "prepare",
+        input={"manifest": tmp_path / "m.csv"},
+        output={"images": tmp_path / "i.h5", "quarantine": tmp_path / "q.csv"},
+        params={"sources": places, "preparation": {"named": {}}, "max_megapixels": limit},
+        wildcards={"collection": "street", "country": "FR", "shard": "0000"},
+    )
+    assert len(list(read_images(tmp_path / "i.h5"))) == packed
+    assert len(read_rows(tmp_path / "q.csv")) == 1 - packed
+
+
 @pytest.mark.parametrize(("limit", "stops"), [(0.5, False), (0.4, True)])
 def test_quarantine_gathers_what_was_left_out_and_stops_at_the_limit(tmp_path, limit, stops):
     pd.DataFrame({"source": ["a", "a", "b"]}).to_parquet(tmp_path / "images.parquet")
@@ -229,6 +247,22 @@ def test_mask_scores_by_its_classes_minimum_and_merging(segments, tmp_path, chan
     )
     ((image_id, score),) = read_scores(tmp_path / "m.h5")
     assert (image_id, score[0, :8].tolist(), score[1:].max()) == ("a", [*expected, 0], 0)
+
+
+def test_masks_know_by_which_settings_they_were_made(segments, tmp_path):
+    base = {"ambiguous_classes": "first_meaning", "minimum": 0.1, "merge": "maximum"}
+    (tmp_path / "c.txt").write_text("street sign\ncrane\n")
+    known = []
+    for changes in ({}, {"minimum": 0.2}, {"merge": "as_published"},
+                    {"ambiguous_classes": "every_meaning"}):  # fmt: skip
+        run_script(
+            "score",
+            input={"segments": segments, "selected_classes": tmp_path / "c.txt"},
+            output={"scores": tmp_path / "m.h5"},
+            params=base | changes,
+        )
+        known.append(read_config(tmp_path / "m.h5", "scores"))
+    assert len(set(known)) == 4
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from geoloc.keras_models.augmentation import Augmentation
+from geoloc.keras_models.predict import load_trained
 from geoloc.keras_models.training import TrainingParameters
 from geoloc.stores import Arrays, write_images, write_scores
 from geoloc.types import SCORE_SIZE
@@ -43,7 +44,18 @@ def stores(folder: Path) -> list[Path]:
     return [folder / f"{split}.h5" for split in ("train", "val", "test")]
 
 
-def test_train_is_given_everything_that_is_configured(folder, monkeypatch):
+@pytest.fixture
+def compared(monkeypatch) -> list:
+    """The folder of the index that each store is compared with, in the order of reading."""
+    folders: list = []
+    for module in ("arrays", "images", "scores"):
+        monkeypatch.setattr(
+            f"geoloc.stores.{module}.check_manifest", lambda store, index: folders.append(index)
+        )
+    return folders
+
+
+def test_train_is_given_everything_that_is_configured(folder, monkeypatch, compared):
     calls = recorded(monkeypatch, "geoloc.keras_models.training.train")
     settings = {
         "batch_size": 5,
@@ -57,10 +69,11 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch):
         input={"arrays": stores(folder), "countries": folder / "countries.csv"},
         output={"model": "m/model.keras"},
         params={"seed": 5, "model": {"backbone": "b"}, "train": settings,
-                "weighting": {"weighted_custom": CUSTOM}},
+                "index_folder": "the index", "weighting": {"weighted_custom": CUSTOM}},
         wildcards={"model": "transfer", "dataset": "weighted_base"},
         threads=6,
     )  # fmt: skip
+    assert compared == ["the index"] * 6  # of three files, to train and to validate
     (call,) = calls
     train, val = call.pop("train_arrays"), call.pop("val_arrays")
     assert (set(train.split), len(train)) == ({"train"}, 42)
@@ -76,7 +89,7 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch):
     }  # fmt: skip
 
 
-def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch):
+def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch, compared):
     from geoloc.image_text.training import ClipParameters
 
     threads = recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
@@ -86,9 +99,10 @@ def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch):
         input={"arrays": stores(folder), "countries": folder / "countries.csv"},
         output={"model": "m"},
         params={"seed": 5, "model": {"epochs": 4}, "dataset": "weighted_custom",
-                "weighting": {"weighted_custom": CUSTOM}},
+                "index_folder": "the index", "weighting": {"weighted_custom": CUSTOM}},
         threads=6,
     )  # fmt: skip
+    assert compared == ["the index"] * 6
     (call,) = calls
     assert set(call.pop("training").split) == {"train"}
     assert set(call.pop("validation").split) == {"val"}
@@ -116,13 +130,15 @@ def model(folder) -> Path:
     return path
 
 
-def predictions(folder: Path, model: Path, target: Path, **changes) -> pd.DataFrame:
+def predictions(
+    folder: Path, model: Path, target: Path, countries: str = "countries.csv", **changes
+) -> pd.DataFrame:
     params = {"seed": 1, "batch_size": 4, "test_sets": ["far"]}
     params |= {"weighting": {"weighted_custom": CUSTOM}} | changes
     run_script(
         "predict",
         input={"model": model, "street": stores(folder), "test_sets": [folder / "bench.h5"],
-               "countries": folder / "countries.csv"},
+               "countries": folder / countries},
         output={"predictions": target},
         params=params,
     )  # fmt: skip
@@ -181,13 +197,26 @@ def test_predict_sees_the_test_set_as_it_is(folder, predicted):
     assert set(predicted.test_set) == {"original", "weighted_base", "weighted_custom", "far"}
 
 
-def test_predict_is_set_up_by_seed_and_threads_and_works_in_batches(folder, model, monkeypatch):
+def test_predict_is_set_up_by_seed_and_threads_and_works_in_batches(
+    folder, model, monkeypatch, compared
+):
     setups = recorded(monkeypatch, "geoloc.keras_models.runtime.setup")
     shares = lambda call: np.full((len(call["arrays"]), 3), 1 / 3)  # noqa: E731
     calls = recorded(monkeypatch, "geoloc.keras_models.predict.predict", shares)
-    predictions(folder, model, folder / "q.parquet", batch_size=3)
+    predictions(folder, model, folder / "q.parquet", batch_size=3, index_folder="the index")
+    assert compared == ["the index"] * 4  # three files of street images, one of the test set
     assert setups == [{"seed": 1, "threads": 1}]
     assert [call["batch_size"] for call in calls] == [3] * 4
+
+
+def test_a_model_of_other_countries_or_another_order_is_refused(folder, model, monkeypatch):
+    recorded(monkeypatch, "geoloc.keras_models.runtime.setup")
+    (folder / "more.csv").write_text(COUNTRIES.replace("JP,x,9,7,1,1,False", "JP,x,9,7,1,1,True"))
+    with pytest.raises(ValueError, match=r"other classes \(JP differ\); train it again"):
+        predictions(folder, model, folder / "q.parquet", countries="more.csv")
+    with pytest.raises(ValueError, match=r"other classes \(their order differ\)"):
+        load_trained(model.parent, CLASSES[::-1])
+    assert load_trained(model.parent, CLASSES).classes == CLASSES
 
 
 # ------------------------------------------------------------------------------------------ CLIP
@@ -226,7 +255,9 @@ class FakeClip:
         return np.tile(np.array([0.2, 0.5, 0.3], np.float32), (len(batch), 1))
 
 
-def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(shards, monkeypatch):
+def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
+    shards, monkeypatch, compared
+):
     monkeypatch.setattr("geoloc.image_text.zero_shot.ClipZeroShot", FakeClip)
     threads = recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     checks = recorded(monkeypatch, "geoloc.image_text.zero_shot.check_classes")
@@ -240,10 +271,11 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(shard
                "countries": shards / "countries.csv", "index": shards / "index.parquet"},
         output={"predictions": shards / "c.parquet"},
         params={"weighting": {"weighted_custom": CUSTOM}, "prompt": "in {country}",
-                "batch_size": 7, "test_sets": ["far"]},
+                "batch_size": 7, "test_sets": ["far"], "index_folder": "the index"},
         threads=3,
     )  # fmt: skip
     assert FakeClip.last.made_of == ("clip", ["Germany", "France", "Namibia"], "in {country}")
+    assert set(compared) == {"the index"}
     assert checks == [{"folder": "clip", "classes": CLASSES}]
     assert list(threads[0].values()) == [3]
     assert [call["size"] for call in batches] == [7, 7]

@@ -137,6 +137,25 @@ def test_metrics_are_of_all_rows_with_the_majority_authors_and_places_of_the_ind
         assert len({tuple(tables[name][column].dropna()) for tables in seeds}) > 1
 
 
+def test_metrics_are_of_the_images_of_the_index(folder, tmp_path, caplog):
+    index = pd.read_parquet(folder / "index.parquet")
+
+    def make(changed: pd.DataFrame) -> None:
+        changed.to_parquet(tmp_path / "index.parquet")
+        run_script(
+            "metrics",
+            input=inputs(folder) | {"index": tmp_path / "index.parquet"},
+            output={n: tmp_path / n for n in ("by_source", "paired_tests", "metrics")},
+            params={"rows": ROWS, "seed": 1},
+        )
+
+    more = index.iloc[:2].assign(image_id=["s/more", "s/another"])
+    make(pd.concat([index, more]))
+    assert "2 test images have no prediction" in caplog.text
+    with pytest.raises(ValueError, match=r"0.parquet: 1 images are not .* such as s/3"):
+        make(index.assign(country=index.country.mask(index.image_id == "s/3", "NA")))
+
+
 def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
     monkeypatch.setattr("geoloc.evaluation.study.other_classes", lambda countries, selected: [])
     table = published().replace("Transfer Learning", "Head")
