@@ -5,15 +5,22 @@ Layers of the models are in test_models.py, the course of a training in test_tra
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import yaml
 
-from geoloc import country_polygons, crops, distances, places, run_lengths, scoring
+from geoloc import country_polygons, crops, distances, places, run_lengths, scoring, table_rows
 from geoloc.augmentation import Augmentation
+from geoloc.classifiers import CLASSIFIERS
 from geoloc.classifiers.base import BEST, CropClassifier
 from geoloc.classifiers.resnet50 import ResNet50
 from geoloc.config import check_config, load_schema
+from geoloc.geocode import GEOCODERS
+from geoloc.models import KERAS_MODELS
+from geoloc.models.transfer import BACKBONES
+from geoloc.segmenters import SEGMENTERS
 from geoloc.segmenters.sam import to_segments
 from geoloc.segmenters.sam_postprocess import Thresholds
 from geoloc.split import SPLITS
@@ -104,6 +111,31 @@ def test_defaults_of_functions_are_those_of_the_configuration(config):
     assert Augmentation() == augmentation
     assert config["datasets"]["weighted_custom"] == CUSTOM_DEFAULTS
     assert Thresholds(0.95, 1.0, 0.7).mask_threshold == 0.0
+
+
+@pytest.mark.parametrize(
+    ("key", "choices"),
+    [
+        ("index.geocoder", GEOCODERS), ("segment.segmenter", SEGMENTERS),
+        ("segment.classifier", CLASSIFIERS), ("mask.merge", scoring.MERGES),
+        ("mask.ambiguous_classes", scoring.AMBIGUOUS), ("models.transfer.backbone", BACKBONES),
+    ],
+)  # fmt: skip
+def test_what_the_configuration_lets_one_choose_exists_under_that_name(key, choices):
+    entry = load_schema(ROOT / "config/config.schema.yaml")
+    for name in key.split("."):
+        entry = entry["properties"][name]
+    assert sorted(entry["enum"]) == sorted(choices)
+
+
+def test_models_and_classifiers_are_found_under_their_names():
+    for module, name in CLASSIFIERS.values():
+        assert issubclass(getattr(import_module(module), name), CropClassifier)
+    for module in SEGMENTERS.values():
+        assert callable(import_module(module).build)
+    for module in KERAS_MODELS.values():
+        assert callable(import_module(module).build)
+    assert list(KERAS_MODELS) == list(table_rows.KERAS_MODELS)
 
 
 # --------------------------------------------------------------------------- masks and their crops

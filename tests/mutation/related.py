@@ -45,7 +45,8 @@ SCIENCE = (
     "fused_normalization", "examples", "keras_predict", "models/__init__", "models/cnn",
     "models/transfer", "training", "training_state", "country_polygons", "geocode",
     "classifiers/__init__", "classifiers/base", "classifiers/efficientnet_lite0",
-    "classifiers/resnet50", "segmenters/__init__", "segmenters/sam_postprocess", "segmenting",
+    "classifiers/resnet50", "segmenters/__init__", "segmenters/sam", "segmenters/sam_decoder",
+    "segmenters/sam_models", "segmenters/sam_postprocess", "segmenting",
     "models/clip", "models/clip_architecture", "models/clip_training", "models/efficientnet_lite0",
     "study", "table_rows",
 )  # fmt: skip
