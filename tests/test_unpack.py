@@ -161,6 +161,13 @@ def test_a_zip_that_python_would_expand_without_limit_is_refused(tmp_path, metho
         unpack(tmp_path / "archive", tmp_path / "out")
 
 
+def test_nothing_of_a_zip_is_written_before_all_of_it_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "_write", lambda *_: pytest.fail("a file is written"))
+    make_zip(tmp_path / "archive", {"a.jpg": b"x", "../b.jpg": b"y"})
+    with pytest.raises(ArchiveError, match="points outside"):
+        unpack(tmp_path / "archive", tmp_path / "out")
+
+
 @both_kinds
 def test_a_full_disk_is_no_damage_to_the_archive(tmp_path, make, monkeypatch):
     make(tmp_path / "archive", {"a.jpg": b"x", "b.jpg": b"y"})
