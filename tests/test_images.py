@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import zipfile
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from geoloc.images import (
     MAX_MEGAPIXELS,
     Preparation,
     UnreadableImage,
+    check_file,
     decode,
     is_image,
     prepare,
@@ -275,6 +277,24 @@ def test_pixels_of_unclear_meaning_are_refused_and_not_guessed(name):
         prepare(data, STUDY)
 
 
+EDGES = {
+    "16 bits": (lambda high: encoded(Image.fromarray(levels(GRAY, high, "u2")), "PNG"), 4096),
+    "16 bits of RGB": (lambda high: by_opencv(".png", levels(RGB, high, "u2")), 4096),
+    "12 bits": (lambda high: tiff(twelve_bits(levels(GRAY, high, "u2")), 12), 256),
+    "32 bits of 8": (lambda high: tiff(levels(GRAY, high, "<u4").tobytes(), 32), 128),
+    "32 bits of 16": (lambda high: tiff(levels(GRAY, high, "<u4").tobytes(), 32), 32768),
+    "float": (lambda high: floats(high * GRAY), 128),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_pixels_are_taken_from_a_sixteenth_of_their_range_on_or_the_half_of_a_likely_one(name):
+    write, least = EDGES[name]
+    assert decode(prepare(write(least), Preparation())).max() <= 128
+    with pytest.raises(UnreadableImage, match="unclear"):
+        prepare(write(least - 1), Preparation())
+
+
 def test_transparent_pixels_are_black():
     data = encoded(Image.new("RGBA", (64, 64), (255, 255, 255, 0)), "PNG")
     assert decode(prepare(data, STUDY)).max() == 0
@@ -331,8 +351,13 @@ def test_pixels_above_the_limit_are_not_decoded():
         prepare(data, STUDY, max_megapixels=201)
 
 
-@pytest.mark.parametrize("name", ["a.JPG", "a.jpe", "a.jfif", "a.heic", "a.HEIF", "a.avif"])
-def test_names_of_images(name):
+@pytest.mark.parametrize(
+    "suffix",
+    ["JPG", "jpeg", "jpe", "jfif", "png", "webp", "mpo", "bmp", "tif", "TIFF", "heic", "HEIF",
+     "hif", "avif"],
+)  # fmt: skip
+def test_names_of_images(suffix):
+    name = f"a.{suffix}"
     assert is_image(name)
     assert not is_image(name + ".txt")
     assert ".gif" not in EXTENSIONS
@@ -371,6 +396,13 @@ def files(tmp_path):
 def test_only_files_of_a_photographs_size_are_read(files, name, reason):
     with pytest.raises(UnreadableImage, match=reason):
         read_file(files / name)
+
+
+def test_a_file_of_a_gigabyte_may_be_a_photograph(files):
+    for size, problem in ((1 << 30, ""), ((1 << 30) + 1, "has 1073741825 bytes, more than")):
+        os.truncate(files / "huge.jpg", size)
+        with pytest.raises(UnreadableImage, match=problem) if problem else nullcontext():
+            check_file(os.stat(files / "huge.jpg"))
 
 
 def test_files_are_read_through_links_but_not_in_circles(files):

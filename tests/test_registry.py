@@ -47,3 +47,4 @@ def test_the_schema_allows_what_the_registries_know():
     ):
         assert sorted(names["enum"]) == sorted(registry)
     assert tuple(KERAS_MODELS) == ROWS
+    assert all(callable(r[n].build) for r in (KERAS_MODELS, CLASSIFIERS, SEGMENTERS) for n in r)

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import sqlite3
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -118,6 +119,17 @@ def test_an_archive_that_is_not_whole_stops_the_listing(tmp_path, archive, damag
     with pytest.raises(ArchiveError, match=rf"{archive} is no whole"):
         list(list_members(path))
     assert [p.name for p in tmp_path.iterdir()] == [archive]
+
+
+def test_a_member_that_is_shorter_than_it_says_is_damaged(tmp_path):
+    """Its checksum is right: that of what is there."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_STORED) as file:
+        file.writestr("a.jpg", b"content")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    struct.pack_into("<I", data, data.index(b"PK\1\2") + 24, 8)
+    (tmp_path / "a.zip").write_bytes(data)
+    with ImageFiles(tmp_path) as files, pytest.raises(UnreadableImage, match="1 of its bytes"):
+        files.read("a.zip/a.jpg")
 
 
 def test_a_damaged_header_is_not_taken_for_the_end_of_a_tar(tmp_path):

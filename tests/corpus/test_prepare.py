@@ -104,7 +104,10 @@ def test_every_file_is_packed_or_has_a_reason(photographs, tmp_path):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        *(
+            (OSError(number, os.strerror(number)), os.strerror(number))
+            for number in (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENAMETOOLONG)
+        ),
         (OSError("Invalid data stream"), "Invalid data stream"),  # bz2, in a zip archive
     ],
 )

@@ -14,6 +14,7 @@ import yaml
 
 from geoloc.corpus.archives import ArchiveError
 from geoloc.corpus.download import RetrieveError, download, load_weights, wrong_sizes
+from geoloc.corpus.file_starts import described, is_web_page
 from geoloc.corpus.retrieve import retrieve_source
 from geoloc.logs import expected_at
 from tests.conftest import ROOT
@@ -250,6 +251,34 @@ OTHERS = {
     "nothing": (b" ", "a file of blanks"),
     "bytes": (b"\x89PNG\r\n\x1a\n" + bytes(600), "the bytes 89 50 4e 47"),
 }
+
+
+@pytest.mark.parametrize(
+    ("data", "seems", "page"),
+    [
+        (b"", "an empty file", False),
+        (b"\r\n ", "a file of blanks", False),
+        (b"\xef\xbb\xbf<!-- a\nb --> <HTML><Title>\n A  b </title>", "a web page ('A b')", True),
+        (b"<?xml version='1.0'?>\n<!DOCTYPE html>", "a web page", True),
+        (b"<script>x</script>", "a web page", True),
+        (b"<title>" + b"y" * 90, "a text that begins with '<title>" + "y" * 53 + "'", False),
+        (b"<html><title>" + b"y" * 90, f"a web page ({'y' * 60!r})", True),
+        (
+            b"<headers>" + b"y" * 60_000,
+            "a text that begins with '<headers>" + "y" * 51 + "'",
+            False,
+        ),
+        ("é,\n b".encode(), "a text that begins with 'é, b'", False),
+        (b"a\x00b" + bytes(9), "a file that begins with the bytes 61 00 62 00 00 00 00 00", False),
+        (b"<!---->" * 9000, f"a text that begins with {'<!---->' * 8 + '<!--'!r}", False),
+        (b"<!--\n-->" * 30 + b"<body>", "a web page", True),
+        (b"caf\xe9", "a file that begins with the bytes 63 61 66 e9", False),
+    ],
+)
+def test_a_file_is_described_by_its_beginning(tmp_path, data, seems, page):
+    (tmp_path / "file").write_bytes(data)
+    assert described(tmp_path / "file") == seems
+    assert is_web_page(tmp_path / "file") == page
 
 
 @pytest.mark.parametrize("other", OTHERS)

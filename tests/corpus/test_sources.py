@@ -4,9 +4,11 @@ import os
 import unicodedata
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from geoloc.corpus.sources import Source, SourceError, check_rejected, list_source, listing_digest
+from geoloc.corpus.sources.tables import table_rows
 
 
 def table_source(tmp_path, header, rows, files, **options):
@@ -213,6 +215,65 @@ def test_rows_between_two_open_quotes_are_all_rejected(tmp_path):
     assert found == {
         "b.jpg": "JP", "a.jpg": "not named in the table", "c.jpg": "not named in the table",
     } | {f"table.csv, line {n}": f"{reason} (line {n})" for n in (3, 4, 5)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "broken"), [(1000, 1001), (1001, 1)])
+def test_a_quote_opens_no_field_of_more_than_a_thousand_lines(tmp_path, lines, broken):
+    """Of two mistakes far apart, only their own rows are lost."""
+    rows = ['"a', *["x"] * (lines - 1), 'b"']
+    (tmp_path / "t.csv").write_text("\n".join(["file", *rows]))
+    found = list(table_rows(tmp_path / "t.csv", {"name": "file"}, {"name": "file_column"}))
+    assert [row.where for row in found] == [f"line {2 + n}" for n in range(len(rows))]
+    wrong = [row.where for row in found if row.problem]
+    assert wrong == [row.where for row in found[:broken]] + ["line 1003"] * (lines == 1001)
+    assert all(row.cells["name"] == "x" for row in found if not row.problem)
+
+
+def test_a_line_longer_than_a_megabyte_is_no_row(tmp_path):
+    def read(length):
+        (tmp_path / "t.csv").write_text("file\n" + "x" * (length - 1) + "\n")
+        return list(table_rows(tmp_path / "t.csv", {"name": "file"}, {"name": "file_column"}))
+
+    assert len(read((1 << 20) - 1)[0].cells["name"]) == (1 << 20) - 2
+    with pytest.raises(ValueError, match="line 2 has more than 1048576 characters"):
+        read(1 << 20)
+
+
+def test_rows_of_a_parquet_table_are_checked_as_those_of_a_csv(tmp_path):
+    path = tmp_path / "t.parquet"
+    names = ["a", None, "b\0", "c\td", "e\u2028", "NA", " f"]
+    pd.DataFrame({"file": names, "n": range(7)}).to_parquet(path)
+    rows = list(table_rows(path, {"name": "file"}, {"name": "x", "author": "y"}))
+    assert [row.where for row in rows] == [f"row {number}" for number in range(1, 8)]
+    wrong = {number: row.problem for number, row in enumerate(rows) if row.problem}
+    assert wrong == dict.fromkeys((2, 3, 4), "a control character")
+    good = [rows[number].cells for number in (0, 1, 5, 6)]
+    assert good == [{"name": name, "author": ""} for name in ("a", "", "NA", " f")]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=rf"cannot read the table {path}: "):
+        list(table_rows(path, {"name": "file"}, {"name": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "it is empty"),
+        (b"\n \n", "it is empty"),
+        ("file\na".encode("utf-16"), "it is UTF-16; save it as UTF-8"),
+        (b"\xfe\xff\0f", "it is UTF-16; save it as UTF-8"),
+        (b"file\xe9,b\n", "its header: not UTF-8; save"),
+        (b"file\0,b\n", "its header: a control character; save"),
+        (b'"file,b\n', "a quote in its header is not closed"),
+        (b'"fi"le",b"\n', "quotes in its header are not as in a CSV"),
+        (b"file,b,file\n", "has 2 columns 'file'; rename all but one"),
+        (b"files,b\n", r"no column 'file' but files, b; set file_column \(perhaps to 'files'\)"),
+        (b"1.jpg,-2.5\n", "its first row seems to be data"),
+    ],
+)
+def test_a_table_that_cannot_be_read_at_all_says_why(tmp_path, data, fault):
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(ValueError, match=fault):
+        list(table_rows(tmp_path / "t.csv", {"name": "file"}, {"name": "file_column"}))
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,31 @@ def test_the_checksum_of_a_compressed_tar_is_checked(tmp_path, module, damage):
     assert refuses(tmp_path, data)
 
 
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+@pytest.mark.parametrize("rest", [b"x", b"data of another archive", bytes(70_000) + b"x"])
+def test_data_after_a_compressed_tar_are_refused_and_zeros_are_not(tmp_path, module, rest):
+    """It is no damage: fetched again, the archive would be the same."""
+    data = module.compress(plain_tar(tmp_path / "archive"))
+    (tmp_path / "archive").write_bytes(data + rest)
+    with pytest.raises(ArchiveError, match="follow the end of its compressed data") as error:
+        unpack(tmp_path / "archive", tmp_path / "out")
+    assert not isinstance(error.value, DamagedArchive)
+    (tmp_path / "archive").write_bytes(data + bytes(len(rest)))
+    unpack(tmp_path / "archive", tmp_path / "out")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_zip_that_python_would_expand_without_limit_is_refused(tmp_path, method):
     with zipfile.ZipFile(tmp_path / "archive", "w", method) as file:
         file.writestr("a.jpg", bytes(1000))
     with pytest.raises(ArchiveError, match="a.jpg is a file that is compressed in another way"):
+        unpack(tmp_path / "archive", tmp_path / "out")
+
+
+def test_nothing_of_a_zip_is_written_before_all_of_it_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "_write", lambda *_: pytest.fail("a file is written"))
+    make_zip(tmp_path / "archive", {"a.jpg": b"x", "../b.jpg": b"y"})
+    with pytest.raises(ArchiveError, match="points outside"):
         unpack(tmp_path / "archive", tmp_path / "out")
 
 

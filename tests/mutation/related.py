@@ -63,7 +63,7 @@ OF_MODULES = {
 # What `make mutate` changes: the modules of the science, what passes values on to them, and the
 # modules of safety.
 SCIENCE = (
-    "weighting", "segmentation/scoring", "segmentation/rle", "segmentation/crops",
+    "weighting", "registry", "segmentation/scoring", "segmentation/rle", "segmentation/crops",
     "keras_models/augmentation", "keras_models/batches", "corpus/split", "corpus/spatial_split",
     "corpus/index", "corpus/index_tables", "evaluation/distances", "evaluation/metrics",
     "evaluation/table1", "evaluation/predictions", "config", "keras_models/batch_norm",
@@ -73,9 +73,11 @@ SCIENCE = (
     "countries/polygons", "countries/geocoding", "countries/names",
     "segmentation/classifiers/__init__", "segmentation/classifiers/base",
     "segmentation/classifiers/efficientnet_lite0", "segmentation/classifiers/resnet50",
-    "segmentation/segmenters/__init__", "segmentation/segmenters/sam/postprocess",
-    "segmentation/shard", "image_text/zero_shot", "image_text/predict", "image_text/architecture",
-    "image_text/training", "keras_models/efficientnet_lite0", "evaluation/study", "table_rows",
+    "segmentation/segmenters/__init__", "segmentation/segmenters/sam/generator",
+    "segmentation/segmenters/sam/decoder", "segmentation/segmenters/sam/models",
+    "segmentation/segmenters/sam/postprocess", "segmentation/shard", "image_text/zero_shot",
+    "image_text/predict", "image_text/architecture", "image_text/training",
+    "keras_models/efficientnet_lite0", "evaluation/study", "table_rows",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()

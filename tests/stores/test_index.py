@@ -71,6 +71,36 @@ def test_the_store_of_another_shard_is_refused(shard, kind, tmp_path):
         check(shard[kind], kind, tmp_path / "index")
 
 
+READERS = {
+    "images": lambda path, index: list(stores.read_images(path, index=index)),
+    "segments": lambda path, index: list(stores.read_segments(path, index=index)),
+    "scores": lambda path, index: list(stores.read_scores(path, index=index)),
+    "arrays": lambda path, index: stores.Arrays([path], index=index),
+    "columns of images": lambda path, index: stores.read_image_columns(path, index),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_compares_what_it_reads_with_the_index(shard, reader, tmp_path):
+    path = shard[reader.rpartition(" ")[2]]
+    READERS[reader](path, tmp_path / "index")
+    manifest = tmp_path / "index/shards/street/FR/0000.csv"
+    manifest.write_text(MANIFEST.replace("s/a.jpg", "s/x.jpg"), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"s/a\.jpg is not an image of "):
+        READERS[reader](path, tmp_path / "index")
+    READERS[reader](path, None)
+
+
+@pytest.mark.parametrize("missing", ["images", "scores"])
+def test_pairs_are_compared_with_the_index(shard, missing, tmp_path):
+    """Both stores: either could be of another shard."""
+    other = write_all(tmp_path / "other", 1, ["s/x.jpg", "s/y.jpg", "s/z.jpg"])
+    pair = {"images": shard["images"], "scores": shard["scores"]}
+    pair[missing].write_bytes(other[missing].read_bytes())
+    with pytest.raises(StoreError, match=r"s/x\.jpg is not an image of "):
+        list(stores.read_images_and_scores(*pair.values(), index=tmp_path / "index"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

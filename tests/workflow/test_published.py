@@ -13,13 +13,17 @@ from geoloc.config import check_config, load_schema
 from geoloc.corpus import spatial_split
 from geoloc.corpus.split import SPLITS
 from geoloc.countries import polygons
+from geoloc.countries.geocoding import GEOCODERS
 from geoloc.evaluation import distances
 from geoloc.evaluation.table1 import published
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters
+from geoloc.keras_models.transfer import BACKBONES
 from geoloc.segmentation import crops, rle, scoring
+from geoloc.segmentation.classifiers import CLASSIFIERS
 from geoloc.segmentation.classifiers.base import BEST, CropClassifier
 from geoloc.segmentation.classifiers.resnet50 import ResNet50
+from geoloc.segmentation.segmenters import SEGMENTERS
 from geoloc.segmentation.segmenters.sam.generator import to_segments
 from geoloc.segmentation.segmenters.sam.postprocess import Thresholds
 from geoloc.types import ARRAY_SIZE, SCORE_SIZE
@@ -107,6 +111,21 @@ def test_defaults_of_functions_are_those_of_the_configuration(config):
     assert Augmentation() == augmentation
     assert config["datasets"]["weighted_custom"] == CUSTOM_DEFAULTS
     assert Thresholds(0.95, 1.0, 0.7).mask_threshold == 0.0
+
+
+@pytest.mark.parametrize(
+    ("key", "choices"),
+    [
+        ("index.geocoder", GEOCODERS), ("segment.segmenter", SEGMENTERS),
+        ("segment.classifier", CLASSIFIERS), ("score.merge", scoring.MERGES),
+        ("score.ambiguous_classes", scoring.AMBIGUOUS), ("models.transfer.backbone", BACKBONES),
+    ],
+)  # fmt: skip
+def test_what_the_configuration_lets_one_choose_exists_under_that_name(key, choices):
+    entry = load_schema(ROOT / "config/config.schema.yaml")
+    for name in key.split("."):
+        entry = entry["properties"][name]
+    assert sorted(entry["enum"]) == sorted(choices)
 
 
 # --------------------------------------------------------------------------- masks and their crops

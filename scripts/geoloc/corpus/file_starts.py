@@ -7,8 +7,10 @@ from pathlib import Path
 
 START = 1 << 16  # bytes
 SHOWN = 60  # characters
+# Nothing is matched in two ways: many comments would take a time that doubles with each.
 WEB_PAGE = re.compile(
-    r"(<!--.*?-->|<\?xml[^>]*>|\s)*<(!doctype\s+html|html|head|body|script|meta)\b"
+    r"(?:(?><!--.*?-->)|<\?xml[^>]*>|\s)*+<(!doctype\s+html|html|head|body|script|meta)\b",
+    re.DOTALL,
 )
 
 
