@@ -16,18 +16,20 @@ from geoloc.locks import only_one
 from tests.processes import ENVIRONMENT
 
 HOLD = """
-import sys, time
+import sys
 from geoloc.locks import only_one
 with only_one(sys.argv[1], "training"):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
 def holder_of(path: Path) -> subprocess.Popen:
     """Another process that holds the lock."""
     command = [sys.executable, "-c", HOLD, str(path)]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     return process
 
