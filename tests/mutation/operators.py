@@ -161,12 +161,15 @@ def _visit(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST, str]]:
 
 
 def _tells_only(node: ast.AST) -> bool:
-    """Whether a node computes nothing: a docstring, a line of the log, an import."""
+    """Whether a node computes nothing: a docstring, a line of the log, an import, the
+    public names."""
     if isinstance(node, ast.Import | ast.ImportFrom | ast.JoinedStr | ast.Global):
         return True
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
         return True
     if isinstance(node, ast.keyword) and node.arg in NO_EFFECT:
+        return True
+    if isinstance(node, ast.Assign) and "__all__" in map(_root, node.targets):
         return True
     if isinstance(node, ast.Expr):
         value = node.value

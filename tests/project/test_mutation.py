@@ -14,6 +14,7 @@ from tests.mutation.server import Worker, run_all
 
 SOURCE = '''"""What it does: 3 things."""
 log.info("%d images", 3)
+__all__ = ["public"]
 
 
 def f(a, b=2, *, c: int = 4) -> int:
@@ -33,7 +34,7 @@ def test_each_mutant_is_another_program_and_no_text_for_readers_is_changed():
     trees = {ast.dump(ast.parse(one.apply(SOURCE))) for one in found}
     assert len(trees) == len(found)
     assert ast.dump(ast.parse(SOURCE)) not in trees
-    for text in ("What it does", "images", "Adds 1", "too few", ": int", "-> int"):
+    for text in ("What it does", "images", '["public"]', "Adds 1", "too few", ": int", "-> int"):
         assert all(
             text in one.apply(SOURCE)
             or one.original.startswith("raise")
