@@ -13,6 +13,7 @@ import os
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _fuzz(target: str, seed: int, seconds: float, findings: list[dict]) -> dict:
     counts: Counter[str] = Counter()
     number, end, start = 0, time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < end:
-        for result in _process(target, seed, number, end):
+        for result in _judged(target, seed, number, end):
             counts[f"FINDING {result.outcome}" if result.finding else result.outcome] += 1
             if result.finding:
                 found = {"target": target, "seed": seed, "number": number}
@@ -78,8 +79,23 @@ def _fuzz(target: str, seed: int, seconds: float, findings: list[dict]) -> dict:
     return {"cases": number, "seconds": took, "outcomes": dict(counts.most_common())}
 
 
-def _process(target: str, seed: int, first: int, end: float):
-    """Results of the cases from `first` on, from a process that ends at `end` or with a crash."""
+def _judged(target: str, seed: int, first: int, end: float) -> Iterator[Result]:
+    """Results of the cases from `first` on. A crash is that of a case if it crashes by itself, too.
+
+    HDF5 can damage its own memory when it refuses a file, and crash some files later. No job reads
+    on after a file that was refused, and `geoloc verify` tells which file its process died of.
+    """
+    for number, result in enumerate(_process(target, seed, first, end), start=first):
+        if result.outcome == "crash":
+            (alone,) = _process(target, seed, number, end=0.0)
+            if not alone.finding:
+                result = Result(f"{alone.outcome}, crash after earlier files")
+        yield result
+
+
+def _process(target: str, seed: int, first: int, end: float) -> Iterator[Result]:
+    """Results of the cases from `first` on, at least one, from a process that ends at `end` or with
+    a crash."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(target, seed, first, end, theirs))
@@ -113,7 +129,7 @@ def _work(target: str, seed: int, first: int, end: float, results: Connection) -
     logging.disable(logging.ERROR)
     os.nice(10)
     case, number = load(target), first
-    while time.monotonic() < end:
+    while number == first or time.monotonic() < end:
         results.send(run(case, generator(target, seed, number)))
         number += 1
     results.send(None)

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.fuzz.cases import available, generator, load, run_case
+from tests.fuzz import runs
+from tests.fuzz.cases import Result, available, generator, load, run_case
 
 CASES = 100
 
@@ -58,3 +59,22 @@ def test_what_the_fuzz_calls_a_finding(case, outcome, is_finding):
     target = SimpleNamespace(case=case, SECONDS=2, MEMORY=32 << 20)
     result = run_case(target, generator("archives", 0, 0))
     assert (result.outcome, bool(result.finding)) == (outcome, is_finding)
+
+
+@pytest.mark.parametrize(
+    ("alone", "outcome"),
+    [
+        (Result("refused"), "refused, crash after earlier files"),
+        (Result("crash", "exit code -11"), "crash"),
+    ],
+)
+def test_a_crash_is_that_of_a_case_that_crashes_by_itself(monkeypatch, alone, outcome):
+    def process(target, seed, first, end):
+        if end == 0:  # the case by itself
+            assert first == 6
+            return iter([alone])
+        return iter([Result("read"), Result("crash", "exit code -11")])
+
+    monkeypatch.setattr(runs, "_process", process)
+    found = list(runs._judged("stores", 7, 5, 99.0))
+    assert [result.outcome for result in found] == ["read", outcome]
