@@ -110,7 +110,7 @@ def test_hours_follow_finished_jobs_and_options_go_before_them(plan, indexed):
         assert stages["segment"]["gpu_hours"] == pytest.approx(3 * 61 / 3600)
         assert stages["segment"]["disk_gb"] == pytest.approx(1000 * 61 / 1e9)
         assert stages["segment"]["seconds_from"] == "1 finished jobs of results/small"
-        _, stages = plan("--rate", "segment=2", "--rate", "mask=0.5")
+        _, stages = plan("--rate", "segment=2", "--rate", "score=0.5")
         assert stages["segment"]["gpu_hours"] == pytest.approx(2 * 61 / 3600)
         assert stages["score"]["hours"] == pytest.approx(0.5 * 61 / 3600)
         assert stages["score"]["gpu_hours"] == 0

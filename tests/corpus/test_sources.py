@@ -83,6 +83,25 @@ def test_rows_that_do_not_fit_the_numbers_of_images_at_both_ends_stop_the_run(
         list_source(streetview(tmp_path, rows, numbers, **options))
 
 
+@pytest.mark.parametrize(
+    ("second", "part"),
+    [("35.68\n,139.69", 3), ("35.68,139.69\n", 4), ('"35.68\n",139.69', 3)],
+    ids=["split", "empty line", "split in quotes"],
+)
+@pytest.mark.parametrize("end", ["\x0b", ","])
+def test_rows_are_not_moved_between_a_line_too_many_and_two_rows_in_one(
+    tmp_path, second, part, end
+):
+    """The numbering fits at both ends, as it has a line too many and a line too few."""
+    source = streetview(tmp_path, 0, range(6))
+    first, last = "48.85,2.35\n", f"48.85,2.35{end}35.68,139.69\n"
+    table = f"latitude,longitude\n{first}{second}\n{first}{first}{last}"
+    (tmp_path / "table.csv").write_text(table)
+    message = rf"line 7 may hold several rows .* and line {part} a part of one"
+    with pytest.raises(SourceError, match=message):
+        list_source(source)
+
+
 def test_rows_for_images_1_to_4_are_theirs_when_the_numbering_is_said(tmp_path, reference):
     table = reference / "faults/tables/rows_for_images_1_to_4.csv"
     source = streetview(tmp_path, 0, [1, 2, 3, 4], first_image=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from geoloc.corpus.sources.base import Listed, Source, SourceError, parse_coordinates, section
 from geoloc.corpus.sources.contents import NESTED, Contents
-from geoloc.corpus.sources.tables import EMPTY, Row, read_rows
+from geoloc.corpus.sources.tables import EMPTY, Part, Row, Several, read_rows
 from geoloc.errors import InputError
 
 KEYS = ("file_column", "latitude_column", "longitude_column", "author_column")
@@ -117,6 +117,7 @@ def _numbered(source: Source, contents: Contents) -> list[Listed]:
         if "/" not in name and re.fullmatch("[0-9]{1,15}", stem):
             images[int(stem)].append(name)
     rows = list(read_rows(source, KEYS))
+    _check_lines(source, rows)
     first = _first_image(source, rows, images)
     listed = []
     for number, row in enumerate(rows, start=first):
@@ -129,6 +130,23 @@ def _numbered(source: Source, contents: Contents) -> list[Listed]:
             reason = f"has the number of others: {', '.join(found)} ({row.where})"
             listed += [Listed(name, rejected=reason) for name in found]
     return listed
+
+
+def _check_lines(source: Source, rows: Sequence[Row]) -> None:
+    """Raise SourceError where rows may have been moved between two damaged lines.
+
+    A line that holds two rows moves all that follow, and one that was split in two moves them back,
+    so that the numbering fits at both ends.
+    """
+    several = [row for row in rows if isinstance(row.problem, Several)]
+    parts = [row for row in rows if isinstance(row.problem, Part)]
+    if several and parts:
+        raise SourceError(
+            f"source {source.name}: {source.path / source.table}: {several[0].where} may hold "
+            f"several rows ({several[0].problem}) and {parts[0].where} a part of one "
+            f"({parts[0].problem}), so the rows between them may belong to other images; mend "
+            "these lines"
+        )
 
 
 def _first_image(source: Source, rows: Sequence[Row], images: Mapping[int, list[str]]) -> int:

@@ -32,6 +32,14 @@ class Row(NamedTuple):
     problem: str = ""
 
 
+class Several(str):
+    """The problem of a line that may hold several rows, whose line end is damaged."""
+
+
+class Part(str):
+    """The problem of a line that may hold a part of a row, into which a line end has come."""
+
+
 class TableError(GeolocError, ValueError):
     """A table cannot be read as a whole; the message says why and what to do."""
 
@@ -91,7 +99,7 @@ def _read_csv(path: Path, columns: dict, options: dict) -> Iterator[Cells]:
     positions = [names.index(column) for column in columns.values()]
     for number, line in _without_last_empty(lines):
         if isinstance(line, Broken):
-            yield f"line {number}", [], str(line)
+            yield f"line {number}", [], Part(line)
             continue
         problem, fields = _fields(line, separator, len(names))
         yield f"line {number}", [] if problem else [fields[p] for p in positions], problem
@@ -168,15 +176,21 @@ def _fields(line: str, separator: str, count: int) -> tuple[str, list[str]]:
     """What is wrong with a row, and its fields."""
     problem = _damage(line)
     if problem or ("\t" in line and separator != "\t"):
-        return problem or "a control character", []
+        return _kind(line.count(separator) + 1, count)(problem or "a control character"), []
     try:
         fields = _split(line, separator)
     except csv.Error as error:
-        return f"quotes are not as in a CSV: {error}", []
+        return Part(f"quotes are not as in a CSV: {error}"), []
     if len(fields) == count:
         return "", fields
     hint = ", perhaps by a decimal comma" if separator == "," and len(fields) > count else ""
-    return f"another number of fields than the header: {len(fields)} for {count}{hint}", []
+    kind = _kind(len(fields), count)
+    return kind(f"another number of fields than the header: {len(fields)} for {count}{hint}"), []
+
+
+def _kind(fields: int, count: int) -> type[str]:
+    """What a line of so many fields may be where a row has `count`."""
+    return Several if fields > count else Part if fields < count else str
 
 
 def _split(line: str, separator: str) -> list[str]:
