@@ -355,7 +355,7 @@ def test_a_finished_run_has_nothing_to_do(world):
     assert replan(world) == {}
 
 
-def test_another_class_list_reruns_masks_and_not_segments(world):
+def test_another_class_list_reruns_scores_and_not_segments(world):
     folder, _ = world
     path = folder / "config/selected_classes.txt"
     before = path.read_text()
@@ -367,8 +367,8 @@ def test_another_class_list_reruns_masks_and_not_segments(world):
     assert jobs == {"score": 7} | AFTER_SCORES
 
 
-def test_another_minimum_of_the_score_reruns_masks_and_not_segments(world):
-    assert replan(world, mask={"minimum": 0.2}) == {"score": 7} | AFTER_SCORES
+def test_another_minimum_of_the_score_reruns_scores_and_not_segments(world):
+    assert replan(world, score={"minimum": 0.2}) == {"score": 7} | AFTER_SCORES
 
 
 def test_another_number_of_epochs_reruns_training_only(world):
