@@ -24,7 +24,7 @@ include: "rules/report.smk"
 
 onstart:
     # What the run was last made with: geoloc.verify compares its files with that.
-    write_config(f"results/{config['run']}/config.yaml", config)
+    write_config(f"{RESULTS}/config.yaml", config)
 
 
 rule all:

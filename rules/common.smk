@@ -10,9 +10,17 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import available_cpu_count
 
-sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+# The project's folder; workflow.basedir is another one if a workflow uses this one as a module.
+ROOT = Path(workflow.snakefile).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
 
-from geoloc.config import ConfigError, check_config, load_schema, write_config
+from geoloc.config import (
+    ConfigError,
+    check_config,
+    load_schema,
+    place_paths,
+    write_config,
+)
 from geoloc.corpus.index_tables import read_rows
 from geoloc.corpus.download import load_weights, wrong_sizes
 from geoloc.corpus.sources import (
@@ -32,11 +40,20 @@ from geoloc.table_rows import (
     table_rows,
 )
 
-SCHEMA = load_schema(Path(workflow.basedir, "config/config.schema.yaml"))
+
+def placed(path):
+    """Where a module has a path: below its prefix. Snakemake has no public way to ask for that."""
+    return workflow.modifier.modify_path(path)
+
+
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
 try:
     check_config(config, SCHEMA)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+# Of inputs and outputs, to which Snakemake adds the prefix of a module itself.
+FOLDERS = {source.name: source.path for source in configured_sources(config)}
+config = place_paths(config, ROOT, placed)
 
 
 if workflow.nodes is None and workflow.is_main_process:  # jobs run on this machine
@@ -51,13 +68,16 @@ if workflow.nodes is None and workflow.is_main_process:  # jobs run on this mach
 
 pathvars:
     results=f"results/{config['run']}",
-    logs=f"results/{config['run']}/logs",
-    benchmarks=f"results/{config['run']}/benchmarks",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
     resources="resources",
 
 
+RESULTS, RESOURCES = (
+    str(placed(workflow.pathvars.apply(name))) for name in ("<results>", "<resources>")
+)
 # Every job compares the stores that it reads with the index.
-INDEX = f"results/{config['run']}/index"
+INDEX = f"{RESULTS}/index"
 SOURCES = {source.name: source for source in configured_sources(config)}
 try:
     check_folders(list(SOURCES.values()))
@@ -69,7 +89,7 @@ CLIP_ROWS = clip_rows(config)
 TABLE_ROWS = table_rows(config)
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
 TITLES = model_titles(config)
-WEIGHTS = load_weights(Path(workflow.basedir, "config/weights.yaml"))
+WEIGHTS = load_weights(ROOT / "config/weights.yaml")
 SEGMENT_WEIGHTS = [
     config["segment"][key]
     for key in ("segmenter_weights", "classifier_weights")
@@ -162,7 +182,7 @@ def entries_for_the_index(kind):
 
 def preparation(wildcards):
     """Crop and size by source, of those sources that have images in the shard."""
-    path = f"results/{config['run']}/index/shards.csv"
+    path = f"{INDEX}/shards.csv"
     sources = read_shards(path, os.stat(path).st_mtime_ns)
     names = sources[wildcards.collection, wildcards.country, wildcards.shard]
     return {n: vars(SOURCES[n].preparation) for n in names if n in SOURCES}
@@ -173,7 +193,7 @@ def weights_entry(path):
     any other file."""
     path = Path(path)
     return (
-        WEIGHTS.get(path.name, {}) if path.parent == Path("resources/weights") else {}
+        WEIGHTS.get(path.name, {}) if path.parent == Path(RESOURCES, "weights") else {}
     )
 
 
@@ -185,6 +205,6 @@ def names_of(kind):
 def weights_before_index(wildcards):
     """All weights while there is no index yet, so that they are fetched first and a dry run shows
     them. Later only the jobs that read them ask for them."""
-    if Path("results", config["run"], "index/countries.csv").exists():
+    if Path(INDEX, "countries.csv").exists():
         return []
     return WEIGHTS_USED

@@ -4,9 +4,9 @@ if config["demo"]:
 
     rule make_demo_data:
         output:
-            geoguessr=directory(SOURCES["geoguessr"].path),
-            streetview=directory(SOURCES["streetview"].path),
-            im2gps3k=directory(SOURCES["im2gps3k"].path),
+            geoguessr=directory(FOLDERS["geoguessr"]),
+            streetview=directory(FOLDERS["streetview"]),
+            im2gps3k=directory(FOLDERS["im2gps3k"]),
         log:
             "<logs>/make_demo_data.log",
         benchmark:

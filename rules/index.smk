@@ -3,7 +3,7 @@
 
 checkpoint index:
     input:
-        sources=[source.path for source in SOURCES.values()],
+        sources=FOLDERS.values(),
     output:
         images="<results>/index/images.parquet",
         countries="<results>/index/countries.csv",

@@ -7,7 +7,7 @@ if workflow.is_main_process:
         for path in WEIGHTS_USED
         if (entry := weights_entry(path))
     }
-    if damaged := wrong_sizes(used, Path("resources/weights")):
+    if damaged := wrong_sizes(used, Path(RESOURCES, "weights")):
         raise WorkflowError("\n".join(damaged))
 
 

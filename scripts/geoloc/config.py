@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import Formatter
 
@@ -16,6 +17,7 @@ from geoloc.files import write_text
 from geoloc.types import SCORE_SIZE
 
 SCHEMA = "config/config.schema.yaml"  # in the root of the project
+OWN_FOLDERS = [("config",), ("demo",), ("containers",)]  # of files that come with the project
 
 
 class ConfigError(GeolocError, ValueError):
@@ -92,6 +94,35 @@ def check_config(config: dict, schema: dict) -> None:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
     clip = config["models"]["clip"]
     clip["title"] = clip["title"] or ("StreetCLIP" if clip["path"] else "CLIP (trained here)")
+
+
+def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
+    """Copy a checked configuration, each path where a workflow that uses this as a module has it.
+
+    Args:
+        root: folder of the project. Its own files (class list, weights of the demo, containers) are
+            taken from there if the working folder does not have them.
+        place: gives the path below the module's prefix.
+    """
+    config = copy.deepcopy(config)
+
+    def move(entry: dict, key: str, place: Callable[[str], str] = place) -> None:
+        if entry[key]:
+            moved, own = place(entry[key]), root / entry[key]
+            shipped = Path(entry[key]).parts[:1] in OWN_FOLDERS and own.exists()
+            entry[key] = str(own) if shipped and not Path(moved).exists() else moved
+
+    for source in (*config["sources"].values(), *config["test_sets"].values()):
+        if source:
+            move(source, "path")
+    move(config["segment"], "segmenter_weights")
+    move(config["segment"], "classifier_weights")
+    move(config["score"], "selected_classes")
+    move(config["models"]["transfer"], "backbone_weights")
+    move(config["models"]["clip"], "path")
+    for name in config["containers"]:
+        move(config["containers"], name, str)  # Snakemake adds no prefix to images
+    return config
 
 
 def _size_mistakes(config: dict) -> list[str]:
