@@ -14,7 +14,12 @@ from tests.conftest import ROOT
 from tests.processes import ENVIRONMENT
 from tests.workflow.test_workflow import make_workdir, run_snakemake
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "config/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def commands(page: Path) -> list[str]:
