@@ -117,6 +117,14 @@ def test_interval_over_authors_widens_when_images_of_an_author_are_alike():
     assert width(author_interval(frame, authors, 0)) / width(wilson) == pytest.approx(10**0.5, 0.1)
 
 
+def test_an_author_is_drawn_with_all_images():
+    """No resample has more right answers than images, however different authors are."""
+    frame, authors = answers_by_author([200, *[1] * 40], [1, *[0] * 40])
+    low, high = author_interval(frame, authors, 0)
+    assert low == 0
+    assert 0.9 < high < 1
+
+
 def test_interval_over_authors_holds_the_accuracy_and_is_the_same_again():
     """Whatever the order of the images; another seed gives another interval."""
     frame, authors = answers_by_author([1, 2, 5, 20, 80] * 4, np.linspace(0.2, 0.8, 20))

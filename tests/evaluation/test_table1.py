@@ -1,5 +1,7 @@
 """Table 1: its form, its order, the published values and the comparison with them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -182,3 +184,11 @@ def test_the_rows_are_those_of_the_study_and_of_every_clip_that_is_trained(
 def test_a_test_set_without_a_title_has_its_name_and_one_that_is_null_has_no_column():
     entries = {"a": {"title": "A b"}, "c": {"title": None}, "d": None}
     assert titles_of_test_sets({"test_sets": entries}) == {"a": "A b", "c": "c"}
+
+
+def test_the_heads_of_columns_say_nothing_that_all_of_them_say():
+    table = pd.DataFrame(columns=["Model", "Trained On", *COLUMNS.values()])
+    head = format_table(table, {}, "France").splitlines()[1]
+    assert re.split("  +", head) == [
+        "Model", "Trained On", "Original", "Weighted Base", "Weighted Custom", "Im2GPS-3k-modified"
+    ]  # fmt: skip

@@ -212,3 +212,8 @@ def test_published_example_has_eleven_scored_masks(reference):
     scores = segment_scores(class_id.reshape(-1, 10), probability.reshape(-1, 10), selected)
     assert len(scores) == 61
     assert np.count_nonzero(scores) == 11
+
+
+def test_an_unknown_reading_of_names_is_refused_for_names_of_one_meaning_too():
+    with pytest.raises(ValueError, match="every_meaning"):
+        class_indices("tile roof", "all_meanings")

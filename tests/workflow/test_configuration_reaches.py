@@ -6,6 +6,7 @@ value must stand where the job of its rule finds it. What scripts do with it is 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -403,3 +404,25 @@ def test_the_test_sets_of_their_own_file_are_test_sets_in_its_order(jobs):
     more = yaml.safe_load((ROOT / "config/test_sets.yaml").read_text())["test_sets"]
     found = jobs({}, test_sets=more)
     assert list(value_at(found, "predict.params.test_sets")) == ["im2gps3k", "im2gps", "yfcc25600"]
+
+
+def test_every_rule_runs_in_the_configured_container_of_its_environment():
+    rules = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    named = re.findall(r"^ *(?:rule|checkpoint) (\w+):", rules, flags=re.MULTILINE)
+    pairs = re.findall(
+        r'conda:\n +"\.\./envs/(\w+)\.yaml"\n +container:\n +config\["containers"\]\["(\w+)"\]\n',
+        rules,
+    )
+    assert len(pairs) == len(named) > 15
+    assert all(environment == container for environment, container in pairs)
+
+
+def test_what_looks_at_street_images_is_given_all_of_them(default):
+    street = {f"street/{country}/0000" for country in ("FR", "NA")}
+    images = {f"results/reaches/images/{shard}.h5" for shard in street}
+    others = {"results/reaches/images/im2gps3k/FR/0000.h5"}
+    scores = {f"results/reaches/scores/{country}/0000.h5" for country in ("FR", "NA")}
+    assert images | others <= set(value_at(default, "check_leakage.input"))
+    assert images | scores <= set(value_at(default, "score_examples.input"))
+    tables = {f"results/reaches/quarantine/{shard}.csv" for shard in street}
+    assert tables < set(value_at(default, "collect_quarantine.input"))
