@@ -248,6 +248,14 @@ def test_a_quote_opens_no_field_of_more_than_a_thousand_lines(tmp_path, lines, b
     assert all(row.cells["name"] == "x" for row in found if not row.problem)
 
 
+def test_empty_lines_after_an_open_quote_are_rows_if_others_follow(tmp_path):
+    (tmp_path / "t.csv").write_text("file\n" + '"a\n' + "\n" * 1500 + "b\n\n\n")
+    rows = list(table_rows(tmp_path / "t.csv", {"name": "file"}, {"name": "file_column"}))
+    assert [row.where for row in rows] == [f"line {number}" for number in range(2, 1504)]
+    assert [row.problem for row in rows[1:-1]] == ["the line is empty"] * 1500
+    assert (rows[-1].cells["name"], rows[-1].problem) == ("b", "")
+
+
 def test_a_line_longer_than_a_megabyte_is_no_row(tmp_path):
     def read(length):
         (tmp_path / "t.csv").write_text("file\n" + "x" * (length - 1) + "\n")

@@ -147,6 +147,8 @@ def _without_last_empty(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int,
             yield from ((n, Broken(reason)) for n, _ in opened)
             opened = []
         elif len(opened) > LONGEST_FIELD:
+            while not opened[-1][1].strip():  # perhaps the last of the file
+                empty.insert(0, opened.pop()[0])
             yield from _without_its_quote(opened)
             opened = []
         elif not opened:
