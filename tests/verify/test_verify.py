@@ -50,9 +50,12 @@ def problems(run: Path, digests: bool = False, skip: Sequence[str] = LOADING) ->
                 yield f"{finding.path}: {finding.problem}"
 
 
-def test_nothing_is_wrong_with_a_whole_run(finished, capsys):
-    """By the command, with models in processes of their own and shards in several."""
-    assert main([str(finished), "--digests", "--jobs", "2"]) == 0
+def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
+    """By the command, as a user gives the run: with a relative path. Models are loaded in processes
+    of their own and shards in several."""
+    monkeypatch.chdir(finished.parents[1])
+    run = str(finished.relative_to(finished.parents[1]))
+    assert main([run, "--digests", "--jobs", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
     assert "ok    images: 48 in 9 shards" in lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -175,10 +176,12 @@ def tested_shard(run: Run) -> tuple[Any, list[str]] | None:
 def load_apart(kind: str, tasks: list[dict]) -> list[str]:
     """`load` in a process of its own: TensorFlow and PyTorch do not share one, and a crash ends
     only that one."""
+    # The paths of a task may be relative, so the folder stays and the library is put on the path.
+    library = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     result = subprocess.run(
         [sys.executable, "-m", "geoloc.verify.loading", kind],
         input=json.dumps(tasks), capture_output=True, text=True, check=False,
-        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(library)},
     )  # fmt: skip
     lines = result.stdout.splitlines()
     if result.returncode or not lines:
