@@ -6,20 +6,21 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed-$(shell cat envs/*.txt pyproject.toml | sha256sum | cut -c1-12)
+LOCK := envs/lock/dev.txt
+INSTALLED := $(VENV)/.installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-12)
 DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo missing test fuzz mutate test-slurm test-containers containers bench \
+.PHONY: help setup lock demo missing test fuzz mutate test-slurm test-containers containers bench \
   bench-masking bench-stores bench-training lint format clean-demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-setup: $(INSTALLED) ## make .venv with the pinned packages of envs/ and the command geoloc
+setup: $(INSTALLED) ## make .venv with the locked packages of envs/ and the command geoloc
 
-$(INSTALLED): envs/dev.txt envs/geo.txt envs/torch.txt envs/tensorflow.txt pyproject.toml
+$(INSTALLED): $(LOCK) pyproject.toml
 	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || \
 	  { echo "No Python found; install 3.11, 3.12 or 3.13, or call make PYTHON=/path/to/python"; exit 1; }
 	@py=$$(command -v $(PYTHON) || command -v python3); \
@@ -27,11 +28,15 @@ $(INSTALLED): envs/dev.txt envs/geo.txt envs/torch.txt envs/tensorflow.txt pypro
 	  { echo "$$py is none of Python 3.11 (from 3.11.4 on), 3.12 and 3.13, for which there are" \
 	    "packages; call make PYTHON=/path/to/python3.11"; exit 1; }; \
 	  test -x $(BIN)/python || $$py -m venv $(VENV)
-	@echo "Installing the packages of envs/dev.txt into $(VENV): about 8 GB, some minutes the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.txt
+	@echo "Installing the packages of $(LOCK) into $(VENV): about 8 GB, some minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --editable .
 	@rm -f $(VENV)/.installed-*; touch $@
+
+# LOCK_ARGS: for example --upgrade-package numpy, or --upgrade. Versions are kept otherwise.
+lock: ## resolve the pins of envs/*.txt into envs/lock/ and envs/*.yaml (needs uv)
+	@$(BIN)/python envs/lock.py $(LOCK_ARGS)
 
 demo: setup ## run everything on a generated world and print Table 1
 	@snakemake $(DEMO)
@@ -53,8 +58,9 @@ test: setup lint ## lint and all tests that need no server
 IMAGES := $(addprefix containers/,geo.sif torch.sif tensorflow.sif)
 containers: $(IMAGES) ## build the Apptainer images that are missing or older than their definition or pins
 
-# BUILD_ARGS: for example --build-arg BOOTSTRAP=localimage --build-arg FROM=base.sif
-containers/%.sif: containers/%.def envs/%.txt envs/geo.txt
+# BUILD_ARGS: for example --build-arg FROM=python@sha256:… (docs/cluster.md), or
+# --build-arg BOOTSTRAP=localimage --build-arg FROM=base.sif
+containers/%.sif: containers/%.def envs/lock/%.txt
 	@command -v apptainer >/dev/null || { echo "apptainer is not installed: see apptainer.org"; exit 1; }
 	@apptainer build --force $(BUILD_ARGS) containers/$*.partial.sif $<
 	@mv containers/$*.partial.sif $@

@@ -1,4 +1,4 @@
-"""The three places that name packages: pins, Conda environments and container definitions."""
+"""The places that name packages: pins, locks, Conda environments, images and `make setup`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import yaml
 from tests.conftest import ROOT
 
 ENVIRONMENTS = ("geo", "torch", "tensorflow")
+LOCKS = (*ENVIRONMENTS, "dev")
+
+
+def key(name: str) -> str:
+    """A name of a package as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def pins(name: str) -> list[str]:
@@ -23,15 +29,71 @@ def pins(name: str) -> list[str]:
     return found
 
 
+def lock(name: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """What envs/lock/{name}.txt installs, by package: the line without hashes, and the hashes."""
+    found = {}
+    for block in re.split(r"\n(?=[^\s#])", (ROOT / f"envs/lock/{name}.txt").read_text())[1:]:
+        line = re.split(r" *\\\n", block)[0]
+        hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", block))
+        found[key(line.partition("==")[0])] = (line, hashes)
+    return found
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_pin_is_exact_and_stands_in_the_lock(name):
+    for pin in pins(name):
+        package, _, version = pin.partition("==")
+        assert re.fullmatch(r"[\w.-]+==[\w.]+", pin)
+        assert lock(name)[key(package)][0].partition(" ")[0].partition("==")[2] == version
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_an_exact_version_and_hashes_and_no_address(name):
+    packages = lock(name)
+    assert len(packages) > 50
+    for line, hashes in packages.values():
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; .*)?", line), line
+        assert hashes, line
+    assert "://" not in (ROOT / f"envs/lock/{name}.txt").read_text()
+
+
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_a_conda_environment_has_the_pins(name):
+def test_the_lock_of_an_image_is_a_part_of_the_whole(name):
+    """But for the CUDA of TensorFlow, which .venv does without."""
+    whole = lock("dev")
+    for package, (line, hashes) in lock(name).items():
+        if package.startswith("nvidia-") and package.endswith("-cu12"):
+            assert name == "tensorflow"
+            continue
+        assert line.partition(" ")[0] == whole[package][0].partition(" ")[0]
+        assert hashes == whole[package][1]
+
+
+def test_the_image_of_tensorflow_has_its_cuda():
+    assert {"nvidia-cublas-cu12", "nvidia-cudnn-cu12"} <= lock("tensorflow").keys()
+    (pin,) = pins("cuda")
+    assert pin.replace("[and-cuda]", "") in pins("tensorflow")
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_conda_environment_has_the_versions_of_the_lock(name):
     environment = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())
-    assert environment["dependencies"][-1] == {"pip": pins(name)}
+    assert environment["dependencies"][-1] == {"pip": [line for line, _ in lock(name).values()]}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_every_pin_is_exact(name):
-    assert [pin for pin in pins(name) if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
+def test_an_image_installs_its_lock_and_checks_the_hashes(name):
+    text = (ROOT / f"containers/{name}.def").read_text()
+    assert f"envs/lock/{name}.txt /opt/envs/{name}.txt\n" in text
+    (command,) = re.findall(r"pip install (.*?)\n\n", text, re.DOTALL)
+    assert re.sub(r"\s*\\\n\s*", " ", command).endswith(f"--require-hashes -r /opt/envs/{name}.txt")
+    assert "From: {{ FROM }}" in text
+
+
+def test_setup_installs_the_lock_and_checks_the_hashes():
+    text = (ROOT / "Makefile").read_text()
+    assert "LOCK := envs/lock/dev.txt" in text
+    assert "--require-hashes -r $(LOCK)" in text
 
 
 def test_every_rule_with_a_script_names_an_environment_and_its_image():
