@@ -33,6 +33,7 @@ def outer(folder: Path, *modules: str, config: str = "config.yaml") -> Path:
         name = module.lstrip("-")
         prefix = f'prefix: "{name}"' if module.startswith("-") else ""
         lines.append(MODULE.format(name=name, prefix=prefix))
+    lines.append(f"onstart:\n    {modules[0].lstrip('-')}.onstart()\n")
     (folder / "Snakefile").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
@@ -67,6 +68,7 @@ def test_a_module_with_a_prefix_runs_below_it(folder):
     with (results / "index/countries.csv").open(encoding="utf-8") as file:
         assert [row["country"] for row in csv.DictReader(file)] == ["FR", "NA"]
     assert (results / "quarantine.csv").is_file()
+    assert (results / "config.yaml").is_file()
     assert not (folder / "results").exists()
     plan = run_snakemake(folder, "-n", "near_all")
     assert planned_jobs(plan)["near_segment"] == 2
