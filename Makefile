@@ -1,6 +1,6 @@
 # make demo        set up, run the whole workflow on a generated world, print Table 1
 # make test        set up, lint, all tests that need no server
-# make help        everything else
+# make help        list all targets
 
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -22,11 +22,11 @@ setup: $(INSTALLED) ## make .venv with the locked packages of envs/ and the comm
 
 $(INSTALLED): $(LOCK) pyproject.toml
 	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || \
-	  { echo "No Python found; install 3.11, 3.12 or 3.13, or call make PYTHON=/path/to/python"; exit 1; }
+	  { echo "No Python found. Install Python 3.11, 3.12 or 3.13, or run make PYTHON=/path/to/python"; exit 1; }
 	@py=$$(command -v $(PYTHON) || command -v python3); \
 	  $$py -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' || \
-	  { echo "$$py is none of Python 3.11 (from 3.11.4 on), 3.12 and 3.13, for which there are" \
-	    "packages; call make PYTHON=/path/to/python3.11"; exit 1; }; \
+	  { echo "$$py is not Python 3.11 (3.11.4 or newer), 3.12 or 3.13, which the packages need." \
+	    "Run make PYTHON=/path/to/python3.11"; exit 1; }; \
 	  test -x $(BIN)/python || $$py -m venv $(VENV)
 	@echo "Installing the packages of $(LOCK) into $(VENV): about 8 GB, some minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
@@ -38,7 +38,7 @@ $(INSTALLED): $(LOCK) pyproject.toml
 lock: ## resolve the pins of envs/*.txt into envs/lock/ and envs/*.yaml (needs uv)
 	@$(BIN)/python envs/lock.py $(LOCK_ARGS)
 
-demo: setup ## run everything on a generated world and print Table 1
+demo: setup ## run the whole workflow on a generated world and print Table 1
 	@snakemake $(DEMO)
 	@$(MAKE) --no-print-directory results/demo/report.html
 	@echo; cat results/demo/table1.txt; echo; echo "Report: $(CURDIR)/results/demo/report.html"
@@ -47,36 +47,36 @@ results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 	@snakemake $(DEMO) --report $@ >results/demo/logs/report.log 2>&1 || \
 	  { cat results/demo/logs/report.log; exit 1; }
 
-# ARGS: options of snakemake, such as --configfile my.yaml, --profile slurm, -n. TARGETS: files to
-# build besides.
-missing: setup ## build only what does not exist, whatever is newer (ARGS="--profile slurm -n")
+# ARGS: options of snakemake, such as --configfile my.yaml, --profile slurm or -n. TARGETS: further
+# files to make.
+missing: setup ## make only files that do not exist (ARGS="--profile slurm -n")
 	@geoloc missing $(TARGETS) -- $(ARGS)
 
-test: setup lint ## lint and all tests that need no server
+test: setup lint ## lint and run all tests that need no server
 	@python -m pytest -n 2 --dist loadfile
 
 IMAGES := $(addprefix containers/,geo.sif torch.sif tensorflow.sif)
-containers: $(IMAGES) ## build the Apptainer images that are missing or older than their definition or pins
+containers: $(IMAGES) ## build the Apptainer images that are missing or out of date
 
 # BUILD_ARGS: for example --build-arg FROM=python@sha256:… (docs/cluster.md), or
 # --build-arg BOOTSTRAP=localimage --build-arg FROM=base.sif
 containers/%.sif: containers/%.def envs/lock/%.txt
-	@command -v apptainer >/dev/null || { echo "apptainer is not installed: see apptainer.org"; exit 1; }
+	@command -v apptainer >/dev/null || { echo "apptainer is not installed; see apptainer.org"; exit 1; }
 	@apptainer build --force $(BUILD_ARGS) containers/$*.partial.sif $<
 	@mv containers/$*.partial.sif $@
 
 MINUTES ?= 60
 SEED ?= 1
-fuzz: setup ## hostile archives, tables, journals and stores (MINUTES=60 SEED=1)
+fuzz: setup ## test with hostile archives, tables, journals and stores (MINUTES=60 SEED=1)
 	@PYTHONPATH=scripts python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED) $(FUZZ)
 
-# MODULES: for example MODULES="weighting models/cnn scripts/train.py". SAMPLE: mutants of a module.
+# MODULES: for example MODULES="weighting keras_models/cnn scripts/train.py". SAMPLE: mutants per module.
 JOBS ?= $(shell nproc)
-mutate: setup ## change one place of the science at a time and see which changes no test notices
+mutate: setup ## change the code one place at a time and list the changes that no test notices
 	@python -m tests.mutation --jobs $(JOBS) $(if $(MODULES),--modules $(MODULES)) \
 	  $(if $(SAMPLE),--sample $(SAMPLE))
 
-test-slurm: setup ## run a small world on a real Slurm that is started for it (needs root)
+test-slurm: setup ## run a small world on a real Slurm that the test starts (needs root)
 	@python -m tests.slurm.cluster check
 	@TEST_SLURM=1 python -m pytest tests/slurm
 
@@ -84,18 +84,18 @@ test-containers: setup containers ## build the Apptainer images and run a small 
 	@TEST_CONTAINERS=1 python -m pytest tests/containers
 
 BENCHMARKS := bench-masking bench-stores bench-training
-bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-training one of them
+bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-stores or bench-training for one
 
 $(BENCHMARKS): bench-%: setup
 	@python bench/$*.py
 
-lint: setup ## ruff, snakefmt and snakemake --lint
+lint: setup ## run ruff, snakefmt and snakemake --lint
 	@ruff check . && ruff format --check .
 	@snakefmt --check Snakefile rules
 	@snakemake --lint
 
-format: setup ## put code into its canonical form
+format: setup ## format the code
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile rules
 
-clean-demo: ## delete what the demo made
+clean-demo: ## delete the demo's data and results
 	rm -rf results/demo resources/demo

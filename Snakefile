@@ -1,5 +1,5 @@
 # Beyond the Image: raw street images -> masks -> weighted datasets -> models -> Table 1.
-# Rules declare, scripts translate, scripts/geoloc computes. README.md shows the way of an image.
+# Rules declare, scripts translate, scripts/geoloc computes. README.md has a diagram of the stages.
 
 from snakemake.utils import min_version
 
@@ -23,7 +23,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    # What the run was last made with: geoloc.verify compares its files with that.
+    # `geoloc verify` compares the run's files with its last configuration.
     write_config(f"{RESULTS}/config.yaml", config)
 
 
@@ -32,7 +32,7 @@ rule all:
     input:
         weights_before_index,
         rules.table1.output.table,
-        # Published accuracies compare with those of the same images, classes and datasets.
+        # Published accuracies are comparable only for the same images, classes and datasets.
         [] if DIFFERENCES_FROM_STUDY else rules.table1_comparison.output.comparison,
         rules.metrics.output.metrics,
         rules.collect_quarantine.output.quarantine,

@@ -1,4 +1,4 @@
-# The same workflow for `make missing`: what exists stays as it is, whatever is newer.
+# The workflow for `geoloc missing`: existing files are left alone, even if their inputs are newer.
 
 
 inputflags:

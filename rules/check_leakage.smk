@@ -1,5 +1,5 @@
-# What test images share with training images. Only packed images are read, so that
-# `snakemake leakage` tells it before anything is segmented or trained.
+# Test images that resemble training images. Reads only the prepared images, so that
+# `snakemake check_leakage` can run before anything is segmented or trained.
 
 
 rule check_leakage:
@@ -14,9 +14,7 @@ rule check_leakage:
         summary=report(
             "<results>/leakage_summary.csv",
             category="Data",
-            labels={
-                "table": "Leakage: near duplicates and neighbours across the splits"
-            },
+            labels={"table": "Leakage: near-duplicates and neighbours across splits"},
             caption="../report/leakage.rst",
         ),
     log:
@@ -35,6 +33,6 @@ rule check_leakage:
         index_folder=INDEX,
         near_duplicate_bits=config["leakage"]["near_duplicate_bits"],
     message:
-        "Near-duplicate images and neighbouring places across the splits"
+        "Looking for near-duplicates and neighbours across the splits"
     script:
         "../scripts/check_leakage.py"

@@ -1,4 +1,4 @@
-# What all rules share: the checked configuration, wildcards, paths and lists of targets.
+# Shared by all rules: the checked configuration, wildcards, paths and lists of targets.
 
 import os
 import re
@@ -42,7 +42,7 @@ from geoloc.table_rows import (
 
 
 def placed(path):
-    """Where a module has a path: below its prefix. Snakemake has no public way to ask for that."""
+    """The path with a module's prefix. Snakemake has no public way to get it."""
     return workflow.modifier.modify_path(path)
 
 
@@ -51,18 +51,18 @@ try:
     check_config(config, SCHEMA)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-# Of inputs and outputs, to which Snakemake adds the prefix of a module itself.
+# For inputs and outputs: Snakemake adds the module's prefix to these itself.
 FOLDERS = {source.name: source.path for source in configured_sources(config)}
 config = place_paths(config, ROOT, placed)
 
 
 if workflow.nodes is None and workflow.is_main_process:  # jobs run on this machine
     if workflow.resource_settings.cores is None:
-        # Not in a profile: on a cluster it would cap the threads of jobs at the cores of this node.
+        # Not in a profile: on a cluster, it would limit the threads of jobs to this node's cores.
         workflow.resource_settings.cores = available_cpu_count()
         workflow.register_resource("_cores", workflow.resource_settings.cores)
     if "gpu" not in workflow.global_resources and shutil.which("nvidia-smi"):
-        # Jobs that run at once would share the first GPU.
+        # Otherwise, jobs that run at the same time would share the first GPU.
         workflow.register_resource("gpu", 1)
 
 
@@ -76,7 +76,7 @@ pathvars:
 RESULTS, RESOURCES = (
     str(placed(workflow.pathvars.apply(name))) for name in ("<results>", "<resources>")
 )
-# Every job compares the stores that it reads with the index.
+# Every job checks the stores that it reads against the index.
 INDEX = f"{RESULTS}/index"
 SOURCES = {source.name: source for source in configured_sources(config)}
 try:
@@ -97,15 +97,15 @@ SEGMENT_WEIGHTS = [
 ]
 WEIGHTS_USED = [*SEGMENT_WEIGHTS, config["models"]["transfer"]["backbone_weights"]]
 ENTRIES = config["sources"] | config["test_sets"]
-# Sources to retrieve. A folder that is there is no job's output: an edited script or --forceall
-# would delete data that perhaps cannot be fetched again.
+# Sources to retrieve. An existing folder is not the output of any job, because an edited script or
+# --forceall would delete data that may not be available any more.
 RETRIEVED = [
     name
     for name, entry in ENTRIES.items()
     if entry and entry["retrieve"] and not SOURCES[name].path.exists()
 ]
 
-# Keys of a source by which no image is named, placed or split.
+# Keys of a source that do not affect the index.
 NOT_FOR_THE_INDEX = ("crop", "size", "retrieve", "title")
 
 
@@ -119,8 +119,8 @@ wildcard_constraints:
 
 @cache
 def read_shards(path, modified):
-    """The names of the sources of every shard of the index by (collection, country, shard), read
-    once a version of it."""
+    """Source names of every shard of the index by (collection, country, shard); cached until the
+    file changes."""
     return {
         (row["collection"], row["country"], row["shard"]): row["sources"].split()
         for row in read_rows(path)
@@ -128,8 +128,8 @@ def read_shards(path, modified):
 
 
 def of_shards(pattern, *collections):
-    """An input function: the file `pattern` of every shard of the given collections. It waits for
-    the index, which decides what shards there are."""
+    """Return an input function that lists the file `pattern` of every shard of the collections. It
+    waits for the index, which determines the shards."""
 
     def files(wildcards):
         path = str(checkpoints.index.get().output.shards)
@@ -144,35 +144,35 @@ def of_shards(pattern, *collections):
 
 
 def countries_table(wildcards):
-    """The table of countries, which fixes the classes of all models and their order."""
+    """Input function: the table of countries, which defines the classes of all models."""
     return checkpoints.index.get().output.countries
 
 
 def scaled(amount):
-    """A resource that grows with the attempt, for jobs that were killed for want of it."""
+    """A resource that grows with each attempt, for jobs that were killed because it ran out."""
     return lambda wildcards, attempt: amount * attempt
 
 
 def decoding():
-    """Memory in MB that the largest allowed image takes while it is decoded: up to 17 bytes a
-    pixel (docs/data.md)."""
+    """Memory in MB needed to decode the largest allowed image, up to 17 bytes per pixel
+    (docs/data.md)."""
     return int(17 * config["prepare"]["max_megapixels"])
 
 
 def untracked(value):
-    """A parameter by which no finished job is repeated when it changes, or a function of the
-    wildcards that gives one. Snakemake compares parameters with those of the last run, but not
-    those that are functions of `output`."""
+    """A parameter whose changes rerun no finished job: a value, or a function of the wildcards.
+    Snakemake compares parameters with those of the last run, except functions of `output`.
+    """
     return lambda wildcards, output: value(wildcards) if callable(value) else value
 
 
-# Jobs of seconds, on the machine where Snakemake runs.
+# Resources of jobs that take seconds and run on the machine where Snakemake runs.
 SMALL = {"mem_mb": 2000, "runtime": 10}
 
 
 def entries_for_the_index(kind):
-    """The sources or test sets with what the index depends on. A new title must not give
-    images.parquet a new time, by which predictions are made again."""
+    """The sources or test sets, reduced to the keys that the index depends on. Otherwise a new
+    title would update images.parquet and so rerun all predictions."""
     return {
         name: {k: entry[k] for k in sorted(entry) if k not in NOT_FOR_THE_INDEX}
         for name, entry in config[kind].items()
@@ -181,7 +181,7 @@ def entries_for_the_index(kind):
 
 
 def preparation(wildcards):
-    """Crop and size by source, of those sources that have images in the shard."""
+    """Crop and size by source, for the sources that have images in the shard."""
     path = f"{INDEX}/shards.csv"
     sources = read_shards(path, os.stat(path).st_mtime_ns)
     names = sources[wildcards.collection, wildcards.country, wildcards.shard]
@@ -189,8 +189,7 @@ def preparation(wildcards):
 
 
 def weights_entry(path):
-    """The entry in config/weights.yaml of a file that lies where the rules fetch it to; empty for
-    any other file."""
+    """The entry in config/weights.yaml of a file in resources/weights; empty for other files."""
     path = Path(path)
     return (
         WEIGHTS.get(path.name, {}) if path.parent == Path(RESOURCES, "weights") else {}
@@ -198,13 +197,13 @@ def weights_entry(path):
 
 
 def names_of(kind):
-    """A constraint for the names in config/weights.yaml of one kind."""
+    """A wildcard constraint for the names in config/weights.yaml that have the key `kind`."""
     return "|".join(re.escape(name) for name, entry in WEIGHTS.items() if kind in entry)
 
 
 def weights_before_index(wildcards):
-    """All weights while there is no index yet, so that they are fetched first and a dry run shows
-    them. Later only the jobs that read them ask for them."""
+    """All weights as long as the index does not exist, so that they are downloaded first and a dry
+    run shows them. Later, only the jobs that read them require them."""
     if Path(INDEX, "countries.csv").exists():
         return []
     return WEIGHTS_USED

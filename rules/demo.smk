@@ -24,6 +24,6 @@ if config["demo"]:
             images_per_country=config["demo"]["images_per_country"],
             test_set_images=config["demo"]["test_set_images"],
         message:
-            "Drawing the world of the demo"
+            "Drawing the demo's world"
         script:
             "../scripts/make_demo_data.py"

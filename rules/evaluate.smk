@@ -1,4 +1,4 @@
-# Every model on every test set, Table 1 and the metrics beside it.
+# Predictions of every model on every test set, Table 1 and the metrics.
 
 
 rule predict:
@@ -34,7 +34,7 @@ rule predict:
         batch_size=config["train"]["batch_size"],
         test_sets=TEST_SETS,
     message:
-        "Evaluating {wildcards.model} trained on {wildcards.dataset}"
+        "Predicting with {wildcards.model}, trained on {wildcards.dataset}"
     script:
         "../scripts/predict.py"
 
@@ -77,7 +77,7 @@ rule predict_clip:
         batch_size=config["models"]["clip"]["batch_size"],
         test_sets=TEST_SETS,
     message:
-        "Evaluating {input.model}"
+        "Predicting with {input.model}"
     script:
         "../scripts/predict_clip.py"
 
@@ -116,12 +116,12 @@ rule table1:
         titles=TITLES,
         test_sets=TITLES_OF_TEST_SETS,
     message:
-        "Table 1"
+        "Making Table 1"
     script:
         "../scripts/table1.py"
 
 
-# Planned only where the configuration is the study's (see Snakefile).
+# Requested only if the configuration is the study's (see Snakefile).
 rule table1_comparison:
     input:
         table=rules.table1.output.table,
@@ -131,7 +131,7 @@ rule table1_comparison:
         comparison=report(
             "<results>/table1_comparison.csv",
             category="Results",
-            labels={"table": "Table 1 beside the published one"},
+            labels={"table": "Table 1 next to the published one"},
             caption="../report/table1_comparison.rst",
         ),
     log:
@@ -150,7 +150,7 @@ rule table1_comparison:
         differences=DIFFERENCES_FROM_STUDY,
         titles={model: TITLES[model] for model in study_models(config, SCHEMA)},
     message:
-        "Table 1 beside the published one"
+        "Comparing Table 1 with the published one"
     script:
         "../scripts/table1_comparison.py"
 
@@ -166,9 +166,7 @@ rule metrics:
         metrics=report(
             "<results>/metrics.csv",
             category="Results",
-            labels={
-                "table": "Metrics beside Table 1, with 95 % intervals and baselines"
-            },
+            labels={"table": "All metrics, with 95 % intervals and baselines"},
             caption="../report/metrics.rst",
         ),
     log:
@@ -187,6 +185,6 @@ rule metrics:
         seed=config["seed"],
         rows=TABLE_ROWS,
     message:
-        "Accuracy, intervals and baselines of every model"
+        "Computing the metrics of every model"
     script:
         "../scripts/metrics.py"

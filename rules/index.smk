@@ -1,4 +1,4 @@
-# The one checkpoint: which images there are, of which country, in which split and shard.
+# The only checkpoint: all images with their country, split and shard.
 
 
 checkpoint index:
@@ -26,7 +26,7 @@ checkpoint index:
     params:
         sources=entries_for_the_index("sources"),
         test_sets=entries_for_the_index("test_sets"),
-        # A function, so that it is taken after retrieving: new and vanished files rerun the index.
+        # A function, so that it is evaluated after retrieval: new and deleted files rerun the index.
         listing=lambda wildcards: {
             n: listing_digest(s) for n, s in sorted(SOURCES.items())
         },
@@ -42,6 +42,6 @@ checkpoint index:
         geocoder=config["index"]["geocoder"],
         seed=config["seed"],
     message:
-        "Listing all images, naming their countries, splitting"
+        "Listing all images, finding their countries, splitting"
     script:
         "../scripts/index.py"

@@ -1,10 +1,10 @@
-# What the Keras models read: one 224x224 image and one 224x224 score map an image.
+# The arrays that the Keras models read: a 224x224 image and a 224x224 score map per image.
 
 
 rule pack:
     input:
         images="<results>/images/{collection}/{country}/{shard}.h5",
-        # Test set photographs are never masked.
+        # Photos of test sets have no scores.
         scores=lambda wildcards: (
             f"<results>/scores/{wildcards.country}/{wildcards.shard}.h5"
             if wildcards.collection == "street"
@@ -27,6 +27,6 @@ rule pack:
     params:
         index_folder=INDEX,
     message:
-        "Arrays of {wildcards.collection} {wildcards.country} {wildcards.shard}"
+        "Packing {wildcards.collection} {wildcards.country} {wildcards.shard}"
     script:
         "../scripts/pack.py"

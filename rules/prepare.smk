@@ -1,4 +1,4 @@
-# Raw files are read here and nowhere else: verified, oriented, cropped, resized, packed.
+# The only stage that reads raw files: they are verified, oriented, cropped, resized and stored.
 
 
 rule prepare:
@@ -17,13 +17,13 @@ rule prepare:
         config["containers"]["geo"]
     threads: 1
     resources:
-        mem_mb=scaled(1400 + decoding()),  # a file may have 1 GiB
+        mem_mb=scaled(1400 + decoding()),  # files have up to 1 GiB
         runtime=scaled(60),
     params:
         preparation=preparation,
-        # Another limit changes few images and must not repeat the long stages for all the others.
+        # Another limit affects few images and must not rerun the long stages for all others.
         max_megapixels=untracked(config["prepare"]["max_megapixels"]),
-        # Where the files lie changes no image.
+        # The location of the files does not affect the images.
         sources=untracked(ENTRIES),
     message:
         "Preparing {wildcards.collection} {wildcards.country} {wildcards.shard}"
@@ -44,7 +44,7 @@ rule collect_quarantine:
         quarantine=report(
             "<results>/quarantine.csv",
             category="Data",
-            labels={"table": "Quarantine: images that were left out, and why"},
+            labels={"table": "Quarantine: images that were excluded, and why"},
             caption="../report/quarantine.rst",
         ),
     log:
@@ -62,6 +62,6 @@ rule collect_quarantine:
     params:
         max_unreadable=config["prepare"]["max_unreadable"],
     message:
-        "Gathering the images that were left out"
+        "Collecting the images that were excluded"
     script:
         "../scripts/collect_quarantine.py"

@@ -1,4 +1,4 @@
-# Figures. Snakemake's own report gathers them: snakemake --report results/{run}/report.html
+# Figures. The report contains them: snakemake --report results/{run}/report.html
 
 
 rule score_examples:
@@ -9,9 +9,7 @@ rule score_examples:
         figure=report(
             "<results>/figures/score_examples.png",
             category="Figures",
-            labels={
-                "figure": "Images, their scores and the weighted datasets (Fig. 2)"
-            },
+            labels={"figure": "Images, score maps and weighted datasets (Fig. 2)"},
             caption="../report/score_examples.rst",
         ),
     log:
@@ -32,7 +30,7 @@ rule score_examples:
         seed=config["seed"],
         examples=4,
     message:
-        "Figure of images, scores and weighted datasets"
+        "Drawing images, score maps and weighted datasets"
     script:
         "../scripts/score_examples.py"
 
@@ -68,7 +66,7 @@ rule training_curves:
         rows=KERAS_ROWS + CLIP_ROWS,
         titles=TITLES,
     message:
-        "Figure of the training curves"
+        "Drawing the training curves"
     script:
         "../scripts/training_curves.py"
 
@@ -81,7 +79,7 @@ rule accuracy_figure:
             "<results>/figures/accuracy.png",
             category="Figures",
             labels={
-                "figure": "Accuracy with 95 % intervals against always the most frequent country"
+                "figure": "Accuracy with 95 % intervals, and the majority baseline"
             },
             caption="../report/accuracy.rst",
         ),
@@ -101,6 +99,6 @@ rule accuracy_figure:
         titles=TITLES,
         test_sets=TITLES_OF_TEST_SETS,
     message:
-        "Figure of accuracies and baselines"
+        "Drawing accuracies and baselines"
     script:
         "../scripts/accuracy_figure.py"

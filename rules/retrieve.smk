@@ -1,5 +1,5 @@
-# Data and weights from elsewhere, fetched on the node where snakemake runs. What is already in
-# place is used as it is.
+# Data and weights are downloaded on the node where Snakemake runs. Files that exist are used
+# unchanged.
 
 if workflow.is_main_process:
     used = {

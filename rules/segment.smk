@@ -1,5 +1,5 @@
-# Masks of everything in an image with the ten best classes of each (the long stage), and the score
-# map that is made of them.
+# Masks of everything in an image with the ten best classes of each (the longest stage), and the score
+# maps made from them.
 
 
 rule segment:
@@ -57,6 +57,6 @@ rule score:
         minimum=config["score"]["minimum"],
         merge=config["score"]["merge"],
     message:
-        "Score maps of {wildcards.country} {wildcards.shard}"
+        "Scoring {wildcards.country} {wildcards.shard}"
     script:
         "../scripts/score.py"

@@ -1,4 +1,4 @@
-# Two Keras models on three datasets, which are views of the same arrays.
+# Two Keras models on three datasets, which are views of the same arrays, and CLIP models.
 
 MODEL_PARAMETERS = {
     "cnn": {},
@@ -50,7 +50,7 @@ rule train:
         "../scripts/train.py"
 
 
-# The options of ClipParameters; `clip` keeps the defaults, which are those of the demo.
+# Options of ClipParameters. `clip` uses the defaults, which are the demo's.
 CLIP_PARAMETERS = {
     "clip": {},
     "contrastive": {
@@ -90,7 +90,7 @@ rule train_clip:
         dataset=lambda wildcards: wildcards.dataset.replace("default", "original"),
         weighting=config["datasets"],
     message:
-        "Training {wildcards.model} from scratch on captions, {wildcards.dataset}"
+        "Training {wildcards.model} from scratch on {wildcards.dataset}"
     script:
         "../scripts/train_clip.py"
 
@@ -111,6 +111,6 @@ rule export_efficientnet_lite0:
     resources:
         **SMALL,
     message:
-        "Taking the weights of EfficientNet-Lite0 from its package"
+        "Exporting the weights of EfficientNet-Lite0 from their package"
     script:
         "../scripts/export_efficientnet_lite0.py"

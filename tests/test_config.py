@@ -40,21 +40,21 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("segment.points_per_side", "many", "points_per_side: 'many' will not do; write integer"),
-        ("sources.geoguessr.kind", "folder", "write one of country_folders, coordinates_t"),
-        ("sources.geoguessr.pth", "x", "geoguessr: 'pth' was unexpected; known keys: kind"),
+        ("segment.points_per_side", "many", "points_per_side: must be an integer, got 'many'"),
+        ("sources.geoguessr.kind", "folder", "must be one of 'country_folders', 'coordinates_t"),
+        ("sources.geoguessr.pth", "x", "geoguessr: unknown key pth; write one of kind"),
         ("index.split", [0.5, 0.1, 0.1], "must add up to 1"),
-        ("models.clip.prompt", "a street", "text of a country, with {country}"),
-        ("models.clip.prompt", "{country} {city}", "another field than {country}; write {country}"),
-        ("models.clip.prompt", "{country} {country:d}", "{country:d}' has another field than {c"),
+        ("models.clip.prompt", "a street", "prompt for a country; {country} stands"),
+        ("models.clip.prompt", "{country} {city}", "a field other than {country}; write {country}"),
+        ("models.clip.prompt", "{country} {country:d}", "{country:d}' has a field other than {c"),
         ("models.clip.prompt", "{country} {", "Single '{' encountered in format string); write"),
-        ("models.clip.prompt", "{{country}}", "has no {country} in it; write {country}"),
-        ("datasets.weighted_custom.lower_score", 70, "not below upper_score 70; for a step at 70"),
-        ("datasets.weighted_custom.upper_score", 5, "lower_score 10 is not below upper_score 5"),
-        ("sources.geoguessr.size", None, "sources.geoguessr.size: null does not fit the masks"),
-        ("sources.geoguessr.size", 512, "size: 512 does not fit the masks, which are 640 pixels"),
-        ("sources.streetview.first_image", -1, "first_image: -1 will not do"),
-        ("sources.streetview.table", None, "streetview.table: None will not do; write string"),
+        ("models.clip.prompt", "{{country}}", "does not contain {country}; write {country}"),
+        ("datasets.weighted_custom.lower_score", 70, "for a step at 70, write lower_score: 69"),
+        ("datasets.weighted_custom.upper_score", 5, "must be below upper_score (5), got 10"),
+        ("sources.geoguessr.size", None, "size: must be 640, the size of the masks, got null"),
+        ("sources.geoguessr.size", 512, "size: must be 640, the size of the masks, got 512"),
+        ("sources.streetview.first_image", -1, "first_image: must be at least 0, got -1"),
+        ("sources.streetview.table", None, "streetview.table: must be text, got null"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_answered_with_what_to_write(path, value, message):
@@ -72,7 +72,7 @@ def test_a_mistake_is_answered_with_what_to_write(path, value, message):
 def test_the_prompt_of_the_contrastive_model_is_checked_too():
     config = copy.deepcopy(STUDY)
     config["models"]["contrastive"] = {"prompt": "{country} {}"}
-    with pytest.raises(ConfigError, match="models.contrastive.prompt: .* another field"):
+    with pytest.raises(ConfigError, match="models.contrastive.prompt: .* a field other"):
         check_config(config, SCHEMA)
 
 
@@ -117,12 +117,12 @@ def test_two_more_test_sets_are_a_configuration_file():
 @pytest.mark.parametrize(
     ("name", "title", "message"),
     [
-        ("street", None, "test_sets.street: this name is in use"),
-        ("original", None, "this name is in use"),
-        ("weighted_base", None, "this name is in use"),
-        ("weighted_custom", None, "this name is in use"),
-        ("geoguessr", None, "this name is in use"),
-        ("other", "im2gps3k", "2 have the title 'im2gps3k'"),
+        ("street", None, "test_sets.street: this name is already in use"),
+        ("original", None, "this name is already in use"),
+        ("weighted_base", None, "this name is already in use"),
+        ("weighted_custom", None, "this name is already in use"),
+        ("geoguessr", None, "this name is already in use"),
+        ("other", "im2gps3k", "2 test sets have the title 'im2gps3k'"),
     ],
 )
 def test_a_test_set_has_a_name_and_a_title_of_its_own(name, title, message):
@@ -135,7 +135,7 @@ def test_a_test_set_has_a_name_and_a_title_of_its_own(name, title, message):
 def test_a_source_without_a_size_is_found_before_the_long_stage():
     config = copy.deepcopy(STUDY)
     config["sources"]["mine"] = {"kind": "country_folders", "path": "world"}
-    with pytest.raises(ConfigError, match="sources.mine.size: null .*write size: 640, and crop"):
+    with pytest.raises(ConfigError, match="mine.size: must be 640.* got null; write size: 640"):
         check_config(config, SCHEMA)
 
 
@@ -146,5 +146,5 @@ def test_a_written_configuration_is_read_whole_or_refused(tmp_path):
     assert read_written_config(tmp_path / "c.yaml", SCHEMA) == config
     lines = (tmp_path / "c.yaml").read_text().splitlines(keepends=True)
     (tmp_path / "c.yaml").write_text("".join(lines[:-1]))
-    with pytest.raises(ConfigError, match="its end is missing"):
+    with pytest.raises(ConfigError, match="end of the file is missing"):
         read_written_config(tmp_path / "c.yaml", SCHEMA)

@@ -1,4 +1,4 @@
-"""The configuration: checked against its schema, with messages that say what to write."""
+"""The configuration, checked against its schema."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ SCHEMA = "config/config.schema.yaml"  # in the root of the project
 OWN_FOLDERS = [("config",), ("demo",), ("containers",)]  # of files that come with the project
 
 
+# Types of the schema, for messages.
+TYPES = {
+    "string": "text", "integer": "an integer", "number": "a number", "boolean": "true or false",
+    "array": "a list", "object": "a mapping of keys", "null": "null",
+}  # fmt: skip
+
+
 class ConfigError(GeolocError, ValueError):
-    """The configuration cannot be used; the message says which key and what to write."""
+    """A mistake in the configuration. The message names the key and says what to write."""
 
 
 def load_schema(path: str | Path) -> dict:
-    """Read a JSON schema that is written in YAML."""
+    """Read a JSON schema written in YAML."""
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
@@ -38,11 +45,12 @@ def write_config(path: str | Path, config: dict) -> None:
 def read_written_config(path: str | Path, schema: dict) -> dict:
     """Read what `write_config` wrote.
 
-    Raises ConfigError where the file is cut, is not YAML, or has mistakes.
+    Raises:
+        ConfigError: if the file is truncated, is not YAML, or has mistakes.
     """
     text = Path(path).read_bytes().decode("utf-8", "replace")
     if not text.endswith("\n...\n"):
-        raise ConfigError("its end is missing")
+        raise ConfigError("the end of the file is missing")
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -54,7 +62,7 @@ def read_written_config(path: str | Path, schema: dict) -> dict:
 
 
 def read_config(configfiles: Sequence[Path]) -> dict:
-    """config/config.yaml with `configfiles` over it, checked, as Snakemake reads it."""
+    """Read config/config.yaml with `configfiles` on top, as Snakemake does, and check it."""
     from snakemake.utils import update_config
 
     config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
@@ -65,21 +73,23 @@ def read_config(configfiles: Sequence[Path]) -> dict:
 
 
 def default_config(schema: dict) -> dict:
-    """The configuration that an empty one stands for, without sources: they have no default."""
+    """Return the defaults of every key except `sources`, which has none."""
     config: dict = {}
     _set_defaults(config, schema, schema)
     return config
 
 
 def check_config(config: dict, schema: dict) -> None:
-    """Fill in the defaults of `schema` and check `config` against it, in place. A CLIP without a
-    title gets one that says where it comes from.
+    """Fill in the defaults of `schema` and check `config` against it, in place.
 
-    Raises ConfigError with a line for every mistake: the key, what is wrong, what it means.
+    A CLIP without a title gets one that says where it comes from.
+
+    Raises:
+        ConfigError: with one line per mistake: the key, what is wrong, what to write.
     """
     models = config.get("models")
     if isinstance(models, dict) and models.get("contrastive") is True:
-        # In a configuration laid over another, Snakemake takes {} for nothing.
+        # Snakemake ignores {} in a configuration file on top of another.
         models["contrastive"] = {}
     _set_defaults(config, schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
@@ -126,47 +136,47 @@ def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
 
 
 def _size_mistakes(config: dict) -> list[str]:
-    """Street sources whose images would not have the size of the masks."""
+    """Street sources whose images would differ in size from the masks."""
     return [
-        f"sources.{name}.size: {entry['size'] or 'null'} does not fit the masks, which are "
-        f"{SCORE_SIZE} pixels wide and high; write size: {SCORE_SIZE}, and crop: center for "
-        "images that are not square"
+        f"sources.{name}.size: must be {SCORE_SIZE}, the size of the masks, got "
+        f"{_shown(entry['size'])}; write size: {SCORE_SIZE}, and crop: center if the images are "
+        "not square"
         for name, entry in config["sources"].items()
         if entry and entry["size"] != SCORE_SIZE
     ]
 
 
 def _name_clashes(config: dict) -> list[str]:
-    """Names and titles of test sets that stand for something else already."""
+    """Names and titles of test sets that are already in use."""
     used = {"street", "original", "weighted_base", "weighted_custom", *config["sources"]}
     lines = [
-        f"test_sets.{name}: this name is in use; give the test set another"
+        f"test_sets.{name}: this name is already in use; rename the test set"
         for name in config["test_sets"]
         if name in used
     ]
     entries = {name: entry for name, entry in config["test_sets"].items() if entry}
     titles = Counter(entry["title"] or name for name, entry in entries.items())
     return lines + [
-        f"test_sets: {count} have the title {title!r}; give each its own"
+        f"test_sets: {count} test sets have the title {title!r}; give each its own title"
         for title, count in titles.items()
         if count > 1
     ]
 
 
 def _score_mistakes(config: dict) -> list[str]:
-    """Scores between which no line can rise (Eqn. 1 divides by their difference)."""
+    """Scores that are not in ascending order (Eqn. 1 divides by their difference)."""
     custom = config["datasets"]["weighted_custom"]
     lower, upper = custom["lower_score"], custom["upper_score"]
     if lower < upper:
         return []
     return [
-        f"datasets.weighted_custom: lower_score {lower} is not below upper_score {upper}; for a "
-        f"step at {upper} write lower_score: {upper - 1}"
+        f"datasets.weighted_custom.lower_score: must be below upper_score ({upper}), got {lower}; "
+        f"for a step at {upper}, write lower_score: {upper - 1}"
     ]
 
 
 def _prompt_mistakes(config: dict) -> list[str]:
-    """Prompts of the models that make no text of a country."""
+    """Prompts of the models that do not work as templates for a country."""
     prompts = {
         f"models.{name}.prompt": entry["prompt"]
         for name, entry in config["models"].items()
@@ -177,17 +187,19 @@ def _prompt_mistakes(config: dict) -> list[str]:
 
 
 def prompt_mistake(prompt: str) -> str:
-    """What is wrong with the text of a country and what to write; "" where nothing is. Its only
-    field is {country}, any number of times from once on."""
-    remedy = "write {country} for its name, and other braces twice: {{ }}"
+    """Say what is wrong with the prompt for a country and what to write; "" if nothing is.
+
+    {country} must occur at least once, and no other field may.
+    """
+    remedy = "write {country} for the name of the country, and double all other braces: {{ }}"
     try:
         fields = [part[1:] for part in Formatter().parse(prompt) if part[1] is not None]
     except ValueError as error:
-        return f"{prompt!r} will not do ({error}); {remedy}"
+        return f"{prompt!r} is not a template ({error}); {remedy}"
     if not fields:
-        return f"{prompt!r} has no {{country}} in it; {remedy}"
+        return f"{prompt!r} does not contain {{country}}; {remedy}"
     if any(field != ("country", "", None) for field in fields):
-        return f"{prompt!r} has another field than {{country}}; {remedy}"
+        return f"{prompt!r} has a field other than {{country}}; {remedy}"
     return ""
 
 
@@ -214,24 +226,42 @@ def _set_defaults(config: dict, schema: dict, root: dict) -> None:
 
 
 def _describe(error: jsonschema.ValidationError) -> str:
-    while error.context:  # of the alternatives, the one that the user seems to have meant
+    while error.context:  # the alternative that the user probably meant
         error = max(
             error.context,
             key=lambda inner: (len(inner.absolute_path), inner.validator_value != "null"),
         )
     key = ".".join(map(str, error.absolute_path)) or "top level"
     if error.validator == "additionalProperties":
-        known = ", ".join(error.schema.get("properties", {}))
-        return f"{key}: {error.message.split(' (')[-1].rstrip(')')}; known keys: {known}"
+        known = error.schema.get("properties", {})
+        unknown = ", ".join(str(name) for name in error.instance if name not in known)
+        return f"{key}: unknown key {unknown}; write one of {', '.join(known)}"
+    if error.validator == "required":
+        return f"{key}: {error.message}"
+    limit = error.validator_value
     expected = {
-        "enum": lambda: "write one of " + ", ".join(map(str, error.validator_value)),
-        "type": lambda: f"write {' or '.join(_as_list(error.validator_value))}",
-        "required": lambda: error.message,
-        "pattern": lambda: f"write text that matches {error.validator_value}",
+        "enum": lambda: "must be one of " + ", ".join(map(_shown, limit)),
+        "type": lambda: f"must be {' or '.join(TYPES[kind] for kind in _as_list(limit))}",
+        "pattern": lambda: f"must match {limit}",
+        "minimum": lambda: f"must be at least {limit}",
+        "maximum": lambda: f"must be at most {limit}",
+        "exclusiveMinimum": lambda: f"must be above {limit}",
+        "exclusiveMaximum": lambda: f"must be below {limit}",
+        "multipleOf": lambda: f"must be a multiple of {limit}",
+        "minLength": lambda: "must not be empty",
+        "minItems": lambda: f"must have {limit} entries",
+        "maxItems": lambda: f"must have {limit} entries",
+        "minProperties": lambda: "must not be empty",
     }.get(error.validator, lambda: error.message)()
     meaning = error.schema.get("description", "")
-    value = "" if error.validator == "required" else f"{error.instance!r} will not do; "
-    return f"{key}: {value}{expected}" + (f" ({meaning})" if meaning else "")
+    return f"{key}: {expected}, got {_shown(error.instance)}" + (f" ({meaning})" if meaning else "")
+
+
+def _shown(value: object) -> str:
+    """A value for messages: null, true and false as YAML writes them, text in quotes."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return repr(value)
 
 
 def _as_list(value: str | list[str]) -> list[str]:

@@ -193,7 +193,7 @@ def test_a_model_that_cannot_be_used_is_answered_with_what_to_do(
     assert "--countries results/RUN/index/countries.csv" in message("--model", stranger)
     given = ("--countries", countries)
     assert "leave out --countries" in message("--model", keras_model, *given)
-    assert "has no {country}" in message("--model", clip, *given, "--prompt", "a street")
+    assert "does not contain {country}" in message("--model", clip, *given, "--prompt", "a street")
     countries.write_text("a,b\n1,2\n")
     assert "has no column" in message("--model", clip, *given)
 

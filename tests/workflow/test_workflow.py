@@ -211,7 +211,7 @@ def test_sources_that_share_files_and_street_images_without_size_are_not_planned
     output = refused(folder, {"a": entry, "b": entry | {"path": "./world/"}})
     assert "sources.a and sources.b share files" in output
     output = refused(folder, {"mine": {"kind": "country_folders", "path": "world"}})
-    assert "sources.mine.size: null does not fit the masks" in output
+    assert "sources.mine.size: must be 640, the size of the masks, got null" in output
 
 
 def test_links_to_themselves_and_fifos_are_planned_past_and_named(tmp_path):
