@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-setup: $(INSTALLED) ## make .venv with the locked packages of envs/ and the command geoloc
+setup: $(INSTALLED) ## install the locked packages and the command geoloc into .venv
 
 $(INSTALLED): $(LOCK) pyproject.toml
 	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || \
@@ -28,7 +28,7 @@ $(INSTALLED): $(LOCK) pyproject.toml
 	  { echo "$$py is not Python 3.11 (3.11.4 or newer), 3.12 or 3.13, which the packages need." \
 	    "Run make PYTHON=/path/to/python3.11"; exit 1; }; \
 	  test -x $(BIN)/python || $$py -m venv $(VENV)
-	@echo "Installing the packages of $(LOCK) into $(VENV): about 8 GB, some minutes the first time"
+	@echo "Installing the packages of $(LOCK) into $(VENV): about 8 GB, a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --editable .
