@@ -39,7 +39,7 @@ lock: ## resolve the pins of envs/*.txt into envs/lock/ and envs/*.yaml (needs u
 	@$(BIN)/python envs/lock.py $(LOCK_ARGS)
 
 demo: setup ## run the whole workflow on a generated world and print Table 1
-	@snakemake $(DEMO)
+	@snakemake $(DEMO) --logger geoloc
 	@$(MAKE) --no-print-directory results/demo/report.html
 	@echo; cat results/demo/table1.txt; echo; echo "Report: $(CURDIR)/results/demo/report.html"
 

@@ -27,6 +27,13 @@ onstart:
     write_config(f"{RESULTS}/config.yaml", config)
 
 
+onsuccess:
+    if Path(RESULTS, "table1.txt").exists():
+        print(
+            f"Results: {RESULTS}/table1.txt, metrics.csv, figures/", file=sys.stderr
+        )
+
+
 rule all:
     default_target: True
     input:

@@ -110,3 +110,39 @@ def test_a_log_tells_the_packages_and_nothing_is_taken_from_beside_snakemake(tmp
     assert "packages of" in packages
     assert f"h5py {h5py.__version__}" in packages
     assert str(Path(h5py.__file__).parents[1]) in packages
+
+
+def test_stderr_has_warnings_and_the_log_file_has_all(tmp_path):
+    code = "log = start_log('job.log')\nlog.info('34/34 images')\n"
+    code += "for n in range(5):\n    log.warning('image %d', n)\nraise SystemExit(1)"
+    _, log, stderr = fail(tmp_path, code)
+    assert [line.partition(" ")[2] for line in log.splitlines()[:6]] == [
+        "INFO 34/34 images", *(f"WARNING image {n}" for n in range(5))
+    ]  # fmt: skip
+    shown = [line.partition(" ")[2] for line in stderr.splitlines()]
+    assert shown[:3] == ["WARNING image 0", "WARNING image 1", "WARNING image 2"]
+    assert stderr.splitlines()[3:] == ["More warnings are in job.log"]
+
+
+def test_a_version_that_is_made_when_asked_for_does_not_end_the_log_with_a_traceback(tmp_path):
+    (tmp_path / "lazy.py").write_text("def __getattr__(name):\n    raise RuntimeError(name)\n")
+    code = "import sys\nsys.path.append('.')\nimport lazy\nraise SystemExit(1)"
+    _, log, stderr = fail(tmp_path, code)
+    assert "packages of" in log
+    assert not stderr
+
+
+NATIVE = """
+import os
+from geoloc.logs import native_stderr_hidden
+with native_stderr_hidden():
+    os.write(2, b"greeting")
+os.write(2, b"then ")
+with native_stderr_hidden():
+    os.write(2, b"reason")
+    raise SystemExit(1)
+"""
+
+
+def test_greetings_of_libraries_are_hidden_unless_they_fail(tmp_path):
+    assert fail(tmp_path, NATIVE)[2] == "then reason"

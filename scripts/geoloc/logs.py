@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import logging
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -15,25 +19,68 @@ from geoloc.errors import GeolocError
 OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
+WARNINGS_ON_STDERR = 3
+PACKAGES = "geoloc.packages"  # the logger of what is too much for the terminal
+
+
 class _LogFile(logging.FileHandler):
-    """A log file for which the disk may have no room: stderr has every line too."""
+    """A log file for which the disk may have no room: its lines go to stderr then."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  name of logging
         error = sys.exc_info()[1]
         if not (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
             super().handleError(record)
+        elif record.levelno < logging.WARNING and record.name != PACKAGES:  # the others are there
+            print(self.format(record), file=sys.stderr)
+
+
+class _Console(logging.StreamHandler):
+    """Warnings and errors of a job on stderr, which all jobs of a run share: only the first
+    warnings, as a shard may have one an image."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.setLevel(logging.WARNING)
+        self.path, self.warnings = path, 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            self.warnings += 1
+            if self.warnings == WARNINGS_ON_STDERR + 1:
+                print(f"More warnings are in {self.path}", file=sys.stderr)
+            if self.warnings > WARNINGS_ON_STDERR:
+                return
+        super().emit(record)
+
+
+@contextlib.contextmanager
+def native_stderr_hidden() -> Iterator[None]:
+    """Hide what libraries in C++ write to stderr, past `sys.stderr`; an exception shows it."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def start_log(path: str | Path) -> logging.Logger:
-    """Log to the job's log file and to stderr, uncaught exceptions included; the file ends with the
-    packages that were used.
+    """Log to the job's log file, warnings and errors also to stderr, uncaught exceptions included;
+    the file ends with the packages that were used.
 
     An expected error (see `expected_at`) ends the log with its message, any other with its
     traceback. To stderr goes one line in both cases: Snakemake shows the log of a failed job there
     anyway (`show-failed-logs` in profiles/).
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file, console = _LogFile(path, mode="w", encoding="utf-8"), logging.StreamHandler()
+    file, console = _LogFile(path, mode="w", encoding="utf-8"), _Console(path)
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -56,8 +103,8 @@ def start_log(path: str | Path) -> logging.Logger:
             file.handle(record)
 
     sys.excepthook = log_exception
-    packages = logging.getLogger("geoloc.packages")
-    packages.handlers, packages.propagate = [file], False  # too much for the terminal
+    packages = logging.getLogger(PACKAGES)
+    packages.handlers, packages.propagate = [file], False
     atexit.register(log_packages, packages)
     return log
 
@@ -89,7 +136,10 @@ def imported_packages() -> dict[str, list[str]]:
     """Folder -> name and version of each package imported from it, of those that tell a version."""
     folders: dict[str, list[str]] = {}
     for name, module in sorted(sys.modules.items()):
-        version = getattr(module, "__version__", None)
+        try:
+            version = getattr(module, "__version__", None)
+        except Exception:  # some modules look their version up when asked, and may not find it
+            continue
         path = getattr(module, "__file__", None)
         if not isinstance(version, str) or not path or "." in name:
             continue

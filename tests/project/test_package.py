@@ -26,6 +26,10 @@ assert country_of_name("Ivory Coast") == "CI"
 assert country_of_coordinates([48.85], [2.35], "country_polygon").tolist() == ["FR"]
 assert len(imagenet_names()) == 1000
 assert len(published()) == 7
+
+from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
+
+assert LoggerPluginRegistry().is_installed("geoloc")
 """
 
 
