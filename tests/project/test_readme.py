@@ -74,7 +74,8 @@ PLANS = {
 
 
 @pytest.mark.parametrize("command", sorted(PLANS))
-def test_snakemake_plans_what_it_is_asked_for(command, tmp_path):
+def test_snakemake_plans_what_it_is_asked_for(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))  # for --logger geoloc
     folder = make_workdir(tmp_path)
     (folder / "my.yaml").write_text("run: mine\n")
     (folder / "slurm").symlink_to(ROOT / "profiles/slurm")
