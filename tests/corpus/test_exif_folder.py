@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -155,21 +153,3 @@ def test_circles_of_links_do_not_matter(tmp_path):
     photograph(tmp_path / "x/a.jpg", gps((48, 51, 24), (2, 21, 3)))
     (tmp_path / "x/circle").symlink_to(tmp_path, target_is_directory=True)
     assert [item.path for item in list_source(source(tmp_path))] == ["x/a.jpg"]
-
-
-def test_places_written_into_real_photographs_are_found_again(reference, tmp_path):
-    with (reference / "photos/photos.csv").open(encoding="utf-8", newline="") as file:
-        rows = {row["file"]: row for row in csv.DictReader(file)}
-    expected = {}
-    for name, row in rows.items():
-        latitude, longitude = float(row["latitude"]), float(row["longitude"])
-        tags = gps(abs(latitude), abs(longitude), "NS"[latitude < 0], "EW"[longitude < 0])
-        image = Image.open(reference / "photos" / name)
-        exif = image.getexif()
-        exif[ExifTags.IFD.GPSInfo] = tags
-        buffer = io.BytesIO()
-        image.convert("RGB").resize((32, 32)).save(buffer, "JPEG", exif=exif)
-        (tmp_path / f"{name}.jpg").write_bytes(buffer.getvalue())
-        expected[f"{name}.jpg"] = row["country_iso2"]
-    found = {item.path: item.country for item in list_source(source(tmp_path))}
-    assert found == expected

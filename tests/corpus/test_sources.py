@@ -102,15 +102,6 @@ def test_rows_are_not_moved_between_a_line_too_many_and_two_rows_in_one(
         list_source(source)
 
 
-def test_rows_for_images_1_to_4_are_theirs_when_the_numbering_is_said(tmp_path, reference):
-    table = reference / "faults/tables/rows_for_images_1_to_4.csv"
-    source = streetview(tmp_path, 0, [1, 2, 3, 4], first_image=1)
-    (tmp_path / "table.csv").write_bytes(table.read_bytes())
-    assert [item.country for item in list_source(source)] == ["FR", "DE", "ES", "JP"]
-    with pytest.raises(SourceError, match="first_image: 1"):
-        list_source(replace(source, first_image=None))
-
-
 def test_where_the_numbering_is_said_images_and_rows_beyond_each_other_are_rejected(tmp_path):
     listed = list_source(streetview(tmp_path, 3, [1, 2, 3, 10], first_image=0))
     assert {item.path: item.country or item.rejected for item in listed} == {
@@ -217,13 +208,6 @@ def test_a_row_that_is_not_as_the_header_is_rejected_with_its_line(tmp_path, lin
         assert row.startswith(reason)
         assert row.endswith(f"(line {number})")
         assert found == GOOD | {"a.jpg": "not named in the table"}
-
-
-@pytest.mark.parametrize("name", ["one_row_with_decimal_commas", "a_field_too_many"])
-def test_no_row_of_the_faulty_tables_is_cut_or_shifted(tmp_path, reference, name):
-    found = written(tmp_path, (reference / f"faults/tables/{name}.csv").read_bytes())
-    assert "for " in found.pop("table.csv, line 2")
-    assert found == GOOD | {"a.jpg": "not named in the table"}
 
 
 def test_rows_between_two_open_quotes_are_all_rejected(tmp_path):
@@ -366,33 +350,6 @@ def test_a_table_without_a_header_is_refused_and_moves_no_image_by_one(tmp_path)
     source = table_source(tmp_path, ["48.85", "2.35"], [["-22.56", "17.08"]], ["0.png", "1.png"])
     with pytest.raises(SourceError, match="first row seems to be data: write the names"):
         list_source(source)
-
-
-def im2gps3k(tmp_path, reference, header):
-    """Im2GPS3k's real table under a header, with an empty file for each photograph."""
-    lines = (reference / "data/im2gps3k_places365.csv").read_text().splitlines()
-    columns = lines[0].split(",")
-    rows = list(csv.reader(lines[1:]))
-    assert columns[2:4] == ["LAT", "LON"]
-    columns[2:4] = header
-    return table_source(
-        tmp_path, columns, rows, [row[0] for row in rows], file_column="IMG_ID",
-        latitude_column="LAT", longitude_column="LON",
-    )  # fmt: skip
-
-
-def test_every_photograph_of_im2gps3k_has_a_usable_place(tmp_path, reference):
-    source = im2gps3k(tmp_path, reference, ["LAT", "LON"])
-    listed = list_source(source)
-    check_rejected(source, listed, 0.0)
-    assert len(listed) == 2997
-
-
-def test_the_copy_of_im2gps3k_with_swapped_headers_stops_the_run(tmp_path, reference):
-    """An older public copy of the table has LAT and LON the wrong way round."""
-    source = im2gps3k(tmp_path, reference, ["LON", "LAT"])
-    with pytest.raises(SourceError, match="are latitude and longitude swapped in it"):
-        check_rejected(source, list_source(source), 0.05)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX systems only")

@@ -1,19 +1,15 @@
 """When a run is the study, so that its table may stand next to the published one."""
 
-import numpy as np
 import pytest
 import yaml
 from snakemake.utils import update_config
 
 from geoloc.config import check_config, load_schema
 from geoloc.evaluation.study import (
-    COUNTRIES,
     differences,
-    other_classes,
     refuse_differences,
     study_models,
 )
-from geoloc.segmentation.scoring import read_selected
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -83,13 +79,3 @@ def test_other_images_datasets_or_training_are_another_question(changes, keys):
 def test_only_models_that_are_the_study_s_are_compared():
     other = {"transfer": {"preprocessing": "imagenet"}, "clip": {"path": None}}
     assert study_models(configured({"models": other}), SCHEMA) == ["cnn"]
-
-
-def test_countries_and_class_list_are_the_study_s(reference):
-    selected = read_selected(ROOT / "config/selected_classes.txt")
-    listed = (reference / "data/kept_countries.csv").read_text(encoding="utf-8").splitlines()[1:]
-    assert sorted(line.split(",")[0] for line in listed) == list(COUNTRIES)
-    assert other_classes(COUNTRIES, selected) == []
-    assert other_classes(COUNTRIES[:3], selected) == ["3 countries that are not the study's 73"]
-    edited = np.append(selected[1:], np.int16(999))
-    assert other_classes(COUNTRIES, edited) == ["a class list that is not the study's"]

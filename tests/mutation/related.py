@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 # They start Snakemake, other processes or real trainings for longer than a change may take.
 SLOW = {
-    "test_reruns", "test_workflow", "test_estimate", "test_study_tree", "test_scenes",
-    "test_sam_training", "test_demo_sam", "test_environments", "test_package", "test_retrieve",
-    "test_retrieve_model", "test_slurm", "test_containers",
+    "test_photos", "test_reruns", "test_workflow", "test_console", "test_module", "test_estimate",
+    "test_study_tree", "test_scenes", "test_sam_training", "test_demo_sam", "test_environments",
+    "test_package", "test_retrieve_model", "test_slurm", "test_containers",
 }  # fmt: skip
 # What is imported by its name in the configuration, by the module that imports it.
 BY_NAME = {

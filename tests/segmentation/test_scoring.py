@@ -1,7 +1,5 @@
 """Class lists, scores of masks, and score maps."""
 
-import csv
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +14,6 @@ from geoloc.segmentation.scoring import (
     segment_scores,
 )
 from geoloc.segmentation.segmenters.sam.generator import to_segments
-from tests.conftest import ROOT
 
 SHAPE = (6, 5)
 
@@ -192,26 +189,6 @@ def test_names_are_imagenets():
     names = imagenet_names()
     assert len(names) == 1000
     assert (names[0], names[980], names[999]) == ("tench", "volcano", "toilet tissue")
-
-
-def test_shipped_list_has_the_classes_of_the_study(reference):
-    published = read_selected(reference / "data" / "selected_classes.txt")
-    assert len(published) == 127
-    shipped = read_selected(ROOT / "config" / "selected_classes.txt")
-    assert shipped.tolist() == published.tolist()
-    both = read_selected(reference / "data" / "selected_classes.txt", "every_meaning")
-    assert set(both) - set(published) == {134}
-
-
-def test_published_example_has_eleven_scored_masks(reference):
-    with (reference / "data" / "paper_example_mask_predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    class_id = np.array([class_indices(row["class"], "every_meaning")[-1] for row in rows])
-    probability = np.array([float(row["percent"]) / 100 for row in rows], np.float32)
-    selected = read_selected(reference / "data" / "selected_classes.txt")
-    scores = segment_scores(class_id.reshape(-1, 10), probability.reshape(-1, 10), selected)
-    assert len(scores) == 61
-    assert np.count_nonzero(scores) == 11
 
 
 def test_an_unknown_reading_of_names_is_refused_for_names_of_one_meaning_too():

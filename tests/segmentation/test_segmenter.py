@@ -14,7 +14,6 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
 from torchvision.ops import batched_nms
 
-from geoloc.images import decode as decode_image
 from geoloc.pytorch.device import AdaptiveBatches
 from geoloc.segmentation import rle
 from geoloc.segmentation.segmenters import build_segmenter
@@ -110,14 +109,6 @@ def test_a_compiled_encoder_finds_the_same_masks(monkeypatch):
     )
     assert compiled.predicted_iou == pytest.approx(plain.predicted_iou, abs=1e-5)
     assert compiled.area == pytest.approx(plain.area, abs=2)
-
-
-def test_masks_of_photographs_equal_those_of_the_generator(demo_sam, reference):
-    """JPEG and WebP, upright and lying, small and panoramic, as they are stored."""
-    photographs = sorted((reference / "photos").glob("*.[jw]*"))[::6]
-    assert len(photographs) >= 4
-    for path in photographs:
-        assert_equal_masks(demo_sam, decode_image(path.read_bytes()), least=0, **DEMO_KNOBS)
 
 
 def test_masks_of_low_predicted_iou_are_dropped_as_by_the_generator():

@@ -17,7 +17,7 @@ from tests.workflow.test_workflow import make_workdir, run_snakemake
 @pytest.fixture(scope="module")
 def photos(reference, tmp_path_factory):
     folder = make_workdir(tmp_path_factory.mktemp("photos"))
-    config = yaml.safe_load((ROOT / "tests/photos.yaml").read_text())
+    config = yaml.safe_load((ROOT / "tests/reference/photos.yaml").read_text())
     config["sources"]["photos"]["path"] = str(reference / "photos")
     # Files of their own: two sources may not share any.
     config["test_sets"]["im2gps3k"]["path"] = "photographs"
