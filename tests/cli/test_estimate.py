@@ -178,5 +178,5 @@ def test_the_table_says_what_it_does_not_know(indexed, monkeypatch, capsys):
     assert total.count("> ") == 3
     main(["--configfile", "small.yaml", "--measured", "nowhere"])
     assert capsys.readouterr().out.split("total")[1].split()[1:3] == ["unknown", "unknown"]
-    with pytest.raises(SystemExit, match="no stage segmnt"):
+    with pytest.raises(SystemExit, match="unknown stage segmnt"):
         main(["--rate", "segmnt=2"])

@@ -42,7 +42,7 @@ def test_without_a_command_all_are_listed(capsys):
 
 def test_an_unknown_command_is_named(capsys):
     assert main(["predcit"]) == 2
-    assert "no command 'predcit'" in capsys.readouterr().err
+    assert "unknown command 'predcit'" in capsys.readouterr().err
 
 
 def test_the_version_is_told(capsys):

@@ -160,7 +160,7 @@ def test_the_table_names_the_likeliest_countries_first(photographs, keras_model,
 
 def test_a_model_of_a_weighted_dataset_is_told_of(photographs, keras_model, capsys):
     predict.main([str(photographs / "été.png"), "--model", str(keras_model)])
-    assert "trained on the dataset weighted_base. Photographs have no score map" in (
+    assert "trained on the dataset weighted_base. Your photos have no score map" in (
         capsys.readouterr().err
     )
 
@@ -188,11 +188,11 @@ def test_a_model_that_cannot_be_used_is_answered_with_what_to_do(
         assert predict.main([str(photographs / "été.png"), *map(str, arguments)]) == 2
         return capsys.readouterr().err
 
-    assert "holds no model" in message("--model", tmp_path)
+    assert "does not contain a model" in message("--model", tmp_path)
     stranger = shutil.copytree(clip, tmp_path / "stranger", ignore=ignore_patterns("classes.json"))
     assert "--countries results/RUN/index/countries.csv" in message("--model", stranger)
     given = ("--countries", countries)
-    assert "leave out --countries" in message("--model", keras_model, *given)
+    assert "remove --countries" in message("--model", keras_model, *given)
     assert "does not contain {country}" in message("--model", clip, *given, "--prompt", "a street")
     countries.write_text("a,b\n1,2\n")
     assert "has no column" in message("--model", clip, *given)

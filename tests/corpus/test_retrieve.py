@@ -215,9 +215,9 @@ def test_a_link_to_an_archive_will_do(tmp_path):
     [
         (
             ["pictures/Chad/1.jpg"],
-            "no folder compressed_dataset but pictures; set sources",
+            "no folder compressed_dataset, only pictures; set sources",
         ),
-        (["readme.txt"], "but readme.txt"),
+        (["readme.txt"], "only readme.txt"),
     ],
 )
 def test_an_archive_of_something_else_says_what_is_in_it(tmp_path, names, message):
@@ -237,7 +237,7 @@ def test_a_source_without_an_address_says_what_from_where_how_large_and_into_whi
 
 def test_a_link_to_nowhere_is_named(tmp_path):
     (tmp_path / "set").symlink_to(tmp_path / "unmounted")
-    with pytest.raises(RetrieveError, match="unmounted, where there is nothing"):
+    with pytest.raises(RetrieveError, match="unmounted, which does not exist"):
         retrieve_source("x", entry(TABLE, tmp_path / "set", archive=None))
 
 
@@ -389,7 +389,7 @@ def test_a_damaged_archive_from_kaggle_is_deleted(kaggle, monkeypatch, tmp_path)
     monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
     monkeypatch.setenv("KAGGLE_KEY", "secret")
     kaggle.files["a.zip"] = kaggle.files["a.zip"][:-30]
-    with pytest.raises(RetrieveError, match="Run again to fetch it anew"):
+    with pytest.raises(RetrieveError, match="Run again to download it again"):
         retrieve_source("x", entry(FOLDERS, tmp_path / "set", kaggle="owner/name"))
     assert not list((tmp_path / ".set.download").glob("*.zip"))
 

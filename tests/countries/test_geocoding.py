@@ -159,7 +159,7 @@ def test_the_images_that_change_country_are_listed_by_case(tmp_path, capsys):
     )
     assert main([str(path), "--output", str(tmp_path / "out.csv")]) == 0
     text = capsys.readouterr().out
-    assert "left out: 1 rows: coordinates (0, 0)" in text
+    assert "skipped 1 rows: coordinates (0, 0)" in text
     assert "3 of 4 images change country" in text
     border, remote, sea = (text.split(f"\n{case}: ")[1] for case in ("border", "remote", "sea"))
     assert "VA -> IT" in border

@@ -1,7 +1,7 @@
-"""`geoloc compare-geocoders`: images of a table whose country depends on the geocoder.
+"""`geoloc compare-geocoders`: list images of a table whose country depends on the geocoder.
 
-The city of another country can be the nearest one for two reasons: the place is near a border, or
-it is far from any city, at sea for one. Every image that changes is listed with its distances.
+The nearest city can be in another country for two reasons: the place is near a border, or it is far
+from any city, for example at sea. Every image whose country changes is listed with its distances.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REACH = 500.0  # km within which the area of the nearest city's country is looke
 CASES = ["border", "remote", "sea"]
 EXAMPLES = """\
 example:
-  the photographs of Im2GPS3k, and how many are of a class of the study:
+  the photos of Im2GPS3k, and how many belong to the study's classes:
     geoloc compare-geocoders resources/im2gps3k/im2gps3k_places365.csv \\
         --countries results/study/index/countries.csv
 """
@@ -59,8 +59,11 @@ def compare(places: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_places(path: Path, columns: tuple[str, str, str]) -> tuple[pd.DataFrame, Counter]:
-    """Images and places of a CSV, and how many rows have no usable place, by reason. Raises
-    ValueError where a column is missing."""
+    """Read images and places from a CSV, and count the rows without a usable place by reason.
+
+    Raises:
+        ValueError: if a column is missing.
+    """
     keys = ("image", "latitude", "longitude")
     rows, rejected = [], Counter()
     options = {key: f"--{key}-column" for key in keys}
@@ -100,22 +103,24 @@ def summary(table: pd.DataFrame, classes: list[str] | None) -> str:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="geoloc compare-geocoders",
-        description="List the images of a table whose country differs between nearest city and "
-        "polygon.",
+        description="List the images of a table whose country differs between the nearest city and "
+        "the country borders.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("table", type=Path, help="CSV with a row of coordinates an image")
+    parser.add_argument("table", type=Path, help="CSV with one row of coordinates per image")
     parser.add_argument("--image-column", default="IMG_ID", help="default: %(default)s")
     parser.add_argument("--latitude-column", default="LAT", help="default: %(default)s")
     parser.add_argument("--longitude-column", default="LON", help="default: %(default)s")
-    parser.add_argument("--countries", type=Path, help="index/countries.csv of a run: its classes")
-    parser.add_argument("--output", type=Path, help="write all rows to this CSV too")
+    parser.add_argument(
+        "--countries", type=Path, help="index/countries.csv of a run, for its classes"
+    )
+    parser.add_argument("--output", type=Path, help="also write all rows to this CSV")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the comparison. Returns 0, or 1 where the table cannot be used."""
+    """Print the comparison. Return 0, or 1 if the table can't be used."""
     given = parse_arguments(arguments)
     try:
         columns = (given.image_column, given.latitude_column, given.longitude_column)
@@ -125,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for reason, count in rejected.items():
-        print(f"left out: {count} rows: {reason}")
+        print(f"skipped {count} rows: {reason}")
     table = compare(places)
     print(summary(table, classes))
     if given.output:

@@ -1,9 +1,9 @@
-"""`geoloc estimate`: jobs, hours and disk of a run by stage, from its configuration and index.
+"""`geoloc estimate`: estimate jobs, hours and disk space of a run, by stage.
 
-Numbers of images come from the index of the run; as long as there is none, from options, whose
-defaults are the counts of the study. Seconds and bytes are those of jobs that have finished, of
-this run or of the one named with --measured; --rate and --bytes give others. What nobody has
-measured is shown as unknown.
+The number of images comes from the run's index. If the index does not exist, it comes from the
+options, whose defaults are the counts of the study. Seconds and bytes come from finished jobs of
+this run, or of the run given with --measured; --rate and --bytes override them. Whatever has not
+been measured is shown as unknown.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ ONCE = (
 )  # fmt: skip
 EXAMPLES = """\
 examples:
-  the study, or what config/config.yaml says:
+  the study (config/config.yaml):
     geoloc estimate
-  another run, with seconds an image that you measured:
+  another run, with seconds per image that you measured:
     geoloc estimate --configfile my.yaml --rate segment=2.1 --rate score=0.3
 """
 ARRAY_BYTES = 224 * 224 * (3 + 1)  # an image and its score map
@@ -268,18 +268,22 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as of snakemake")
-    parser.add_argument("--images", type=int, default=73_867, help="street images, without index")
-    parser.add_argument("--countries", type=int, default=73, help="classes, without index")
-    parser.add_argument("--test-set-images", type=int, default=2_504, help="without index")
-    parser.add_argument("--test-set-countries", type=int, default=61, help="without index")
-    parser.add_argument("--shard-size", type=int, help="another index.shard_size to try; counts "
-                        "shards as if there were no index")  # fmt: skip
-    parser.add_argument("--measured", type=Path, help="results of a run whose speeds are taken")
+    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="as for snakemake")
+    parser.add_argument(
+        "--images", type=int, default=73_867, help="number of street images, if there is no index"
+    )
+    parser.add_argument(
+        "--countries", type=int, default=73, help="number of classes, if there is no index"
+    )
+    parser.add_argument("--test-set-images", type=int, default=2_504, help="images of test sets")
+    parser.add_argument("--test-set-countries", type=int, default=61, help="their countries")
+    parser.add_argument("--shard-size", type=int, help="try another index.shard_size; the "
+                        "number of shards is then an estimate")  # fmt: skip
+    parser.add_argument("--measured", type=Path, help="results of the run to take speeds from")
     parser.add_argument("--rate", type=_pair, action="append", default=[], metavar="STAGE=SECONDS",
-                        help="seconds a job takes for an image")  # fmt: skip
+                        help="seconds per image")  # fmt: skip
     parser.add_argument("--bytes", type=_pair, action="append", default=[], metavar="STAGE=BYTES",
-                        help="bytes that a stage writes for an image")  # fmt: skip
+                        help="bytes written per image")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
 
@@ -312,7 +316,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured = options.measured or Path("results", config["run"])
     names = {stage.name for stage in plan_stages(config, sizes)}
     if unknown := {name for name, _ in options.rate + options.bytes} - names:
-        sys.exit(f"no stage {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
+        sys.exit(
+            f"unknown stage {', '.join(sorted(unknown))}; use one of {', '.join(sorted(names))}"
+        )
     table = plan_table(config, sizes, measured, dict(options.rate), dict(options.bytes))
     total = totals(table)
     if options.json:
@@ -324,5 +330,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(format_table(table, total))
     print(
         f"\nHours are estimates: seconds measured in {measured} or given with --rate, times the "
-        "work.\nTraining may stop early. Retrieving and drawing of data is not counted."
+        "work.\nTraining may stop early. Downloads and the demo's data are not included."
     )

@@ -9,16 +9,16 @@ from importlib import import_module
 import geoloc
 
 COMMANDS = {
-    "predict": ("geoloc.cli.predict", "name the likeliest countries of your own photos"),
-    "verify": ("geoloc.verify.command", "check that a finished run is whole"),
-    "estimate": ("geoloc.cli.estimate", "jobs, hours and disk of a run, before you start it"),
-    "missing": ("geoloc.cli.missing", "build only what does not exist, whatever is newer"),
+    "predict": ("geoloc.cli.predict", "predict the countries of your own photos"),
+    "verify": ("geoloc.verify.command", "check a finished run for damaged or missing files"),
+    "estimate": ("geoloc.cli.estimate", "estimate jobs, hours and disk space of a run"),
+    "missing": ("geoloc.cli.missing", "make only files that do not exist"),
     "compare-geocoders": (
         "geoloc.cli.compare_geocoders",
-        "list the images whose country depends on the geocoder",
+        "list images whose country depends on the geocoder",
     ),
 }
-"""Module with a function `main(arguments)`, and what it does, by command."""
+"""Module with a function `main(arguments)`, and a description, by command."""
 
 
 def usage() -> str:
@@ -27,13 +27,13 @@ def usage() -> str:
     return "\n".join([
         "usage: geoloc COMMAND ...", "", "commands:", *lines, "",
         "options:", "  --version  print the version", "",
-        "`geoloc COMMAND --help` shows the options of a command and examples. The workflow itself",
-        "runs with snakemake.",
+        "Run `geoloc COMMAND --help` for the options of a command and for examples. To run the",
+        "workflow itself, use snakemake.",
     ])  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
-    """Run a command. Returns its exit status; 2 for a command that does not exist."""
+    """Run a command and return its exit status; 2 for an unknown command."""
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name == "--version":
         print(f"geoloc {geoloc.__version__}")
@@ -42,6 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
         print(usage())
         return 0
     if name not in COMMANDS:
-        print(f"geoloc: no command {name!r}\n\n{usage()}", file=sys.stderr)
+        print(f"geoloc: unknown command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
     return import_module(COMMANDS[name][0]).main(rest)

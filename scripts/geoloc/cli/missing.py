@@ -1,8 +1,8 @@
-"""`geoloc missing`: build the files of a run that do not exist, and leave those that do.
+"""`geoloc missing`: make only those files of a run that do not exist.
 
-Snakemake makes a file again when something that it depends on is newer or has changed. This asks
-for the missing files by name and ignores what is newer or has changed. It asks again until none is
-missing, since Snakemake plans no missing file that lies behind an existing one.
+Snakemake remakes a file if something that it depends on is newer or has changed. This command
+requests only the missing files, by name, and ignores changes and modification times. It repeats
+until no file is missing, because Snakemake does not plan a missing file behind an existing one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ SNAKEMAKE = ("snakemake", "--snakefile", "missing.smk", "--rerun-triggers", "mti
 SHARDS = re.compile(r"results/[^/]+/index/shards\.csv")
 EXAMPLES = """\
 examples:
-  what would be built for the study:
+  show what would be made for the study:
     geoloc missing -- -n
-  build it on a cluster, for your own configuration:
+  make it on a cluster, with your own configuration:
     geoloc missing -- --profile slurm --configfile my.yaml
   one more file:
     geoloc missing results/study/figures/accuracy.png
@@ -28,8 +28,8 @@ examples:
 
 
 def missing_files(summary: str) -> list[str]:
-    """Files of a run that do not exist, from what `snakemake --summary` prints. `all` stands for
-    those that are not known yet, as long as there is no index."""
+    """Return the missing files of a run from the output of `snakemake --summary`. As long as the
+    index is missing, `all` stands for the files that are not known yet."""
     rows = csv.DictReader(summary.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [row["output_file"] for row in rows if row["status"] == "missing"]
     files = [path for path in missing if path.startswith("results/")]
@@ -37,7 +37,7 @@ def missing_files(summary: str) -> list[str]:
 
 
 def find_missing(options: Sequence[str]) -> list[str]:
-    """Ask Snakemake. Ends the program with Snakemake's message where it cannot plan."""
+    """Ask Snakemake; exit with its message if it can't plan."""
     command = [*SNAKEMAKE, *options, "--summary", "--", "all"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -54,7 +54,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", metavar="FILE", nargs="*", help="files to build besides")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="further files to make")
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:end])
@@ -63,7 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build what is missing. Returns Snakemake's exit status."""
+    """Make what is missing and return Snakemake's exit status."""
     options = parse_arguments(arguments)
     before: list[str] | None = None
     while (files := find_missing(options.snakemake)) != before and (files or options.files):

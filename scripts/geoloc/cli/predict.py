@@ -39,11 +39,11 @@ PREPARATIONS = {"center": Preparation("center", SCORE_SIZE), "none": Preparation
 BATCH_SIZE = 32
 EXAMPLES = """\
 examples:
-  one photograph:
+  one photo:
     geoloc predict street.jpg --model results/study/models/cnn/original
-  all photographs in a folder and below, for another program:
+  all photos in a folder and its subfolders, as JSON:
     geoloc predict photos/ --model results/study/models/cnn/original --json
-  the three likeliest countries, by a CLIP, of what is not a street image:
+  the three most likely countries of photos that are not street images, by a CLIP:
     geoloc predict *.jpg --top 3 --crop none \\
         --model resources/weights/streetclip --countries results/study/index/countries.csv
 """
@@ -70,24 +70,28 @@ class CountryModel:
 def load_model(
     folder: Path, countries: Path | None = None, prompt: str | None = None
 ) -> CountryModel:
-    """Load what the rule `train` wrote, or a CLIP in the form of transformers.
+    """Load a model that the rule `train` wrote, or a CLIP as transformers saves it.
 
-    `countries`, an index/countries.csv, and `prompt`, the text of a country, are for a CLIP only.
-    Raises OSError for a folder without a complete model and ValueError for options that do not go
-    with it.
+    Args:
+        folder: of the model.
+        countries: an index/countries.csv; for a CLIP only.
+        prompt: the prompt for a country; for a CLIP only.
+
+    Raises:
+        OSError: if the folder does not contain a complete model.
+        ValueError: if the options do not apply to the model.
     """
     if (folder / "model.keras").is_file():
         if countries or prompt:
             raise InputError(
-                f"{folder} has its own countries and reads no text; leave out --countries and "
-                "--prompt, which are for CLIP"
+                f"{folder} is not a CLIP and has its own countries; remove --countries and --prompt"
             )
         return _load_keras(folder)
     if (folder / "config.json").is_file():
         return _load_clip(folder, countries, prompt)
     raise FileError(
-        f"{folder} holds no model: neither model.keras, which the rule train writes, nor the "
-        "config.json of a CLIP"
+        f"{folder} does not contain a model: neither the model.keras of a trained model nor the "
+        "config.json of a CLIP; give results/RUN/models/MODEL/DATASET"
     )
 
 
@@ -104,12 +108,12 @@ def _load_keras(folder: Path) -> CountryModel:
 
 
 def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> CountryModel:
-    """A CLIP that the workflow trained names its countries and its dataset; others do not."""
+    """Load a CLIP. Only one that the workflow trained records its countries and its dataset."""
     record = read_record(folder) if (folder / "classes.json").is_file() else None
     if record is None and countries is None:
         raise InputError(
-            f"{folder} is a CLIP, which can tell any countries apart: name them with "
-            "--countries results/RUN/index/countries.csv"
+            f"{folder} is a CLIP that this workflow did not train; give the countries to choose "
+            "from with --countries results/RUN/index/countries.csv"
         )
     classes = _read_classes(countries) if countries else record.classes
     from transformers.utils.logging import disable_progress_bar
@@ -130,7 +134,7 @@ def _read_classes(path: Path) -> list[str]:
     except KeyError as error:
         raise InputError(f"{path} has no column {error}; give the countries.csv of a run") from None
     if not classes:
-        raise InputError(f"{path} has no country that is kept; give the countries.csv of a run")
+        raise InputError(f"{path} has no kept country; give the countries.csv of a run")
     return classes
 
 
@@ -138,8 +142,12 @@ def _read_classes(path: Path) -> list[str]:
 
 
 def find_photographs(path: Path) -> list[Path]:
-    """A file as it is given; of a folder the image files in it and below, in the order of their
-    names, without hidden ones. Raises UnreadableImage where a folder holds none."""
+    """Return a file itself, or the image files of a folder and its subfolders, sorted by name and
+    without hidden ones.
+
+    Raises:
+        UnreadableImage: if a folder contains no image file.
+    """
     if not path.is_dir():
         return [path]
     found: list[Path] = []
@@ -155,8 +163,11 @@ def find_photographs(path: Path) -> list[Path]:
 def read_photograph(
     path: Path, preparation: Preparation, max_megapixels: float = MAX_MEGAPIXELS
 ) -> np.ndarray:
-    """A photograph as the workflow's rules prepare it: upright, cropped, uint8 (H, W, 3), RGB.
-    Raises UnreadableImage with the reason, also where there is no such file."""
+    """Read a photo and prepare it as the workflow does: upright, cropped, uint8 (H, W, 3), RGB.
+
+    Raises:
+        UnreadableImage: with the reason, also if the file does not exist.
+    """
     try:
         return decode(prepare(read_file(path), preparation, max_megapixels))
     except OSError as error:
@@ -173,9 +184,14 @@ def predict(
     failures: Failures,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterator[tuple[Path, np.ndarray]]:
-    """Yield each photograph with its probabilities (k,), float32, in order. What cannot be read is
-    told on stderr, added to `failures` with its reason, and left out. Raises ValueError for
-    probabilities that are no distribution."""
+    """Yield each photo with its probabilities (k,), float32, in order.
+
+    Photos that can't be read are reported on stderr, added to `failures` with the reason, and
+    skipped.
+
+    Raises:
+        ValueError: if the probabilities are not a distribution.
+    """
     readable = _read(paths, preparation, failures, max_megapixels)
     while batch := list(islice(readable, BATCH_SIZE)):
         names, images = zip(*batch, strict=True)
@@ -195,7 +211,7 @@ def _read(
 
 
 def fail(path: Path, error: UnreadableImage, failures: Failures) -> None:
-    """Tell on stderr why there is no prediction for a path, and remember it."""
+    """Report on stderr why a path has no prediction, and remember it."""
     print(f"error: {path}: {error}", file=sys.stderr)
     failures.append((path, str(error)))
 
@@ -204,8 +220,8 @@ def fail(path: Path, error: UnreadableImage, failures: Failures) -> None:
 
 
 def likeliest(probabilities: np.ndarray, classes: Sequence[str], top: int) -> list[dict]:
-    """The `top` likeliest of k countries: country (ISO alpha-2), name and probability (0–1), of
-    equal ones the earlier class first."""
+    """Return the `top` most likely of k countries: country (ISO alpha-2), name and probability
+    (0–1). Ties keep the order of the classes."""
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [
         {
@@ -218,7 +234,7 @@ def likeliest(probabilities: np.ndarray, classes: Sequence[str], top: int) -> li
 
 
 def print_json(rows: Iterable[tuple[Path, list[dict]]]) -> None:
-    """A list with an object for each photograph, in ASCII, so that any terminal can write it."""
+    """Print a list with one object per photo, in ASCII, which any terminal can display."""
     json.dump(
         [{"photograph": str(path), "countries": row} for path, row in rows], sys.stdout, indent=2
     )
@@ -228,8 +244,8 @@ def print_json(rows: Iterable[tuple[Path, list[dict]]]) -> None:
 def print_table(
     rows: Iterable[tuple[Path, list[dict]]], paths: Sequence[Path], classes: Sequence[str]
 ) -> None:
-    """A line for each photograph and country, written as soon as it is known: so the widths are
-    those of all `paths` and all `classes`."""
+    """Print one line per photo and country as soon as it is known. Column widths fit all `paths`
+    and all `classes`."""
     width = max(len(str(path)) for path in [Path("Photograph"), *paths])
     name_width = max(len(name) for name in ["Country", *map(display_name, classes)])
     print(f"{'Photograph':<{width}}  {'Country':<{name_width}}  Probability")
@@ -244,8 +260,8 @@ def print_table(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit status: 0, or 1 where a photograph could not be read, or
-    2 where the model could not be loaded or its probabilities are none."""
+    """Run the command and return the exit status: 1 if a photo could not be read, 2 if the model
+    could not be loaded or its probabilities are not a distribution, otherwise 0."""
     options = parse_arguments(arguments)
     set_up_output()
     paths, failures = [], []
@@ -261,8 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if model.dataset != "original":
         print(
-            f"note: {options.model} was trained on the dataset {model.dataset}. Photographs have "
-            "no score map: they are shown to it as they are, as Im2GPS3k is in the study",
+            f"note: {options.model} was trained on the dataset {model.dataset}. Your photos have "
+            "no score map, so it sees them undimmed, like Im2GPS3k in the study",
             file=sys.stderr,
         )
     progress = Progress(paths, description="predict") if len(paths) > 1 else paths
@@ -281,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def set_up_output() -> None:
-    """Progress goes to stderr; what a terminal cannot write is escaped and no error."""
+    """Send progress to stderr, and escape characters that the terminal can't display."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="%(message)s")
@@ -292,25 +308,37 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="geoloc predict",
-        description="The likeliest countries of photographs, by a trained model.",
+        description="Predict the most likely countries of your photos with a trained model.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("photographs", metavar="PHOTO", nargs="+", type=Path, help="image file, or folder of them")
+    add(
+        "photographs",
+        metavar="PHOTO",
+        nargs="+",
+        type=Path,
+        help="image file, or folder of image files",
+    )
     model = "results/RUN/models/MODEL/DATASET, or a CLIP as transformers saves it"
     add("--model", metavar="FOLDER", required=True, type=Path, help=model)
-    add("--top", metavar="N", type=positive, default=5, help="countries of each photograph (5)")
-    add("--json", action="store_true", help="write JSON and not a table")
-    crop = "center: the largest centred square, which models are trained on (default); none: the "
-    crop += "whole photograph, as in the test set"
+    add(
+        "--top",
+        metavar="N",
+        type=positive,
+        default=5,
+        help="number of countries per photo (default: 5)",
+    )
+    add("--json", action="store_true", help="print JSON instead of a table")
+    crop = "center: the largest centred square, as in training (default); none: the "
+    crop += "whole photo, as in Im2GPS3k"
     add("--crop", choices=list(PREPARATIONS), default="center", help=crop)
-    largest = f"refuse larger photographs ({MAX_MEGAPIXELS})"
+    largest = f"reject larger photos (default: {MAX_MEGAPIXELS})"
     add("--max-megapixels", metavar="N", type=positive, default=MAX_MEGAPIXELS, help=largest)
-    countries = "for a CLIP that the workflow did not train: results/RUN/index/countries.csv, the "
-    countries += "countries to choose from"
+    countries = "for a CLIP that this workflow did not train: the countries to choose from, "
+    countries += "results/RUN/index/countries.csv"
     add("--countries", metavar="CSV", type=Path, help=countries)
-    prompt = 'for a CLIP: the text of a country, by default its name, "{country}"'
+    prompt = 'for a CLIP: the prompt for a country; the default is its name, "{country}"'
     add("--prompt", metavar="TEXT", help=prompt)
     return parser.parse_args(arguments)
 
@@ -319,5 +347,5 @@ def positive(text: str) -> int:
     """A whole number above zero."""
     number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+        raise argparse.ArgumentTypeError(f"must be a whole number above zero, got {text!r}")
     return number

@@ -1,4 +1,4 @@
-"""Sources of images: from archives, from the web or from Kaggle into their folders."""
+"""Put sources into their folders, from archives, the web or Kaggle."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ log = logging.getLogger(__name__)
 
 
 def retrieve_source(name: str, entry: Mapping) -> None:
-    """Put a source into its folder, out of the archive that lies beside the folder under its name
-    or, without one, from where its `retrieve` entry in the configuration says.
+    """Put a source into its folder: from the archive next to the folder or, if there is none, from
+    where its `retrieve` entry in the configuration says.
 
-    The folder appears only when its images and its table are where the configuration has them.
-    Raises RetrieveError, which says what is missing, where it comes from, into which folder it
-    belongs and how large it is, and ArchiveError for an archive that must not be unpacked. A
-    damaged archive is deleted where it was downloaded here, so that the next run fetches it anew.
+    The folder appears only when its images and its table are where the configuration expects them.
+    A damaged archive that was downloaded is deleted, so that the next run downloads it again.
+
+    Raises:
+        RetrieveError: with what is missing, where to get it, where to put it and how large it is.
+        ArchiveError: if the archive is not safe to unpack.
     """
     how, folder = entry["retrieve"], Path(entry["path"])
     if folder.is_symlink():
-        raise RetrieveError(f"{folder} is a link to {folder.readlink()}, where there is nothing")
+        raise RetrieveError(
+            f"{folder} is a link to {folder.readlink()}, which does not exist; "
+            "correct or delete the link"
+        )
     archive, downloads = find_archive(folder), folder.with_name(f".{folder.name}.download")
     if archive is None and (how.get("archive") or "").startswith(("https://", "http://")):
         archive = downloads / how["archive"].rpartition("/")[2]
@@ -38,7 +43,7 @@ def retrieve_source(name: str, entry: Mapping) -> None:
     elif archive is None and how.get("kaggle"):
         archive = _fetch_kaggle(name, entry, downloads)
     if archive is None or not archive.is_file():
-        reason = f"there is no archive {archive}" if archive else "no address serves its images"
+        reason = f"the archive {archive} does not exist" if archive else "its images have no URL"
         raise _missing(name, entry, reason)
     table = _fetch_table(name, entry)
     log.info("%s: unpacking %s", name, archive)
@@ -49,27 +54,28 @@ def retrieve_source(name: str, entry: Mapping) -> None:
             raise
         archive.unlink()
         raise RetrieveError(
-            f"{name}: the download was damaged and is deleted ({error}). Run again to fetch it anew"
+            f"{name}: the download was damaged and has been deleted ({error}). Run again to "
+            "download it again"
         ) from error
     shutil.rmtree(downloads, ignore_errors=True)
 
 
 def _missing(name: str, entry: Mapping, reason: str) -> RetrieveError:
-    """What to do by hand where a source cannot be fetched."""
+    """Say what to do by hand if a source can't be downloaded."""
     how, folder = entry["retrieve"], Path(entry["path"])
     page = how.get("page") or f"https://www.kaggle.com/datasets/{how.get('kaggle')}"
     large = f" (about {how['gigabytes']:g} GB)" if how.get("gigabytes") else ""
     table = f" and its table at {folder / entry['table']}" if entry.get("table") else ""
     return RetrieveError(
-        f"{name}: {reason}. By hand: download it{large} from {page} and put the archive "
-        f"beside its folder, as {folder}.zip or .tar.gz, or its images into "
-        f"{folder / entry.get('images', '.')}{table}. A link will do"
+        f"{name}: {reason}. Download it yourself{large} from {page} and put the archive next "
+        f"to its folder, as {folder}.zip or .tar.gz, or its images into "
+        f"{folder / entry.get('images', '.')}{table}. Links work too"
     )
 
 
 def _fetch_kaggle(name: str, entry: Mapping, folder: Path) -> Path:
-    """Fetch the archive of a Kaggle dataset into `folder` with the official client, which goes on
-    with what an earlier try left there."""
+    """Download the archive of a Kaggle dataset to `folder` with the official client, which resumes
+    interrupted downloads."""
     dataset = entry["retrieve"]["kaggle"]
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi
@@ -82,14 +88,14 @@ def _fetch_kaggle(name: str, entry: Mapping, folder: Path) -> Path:
         raise _missing(
             name,
             entry,
-            "there are no Kaggle credentials: call `kaggle auth login`, or set KAGGLE_API_TOKEN, "
+            "no Kaggle credentials found: run `kaggle auth login`, or set KAGGLE_API_TOKEN, "
             "or KAGGLE_USERNAME and KAGGLE_KEY, and run again",
         ) from error
     try:
         api.dataset_download_files(dataset, path=str(folder), quiet=False)
     except (Exception, SystemExit) as error:  # the client raises what its HTTP library raises
         raise _missing(
-            name, entry, f"Kaggle did not give {dataset} ({error}); run again to go on"
+            name, entry, f"Kaggle did not deliver {dataset} ({error}); run again to resume"
         ) from error
     return folder / f"{dataset.partition('/')[2]}.zip"
 
@@ -121,8 +127,8 @@ def _arrange(name: str, entry: Mapping, folder: Path, table: Path | None) -> Non
         if len(found) != 1:
             names = ", ".join(sorted(path.name for path in folder.iterdir())[:9])
             raise RetrieveError(
-                f"{name}: the archive holds no folder {entry['images']} but {names}; set "
-                f"sources.{name}.images to the folder of the images, or pack it anew"
+                f"{name}: the archive has no folder {entry['images']}, only {names}; set "
+                f"sources.{name}.images to the folder of the images, or repack the archive"
             )
         _move(found[0], wanted)
     if not entry.get("table"):
@@ -131,7 +137,7 @@ def _arrange(name: str, entry: Mapping, folder: Path, table: Path | None) -> Non
     found = list(folder.rglob(target.name)) if table is None else [table]
     if not target.is_file() and len(found) != 1:
         raise RetrieveError(
-            f"{name}: the archive holds no {entry['table']}; set sources.{name}.table to its table"
+            f"{name}: the archive has no {entry['table']}; set sources.{name}.table to its table"
         )
     if not target.is_file():
         shutil.copyfile(found[0], target)

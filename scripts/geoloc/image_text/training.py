@@ -23,6 +23,7 @@ from transformers import (
     CLIPProcessor,
     get_cosine_schedule_with_warmup,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from geoloc.errors import Diverged, FileError, InputError
 from geoloc.files import atomic_folder, write_text
@@ -38,6 +39,7 @@ from geoloc.stores import config_hash
 from geoloc.weighting import apply_factor, dataset_factor
 
 log = logging.getLogger(__name__)
+disable_progress_bar()  # of reading and writing weights: all jobs share the terminal
 
 MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
 
