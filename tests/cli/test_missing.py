@@ -13,7 +13,7 @@ HEADER = "output_file\tdate\trule\tlog-file(s)\tstatus\tplan"
 
 def summary(*rows: tuple[str, str]) -> str:
     lines = [f"{path}\t-\trule\t-\t{status}\tno update" for path, status in rows]
-    return "\n".join([HEADER, *lines])
+    return "\n".join(["Building DAG of jobs...", HEADER, *lines])
 
 
 def test_files_of_the_run_that_do_not_exist_are_missing():
@@ -31,6 +31,11 @@ def test_files_of_the_run_that_do_not_exist_are_missing():
 def test_without_an_index_everything_is_asked_for():
     found = missing.missing_files(summary(("results/study/index/shards.csv", "missing")))
     assert found == ["results/study/index/shards.csv", "all"]
+
+
+def test_without_a_table_nothing_is_taken_for_complete():
+    with pytest.raises(ValueError, match="printed no table"):
+        missing.missing_files("Building DAG of jobs...")
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_template_makes_the_texts(trained, photographs):
 
 @pytest.mark.parametrize("template", ["{country} {city}", "{country} {}", "{country.x}", "street"])
 def test_a_template_that_makes_no_text_is_refused(trained, template):
-    with pytest.raises(ValueError, match=r"write \{country\} for its name"):
+    with pytest.raises(ValueError, match=r"write \{country\} for the name of the country"):
         ClipZeroShot(trained[0], ["Brazil", "Namibia"], template, device="cpu")
 
 

@@ -14,7 +14,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from geoloc.errors import InputError
+
 SNAKEMAKE = ("snakemake", "--snakefile", "missing.smk", "--rerun-triggers", "mtime")
+HEAD = "output_file\t"
 SHARDS = re.compile(r"results/[^/]+/index/shards\.csv")
 EXAMPLES = """\
 examples:
@@ -30,7 +33,11 @@ examples:
 def missing_files(summary: str) -> list[str]:
     """Return the missing files of a run from the output of `snakemake --summary`. As long as the
     index is missing, `all` stands for the files that are not known yet."""
-    rows = csv.DictReader(summary.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    lines = summary.splitlines()  # other lines may come before the table
+    start = next((n for n, line in enumerate(lines) if line.startswith(HEAD)), None)
+    if start is None:
+        raise InputError("snakemake --summary printed no table; run it to see why")
+    rows = csv.DictReader(lines[start:], delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [row["output_file"] for row in rows if row["status"] == "missing"]
     files = [path for path in missing if path.startswith("results/")]
     return files + ["all"] * any(map(SHARDS.fullmatch, files))
