@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geoloc.tensors import check_tensors
+from geoloc.tensors import all_finite, check_tensors
 
 EXPECTED = {"conv/kernel": (3, 2), "conv/bias": (2,), "steps": ()}
 
@@ -41,3 +41,7 @@ def test_any_difference_is_named(changes, fault):
     with pytest.raises(OSError, match=rf"w\.h5: not the weights of ResNet50 \(.*{fault}") as error:
         check(tensors(**changes))
     assert str(error.value).endswith("; retrieve it again")
+
+
+def test_what_holds_no_numbers_is_not_finite():
+    assert not all_finite(np.array(["1.0"]))

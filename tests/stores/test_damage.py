@@ -24,6 +24,7 @@ from geoloc.stores import (
     write_arrays,
     write_scores,
 )
+from geoloc.stores.errors import _explained
 from geoloc.stores.layouts import LAYOUTS
 from tests.conftest import ROOT
 from tests.processes import ENVIRONMENT
@@ -432,3 +433,9 @@ def test_a_disk_that_fails_is_not_called_damage(whole, monkeypatch):
     monkeypatch.setattr(os, "preadv", fail)
     with pytest.raises(StoreError, match=r"cannot be read \(Input/output error\); check the disk"):
         arrays.read(np.array([0]))
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOLCK])
+def test_an_error_of_locks_is_no_damage(number):
+    told = str(_explained("a.h5", OSError(number, os.strerror(number))))
+    assert told.startswith("a.h5 is open for writing in another program")
