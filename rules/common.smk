@@ -59,6 +59,7 @@ config = place_paths(config, ROOT, placed)
 if workflow.nodes is None and workflow.is_main_process:  # jobs run on this machine
     if workflow.resource_settings.cores is None:
         # Not in a profile: on a cluster, it would limit the threads of jobs to this node's cores.
+        # Snakemake has no public way to set a default here.
         workflow.resource_settings.cores = available_cpu_count()
         workflow.register_resource("_cores", workflow.resource_settings.cores)
     if "gpu" not in workflow.global_resources and shutil.which("nvidia-smi"):

@@ -45,6 +45,13 @@ def test_an_unknown_command_is_named(capsys):
     assert "unknown command 'predcit'" in capsys.readouterr().err
 
 
+def test_an_error_for_the_user_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["missing"]) == 2
+    told = capsys.readouterr().err
+    assert told == "error: snakemake is not on the path; run source .venv/bin/activate\n"
+
+
 def test_the_version_is_told(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"geoloc {geoloc.__version__}\n"

@@ -52,6 +52,7 @@ def runs(monkeypatch):
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(missing.shutil, "which", lambda name: name)
     return state
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import geoloc
+from geoloc.errors import GeolocError
 
 COMMANDS = {
     "predict": ("geoloc.cli.predict", "predict the countries of your own photos"),
@@ -44,4 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     if name not in COMMANDS:
         print(f"geoloc: unknown command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    return import_module(COMMANDS[name][0]).main(rest)
+    try:
+        return import_module(COMMANDS[name][0]).main(rest)
+    except GeolocError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,13 @@ def missing_files(summary: str) -> list[str]:
 
 
 def find_missing(options: Sequence[str]) -> list[str]:
-    """Ask Snakemake; exit with its message if it can't plan."""
+    """Ask Snakemake; exit with its message if it can't plan.
+
+    Raises:
+        InputError: if Snakemake is not installed or prints no table.
+    """
+    if not shutil.which(SNAKEMAKE[0]):
+        raise InputError("snakemake is not on the path; run source .venv/bin/activate")
     command = [*SNAKEMAKE, *options, "--summary", "--", "all"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geoloc.arguments import positive
 from geoloc.countries.names import display_name
 from geoloc.errors import FileError, InputError
 from geoloc.images import (
@@ -341,11 +342,3 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     prompt = 'for a CLIP: the prompt for a country; the default is its name, "{country}"'
     add("--prompt", metavar="TEXT", help=prompt)
     return parser.parse_args(arguments)
-
-
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above zero, got {text!r}")
-    return number

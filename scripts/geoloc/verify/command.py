@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
 
+from geoloc.arguments import positive
 from geoloc.config import read_written_config
 from geoloc.verify import index, models, predictions, results, shards
 from geoloc.verify.run import Check, Finding, NotChecked, Run, failure
@@ -206,11 +207,3 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     names = f"checks to leave out: {', '.join(CHECKS)}"
     add("--skip", metavar="CHECK", nargs="+", choices=list(CHECKS), default=[], help=names)
     return parser.parse_args(arguments)
-
-
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above zero, got {text!r}")
-    return number
