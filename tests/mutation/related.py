@@ -25,6 +25,7 @@ BY_NAME = {
     ),
     "geoloc.segmentation.segmenters": (
         "geoloc.segmentation.segmenters.sam.generator",
+        "geoloc.segmentation.segmenters.sam.point_grid",
         "geoloc.segmentation.segmenters.sam.models",
         "geoloc.segmentation.segmenters.sam.decoder",
         "geoloc.segmentation.segmenters.sam.postprocess",

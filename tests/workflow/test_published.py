@@ -19,13 +19,13 @@ from geoloc.evaluation.table1 import published
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters
 from geoloc.keras_models.transfer import BACKBONES
-from geoloc.segmentation import crops, rle, scoring
+from geoloc.segmentation import crops, rle, scoring, vocabularies
 from geoloc.segmentation.classifiers import CLASSIFIERS
 from geoloc.segmentation.classifiers.base import BEST, CropClassifier
 from geoloc.segmentation.classifiers.resnet50 import ResNet50
 from geoloc.segmentation.segmenters import SEGMENTERS
-from geoloc.segmentation.segmenters.sam.generator import to_segments
 from geoloc.segmentation.segmenters.sam.postprocess import Thresholds
+from geoloc.segmentation.segments import to_segments
 from geoloc.types import ARRAY_SIZE, SCORE_SIZE
 from geoloc.weighting import CUSTOM_DEFAULTS, apply_factor, custom_factor, dataset_factor
 from tests.conftest import ROOT
@@ -118,7 +118,8 @@ def test_defaults_of_functions_are_those_of_the_configuration(config):
     [
         ("index.geocoder", GEOCODERS), ("segment.segmenter", SEGMENTERS),
         ("segment.classifier", CLASSIFIERS), ("score.merge", scoring.MERGES),
-        ("score.ambiguous_classes", scoring.AMBIGUOUS), ("models.transfer.backbone", BACKBONES),
+        ("score.ambiguous_classes", vocabularies.AMBIGUOUS),
+        ("models.transfer.backbone", BACKBONES),
     ],
 )  # fmt: skip
 def test_what_the_configuration_lets_one_choose_exists_under_that_name(key, choices):
@@ -182,7 +183,7 @@ def test_the_list_has_127_classes_and_both_cranes_make_them_128():
     both = set(scoring.read_selected(path, "every_meaning"))
     assert both - set(scoring.read_selected(path)) == {134}
     assert len(both) == 128
-    assert len(scoring.imagenet_names()) == 1000
+    assert len(vocabularies.vocabulary("imagenet")) == 1000
 
 
 # -------------------------------------------------------------------------------------- datasets
