@@ -14,13 +14,20 @@ SEGMENTERS = Registry(
     "segmenter",
     dict.fromkeys(
         ("demo", "vit_b", "vit_l", "vit_h"), "geoloc.segmentation.segmenters.sam.generator"
-    ),
+    )
+    | {
+        "sam2": "geoloc.segmentation.segmenters.sam.sam2",
+        "semantic": "geoloc.segmentation.segmenters.semantic.segmenter",
+    },
 )
-"""Modules with a function `build(name, checkpoint, **settings)` that returns a Segmenter."""
+"""Modules with a function `build(name, weights, **settings)` that returns a Segmenter."""
 
 
 class Segmenter(Protocol):
     """Anything that finds masks."""
+
+    vocabulary: str | None
+    """Vocabulary of the classes that it gives the masks; None if a classifier has to name them."""
 
     seconds: dict[str, float]
     """Time spent in the stages `encoder` and `decoder` since the segmenter was made."""
@@ -31,13 +38,21 @@ class Segmenter(Protocol):
     def segment(self, images: Sequence[np.ndarray]) -> list[Segments]:
         """Masks of each image, uint8 (H, W, 3) RGB of any size.
 
-        `image_id` is left empty and `class_id` is −1: the caller names and classifies.
+        `image_id` is left empty, and `class_id` is −1 without a `vocabulary`: the caller names and
+        classifies.
         """
 
 
-def build_segmenter(name: str, checkpoint: str, **settings) -> Segmenter:
-    """The segmenter of that name; raises ValueError for an unknown name.
+def build_segmenter(name: str, weights: str, **settings) -> Segmenter:
+    """Build the segmenter of that name.
 
-    settings: those of the segmenter, see its class.
+    Args:
+        name: a name in `SEGMENTERS`.
+        weights: its checkpoint, or for `sam2` and `semantic` its folder.
+        **settings: those of the segmenter, see its class.
+
+    Raises:
+        ValueError: for an unknown name, or weights of another vocabulary.
+        OSError: for weights that are missing, damaged, or of another model.
     """
-    return SEGMENTERS[name].build(name, checkpoint, **settings)
+    return SEGMENTERS[name].build(name, weights, **settings)
