@@ -18,7 +18,7 @@ import numpy as np
 import s2cell
 
 from geoloc.countries.geocoding import GEOCODERS
-from geoloc.countries.places import OUTSIDE, check_coordinates
+from geoloc.countries.places import OUTSIDE, check_coordinates, places_of_vectors, unit_vectors
 from geoloc.errors import FileError, InputError
 from geoloc.files import write_text
 
@@ -123,16 +123,11 @@ def _split(leaves: np.ndarray, maximum_images: int) -> tuple[np.ndarray, np.ndar
 
 
 def _means(coordinates: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Mean latitude and longitude (c, 2) of the places of each cell, that of their unit vectors;
-    `cell` (n,) is OUTSIDE for places that do not count."""
-    latitude, longitude = np.radians(coordinates[cell != OUTSIDE].T)
-    vectors = (
-        np.cos(latitude) * np.cos(longitude),
-        np.cos(latitude) * np.sin(longitude),
-        np.sin(latitude),
-    )
-    x, y, z = (np.bincount(cell[cell != OUTSIDE], weights=part) for part in vectors)
-    return np.degrees(np.column_stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)]))
+    """Mean place (c, 2) of the places of each cell, that of their unit vectors; `cell` (n,) is
+    OUTSIDE for places that do not count."""
+    vectors = unit_vectors(coordinates[cell != OUTSIDE])
+    sums = [np.bincount(cell[cell != OUTSIDE], weights=part) for part in vectors.T]
+    return places_of_vectors(np.column_stack(sums))
 
 
 @dataclass(frozen=True)

@@ -144,3 +144,36 @@ def _columns(coordinates: np.ndarray, classes: list[str], geocoder: str) -> np.n
     index = {country: column for column, country in enumerate(classes)}
     countries = country_of_coordinates(*coordinates.T, geocoder)
     return np.array([index.get(str(country), OUTSIDE) for country in countries], np.int64)
+
+
+def median_places(coordinates: np.ndarray, countries: Sequence[str]) -> dict[str, np.ndarray]:
+    """The median place of each country's images: latitude and longitude float64 (2,), degrees.
+
+    The median is that of each component of the unit vectors, so that a country on both sides of
+    the 180th meridian is not placed on the other side of the earth.
+
+    Args:
+        coordinates: (n, 2) latitude and longitude in degrees, NaN where unknown; such images do
+            not count.
+        countries: their ISO codes (n,).
+    """
+    coordinates, countries = np.asarray(coordinates, np.float64), np.asarray(countries, str)
+    known = ~np.isnan(coordinates).any(axis=1)
+    vectors, countries = unit_vectors(coordinates[known]), countries[known]
+    return {
+        str(country): places_of_vectors(np.median(vectors[countries == country], axis=0)[None])[0]
+        for country in np.unique(countries)
+    }
+
+
+def unit_vectors(coordinates: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, 3) of places (n, 2) in degrees."""
+    latitude, longitude = np.radians(coordinates).T
+    east, north = np.cos(latitude) * np.sin(longitude), np.sin(latitude)
+    return np.column_stack([np.cos(latitude) * np.cos(longitude), east, north])
+
+
+def places_of_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Places (n, 2) in degrees that vectors (n, 3) of any length point to."""
+    x, y, z = vectors.T
+    return np.degrees(np.column_stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)]))
