@@ -27,16 +27,18 @@ OUTSIDE = -1
 
 
 @dataclass(frozen=True)
-class PlaceAnswers:
-    """What a model of places says of n images.
+class Answers:
+    """What a model says of n images.
 
     Attributes:
-        probabilities: (n, k) float32 in 0–1, of the classes; rows add up to at most 1.
-        places: (n, 2) float64, latitude and longitude in degrees of the answers.
+        probabilities: (n, k) float32 in 0–1, of the classes. Rows add up to 1, or to at most 1 of a
+            model that answers with places.
+        places: (n, 2) float64, latitude and longitude in degrees, of a model that answers with
+            places; None of one that answers with countries.
     """
 
     probabilities: np.ndarray
-    places: np.ndarray
+    places: np.ndarray | None = None
 
 
 class Places:
@@ -67,7 +69,7 @@ class Places:
     def __len__(self) -> int:
         return len(self.column)
 
-    def answer(self, probabilities: np.ndarray) -> PlaceAnswers:
+    def answer(self, probabilities: np.ndarray) -> Answers:
         """Classes and places of n images.
 
         Args:
@@ -88,12 +90,12 @@ class Places:
         best = np.where(shares.max(axis=1) > 0, shares.argmax(axis=1), OUTSIDE)
         allowed = (self.column == best[:, None]) | (best == OUTSIDE)[:, None]
         chosen = np.where(allowed, probabilities, -1).argmax(axis=1)
-        return PlaceAnswers(shares, self.coordinates[chosen])
+        return Answers(shares, self.coordinates[chosen])
 
 
 def answers_of_one_place(
     places: np.ndarray, classes: Sequence[str], geocoder: str = "nearest_city"
-) -> PlaceAnswers:
+) -> Answers:
     """Answers of a model that names one place an image: its class has the probability 1.
 
     Args:
@@ -109,7 +111,7 @@ def answers_of_one_place(
     places = check_coordinates(places)
     column = _columns(places, list(classes), geocoder)
     shares = column[:, None] == np.arange(len(classes))
-    return PlaceAnswers(shares.astype(np.float32), places)
+    return Answers(shares.astype(np.float32), places)
 
 
 def check_coordinates(coordinates: np.ndarray) -> np.ndarray:
