@@ -11,16 +11,24 @@ import pytest
 from geoloc.countries.cells import read_cells
 from geoloc.countries.polygons import place_within
 from geoloc.errors import InputError
-from geoloc.keras_models.cells import CellParameters, label_with_cells
+from geoloc.keras_models import training
+from geoloc.keras_models.cells import CellParameters, label_with_cells, load_places
+from geoloc.keras_models.predict import load_trained, predict
+from geoloc.keras_models.training import TrainingParameters
 from geoloc.stores import Arrays, write_arrays
+from tests.small_keras import small_model
 
 COUNTRIES = ["DE", "FR", "NA"]
 TOWNS = {"DE": [(52.5, 13.4), (48.1, 11.6)], "FR": [(48.9, 2.4)], "NA": [(-22.6, 17.1)]}
+COLOURS = dict(zip(sum(TOWNS.values(), []), 255 * np.eye(4, 3, dtype=np.uint8), strict=True))
 SETTINGS = CellParameters(maximum_images=6, minimum_images=3)
 
 
-def write(path: Path, labels: list[str], located: list[bool], split: str) -> Arrays:
-    """Images of one colour each, their number, about a kilometre around towns of their country."""
+def write(
+    path: Path, labels: list[str], located: list[bool], split: str, colours: bool = False
+) -> Arrays:
+    """Images of one shade each, their number, or in the `colours` of their towns; taken about a
+    kilometre around towns of their country."""
     rng, n = np.random.default_rng(len(labels)), len(labels)
     towns = [TOWNS[label][i % len(TOWNS[label])] for i, label in enumerate(labels)]
     places = np.array(towns) + rng.normal(0, 0.01, (n, 2))
@@ -29,10 +37,9 @@ def write(path: Path, labels: list[str], located: list[bool], split: str) -> Arr
         "image_id": [f"{split}{i}" for i in range(n)], "label": labels, "split": [split] * n,
         "source": ["s"] * n, "latitude": places[:, 0], "longitude": places[:, 1],
     }  # fmt: skip
-    pixels = (
-        (np.full((224, 224, 3), i, np.uint8), np.zeros((224, 224), np.uint8)) for i in range(n)
-    )
-    write_arrays(path, columns, pixels)
+    paint = [COLOURS[town] if colours else (i, i, i) for i, town in enumerate(towns)]
+    pixels = (np.full((224, 224, 3), colour, np.uint8) for colour in paint)
+    write_arrays(path, columns, ((image, image[..., 0] * 0) for image in pixels))
     return Arrays([path])
 
 
@@ -107,3 +114,30 @@ def test_images_without_any_coordinates_are_refused_with_the_remedy(tmp_path):
     train = write(tmp_path / "t.h5", ["DE"] * 4, [False] * 4, "train")
     with pytest.raises(InputError, match="no training image has coordinates.*centroids"):
         label_with_cells(train, train, COUNTRIES, tmp_path, SETTINGS, "nearest_city")
+
+
+def test_a_model_learns_the_cells_and_answers_with_their_places(tmp_path, monkeypatch):
+    """Each town's images have a colour of their own."""
+    monkeypatch.setattr(training, "build_model", small_model)
+    labels = ["DE", "DE", "FR"] * 12
+    train = write(tmp_path / "t.h5", labels, [True] * 36, "train", colours=True)
+    settings = CellParameters(maximum_images=12, minimum_images=3)
+    found = label_with_cells(train, train, COUNTRIES, tmp_path, settings, "nearest_city")
+    parameters = TrainingParameters(batch_size=6, epochs=12, learning_rate=0.05,
+                                    precise_batch_norm=36, augmentation=None)  # fmt: skip
+    training.train("cnn", "original", *found, tmp_path, 1, parameters)
+    trained = load_trained(tmp_path)
+    places = load_places(tmp_path, trained.classes, COUNTRIES)
+    answers = places.answer(predict(trained, train, "original"))
+    assert answers.probabilities.argmax(1).tolist() == [COUNTRIES.index(c) for c in labels]
+    towns = np.array([TOWNS[c][i % len(TOWNS[c])] for i, c in enumerate(labels)])
+    assert np.abs(answers.places - towns).max() < 0.05
+
+
+def test_a_model_of_other_countries_or_cells_is_refused(images, tmp_path):
+    _, _, tokens = label_with_cells(*images, COUNTRIES, tmp_path, SETTINGS, "nearest_city")
+    assert len(load_places(tmp_path, tokens)) == len(tokens)
+    with pytest.raises(InputError, match=r"other classes \(JP, NA differ\); train it again"):
+        load_places(tmp_path, tokens, ["DE", "FR", "JP"])
+    with pytest.raises(OSError, match=r"cells\.json and classes\.json name other cells"):
+        load_places(tmp_path, tokens[1:])

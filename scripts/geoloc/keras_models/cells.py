@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc.countries.cells import Cells, CellsRecord, adaptive_cells, write_cells
+from geoloc.countries.cells import Cells, CellsRecord, adaptive_cells, read_cells, write_cells
 from geoloc.countries.places import OUTSIDE, Places, median_places
 from geoloc.countries.polygons import place_within
-from geoloc.errors import InputError
+from geoloc.errors import FileError, InputError
 from geoloc.stores import Arrays
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,33 @@ def label_with_cells(
     _warn_of_unanswered(cells, countries, geocoder)
     write_cells(folder, CellsRecord(cells, list(countries), geocoder))
     return *views, cells.tokens
+
+
+def load_places(
+    folder: str | Path, outputs: Sequence[str], countries: Sequence[str] | None = None
+) -> Places:
+    """The places that a model's outputs stand for, which turn its probabilities into answers.
+
+    Args:
+        folder: of a model that was trained on `label_with_cells`.
+        outputs: names of the model's outputs in their order, of its `classes.json`.
+        countries: sorted ISO codes that the model is expected to tell apart.
+
+    Raises:
+        OSError: if `cells.json` is missing, damaged or of other outputs.
+        InputError: if the model was trained on other countries than expected.
+    """
+    record = read_cells(folder)
+    if record.cells.tokens != list(outputs):
+        raise FileError(
+            f"{folder}: cells.json and classes.json name other cells; train the model again"
+        )
+    if countries is not None and (different := set(record.countries) ^ set(countries)):
+        raise InputError(
+            f"{folder}: trained on other classes ({', '.join(sorted(different))} differ); train it "
+            "again"
+        )
+    return Places(record.cells.coordinates, record.countries, record.geocoder)
 
 
 def _named(train: Arrays, val: Arrays) -> dict[str, Arrays]:
