@@ -24,7 +24,7 @@ from geoloc.segmentation.vocabularies import TITLES, vocabulary
 assert "site" in geoloc.__file__, geoloc.__file__
 assert country_of_name("Ivory Coast") == "CI"
 assert country_of_coordinates([48.85], [2.35], "country_polygon").tolist() == ["FR"]
-assert [len(vocabulary(name)) for name in TITLES] == [1000, 19, 65]
+assert [len(vocabulary(name)) for name in TITLES] == [1000, 19, 65, 15]
 assert len(published()) == 7
 
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry

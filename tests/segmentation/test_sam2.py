@@ -10,8 +10,7 @@ from transformers import Sam2VideoConfig, Sam2VideoModel, pipeline
 
 from geoloc.pytorch.finite import NotFinite
 from geoloc.segmentation import rle
-from geoloc.segmentation.segmenters import build_segmenter
-from geoloc.segmentation.segmenters.sam.sam2 import Sam2Segmenter, load_sam2
+from geoloc.segmentation.segmenters.sam.sam2 import Sam2Segmenter, build, load_sam2
 from tests.small_sam import picture
 from tests.small_segmenters import SIDE, sam2, sam2_parts
 
@@ -156,7 +155,7 @@ def folder(network_and_processor, tmp_path):
 def test_a_folder_gives_the_same_masks(network_and_processor, folder):
     knobs = LOOSE | {"points_per_side": 2, "device": "cpu"}
     (expected,) = Sam2Segmenter(*network_and_processor, **knobs).segment([picture(50, 60)])
-    (found,) = build_segmenter("sam2", str(folder), **knobs).segment([picture(50, 60)])
+    (found,) = build(folder, **knobs).segment([picture(50, 60)])
     assert found.predicted_iou.tolist() == expected.predicted_iou.tolist()
     assert found.area.tolist() == expected.area.tolist()
 

@@ -6,9 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoloc.segmentation import rle
+from geoloc.segmentation.classifiers import CLASSIFIERS
 from geoloc.segmentation.scoring import read_selected, score_map, segment_scores
 from geoloc.segmentation.segments import to_segments
-from geoloc.segmentation.vocabularies import class_indices, vocabulary
+from geoloc.segmentation.vocabularies import (
+    OF_CLASSIFIERS,
+    TITLES,
+    class_indices,
+    vocabulary,
+)
 from tests.conftest import ROOT
 
 SHAPE = (6, 5)
@@ -186,6 +192,7 @@ def test_empty_list_is_refused(tmp_path):
     [
         ("imagenet", 1000, {0: "tench", 980: "volcano", 999: "toilet tissue"}),
         ("cityscapes", 19, {0: "road", 5: "pole", 7: "traffic sign", 18: "bicycle"}),
+        ("demo", 15, {0: "sky", 9: "pole", 14: "other"}),
         (
             "mapillary_vistas",
             65,
@@ -197,6 +204,11 @@ def test_vocabularies_have_the_order_of_their_checkpoints(name, count, some):
     names = vocabulary(name)
     assert len(names) == len(set(names)) + (2 if name == "imagenet" else 0) == count
     assert {index: names[index] for index in some} == some
+
+
+def test_every_classifier_has_a_vocabulary():
+    assert OF_CLASSIFIERS.keys() == CLASSIFIERS.keys()
+    assert set(OF_CLASSIFIERS.values()) <= TITLES.keys()
 
 
 def test_an_unknown_vocabulary_names_the_known_ones():

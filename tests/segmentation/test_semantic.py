@@ -15,10 +15,9 @@ from transformers import (
 
 from geoloc.pytorch.finite import NotFinite
 from geoloc.segmentation import rle
-from geoloc.segmentation.segmenters import build_segmenter
 from geoloc.segmentation.segmenters.semantic.networks import label_probabilities, load_semantic
 from geoloc.segmentation.segmenters.semantic.regions import label_regions
-from geoloc.segmentation.segmenters.semantic.segmenter import SemanticSegmenter, seen_size
+from geoloc.segmentation.segmenters.semantic.segmenter import SemanticSegmenter, build, seen_size
 from geoloc.segmentation.shard import segment_shard
 from tests.segmentation.test_shard import encoded, write_shard
 from tests.small_sam import picture
@@ -48,7 +47,7 @@ def architecture(request):
 
 def segmenter(folder, vocabulary="cityscapes", **settings) -> SemanticSegmenter:
     settings = {"image_size": max(SEEN), "min_mask_region_area": 1, "device": "cpu"} | settings
-    return build_segmenter("semantic", str(folder), vocabulary=vocabulary, **settings)
+    return build(folder, vocabulary=vocabulary, **settings)
 
 
 def label_map(segments) -> np.ndarray:

@@ -3,7 +3,8 @@
 `imagenet` has the 1,000 classes of ImageNet-1k, which the crop classifiers know. `cityscapes` has
 the 19 classes that Cityscapes is evaluated on, in the order of their train IDs (Cordts et al.
 2016). `mapillary_vistas` has the 65 evaluated classes of Mapillary Vistas 1.2 (Neuhold et al. 2017)
-in the order and with the names of the public Mask2Former checkpoints.
+in the order and with the names of the public Mask2Former checkpoints. `demo` has the objects that
+the demo draws.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ TITLES = {
     "imagenet": "ImageNet",
     "cityscapes": "Cityscapes",
     "mapillary_vistas": "Mapillary Vistas",
+    "demo": "demo",
 }
+OF_CLASSIFIERS = {
+    "resnet50": "imagenet",
+    "efficientnet_lite0": "imagenet",
+    "demo_objects": "demo",
+}
+"""Vocabulary of each classifier of crops."""
 
 AMBIGUOUS = ("first_meaning", "every_meaning")
 # ImageNet-1k has two names that stand for two classes each: `crane`, the bird (134) and the
@@ -31,7 +39,7 @@ def vocabulary(name: str) -> tuple[str, ...]:
     """Return the class names of a vocabulary in the order of their indices.
 
     Args:
-        name: `imagenet`, `cityscapes` or `mapillary_vistas`.
+        name: `imagenet`, `cityscapes`, `mapillary_vistas` or `demo`.
 
     Raises:
         ValueError: for an unknown vocabulary.

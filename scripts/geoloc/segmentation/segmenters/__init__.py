@@ -14,13 +14,9 @@ SEGMENTERS = Registry(
     "segmenter",
     dict.fromkeys(
         ("demo", "vit_b", "vit_l", "vit_h"), "geoloc.segmentation.segmenters.sam.generator"
-    )
-    | {
-        "sam2": "geoloc.segmentation.segmenters.sam.sam2",
-        "semantic": "geoloc.segmentation.segmenters.semantic.segmenter",
-    },
+    ),
 )
-"""Modules with a function `build(name, weights, **settings)` that returns a Segmenter."""
+"""Modules with a function `build(name, checkpoint, **settings)` that returns a Segmenter."""
 
 
 class Segmenter(Protocol):
@@ -43,16 +39,16 @@ class Segmenter(Protocol):
         """
 
 
-def build_segmenter(name: str, weights: str, **settings) -> Segmenter:
+def build_segmenter(name: str, checkpoint: str, **settings) -> Segmenter:
     """Build the segmenter of that name.
 
     Args:
         name: a name in `SEGMENTERS`.
-        weights: its checkpoint, or for `sam2` and `semantic` its folder.
+        checkpoint: file of its weights.
         **settings: those of the segmenter, see its class.
 
     Raises:
-        ValueError: for an unknown name, or weights of another vocabulary.
+        ValueError: for an unknown name.
         OSError: for weights that are missing, damaged, or of another model.
     """
-    return SEGMENTERS[name].build(name, weights, **settings)
+    return SEGMENTERS[name].build(name, checkpoint, **settings)

@@ -183,6 +183,6 @@ def load_sam2(folder: str | Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
     return network, processor
 
 
-def build(name: str, folder: str, **settings: Any) -> Sam2Segmenter:
-    """The SAM 2 in a folder with settings of Sam2Segmenter."""
+def build(folder: str | Path, **settings: Any) -> Sam2Segmenter:
+    """Build a segmenter from a folder, see `load_sam2`, with the settings of Sam2Segmenter."""
     return Sam2Segmenter(*load_sam2(folder), **settings)

@@ -46,10 +46,10 @@ ARCHITECTURES = Registry(
 )
 """Classes of transformers, by the name that config.json gives them."""
 
-# A Swin that serves as a backbone computes its last normalization for nothing, which files saved
-# before transformers 5 lack; those also hold indices that the network computes itself. Only the
-# training of OneFormer reads texts.
-UNUSED = ("*.swin.layernorm.*", "*.relative_position_index", "text_mapper.*")
+# A Swin that serves as a backbone computes its last normalization for nothing, which the public
+# folders lack; they also hold indices that the network computes itself. Only training has a loss,
+# and texts for OneFormer.
+UNUSED = ("*.swin.layernorm.*", "*.relative_position_index", "criterion.*", "text_mapper.*")
 
 
 @dataclass

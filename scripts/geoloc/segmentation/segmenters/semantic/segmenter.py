@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,7 @@ def seen_size(size: tuple[int, int], longer: int) -> tuple[int, int]:
     return height, width
 
 
-def build(name: str, folder: str, *, vocabulary: str, **settings: Any) -> SemanticSegmenter:
-    """The network in a folder with settings of SemanticSegmenter."""
+def build(folder: str | Path, *, vocabulary: str, **settings: Any) -> SemanticSegmenter:
+    """Build a segmenter from a folder of that vocabulary, see `load_semantic`, with the settings of
+    SemanticSegmenter."""
     return SemanticSegmenter(load_semantic(folder, vocabulary), **settings)
