@@ -32,7 +32,7 @@ from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 from geoloc.corpus.pack import pack_images, pack_scores
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import score_map
-from geoloc.segmentation.segmenters.sam.generator import to_segments
+from geoloc.segmentation.segments import to_segments
 from geoloc.stores import Arrays
 from geoloc.types import Segments
 from scenes.draw import draw_scene

@@ -20,6 +20,8 @@ from geoloc.cli import predict
 from geoloc.corpus import pack, prepare
 from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 from geoloc.corpus.sources import Source
+from geoloc.countries.cells import CellsRecord, adaptive_cells, write_cells
+from geoloc.countries.places import Places
 from geoloc.image_text.training import train_clip
 from geoloc.image_text.zero_shot import ClipZeroShot
 from geoloc.images import Preparation
@@ -156,6 +158,38 @@ def test_the_table_names_the_likeliest_countries_first(photographs, keras_model,
         country, probability = max(found[str(path)].items(), key=lambda item: item[1])
         expected = [names[country], f"{100 * probability:.1f}", "%"]
         assert line.removeprefix(str(path)).split() == expected
+
+
+def test_a_model_of_places_answers_with_countries_and_places(photographs, monkeypatch, capsys):
+    places = Places(np.array([(48.9, 2.4), (45.8, 4.8), (52.5, 13.4)]), ["DE", "FR"])
+    shares = lambda images: np.tile(np.float32([0.2, 0.35, 0.45]), (len(images), 1))  # noqa: E731
+    model = predict.CountryModel("models/cells", ["DE", "FR"], shares, places=places)
+    monkeypatch.setattr(predict, "load_model", lambda *_: model)
+    path = str(photographs / "été.png")
+    assert predict.main([path, "--model", "models/cells", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["latitude"], found["longitude"]) == (45.8, 4.8)
+    assert [row["country"] for row in found["countries"]] == ["FR", "DE"]
+    assert found["countries"][0]["probability"] == pytest.approx(0.55)
+    predict.main([path, "--model", "models/cells"])
+    first, second = capsys.readouterr().out.splitlines()[1:]
+    assert first.endswith("55.0 %  at 45.8000, 4.8000")
+    assert second.endswith("45.0 %")
+
+
+def test_a_folder_with_cells_is_loaded_with_their_places(keras_model, tmp_path):
+    folder = shutil.copytree(keras_model, tmp_path / "cells")
+    towns = np.repeat([(52.5, 13.4), (48.9, 2.4), (-22.6, 17.1)], 3, axis=0)
+    cells = adaptive_cells(towns, 4, 3)
+    write_cells(folder, CellsRecord(cells, ["DE", "FR", "NA"], "nearest_city"))
+    record = json.loads((folder / "classes.json").read_text()) | {"classes": cells.tokens}
+    (folder / "classes.json").write_text(json.dumps(record))
+    model = predict.load_model(folder)
+    assert model.classes == ["DE", "FR", "NA"]
+    answers = model.places.answer(np.eye(3))
+    assert {tuple(place) for place in answers.places.round(1).tolist()} == {
+        (52.5, 13.4), (48.9, 2.4), (-22.6, 17.1),
+    }  # fmt: skip
 
 
 def test_a_model_of_a_weighted_dataset_is_told_of(photographs, keras_model, clip, capsys):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from geoloc.cli.compare_geocoders import main, read_places
 from geoloc.countries.geocoding import country_of_coordinates
 from geoloc.countries.names import country_of_name, display_name
-from geoloc.countries.polygons import _areas, areas_within, country_of_area
+from geoloc.countries.polygons import _areas, areas_within, country_of_area, place_within
 
 
 def read_csv(path):
@@ -205,3 +205,9 @@ def test_no_places_have_no_countries():
 def test_disputed_areas_count_to_the_country_of_the_city_table():
     """The first place is nearer to the British base of Dhekelia than to the Republic of Cyprus."""
     assert polygons((35.2226, 33.6974), (44.6, 33.6), (45.3, 36.4)) == ["CY", "UA", "UA"]
+
+
+def test_a_place_within_each_country_is_in_its_area():
+    codes = sorted(set(_areas()[0]))
+    places = np.array([place_within(code) for code in codes])
+    assert country_of_area(*places.T).tolist() == codes

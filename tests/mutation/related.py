@@ -25,9 +25,14 @@ BY_NAME = {
     ),
     "geoloc.segmentation.segmenters": (
         "geoloc.segmentation.segmenters.sam.generator",
+        "geoloc.segmentation.segmenters.sam.point_grid",
         "geoloc.segmentation.segmenters.sam.models",
         "geoloc.segmentation.segmenters.sam.decoder",
         "geoloc.segmentation.segmenters.sam.postprocess",
+        "geoloc.segmentation.segmenters.sam.sam2",
+        "geoloc.segmentation.segmenters.semantic.segmenter",
+        "geoloc.segmentation.segmenters.semantic.networks",
+        "geoloc.segmentation.segmenters.semantic.regions",
     ),
 }  # fmt: skip
 # Packages of which a test uses one module without the others.

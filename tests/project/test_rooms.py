@@ -23,6 +23,7 @@ FLOORS = [
     {"stores", "countries", "pytorch"},
     {"corpus", "scenes"},
     {"segmentation", "keras_models", "image_text"},
+    {"coordinates"},
     {"evaluation"},
     {"verify"},
     {"cli"},

@@ -20,13 +20,13 @@ from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters
 from geoloc.keras_models.transfer import BACKBONES
 from geoloc.matrix import dataset_settings
-from geoloc.segmentation import crops, rle, scoring
+from geoloc.segmentation import crops, rle, scoring, vocabularies
 from geoloc.segmentation.classifiers import CLASSIFIERS
 from geoloc.segmentation.classifiers.base import BEST, CropClassifier
 from geoloc.segmentation.classifiers.resnet50 import ResNet50
 from geoloc.segmentation.segmenters import SEGMENTERS
-from geoloc.segmentation.segmenters.sam.generator import to_segments
 from geoloc.segmentation.segmenters.sam.postprocess import Thresholds
+from geoloc.segmentation.segments import to_segments
 from geoloc.types import ARRAY_SIZE, SCORE_SIZE
 from geoloc.weighting import CURVES, FILLS, View, custom_factor, make_view
 from tests.conftest import ROOT
@@ -131,7 +131,7 @@ def test_defaults_of_functions_are_those_of_the_configuration(config):
     [
         ("index.geocoder", GEOCODERS), ("$defs.segmentation.sam.model", SEGMENTERS),
         ("$defs.classifier.kind", CLASSIFIERS), ("$defs.scores.merge", scoring.MERGES),
-        ("$defs.scores.ambiguous_classes", scoring.AMBIGUOUS),
+        ("$defs.scores.ambiguous_classes", vocabularies.AMBIGUOUS),
         ("$defs.model.transfer.backbone", BACKBONES), ("$defs.dataset.curve", CURVES),
         ("$defs.dataset.fill", FILLS),
     ],
@@ -198,7 +198,7 @@ def test_the_list_has_127_classes_and_both_cranes_make_them_128():
     both = set(scoring.read_selected(path, "every_meaning"))
     assert both - set(scoring.read_selected(path)) == {134}
     assert len(both) == 128
-    assert len(scoring.imagenet_names()) == 1000
+    assert len(vocabularies.vocabulary("imagenet")) == 1000
 
 
 # -------------------------------------------------------------------------------------- datasets

@@ -19,6 +19,7 @@ import numpy as np
 
 from geoloc.arguments import positive
 from geoloc.countries.names import display_name
+from geoloc.countries.places import Answers, Places
 from geoloc.errors import FileError, InputError
 from geoloc.images import (
     EXTENSIONS,
@@ -38,6 +39,7 @@ from geoloc.types import ARRAY_SIZE, SCORE_SIZE
 
 PREPARATIONS = {"center": Preparation("center", SCORE_SIZE), "none": Preparation()}
 BATCH_SIZE = 32
+CELLS = "cells.json"  # in the folder of a model that answers with cells
 EXAMPLES = """\
 examples:
   one photo:
@@ -55,14 +57,16 @@ class CountryModel:
     """What `predict` needs of a model.
 
     name: its folder; classes (k): ISO codes in the order of the columns; probabilities: from n
-    images uint8 (H, W, 3), RGB, of any sizes, to (n, k) float32; dataset: the dataset that it was
-    trained on if that weights images, else empty.
+    images uint8 (H, W, 3), RGB, of any sizes, to (n, k) float32, or (n, p) of p places; dataset:
+    the dataset that it was trained on if that weights images, else empty; places: those that the
+    columns stand for, if it answers with places.
     """
 
     name: str
     classes: list[str]
     probabilities: Callable[[Sequence[np.ndarray]], np.ndarray]
     dataset: str = ""
+    places: Places | None = None
 
 
 # -------------------------------------------------------------------------------------- models
@@ -99,14 +103,20 @@ def load_model(
 def _load_keras(folder: Path) -> CountryModel:
     from geoloc.keras_models.predict import load_trained
 
-    trained = load_trained(folder)
+    trained, classes, places = load_trained(folder), None, None
+    if (folder / CELLS).is_file():
+        from geoloc.keras_models.cells import load_places
+
+        places = load_places(folder, trained.classes)
+        classes = places.classes
 
     def probabilities(batch: Sequence[np.ndarray]) -> np.ndarray:
         pixels = np.stack([resize_nearest(image, ARRAY_SIZE) for image in batch])
         return trained.model.predict_on_batch(pixels)
 
+    classes = classes or trained.classes
     dataset = "" if trained.view.unchanged else trained.dataset
-    return CountryModel(str(folder), trained.classes, probabilities, dataset)
+    return CountryModel(str(folder), classes, probabilities, dataset, places)
 
 
 def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> CountryModel:
@@ -177,6 +187,9 @@ def read_photograph(
 
 
 Failures = list[tuple[Path, str]]
+Prediction = tuple[Path, np.ndarray, np.ndarray | None]
+"""A photo, its probabilities (k,), and the latitude and longitude (2,) in degrees that a model of
+places answers with."""
 
 
 def predict(
@@ -185,8 +198,8 @@ def predict(
     preparation: Preparation,
     failures: Failures,
     max_megapixels: float = MAX_MEGAPIXELS,
-) -> Iterator[tuple[Path, np.ndarray]]:
-    """Yield each photo with its probabilities (k,), float32, in order.
+) -> Iterator[Prediction]:
+    """Yield each photo with its probabilities (k,), float32, and its place, in order.
 
     Photos that can't be read are reported on stderr, added to `failures` with the reason, and
     skipped.
@@ -199,7 +212,9 @@ def predict(
         names, images = zip(*batch, strict=True)
         probabilities = model.probabilities(images)
         check_probabilities(probabilities, names, model.name, "photographs")
-        yield from zip(names, probabilities, strict=True)
+        answers = model.places.answer(probabilities) if model.places else Answers(probabilities)
+        places = [None] * len(names) if answers.places is None else answers.places
+        yield from zip(names, answers.probabilities, places, strict=True)
 
 
 def _read(
@@ -235,27 +250,35 @@ def likeliest(probabilities: np.ndarray, classes: Sequence[str], top: int) -> li
     ]
 
 
-def print_json(rows: Iterable[tuple[Path, list[dict]]]) -> None:
+Row = tuple[Path, list[dict], np.ndarray | None]
+"""A photo, what `likeliest` returns of it, and its place."""
+
+
+def print_json(rows: Iterable[Row]) -> None:
     """Print a list with one object per photo, in ASCII, which any terminal can display."""
-    json.dump(
-        [{"photograph": str(path), "countries": row} for path, row in rows], sys.stdout, indent=2
-    )
+    photographs = []
+    for path, countries, place in rows:
+        row = {"photograph": str(path), "countries": countries}
+        if place is not None:
+            row |= {"latitude": float(place[0]), "longitude": float(place[1])}
+        photographs.append(row)
+    json.dump(photographs, sys.stdout, indent=2)
     print()
 
 
-def print_table(
-    rows: Iterable[tuple[Path, list[dict]]], paths: Sequence[Path], classes: Sequence[str]
-) -> None:
-    """Print one line per photo and country as soon as it is known. Column widths fit all `paths`
-    and all `classes`."""
+def print_table(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[str]) -> None:
+    """Print one line per photo and country as soon as it is known, the first of a photo with its
+    place. Column widths fit all `paths` and all `classes`."""
     width = max(len(str(path)) for path in [Path("Photograph"), *paths])
     name_width = max(len(name) for name in ["Country", *map(display_name, classes)])
     print(f"{'Photograph':<{width}}  {'Country':<{name_width}}  Probability")
-    for path, countries in rows:
+    for path, countries, place in rows:
         for rank, row in enumerate(countries):
             photograph = "" if rank else str(path)
             percent = f"{100 * row['probability']:.1f} %"
-            print(f"{photograph:<{width}}  {row['name']:<{name_width}}  {percent:>11}", flush=True)
+            where = "" if rank or place is None else f"  at {place[0]:.4f}, {place[1]:.4f}"
+            line = f"{photograph:<{width}}  {row['name']:<{name_width}}  {percent:>11}{where}"
+            print(line, flush=True)
 
 
 # ------------------------------------------------------------------------------------- command
@@ -286,7 +309,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = Progress(paths, description="predict") if len(paths) > 1 else paths
     preparation = PREPARATIONS[options.crop]
     predictions = predict(model, progress, preparation, failures, options.max_megapixels)
-    rows = ((path, likeliest(p, model.classes, options.top)) for path, p in predictions)
+    rows = (
+        (path, likeliest(probabilities, model.classes, options.top), place)
+        for path, probabilities, place in predictions
+    )
     try:
         if options.json:
             print_json(rows)

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import shapely
 
+from geoloc.errors import InputError
+
 BORDERS = Path(__file__).parent / "data" / "country_borders.json"
 SEA_TOLERANCE = 50.0  # km beyond an area's edge; on the high seas a place has no country
 KM_PER_DEGREE = 6371.0 * math.pi / 180  # of a great circle
@@ -88,3 +90,20 @@ def areas_within(latitude: float, longitude: float, tolerance: float) -> dict[st
                 code = str(codes[index])
                 found[code] = min(distance, found.get(code, math.inf))
     return found
+
+
+def place_within(country: str) -> tuple[float, float]:
+    """A latitude and longitude inside the largest part of a country's area, in degrees.
+
+    The centroid may lie outside: that of Vietnam lies in Laos.
+
+    Raises:
+        InputError: for an ISO code that no area has.
+    """
+    codes, shapes, _ = _areas()
+    parts = shapely.get_parts(shapes[codes == country])
+    if not len(parts):
+        raise InputError(f"no area is known for the country {country!r}; give its coordinates")
+    middle = np.radians(shapely.get_y(shapely.centroid(parts)))
+    place = shapely.point_on_surface(parts[np.argmax(shapely.area(parts) * np.cos(middle))])
+    return place.y, place.x

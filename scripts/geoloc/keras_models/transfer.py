@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from geoloc.errors import FileError, InputError
+from geoloc.keras_models.applications import application
 from geoloc.keras_models.layers import dense_block, output
 from geoloc.registry import Registry
 from geoloc.types import ARRAY_SIZE
@@ -20,7 +21,8 @@ BACKBONES = Registry(
     },
 )
 """Modules with `backbone(weights)`, which builds one, `imagenet_input(pixels)`, what it was trained
-on, and LAST_BLOCK, how the names of its last layers begin."""
+on, and LAST_BLOCK, how the names of its last layers begin. Other names are those of
+`geoloc.keras_models.applications`."""
 
 
 def build(
@@ -37,30 +39,40 @@ def build(
 
     Args:
         classes: number of countries.
-        backbone: a key of `BACKBONES`.
-        weights: file with the ImageNet weights of the backbone: Keras' own
-            `resnet50_…_notop.h5`, or the safetensors file written by
+        backbone: a key of `BACKBONES`, or the name of a network of keras.applications, such as
+            `EfficientNetV2S`.
+        weights: file with the ImageNet weights of the backbone: Keras' own `…_notop.h5`, or the
+            safetensors file written by
             `geoloc.segmentation.classifiers.efficientnet_lite0_export`. None leaves the backbone
             random.
         preprocessing: `rescale` multiplies pixels by 1/255, as published, whatever the backbone
             was trained on; `imagenet` gives the backbone the input that it was trained on.
+            Networks that scale their input themselves need `imagenet`.
         fine_tune: `none` freezes the whole backbone, as published; `last_block` trains the
             convolutions of its last block and of what follows it. Batch normalization stays as
             ImageNet left it, scale and offset too: few images would spoil its statistics
             (Keras' guide "Transfer learning & fine-tuning").
 
     Raises:
-        ValueError: for an unknown backbone, preprocessing or part to fine-tune.
+        ValueError: for an unknown backbone, preprocessing or part to fine-tune, and for choices
+            that the backbone does not have.
         OSError: if the file of weights is missing, belongs to another model or holds values that
             are not finite.
 
     Source: Beyond the Image, section Models, and its training notebook.
     """
-    module = BACKBONES[backbone]
+    module = BACKBONES[backbone] if backbone in BACKBONES else application(backbone)
     if preprocessing not in ("rescale", "imagenet"):
         raise InputError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
     if fine_tune not in ("none", "last_block"):
         raise InputError(f"fine_tune is none or last_block, not {fine_tune!r}")
+    if preprocessing == "rescale" and getattr(module, "scales_its_input", False):
+        raise InputError(f"{backbone} scales its input itself; set preprocessing to imagenet")
+    if fine_tune == "last_block" and module.LAST_BLOCK is None:
+        raise InputError(
+            f"the last block of {backbone} is not known; set fine_tune to none, or backbone to one "
+            f"of {', '.join(BACKBONES)}"
+        )
     if weights is not None and not Path(weights).is_file():
         raise FileError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
 import zipfile
+from collections.abc import Iterable
+from itertools import count, takewhile
 from pathlib import Path
 
 import h5py
@@ -12,6 +16,10 @@ import numpy as np
 
 from geoloc.errors import FileError, InputError
 from geoloc.tensors import all_finite, check_tensors
+
+LAYERS = "layer_names"
+# Layers of keras.applications that have no name of their own.
+AUTOMATIC = re.compile(r"(conv2d|batch_normalization|layer_normalization|normalization)(?:_(\d+))?")
 
 
 def load_legacy_weights(model: keras.Model, path: str | Path) -> None:
@@ -41,8 +49,7 @@ def load_legacy_weights(model: keras.Model, path: str | Path) -> None:
 
 
 def _legacy_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Datasets by `layer/variable`. A whole model keeps its weights in a group of their own."""
-    whole_model = "layer_names" not in file.attrs and "model_weights" in file
+    """Datasets by `layer/variable`."""
     found: dict[str, h5py.Dataset] = {}
 
     def add(path: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -54,14 +61,121 @@ def _legacy_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
                 raise InputError(f"{name} is stored in another file")
             found[name] = item
 
-    (file["model_weights"] if whole_model else file).visititems(add)
+    _root(file).visititems(add)
     return found
+
+
+def _root(file: h5py.File) -> h5py.Group:
+    """Where the layers are. A whole model keeps its weights in a group of their own."""
+    whole_model = LAYERS not in file.attrs and "model_weights" in file
+    return file["model_weights"] if whole_model else file
 
 
 def _name(path: str) -> str:
     """`conv1_conv/kernel` of `conv1_conv/conv1_conv/kernel:0`."""
     layer, _, variable = path.partition("/")
     return f"{layer}/{variable.rpartition('/')[2].removesuffix(':0')}"
+
+
+def load_weights_by_layer(model: keras.Model, path: str | Path) -> None:
+    """Load weights of keras.applications into one of its networks, each layer by its name.
+
+    Within a layer, weights go by their order, as in Keras: older files name some of them otherwise.
+    Layers that Keras names by their class and a number are taken in the order of their numbers,
+    which depend on what else the process has built.
+
+    Args:
+        model: the network.
+        path: a file in the format of Keras 1 and 2, or `….weights.h5` as Keras 3 writes it.
+
+    Raises:
+        OSError: if the file is damaged, or has not exactly the layers of the model, with weights of
+            the same shapes, all finite.
+    """
+    remedy = f"delete {path} and retrieve it again"
+    try:
+        if Path(path).name.endswith(".weights.h5"):
+            return _load_keras_3(model, path, remedy)
+        with h5py.File(path, "r") as file:
+            found = _ordered_datasets(_root(file))
+            variables = _ordered_variables(model)
+            shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+            check_tensors(path, model.name, shapes, found, remedy)
+            for name, variable in variables.items():
+                variable.assign(found[name][()])
+    except PermissionError:
+        raise
+    except Exception as error:  # Keras raises any kind for a file of another model
+        if str(error).startswith(f"{path}: not the weights"):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FileError(f"{path}: not the weights of {model.name} ({reason}); {remedy}") from error
+
+
+def _load_keras_3(model: keras.Model, path: str | Path, remedy: str) -> None:
+    with warnings.catch_warnings():
+        # Keras only warns where it leaves weights as random as they were made.
+        warnings.filterwarnings("error", "Skipping")
+        model.load_weights(path)
+    with h5py.File(path, "r") as file:
+        _check_count(file, model)
+    found = {weight.path: np.asarray(weight) for weight in model.weights}
+    shapes = {name: value.shape for name, value in found.items()}
+    check_tensors(path, model.name, shapes, found, remedy)
+
+
+def _ordered_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Variables by `layer/number`, in the order that Keras writes those of a layer."""
+    layers = [layer for layer in model.layers if layer.weights]
+    names = _plain_layer_names([layer.name for layer in layers])
+    return {
+        f"{name}/{number}": variable
+        for name, layer in zip(names, layers, strict=True)
+        for number, variable in enumerate(layer.trainable_weights + layer.non_trainable_weights)
+    }
+
+
+def _ordered_datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Datasets by `layer/number`, as attributes of the file list them."""
+    layers = {name: _attribute(root[name], "weight_names") for name in _attribute(root, LAYERS)}
+    layers = {name: weights for name, weights in layers.items() if weights}
+    found = {
+        f"{plain}/{number}": root[name][weight]
+        for plain, (name, weights) in zip(_plain_layer_names(layers), layers.items(), strict=True)
+        for number, weight in enumerate(weights)
+    }
+    for name, item in found.items():
+        if item.external or item.is_virtual:
+            raise InputError(f"{name} is stored in another file")
+    return found
+
+
+def _attribute(group: h5py.Group, name: str) -> list[str]:
+    """A list of names. Keras spreads a long one over several attributes with numbers."""
+    numbered = (f"{name}{number}" for number in count())
+    keys = [name] if name in group.attrs else list(takewhile(group.attrs.__contains__, numbered))
+    if not keys:
+        raise InputError(f"no {name}")
+    values = [value for key in keys for value in group.attrs[key]]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _plain_layer_names(names: Iterable[str]) -> list[str]:
+    """Names without what Keras made up: `conv2d#0` for the `conv2d_…` with the lowest number, and
+    `_` for the `/` of Keras 1 and 2."""
+    names = [name.replace("/", "_") for name in names]
+    numbers: dict[str, list[int]] = {}
+    for name in names:
+        if automatic := AUTOMATIC.fullmatch(name):
+            numbers.setdefault(automatic[1], []).append(int(automatic[2] or 0))
+    ranks = {kind: sorted(found) for kind, found in numbers.items()}
+
+    def plain(name: str) -> str:
+        if automatic := AUTOMATIC.fullmatch(name):
+            return f"{automatic[1]}#{ranks[automatic[1]].index(int(automatic[2] or 0))}"
+        return name
+
+    return [plain(name) for name in names]
 
 
 def check_saved_model(model: keras.Model, path: str | Path) -> None:
@@ -75,14 +189,19 @@ def check_saved_model(model: keras.Model, path: str | Path) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         content = io.BytesIO(archive.read("model.weights.h5"))
-    names: list[str] = []
     with h5py.File(content, "r") as file:
-        file.visititems(
-            lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-        )
-    tensors = [name for name in names if not name.startswith("optimizer/")]
-    if len(tensors) != len(model.weights):
-        raise InputError(f"{len(tensors)} tensors for {len(model.weights)} weights")
+        _check_count(file, model)
     for weight in model.weights:
         if not all_finite(np.asarray(weight)):
             raise InputError(f"{weight.path} is not finite")
+
+
+def _check_count(file: h5py.File, model: keras.Model) -> None:
+    """ValueError unless a file of Keras 3 has as many tensors as the model has weights."""
+    names: list[str] = []
+    file.visititems(
+        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+    )
+    tensors = [name for name in names if not name.startswith("optimizer/")]
+    if len(tensors) != len(model.weights):
+        raise InputError(f"{len(tensors)} tensors for {len(model.weights)} weights")

@@ -1,0 +1,1 @@
+"""Models that answer with places on the earth."""

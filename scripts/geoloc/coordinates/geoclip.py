@@ -1,0 +1,165 @@
+"""GeoCLIP: which places of a gallery fit a photograph best (Vivanco et al., 2023).
+
+The location encoder, the layers on top of CLIP, their weights and the gallery of 100,000 places are
+those of the package geoclip. Its CLIP, ViT-L/14 of OpenAI, is a folder of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import CLIPModel
+
+from geoloc.countries.places import check_coordinates
+from geoloc.errors import FileError, InputError, MissingFile
+from geoloc.image_text.folder import load_clip
+from geoloc.pytorch.device import choose_device
+from geoloc.pytorch.weights import load_weights
+
+log = logging.getLogger(__name__)
+
+CLIP_FEATURES = 768
+CLIP_SHAPE = {"hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14, "image_size": 224}
+GALLERY_CHUNK = 8192  # places whose embeddings are computed at once
+REINSTALL = "install the package geoclip again"
+
+
+class GeoClip:
+    """Probability of each place of a gallery.
+
+    Args:
+        backbone: folder of the CLIP, see `geoloc.image_text.folder.load_clip`.
+        gallery: CSV file with the columns LAT and LON, degrees; None for that of the package.
+        device: a GPU if there is one, when None.
+
+    Attributes:
+        name: of the model, for messages.
+        coordinates: (p, 2) float64, latitude and longitude of the gallery in degrees.
+
+    Raises:
+        InputError: if the package is missing or the CLIP is of another width.
+        OSError: if the folder does not hold a whole CLIP, or a file is missing, damaged or not
+            what it should be. Weights are read without running code.
+    """
+
+    def __init__(
+        self,
+        backbone: str | Path,
+        gallery: str | Path | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        package = _package()
+        self.name = f"GeoCLIP with {backbone}"
+        self.device = choose_device(device and str(device))
+        self.coordinates = read_gallery(gallery or package / "gps_gallery/coordinates_100K.csv")
+        clip, self._processor = load_clip(backbone)
+        _check_clip(backbone, clip)
+        self._clip = clip.to(self.device)
+        weights = package / "weights"
+        self._head = _load_head(weights / "image_encoder_mlp_weights.pth").to(self.device)
+        self._scale = _load_scale(weights / "logit_scale_weights.pth").to(self.device)
+        encoder = _load_location_encoder(weights / "location_encoder_weights.pth")
+        self._places = self._embed_places(encoder.to(self.device))
+
+    @torch.inference_mode()
+    def _embed_places(self, encoder: nn.Module) -> Tensor:
+        """Unit vectors (p, 512) of the gallery."""
+        places = torch.tensor(self.coordinates, dtype=torch.float32)
+        parts = [encoder(part.to(self.device)) for part in places.split(GALLERY_CHUNK)]
+        embeddings = normalize(torch.cat(parts), dim=1)
+        if not embeddings.isfinite().all():
+            raise InputError(f"{self.name}: the embedding of a place is not finite; {REINSTALL}")
+        return embeddings
+
+    @torch.inference_mode()
+    def probabilities(self, batch: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities (n, p) float32 of the places, rows summing to 1, of n images uint8
+        (H, W, 3) RGB. Images may differ in size; the CLIP's own processor resizes and crops."""
+        pixels = self._processor.image_processor(
+            list(batch), input_data_format="channels_last", return_tensors="pt"
+        )["pixel_values"]
+        features = self._clip.get_image_features(pixels.to(self.device)).pooler_output
+        images = normalize(self._head(features), dim=1)
+        return (self._scale.exp() * images @ self._places.T).softmax(dim=1).cpu().numpy()
+
+
+def read_gallery(path: str | Path) -> np.ndarray:
+    """Latitude and longitude (p, 2) float64 of the columns LAT and LON of a CSV file, degrees.
+
+    Raises:
+        OSError: if the file is missing, is no such table, or holds fewer than two places or one
+            that is none.
+    """
+    path, remedy = Path(path), "give a CSV file with the columns LAT and LON in degrees"
+    if not path.is_file():
+        raise MissingFile(f"{path}: no such gallery of places; {remedy}")
+    try:
+        table = pd.read_csv(path, usecols=["LAT", "LON"], dtype=np.float64)
+        coordinates = check_coordinates(table[["LAT", "LON"]].to_numpy())
+    except PermissionError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileError(f"{path}: no gallery of places ({reason}); {remedy}") from error
+    if len(coordinates) < 2:
+        raise FileError(f"{path}: {len(coordinates)} places are not a choice; {remedy}")
+    return coordinates
+
+
+def _package() -> Path:
+    """Folder of the package's model."""
+    try:
+        from geoclip import model
+    except ImportError as error:
+        raise InputError(
+            f"GeoCLIP needs the package geoclip ({error}); run pip install geoclip==1.2.0"
+        ) from error
+    return Path(model.__file__).parent
+
+
+def _check_clip(folder: str | Path, clip: CLIPModel) -> None:
+    """The CLIP is as wide as the layers on top of it, and seems to be theirs."""
+    config = clip.config
+    if config.projection_dim != CLIP_FEATURES:
+        raise InputError(
+            f"{folder}: this CLIP gives {config.projection_dim} features, GeoCLIP needs the "
+            f"{CLIP_FEATURES} of openai/clip-vit-large-patch14; give the folder of that"
+        )
+    if any(getattr(config.vision_config, key) != size for key, size in CLIP_SHAPE.items()):
+        log.warning(
+            "%s is not openai/clip-vit-large-patch14, with which GeoCLIP was trained; its answers "
+            "mean nothing with another CLIP",
+            folder,
+        )
+
+
+def _load_head(path: Path) -> nn.Module:
+    head = nn.Sequential(nn.Linear(CLIP_FEATURES, 768), nn.ReLU(), nn.Linear(768, 512))
+    return load_weights(head, path, "the head of GeoCLIP", REINSTALL).eval()
+
+
+def _load_location_encoder(path: Path) -> nn.Module:
+    from geoclip.model.location_encoder import LocationEncoder
+
+    encoder = LocationEncoder(from_pretrained=False)
+    return load_weights(encoder, path, "the location encoder of GeoCLIP", REINSTALL).eval()
+
+
+def _load_scale(path: Path) -> Tensor:
+    """Logarithm of the factor of the similarities."""
+    try:
+        scale = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
+    except Exception as error:  # torch raises whatever a damaged file leads it to
+        raise FileError(f"{path}: damaged, or not a file of weights; {REINSTALL}") from error
+    if not torch.is_tensor(scale) or scale.numel() != 1 or not scale.isfinite().all():
+        raise FileError(f"{path}: not one finite number; {REINSTALL}")
+    return scale.detach().float().reshape(())

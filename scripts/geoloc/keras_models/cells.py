@@ -1,0 +1,180 @@
+"""Cells of the earth as the classes of a Keras model: PlaNet (Weyand et al., 2016).
+
+The network is one of the classifiers; only its labels differ. `cells.json` in the model's folder
+says what its outputs are and how they become countries.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geoloc.countries.cells import Cells, CellsRecord, adaptive_cells, read_cells, write_cells
+from geoloc.countries.places import OUTSIDE, Places, median_places
+from geoloc.countries.polygons import place_within
+from geoloc.errors import FileError, InputError
+from geoloc.stores import Arrays
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CellParameters:
+    """How the earth is divided, see `geoloc.countries.cells.adaptive_cells`.
+
+    centroids: place an image without coordinates at the median place of its country's training
+    images or, if none of them has coordinates, inside the country. Such images are left out
+    otherwise.
+    """
+
+    maximum_images: int = 1000
+    minimum_images: int = 50
+    centroids: bool = False
+
+
+class CellArrays:
+    """Those images of `arrays` that are in a cell, with its token as their label.
+
+    Has what training needs of `geoloc.stores.Arrays`: image_id and label (n,) str, digest, and
+    `read` of n rows.
+
+    Args:
+        arrays: m images.
+        cell: number (m,) of the cell of each, OUTSIDE for an image to leave out.
+        tokens: of the cells.
+    """
+
+    def __init__(self, arrays: Arrays, cell: np.ndarray, tokens: Sequence[str]) -> None:
+        self._arrays, self._rows = arrays, np.flatnonzero(cell != OUTSIDE)
+        self.image_id = arrays.image_id[self._rows]
+        self.label = np.asarray(tokens, str)[cell[self._rows]]
+        self.digest = arrays.digest
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, rows: np.ndarray):
+        """Pixels of the given rows of this view, see `geoloc.stores.Arrays.read`."""
+        return self._arrays.read(self._rows[np.asarray(rows, int)])
+
+
+def label_with_cells(
+    train: Arrays,
+    val: Arrays,
+    countries: Sequence[str],
+    folder: str | Path,
+    parameters: CellParameters,
+    geocoder: str,
+) -> tuple[CellArrays, CellArrays, list[str]]:
+    """Divide the earth by the training images, and write `cells.json`.
+
+    Images without a place, and those in cells with too few training images, are left out, with a
+    warning that counts them and names the countries that no cell answers with.
+
+    Args:
+        train, val: images with country and coordinates.
+        countries: sorted ISO codes of the study.
+        folder: of the model; it gets `cells.json`.
+        parameters: how the earth is divided.
+        geocoder: that finds the country of each cell.
+
+    Returns:
+        The images to train and to validate with, labelled with their cells, and the sorted tokens
+        of all cells, which are the classes of the model.
+
+    Raises:
+        InputError: if fewer than two cells are left or none is in one of the countries.
+    """
+    medians = median_places(_coordinates(train), train.label) if parameters.centroids else None
+    places = {name: _places(view, medians) for name, view in _named(train, val).items()}
+    known = {name: ~np.isnan(found).any(axis=1) for name, found in places.items()}
+    if not known["training"].any():
+        raise InputError(
+            "no training image has coordinates, so the earth cannot be divided; add a source with "
+            "coordinates or set centroids to true"
+        )
+    located = places["training"][known["training"]]
+    cells = adaptive_cells(located, parameters.maximum_images, parameters.minimum_images)
+    views = []
+    for name, view in _named(train, val).items():
+        cell = np.full(len(view), OUTSIDE)
+        cell[known[name]] = cells.index_of(places[name][known[name]])
+        views.append(CellArrays(view, cell, cells.tokens))
+        _tell(name, known[name], cell)
+    _warn_of_unanswered(cells, countries, geocoder)
+    write_cells(folder, CellsRecord(cells, list(countries), geocoder))
+    return *views, cells.tokens
+
+
+def load_places(
+    folder: str | Path, outputs: Sequence[str], countries: Sequence[str] | None = None
+) -> Places:
+    """The places that a model's outputs stand for, which turn its probabilities into answers.
+
+    Args:
+        folder: of a model that was trained on `label_with_cells`.
+        outputs: names of the model's outputs in their order, of its `classes.json`.
+        countries: sorted ISO codes that the model is expected to tell apart.
+
+    Raises:
+        OSError: if `cells.json` is missing, damaged or of other outputs.
+        InputError: if the model was trained on other countries than expected.
+    """
+    record = read_cells(folder)
+    if record.cells.tokens != list(outputs):
+        raise FileError(
+            f"{folder}: cells.json and classes.json name other cells; train the model again"
+        )
+    if countries is not None and (different := set(record.countries) ^ set(countries)):
+        raise InputError(
+            f"{folder}: trained on other classes ({', '.join(sorted(different))} differ); train it "
+            "again"
+        )
+    return Places(record.cells.coordinates, record.countries, record.geocoder)
+
+
+def _named(train: Arrays, val: Arrays) -> dict[str, Arrays]:
+    return {"training": train, "validation": val}
+
+
+def _coordinates(arrays: Arrays) -> np.ndarray:
+    return np.column_stack([arrays.latitude, arrays.longitude])
+
+
+def _places(arrays: Arrays, medians: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    """Place (n, 2) of each image, NaN where it has none and there are no `medians` to stand in."""
+    places = _coordinates(arrays)
+    if medians is not None:
+        unknown = np.isnan(places).any(axis=1)
+        for country in np.unique(arrays.label[unknown]):
+            stand_in = medians.get(country)
+            rows = unknown & (arrays.label == country)
+            places[rows] = place_within(country) if stand_in is None else stand_in
+    return places
+
+
+def _tell(name: str, known: np.ndarray, cell: np.ndarray) -> None:
+    without, dropped = int((~known).sum()), int((known & (cell == OUTSIDE)).sum())
+    if without or dropped:
+        log.warning(
+            "%d of %d %s images are left out: %d have no coordinates, %d are in cells with too few "
+            "training images",
+            without + dropped, len(cell), name, without, dropped,
+        )  # fmt: skip
+
+
+def _warn_of_unanswered(cells: Cells, countries: Sequence[str], geocoder: str) -> None:
+    answered = Places(cells.coordinates, countries, geocoder).column
+    log.info(
+        "%d cells of %d to %d images", len(cells), int(cells.images.min()), int(cells.images.max())
+    )
+    if unanswered := [c for column, c in enumerate(countries) if column not in answered]:
+        log.warning(
+            "no cell lies in %s, so the model never answers with them; lower minimum_images, or "
+            "set centroids to true",
+            ", ".join(unanswered),
+        )

@@ -1,0 +1,81 @@
+"""Python files that users bring, for what the configuration names with `kind: python`.
+
+Such a file has a function `load(**options)`, which is given the options of the configuration and
+returns an object with the methods that its kind documents. The file's code runs with the rights of
+the job, like that of the workflow itself: use only files that you trust.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from geoloc.errors import GeolocError, InputError, MissingFile
+
+
+def load_user_object(path: str | Path, options: Mapping[str, Any]) -> Any:
+    """Run a user's file and call its `load`.
+
+    The file may import modules that lie next to it.
+
+    Args:
+        path: the file, `….py`.
+        options: keyword arguments of `load`.
+
+    Returns:
+        What `load` returns.
+
+    Raises:
+        OSError: if there is no such file.
+        InputError: if it is no Python file, has no `load`, or raises an error; the message has the
+            file and the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFile(f"{path}: no such file; give the path of your Python file")
+    if path.suffix != ".py":
+        raise InputError(f"{path}: not a Python file; its name must end with .py")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    with user_errors(path):
+        spec = importlib.util.spec_from_file_location(f"geoloc_user_{path.stem}", path.resolve())
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # pickle and dataclasses look modules up by name
+        spec.loader.exec_module(module)
+    load = getattr(module, "load", None)
+    if not callable(load):
+        raise InputError(f"{path}: has no function load(**options); add one (docs/usage.md)")
+    with user_errors(path):
+        return load(**options)
+
+
+@contextmanager
+def user_errors(path: str | Path) -> Iterator[None]:
+    """Turn an error of a user's code into one line with the file and the line.
+
+    Raises:
+        InputError: for any error of the `with` block. Errors of this project pass unchanged.
+    """
+    try:
+        yield
+    except GeolocError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        raise InputError(f"{path}{_line(path, error)}: {told}; correct the file") from error
+
+
+def _line(path: str | Path, error: Exception) -> str:
+    """`, line 12` of the file where the error came from, or ""."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}" if error.lineno else ""
+    own = str(Path(path).resolve())
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
+    return f", line {lines[-1]}" if lines else ""
