@@ -43,6 +43,7 @@ from geoloc.matrix import (
     rows,
     street_test_sets,
     training_datasets,
+    used_crops,
     used_scores,
 )
 
@@ -95,14 +96,13 @@ ROWS = rows(config)
 TRAINED_ROWS = rows(config, trained=True)
 MODEL_TITLES, DATASET_TITLES = model_titles(config), dataset_titles(config)
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
-# Score maps that some row is trained or tested on.
-SCORES_USED = used_scores(
-    *(
-        settings
-        for row in ROWS
-        for settings in street_test_sets(config, row.dataset).values()
-    )
-)
+# Score maps, and crops, that some row is trained or tested on.
+VIEWS_USED = [
+    settings
+    for row in ROWS
+    for settings in street_test_sets(config, row.dataset).values()
+]
+SCORES_USED, CROPS_USED = used_scores(*VIEWS_USED), used_crops(*VIEWS_USED)
 WEIGHTS = load_weights(ROOT / "config/weights.yaml")
 # Without those of models that only `predict` loads.
 WEIGHTS_USED = [
@@ -110,7 +110,7 @@ WEIGHTS_USED = [
     for entry in [
         *(
             config["segmentations"][config["scores"][name]["segmentation"]]
-            for name in SCORES_USED
+            for name in SCORES_USED + CROPS_USED
         ),
         *(entry for entry in config["models"].values() if is_trained(entry)),
     ]
