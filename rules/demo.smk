@@ -21,8 +21,7 @@ if config["demo"]:
             runtime=scaled(30),
         params:
             seed=config["seed"],
-            images_per_country=config["demo"]["images_per_country"],
-            test_set_images=config["demo"]["test_set_images"],
+            **config["demo"],
         message:
             "Drawing the demo's world"
         script:
