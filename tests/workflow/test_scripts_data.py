@@ -383,7 +383,16 @@ def test_what_is_retrieved_goes_where_the_rule_says(monkeypatch, tmp_path):
     assert fetched == [{"url": entry["url"], "path": Path("w.pt"), "entry": entry}]
     models = recorded(monkeypatch, "geoloc.image_text.retrieve.retrieve_model")
     run_script("retrieve_model", output={"folder": "m"}, params={"entry": entry})
-    assert models == [{"entry": entry, "folder": Path("m")}]
+    (model,) = models
+    assert model.pop("load").func.__name__ == "load_clip"
+    assert model == {"entry": entry, "folder": Path("m")}
+    entry = {"kind": "semantic", "vocabulary": "cityscapes"}
+    run_script("retrieve_model", output={"folder": "m"}, params={"entry": entry})
+    load = models[1]["load"]
+    assert (load.func.__name__, load.keywords) == (
+        "load_semantic",
+        {"vocabulary_name": "cityscapes"},
+    )
     sources = recorded(monkeypatch, "geoloc.corpus.retrieve.retrieve_source")
     entry = {"kind": "k", "path": "p", "images": "i", "table": "t", "retrieve": {"kaggle": "a/b"}}
     run_script("retrieve_source", params={"entry": entry}, wildcards={"source": "x"})
