@@ -72,7 +72,7 @@ class Judged:
 
 def main() -> None:
     arguments = parse_arguments()
-    selected = selected_kinds(arguments.selected)
+    selected = read_selected(arguments.selected, vocabulary_name="demo").tolist()
     with ProcessPoolExecutor(arguments.workers) as pool:
         count = arguments.scenes
         jobs = pool.map(
@@ -96,12 +96,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=5000, help="training used 31")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     return parser.parse_args()
-
-
-def selected_kinds(path: Path) -> list[int]:
-    """Rows in `NAMES` of a class list with one name a line."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return [NAMES.index(line) for line in lines if line]
 
 
 @cache

@@ -24,13 +24,14 @@ from geoloc.segmentation.classifiers.base import fold_normalization
 from geoloc.segmentation.classifiers.demo_objects import CLASSES
 from geoloc.segmentation.crops import cut_crops
 from geoloc.segmentation.segmenters import build_segmenter
+from geoloc.segmentation.vocabularies import vocabulary
 from geoloc.types import BEST_CLASSES, Segments
 from scenes.draw import draw_scene
 from scenes.marks import COUNTRIES
 from scenes.world import PANORAMA, SQUARE
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = tuple((ROOT / "scripts/geoloc/segmentation/data/demo_classes.txt").read_text().splitlines())
+NAMES = vocabulary("demo")
 OTHER = NAMES.index("other")
 SIDE = 640
 PURE = 0.70  # share of a mask's pixels that one kind needs to give the mask its name

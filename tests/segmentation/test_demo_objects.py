@@ -12,6 +12,7 @@ from torch import nn
 from geoloc.segmentation.classifiers import build_classifier
 from geoloc.segmentation.classifiers.base import CropClassifier
 from geoloc.segmentation.classifiers.demo_objects import CLASSES, ObjectHead
+from geoloc.segmentation.scoring import read_selected
 from tests.conftest import ROOT
 
 WEIGHTS = ROOT / "demo" / "objects.safetensors"
@@ -20,7 +21,7 @@ SCENES = 4
 
 @pytest.fixture(scope="module")
 def judged():
-    selected = tuple(evaluate_scores.selected_kinds(evaluate_scores.SELECTED))
+    selected = tuple(read_selected(evaluate_scores.SELECTED, vocabulary_name="demo"))
     return [evaluate_scores.judge_scene(WEIGHTS, selected, 77, n) for n in range(SCENES)], selected
 
 

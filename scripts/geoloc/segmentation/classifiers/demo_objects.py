@@ -1,9 +1,9 @@
 """A crop classifier that knows the objects of the demo's generated scenes, and nothing else.
 
 EfficientNet-Lite0's pooled features (ImageNet weights, frozen) and a hidden layer on them, which
-`demo/train_objects.py` trained on crops of generated scenes. Its vocabulary is
-`data/demo_classes.txt`: the kinds of object that the generator draws, and `other` for a crop that
-shows no single kind.
+`demo/train_objects.py` trained on crops of generated scenes. Its vocabulary
+`demo` has the kinds of object that the generator draws, and `other` for a crop that shows no single
+kind.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from torch import nn
 from geoloc.errors import InputError
 from geoloc.pytorch.weights import load_weights
 from geoloc.segmentation.classifiers import efficientnet_lite0
+from geoloc.segmentation.vocabularies import vocabulary
 
 SOURCE = "demo/objects.safetensors of this repository"
-CLASSES = 15  # lines of data/demo_classes.txt
+CLASSES = len(vocabulary("demo"))
 HIDDEN = 64
 
 
