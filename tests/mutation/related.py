@@ -62,6 +62,7 @@ OF_MODULES = {
     "corpus/system_files": ("corpus/test_hostile_archives", "corpus/test_listing"),
     "files": ("stores/test_damage", "corpus/test_unpack"),
     "image_text/retrieve": ("corpus/test_retrieve_model",),
+    "matrix_mistakes": ("test_config",),
     "pytorch/finite": ("pytorch/test_weights",),
     "stores/sink": ("test_files",),
 }
@@ -82,7 +83,7 @@ SCIENCE = (
     "segmentation/segmenters/sam/decoder", "segmentation/segmenters/sam/models",
     "segmentation/segmenters/sam/postprocess", "segmentation/shard", "image_text/zero_shot",
     "image_text/predict", "image_text/architecture", "image_text/training",
-    "keras_models/efficientnet_lite0", "evaluation/study", "table_rows",
+    "keras_models/efficientnet_lite0", "evaluation/study", "matrix", "matrix_mistakes",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()
