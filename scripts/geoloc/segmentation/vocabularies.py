@@ -134,6 +134,8 @@ def vocabulary_of(segmentation: Mapping) -> str:
 def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
     """Say which class lists don't fit the segmentations that they are for, one line each.
 
+    A list that does not exist is not a mistake: another workflow may make it.
+
     Args:
         config: the checked configuration.
         names: entries of `scores` to check.
@@ -141,10 +143,12 @@ def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
     mistakes = []
     for name in names:
         entry = config["scores"][name]
+        if not Path(entry["classes"]).is_file():
+            continue
         known = vocabulary_of(config["segmentations"][entry["segmentation"]])
         try:
             read_class_list(entry["classes"], entry["ambiguous_classes"], known)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             mistakes.append(
                 f"scores.{name}.classes: {error}; the segmentation {entry['segmentation']} names "
                 f"{TITLES[known]} classes"
