@@ -20,8 +20,8 @@ if config["demo"]:
             mem_mb=scaled(4000),
             runtime=scaled(30),
         params:
-            seed=config["seed"],
             **config["demo"],
+            seed=config["seed"],
         message:
             "Drawing the demo's world"
         script:
