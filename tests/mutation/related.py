@@ -69,7 +69,8 @@ OF_MODULES = {
 # What `make mutate` changes: the modules of the science, what passes values on to them, and the
 # modules of safety.
 SCIENCE = (
-    "weighting", "registry", "segmentation/scoring", "segmentation/rle", "segmentation/crops",
+    "weighting", "registry", "segmentation/scoring", "segmentation/vocabularies", "segmentation/rle",
+    "segmentation/crops",
     "keras_models/augmentation", "keras_models/batches", "corpus/split", "corpus/spatial_split",
     "corpus/index", "corpus/index_tables", "evaluation/distances", "evaluation/metrics",
     "evaluation/table1", "evaluation/predictions", "config", "keras_models/batch_norm",
@@ -81,7 +82,10 @@ SCIENCE = (
     "segmentation/classifiers/efficientnet_lite0", "segmentation/classifiers/resnet50",
     "segmentation/segmenters/__init__", "segmentation/segmenters/sam/generator",
     "segmentation/segmenters/sam/decoder", "segmentation/segmenters/sam/models",
-    "segmentation/segmenters/sam/postprocess", "segmentation/shard", "image_text/zero_shot",
+    "segmentation/segmenters/sam/postprocess", "segmentation/segmenters/sam/point_grid",
+    "segmentation/segmenters/sam/sam2", "segmentation/segmenters/semantic/networks",
+    "segmentation/segmenters/semantic/regions", "segmentation/segmenters/semantic/segmenter",
+    "segmentation/segments", "segmentation/kinds", "pytorch/model_folder", "segmentation/shard", "image_text/zero_shot",
     "image_text/predict", "image_text/architecture", "image_text/training",
     "keras_models/efficientnet_lite0", "evaluation/study", "matrix", "matrix_mistakes",
 )  # fmt: skip
