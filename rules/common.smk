@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from geoloc.config import (
     ConfigError,
     check_config,
+    default_config,
     files_of,
     load_schema,
     place_paths,
@@ -46,6 +47,7 @@ from geoloc.matrix import (
     used_crops,
     used_scores,
 )
+from geoloc.segmentation.vocabularies import class_list_mistakes, vocabulary_of
 
 
 def placed(path):
@@ -103,6 +105,9 @@ VIEWS_USED = [
     for settings in street_test_sets(config, row.dataset).values()
 ]
 SCORES_USED, CROPS_USED = used_scores(*VIEWS_USED), used_crops(*VIEWS_USED)
+if workflow.is_main_process:
+    if mistakes := class_list_mistakes(config, [*SCORES_USED, *CROPS_USED]):
+        raise WorkflowError("\n".join(mistakes))
 WEIGHTS = load_weights(ROOT / "config/weights.yaml")
 # Without those of models that only `predict` loads.
 WEIGHTS_USED = [

@@ -77,6 +77,7 @@ rule pack_crops:
         ambiguous_classes=lambda wildcards: (
             config["scores"][wildcards.scores]["ambiguous_classes"]
         ),
+        vocabulary=vocabulary_to_score,
         minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
     message:
         "Packing objects of {wildcards.country} {wildcards.shard} ({wildcards.scores})"

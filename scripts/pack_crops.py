@@ -12,7 +12,7 @@ pack_crops(
     Path(inputs.images),
     Path(inputs.segments),
     snakemake.wildcards.country,
-    read_selected(inputs.classes, params.ambiguous_classes),
+    read_selected(inputs.classes, params.ambiguous_classes, params.vocabulary),
     params.minimum,
     Path(snakemake.output.arrays),
     Path(snakemake.output.boxes),
