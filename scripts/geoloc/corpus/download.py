@@ -135,8 +135,8 @@ def _check_content(url: str, partial: Path, path: Path, check: Callable[[Path], 
     problem = check(partial) or ("it is not the file" if is_web_page(partial) else "")
     if problem:
         raise RetrieveError(
-            f"{url} returned {described(partial)}: {problem}. If it asks to sign in, download it in "
-            f"a browser and put it at {path}; otherwise correct the address or run again"
+            f"{url} returned {described(partial)}: {problem}. If it asks to sign in, download it "
+            f"in a browser and put it at {path}; otherwise correct the address or run again"
         )
 
 

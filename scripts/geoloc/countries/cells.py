@@ -188,12 +188,10 @@ def read_cells(folder: str | Path) -> CellsRecord:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(
-            f"{path} does not describe the cells of a model ({error!r}); train the model again"
+            f"{path} does not describe the cells of a model ({error!r}); train it again"
         ) from error
     if fault:
-        raise FileError(
-            f"{path} does not describe the cells of a model ({fault}); train the model again"
-        )
+        raise FileError(f"{path} does not describe the cells of a model ({fault}); train it again")
     return record
 
 

@@ -146,8 +146,8 @@ def read_source(source: Source, geocoder: str = "nearest_city") -> Listing:
     """
     if not source.folder.is_dir():
         raise SourceError(
-            f"source {source.name}: the folder {source.folder} does not exist; put the images there "
-            f"or change {section(source)}.path"
+            f"source {source.name}: the folder {source.folder} does not exist; put the images "
+            f"there or change {section(source)}.path"
         )
     contents = read_contents(source, _linked_folders(source))
     listed = KINDS[source.kind].list_images(source, contents)

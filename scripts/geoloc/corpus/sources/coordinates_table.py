@@ -195,6 +195,6 @@ def _first_image(source: Source, rows: Sequence[Row], images: Mapping[int, list[
     empty = [row.where for row in rows if row.problem == EMPTY]
     hint = f"; {', '.join(empty[:3])} of the table is empty" if empty else ""
     raise SourceError(
-        f"{told}. The rows may belong to other images{hint}. Correct the table or the folder, or "
-        f"set {key} to the number of the image of the first row, for example {first}"
+        f"{told}. The rows may belong to other images{hint}. Correct the table or the folder; "
+        f"if the first row belongs to image {first}, set {key}: {first}, otherwise to its number"
     )

@@ -265,7 +265,7 @@ def _check_columns(path: Path, columns: dict, options: dict, present: list[str])
             hint += f" (perhaps to {lower[near[0]]!r})"
         if any(re.fullmatch(r"-?\d+(\.\d*)?", text) for text in present):
             hint = "its first row seems to be data: add a header with the names of the columns"
-        raise ColumnError(f"{path} has the columns {', '.join(present)}, not {column!r}; {hint}")
+        raise ColumnError(f"{path} has no column {column!r}, only {', '.join(present)}; {hint}")
 
 
 def _read_parquet(path: Path, columns: dict, options: dict) -> Iterator[Cells]:
