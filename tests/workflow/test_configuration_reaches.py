@@ -198,7 +198,8 @@ RETRIEVE = {
 # Tested below, each by itself.
 OTHERS = {
     "run", "index.split_by", "source.title", "source.crop", "source.size",
-    "demo.images_per_country", "demo.test_set_images", "seeds", "scores.objects.segmentation",
+    "demo.images_per_country", "demo.test_set_images", "demo.countries", "demo.informative",
+    "demo.difficulty", "seeds", "scores.objects.segmentation",
     "datasets.weighted_custom.scores", "datasets.weighted_custom.curve",
     "datasets.weighted_custom.train", "datasets.weighted_custom.column",
     "models.cnn.datasets", "models.transfer.datasets", "models.contrastive.datasets",
@@ -472,13 +473,14 @@ def test_the_figure_of_examples_has_four_of_them(default):
     assert value_at(default, "score_examples.params.examples") == 4
 
 
-def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):
+def test_the_demo_draws_the_world_that_is_asked_for(tmp_path, monkeypatch):
     folder = make_workdir(tmp_path)
     monkeypatch.chdir(folder)
-    config = {"seed": 9, "demo": {"images_per_country": 11, "test_set_images": 12}}
-    found = planned(folder, config, folder / "config/demo.yaml")
+    asked = {"images_per_country": 11, "test_set_images": 12, "countries": 5,
+             "informative": ["pole", "roof"], "difficulty": 0.5}  # fmt: skip
+    found = planned(folder, {"seed": 9, "demo": asked}, folder / "config/demo.yaml")
     params = value_at(found, "make_demo_data.params")
-    assert dict(params.items()) == {"seed": 9, "images_per_country": 11, "test_set_images": 12}
+    assert dict(params.items()) == {"seed": 9, **asked}
 
 
 def test_masks_are_of_street_images_only_and_tests_of_the_test_sets(default):
