@@ -96,7 +96,8 @@ except SourceError as error:
 TEST_SETS = [name for name, source in SOURCES.items() if source.collection == name]
 ROWS = rows(config)
 TRAINED_ROWS = rows(config, trained=True)
-MODEL_TITLES, DATASET_TITLES = model_titles(config), dataset_titles(config)
+MODEL_TITLES = model_titles(config)
+DATASET_TITLES = {row.dataset: dataset_titles(config)[row.dataset] for row in ROWS}
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
 # Score maps, and crops, that some row is trained or tested on.
 VIEWS_USED = [

@@ -130,6 +130,23 @@ def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
     assert config["models"]["clip"]["title"] == title
 
 
+def test_an_entry_of_the_study_needs_only_the_keys_that_differ():
+    """As in a workflow that uses this one as a module, without config/config.yaml."""
+    config = {
+        "sources": copy.deepcopy(STUDY["sources"]),
+        "segmentations": {"sam": {"model": "demo", "classifier": {"kind": "efficientnet_lite0"}}},
+        "datasets": {"weighted_custom": {"lower_score": 20}},
+        "models": {"clip": {"path": None}},
+    }
+    check_config(config, SCHEMA)
+    sam, study = config["segmentations"]["sam"], STUDY["segmentations"]["sam"]
+    assert (sam["kind"], sam["weights"]) == ("sam", study["weights"])
+    assert sam["classifier"] == {"kind": "efficientnet_lite0", "weights": None}
+    assert config["datasets"]["weighted_custom"]["curve"] == "piecewise"
+    assert list(config["models"]) == ["clip"]
+    assert list(config["scores"]) == ["objects"]
+
+
 def test_an_entry_that_is_like_another_one_has_its_keys_and_its_own():
     config = copy.deepcopy(STUDY)
     config["models"]["other"] = {"like": "transfer", "title": "T", "preprocessing": "imagenet"}

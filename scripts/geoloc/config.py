@@ -95,6 +95,7 @@ def check_config(config: dict, schema: dict) -> None:
     Raises:
         ConfigError: with one line per mistake: the key, what is wrong, what to write.
     """
+    _complete_study_entries(config, schema)
     if lines := [*_value_mistakes(config), *_complete_likes(config)]:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
     _set_defaults(config, schema, schema)
@@ -112,6 +113,32 @@ def check_config(config: dict, schema: dict) -> None:
         lines += _size_mistakes(config) + matrix_mistakes(config) + _prompt_mistakes(config)
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _complete_study_entries(config: dict, schema: dict) -> None:
+    """Give entries with the name and kind of one of the study's the keys that they don't have.
+
+    A workflow that uses this one as a module has no config/config.yaml under its configuration.
+    """
+    for section in MATRIX:
+        default, entries = schema["properties"][section]["default"], config.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            study = default.get(name, {})
+            if isinstance(entry, dict) and entry.get("kind", study.get("kind")) == study.get(
+                "kind"
+            ):
+                entries[name] = _merged(study, entry)
+
+
+def _merged(defaults: dict, values: dict) -> dict:
+    """`values` over `defaults`, in the order of `values`, also in mappings within them."""
+    result = dict(values)
+    for key, value in values.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            same_kind = value.get("kind", default.get("kind")) == default.get("kind")
+            result[key] = _merged(default, value) if same_kind else value
+    return result | {k: copy.deepcopy(v) for k, v in defaults.items() if k not in values}
 
 
 def _complete_likes(config: dict) -> list[str]:
