@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from geoloc.config import (
     ConfigError,
     check_config,
+    check_keys_once,
     default_config,
     files_of,
     load_schema,
@@ -57,6 +58,8 @@ def placed(path):
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
 try:
+    if workflow.is_main_process:
+        check_keys_once(workflow.configfiles)
     check_config(config, SCHEMA)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None

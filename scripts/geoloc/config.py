@@ -63,14 +63,54 @@ def read_written_config(path: str | Path, schema: dict) -> dict:
 
 
 def read_config(configfiles: Sequence[Path]) -> dict:
-    """Read config/config.yaml with `configfiles` on top, as Snakemake does, and check it."""
+    """Read config/config.yaml with `configfiles` on top, as Snakemake does, and check it.
+
+    Raises:
+        ConfigError: for a file that is no mapping of keys, keys given twice, and mistakes.
+        OSError: for a file that can't be read.
+    """
     from snakemake.utils import update_config
 
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-    for path in configfiles:
-        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    files, config = [Path("config/config.yaml"), *configfiles], {}
+    check_keys_once(files)
+    for path in files:
+        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     check_config(config, load_schema(SCHEMA))
     return config
+
+
+def check_keys_once(paths: Sequence[str | Path]) -> None:
+    """Check that configuration files give each key once: YAML would silently take the last one.
+
+    Raises:
+        ConfigError: with the file and the line of each key, also for a file that isn't YAML.
+    """
+    lines = []
+    for path in paths:
+        try:
+            node = yaml.compose(Path(path).read_text(encoding="utf-8"), yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        if node is not None and not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{path} has no keys; write keys and values, as in config/demo.yaml")
+        lines += [f"{path}, {line}" for line in _repeated(node, "")]
+    if lines:
+        raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _repeated(node: yaml.Node | None, place: str) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for number, inner in enumerate(node.value):
+            yield from _repeated(inner, f"{place}{number}.")
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in first:
+                yield (f"line {line}: {place}{name} is given twice (before in line {first[name]}); "
+                       "keep one, with the keys of both")  # fmt: skip
+            first.setdefault(name, line)
+            yield from _repeated(value, f"{place}{name}.")
 
 
 def default_config(schema: dict) -> dict:
