@@ -66,6 +66,12 @@ def test_the_readme_fits_on_150_lines():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+def test_the_readme_has_a_line_for_every_experiment():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| experiment |")[2]
+    named = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], flags=re.MULTILINE)
+    assert sorted(named) == sorted(p.stem for p in (ROOT / "config/experiments").glob("*.yaml"))
+
+
 def test_every_page_that_is_named_exists():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
