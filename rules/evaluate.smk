@@ -11,6 +11,9 @@ rule predict:
         scores=scores_of(
             "<results>/arrays/scores/{scores}/{country}/{shard}.h5", test_scores
         ),
+        crops=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", test_crops
+        ),
         test_sets=of_shards(
             "<results>/arrays/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -37,6 +40,7 @@ rule predict:
         seed=config["seed"],
         views=test_views,
         scores=test_scores,
+        crops=test_crops,
         batch_size=config["train"]["batch_size"],
         test_sets=TEST_SETS,
     message:
@@ -54,6 +58,9 @@ rule predict_clip:
         ),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -81,6 +88,7 @@ rule predict_clip:
         seed=config["seed"],
         views=test_views,
         scores=test_scores,
+        crops=test_crops,
         prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
         batch_size=lambda wildcards: config["models"][wildcards.model]["batch_size"],
         test_sets=TEST_SETS,

@@ -19,6 +19,7 @@ runtime.setup(params.seed, snakemake.threads)
 classes = kept_classes(inputs.countries)
 trained = load_trained(Path(inputs.model).parent, classes)
 scores = by_name(params.scores, inputs.scores)
+crops = by_name(params.crops, inputs.crops)
 
 
 def columns(arrays: Arrays) -> tuple:
@@ -28,7 +29,9 @@ def columns(arrays: Arrays) -> tuple:
 frames = []
 for dataset, settings in params.views.items():
     view = make_view(settings)
-    street = dataset_arrays(inputs.street, scores, view, "test", params.index_folder, params.seed)
+    street = dataset_arrays(
+        inputs.street, scores, view, "test", params.index_folder, params.seed, crops
+    )
     probabilities = predict(trained, street, dataset, view, params.batch_size)
     frames.append(predictions_frame(probabilities, classes, *columns(street), dataset))
 photographs = Arrays(inputs.test_sets, index=params.index_folder)

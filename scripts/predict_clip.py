@@ -26,6 +26,7 @@ index = index[index.split == "test"]
 model = ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt)
 views = {name: make_view(settings) for name, settings in params.views.items()}
 scores = by_name(params.scores, inputs.scores)
+boxes = by_name(params.crops, inputs.boxes)
 
 
 def predict(stores: list, views: dict, maps: dict) -> tuple[dict[str, np.ndarray], list]:
@@ -40,7 +41,7 @@ def predict(stores: list, views: dict, maps: dict) -> tuple[dict[str, np.ndarray
 
 with ExitStack() as stack:
     maps = open_score_maps(
-        stack, inputs.street, scores, views.values(), params.index_folder, params.seed
+        stack, inputs.street, scores, views.values(), params.index_folder, params.seed, boxes
     )
     probabilities, columns = predict(inputs.street, views, maps)
 frames = [predictions_frame(probabilities[name], classes, *columns, name) for name in views]

@@ -14,10 +14,11 @@ from geoloc.image_text.zero_shot import ClipZeroShot
 from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 from geoloc.stores import ScoreMaps
+from geoloc.types import Box
 from geoloc.weighting import View
 
-FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray]]
-"""Image id, image uint8 (H, W, 3), and its score maps uint8 (H, W) by key."""
+FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray | Box | None]]
+"""Image id, image uint8 (H, W, 3), and by key its score maps uint8 (H, W), or its boxes."""
 
 
 def predict_images(
@@ -50,14 +51,21 @@ def predict_images(
     for batch in _batched(Progress(items, description="predict"), batch_size):
         image_ids += [image_id for image_id, _, _ in batch]
         for test_set, (view, key) in views.items():
-            if key and (missing := [i for i, _, scores in batch if key not in scores]):
+            if key and (missing := [i for i, _, found in batch if key not in found]):
                 raise InputError(f"{missing[0]} has no score map; give the scores of its shard")
-            shown = [view(image, scores.get(key)) for _, image, scores in batch]
+            shown = [_shown(view, image, found.get(key)) for _, image, found in batch]
             probabilities = model.probabilities(shown)
             check_probabilities(probabilities, image_ids[-len(batch) :], model.name, test_set)
             parts[test_set].append(probabilities)
     empty = np.zeros((0, len(model.texts)), np.float32)
     return image_ids, {key: np.concatenate([empty, *part]) for key, part in parts.items()}
+
+
+def _shown(view: View, image: np.ndarray, found: np.ndarray | Box | None) -> np.ndarray:
+    """An image as a view shows it, given its score map or its box."""
+    if view.is_crop:
+        return found.crop(image) if found else image
+    return view(image, found)
 
 
 def _batched(items: Iterable[FullSize], size: int) -> Iterator[list[FullSize]]:
@@ -71,7 +79,7 @@ def read_full_size(
     images_paths: Iterable[str | Path],
     image_ids: Container[str],
     index: str | Path | None = None,
-    scores: Mapping[str, ScoreMaps] | None = None,
+    scores: Mapping[str, ScoreMaps | Mapping[str, Box | None]] | None = None,
 ) -> Iterator[FullSize]:
     """Yield those images of the `images` stores whose ids are among `image_ids`, one at a time.
 
@@ -79,7 +87,7 @@ def read_full_size(
         images_paths: `images` stores.
         image_ids: ids of the images.
         index: folder of the index to compare the stores with; not compared if None.
-        scores: score maps by key.
+        scores: score maps or boxes by key, from `geoloc.stores.open_score_maps`.
 
     Raises:
         StoreError: for a damaged store, or an image without a score map.
