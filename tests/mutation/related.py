@@ -33,7 +33,8 @@ BY_NAME = {
 # Packages of which a test uses one module without the others.
 ROOMS = {
     "geoloc", "geoloc.countries", "geoloc.corpus", "geoloc.segmentation", "geoloc.pytorch",
-    "geoloc.keras_models", "geoloc.image_text", "geoloc.evaluation", "geoloc.cli",
+    "geoloc.keras_models", "geoloc.image_text", "geoloc.coordinates", "geoloc.evaluation",
+    "geoloc.cli",
 }  # fmt: skip
 
 # What tests of a module do not import but run: scripts and rules.
@@ -59,6 +60,7 @@ OF_MODULES = {
     "image_text/retrieve": ("corpus/test_retrieve_model",),
     "pytorch/finite": ("pytorch/test_weights",),
     "stores/sink": ("test_files",),
+    "user_file": ("evaluation/test_user_model",),
 }
 # What `make mutate` changes: the modules of the science, what passes values on to them, and the
 # modules of safety.
@@ -77,7 +79,9 @@ SCIENCE = (
     "segmentation/segmenters/sam/decoder", "segmentation/segmenters/sam/models",
     "segmentation/segmenters/sam/postprocess", "segmentation/shard", "image_text/zero_shot",
     "image_text/predict", "image_text/architecture", "image_text/training",
-    "keras_models/efficientnet_lite0", "evaluation/study", "table_rows",
+    "keras_models/efficientnet_lite0", "keras_models/applications", "keras_models/cells",
+    "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
+    "evaluation/study", "table_rows",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()
@@ -97,7 +101,7 @@ SAFETY = (
     "corpus/sources/country_folders", "corpus/sources/exif_folder", "corpus/sources/metadata_table",
     "corpus/sources/tables", "tensors", "pytorch/weights", "keras_models/weights",
     "image_text/folder", "keras_models/divergence", "pytorch/finite", "probabilities",
-    "evaluation/read_predictions", "verify/command", "verify/index", "verify/loading",
+    "user_file", "evaluation/read_predictions", "verify/command", "verify/index", "verify/loading",
     "verify/models", "verify/predictions", "verify/results", "verify/run", "verify/shards",
 )  # fmt: skip
 
