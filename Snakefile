@@ -10,6 +10,7 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/matrix.smk"
 include: "rules/retrieve.smk"
 include: "rules/demo.smk"
 include: "rules/index.smk"
@@ -44,7 +45,7 @@ rule all:
         rules.metrics.output.metrics,
         rules.collect_quarantine.output.quarantine,
         rules.check_leakage.output.summary,
-        rules.score_examples.output.figure,
-        rules.training_curves.output.figure,
+        [f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED],
+        rules.training_curves.output.figure if TRAINED_ROWS else [],
         rules.accuracy_figure.output.figure,
     localrule: True

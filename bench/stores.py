@@ -29,10 +29,10 @@ from bench import rows
 from bench.rows import Row
 from geoloc import stores
 from geoloc.corpus.index_tables import MANIFEST_COLUMNS
-from geoloc.corpus.pack import pack_arrays
+from geoloc.corpus.pack import pack_images, pack_scores
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import score_map
-from geoloc.segmentation.segmenters.sam.generator import to_segments
+from geoloc.segmentation.segments import to_segments
 from geoloc.stores import Arrays
 from geoloc.types import Segments
 from scenes.draw import draw_scene
@@ -52,7 +52,7 @@ CHECKS = {
     "geoloc.stores.base.columns_problem",
     *(
         f"geoloc.stores.{kind}.check_manifest"
-        for kind in ("images", "segments", "scores", "arrays")
+        for kind in ("images", "segments", "scores", "arrays", "check")
     ),
 }
 
@@ -62,8 +62,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500, help="of a shard, as in the study")
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as folder:
-        images, arrays = (Path(folder, kind, "street/FR/0000.h5") for kind in ("images", "arrays"))
-        segments, scores = (Path(folder, kind, "FR/0000.h5") for kind in ("segments", "scores"))
+        images, segments, scores, *arrays = (
+            Path(folder, kind, "FR/0000.h5")
+            for kind in (
+                "images/street", "segments/sam", "scores/objects",
+                "arrays/images/street", "arrays/scores/objects",
+            )
+        )  # fmt: skip
         index = Path(folder, "index")
         write_inputs(images, segments, index, count)
         selected = np.arange(0, 1000, 4)
@@ -72,12 +77,16 @@ def main() -> None:
             found = stores.read_segments(segments, index=index)
             stores.write_scores(scores, ((s.image_id, score_map(s, selected)) for s in found))
 
+        def pack() -> None:
+            pack_images(images, "FR", arrays[0], index)
+            pack_scores(scores, arrays[1], index)
+
         found = [
             share("score", score),
-            share("pack", lambda: pack_arrays(images, scores, "FR", arrays, index)),
+            share("pack", pack),
             share("check_leakage", lambda: hash_images(images, index)),
-            share("feeding a training, first epoch", lambda: feed(arrays, index)),
-            share("predict of the CNN, three datasets, on the CPU", predict_with(arrays, index)),
+            share("feeding a training, first epoch", lambda: feed(*arrays, index)),
+            share("predict of the CNN, three datasets, on the CPU", predict_with(*arrays, index)),
         ]
     rows.save("stores", found)
 
@@ -152,34 +161,35 @@ def hash_images(images: Path, index: Path) -> None:
     hash_stores([images], index=index)
 
 
-def feed(arrays: Path, index: Path) -> None:
+def feed(images: Path, scores: Path, index: Path) -> None:
     from geoloc.keras_models.augmentation import Augmentation
     from geoloc.keras_models.batches import Batches
-    from geoloc.weighting import dataset_factor
+    from geoloc.weighting import View
 
-    factor = dataset_factor("weighted_base")
-    batches = Batches(
-        Arrays([arrays], index=index), ["FR"], factor, 64, 1, augmentation=Augmentation()
-    )
+    arrays = Arrays([images], index=index, scores=[scores])
+    batches = Batches(arrays, ["FR"], View("linear"), 64, 1, augmentation=Augmentation())
     for _ in batches.of_epochs([0]):
         pass
 
 
-def predict_with(arrays: Path, index: Path) -> Callable[[], None]:
+def predict_with(images: Path, scores: Path, index: Path) -> Callable[[], None]:
     """The job predict, with a model that was never trained."""
     from geoloc.keras_models import runtime
 
     runtime.setup(1, 1)
     from geoloc.keras_models.build import build_model
     from geoloc.keras_models.predict import TrainedModel, predict
-    from geoloc.weighting import DATASETS
+    from geoloc.stores import dataset_arrays
+    from geoloc.weighting import UNCHANGED, View
 
-    trained = TrainedModel("cnn", build_model("cnn", 2, {}), ["DE", "FR"], "original")
+    model = build_model("cnn", 2, {})
+    trained = TrainedModel("cnn", model, ["DE", "FR"], "original", UNCHANGED)
 
     def job() -> None:
-        view = Arrays([arrays], index=index)
-        for dataset in DATASETS:
-            predict(trained, view, dataset)
+        for curve in ("none", "linear", "piecewise"):
+            view = View(curve, scores="objects")
+            arrays = dataset_arrays([images], {"objects": [scores]}, view, "train", index, 1)
+            predict(trained, arrays, curve, view)
 
     return job
 

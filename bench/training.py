@@ -29,11 +29,12 @@ from bench import rows
 from bench.processes import in_process, private_memory
 from bench.rows import Row
 from geoloc.images import resize_nearest
-from geoloc.stores import Arrays, create_store, read_images, write_arrays
+from geoloc.stores import Arrays, create_store, read_images, write_arrays, write_score_arrays
 from geoloc.types import ARRAY_SIZE
 from scenes.draw import draw_scene
 from scenes.marks import KEPT
 
+ARRAYS = "arrays/images/street"  # folder of the stores, as a run has it
 BATCH = 64
 DISTINCT = 40  # drawn scenes; the files are copies of them
 SIDE = 640
@@ -54,11 +55,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder = Path(scratch)
         write_images(folder, arguments.images)
-        ours, theirs = folder / "arrays.h5", folder / "folders"
+        ours, theirs = folder / ARRAYS / "all.h5", folder / "folders"
         found = compare_demo(arguments.demo, folder / "demo")
         found += compare(f"{arguments.images} images", [ours], theirs)
         found += fed_epoch([ours])
-        large = [folder / f"large{first}.h5" for first in range(0, arguments.rows, SHARD)]
+        firsts = range(0, arguments.rows, SHARD)
+        large = [folder / ARRAYS / f"{first}.h5" for first in firsts]
         for number, path in enumerate(large):
             write_sparse(path, min(SHARD, arguments.rows - number * SHARD))
         found += flat_memory({arguments.images: [ours], arguments.rows: large})
@@ -67,7 +69,7 @@ def main() -> None:
 
 def compare_demo(run: Path, scratch: Path) -> list[Row]:
     """Both ways on the demo's street images, if the demo has been run."""
-    ours = sorted(run.glob("arrays/street/*/*.h5"))
+    ours = sorted((run / ARRAYS).glob("*/*.h5"))
     if not ours:
         print(f"no finished demo in {run}: its images are not measured; type make demo before")
         return []
@@ -124,8 +126,9 @@ def write_images(folder: Path, count: int) -> None:
             cv2.imwrite(str(first), scenes[number % DISTINCT][..., ::-1])
     small = [resize_nearest(scene, ARRAY_SIZE) for scene in scenes]
     score = np.random.default_rng(0).integers(0, 101, (ARRAY_SIZE, ARRAY_SIZE), np.uint8)
-    images = ((small[n % DISTINCT], score) for n in range(count))
-    write_arrays(folder / "arrays.h5", columns(labels), images)
+    path, columns = folder / ARRAYS / "all.h5", columns_of(labels)
+    write_arrays(path, columns, (small[n % DISTINCT] for n in range(count)))
+    write_score_arrays(scores_of(path), columns["image_id"], (score for _ in range(count)))
 
 
 def write_files(run: Path, folder: Path) -> None:
@@ -138,7 +141,12 @@ def write_files(run: Path, folder: Path) -> None:
             (home / f"{store.stem}-{number:05d}{suffix}").write_bytes(image)
 
 
-def columns(labels: list[str]) -> dict[str, np.ndarray]:
+def scores_of(path: Path) -> Path:
+    """The store of the score maps of a store's images, as a run has it."""
+    return Path(str(path).replace(f"/{ARRAYS}/", "/arrays/scores/objects/"))
+
+
+def columns_of(labels: list[str]) -> dict[str, np.ndarray]:
     count = len(labels)
     return {
         "image_id": [str(n) for n in range(count)],
@@ -151,16 +159,23 @@ def columns(labels: list[str]) -> dict[str, np.ndarray]:
 
 
 def write_sparse(path: Path, count: int) -> None:
-    """A store of black images of which only the first is written: a sparse file."""
-    black = {
-        "image": np.zeros((1, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8),
-        "score": np.zeros((1, ARRAY_SIZE, ARRAY_SIZE), np.uint8),
-    }
-    with create_store(path, "arrays") as writer:
+    """Stores of black images, and their scores of 0, of which only the first is written: sparse
+    files."""
+    columns = columns_of([KEPT[n % len(KEPT)] for n in range(count)])
+    black = np.zeros((1, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8)
+    write_first(path, "arrays", {"image": black}, columns)
+    scores, ids = {"score": black[..., 0]}, {"image_id": columns["image_id"]}
+    write_first(scores_of(path), "score_arrays", scores, ids)
+
+
+def write_first(path: Path, schema: str, row: dict, columns: dict[str, np.ndarray]) -> None:
+    """A store of which all rows are as the first, the only one that is written."""
+    count = len(columns["image_id"])
+    with create_store(path, schema) as writer:
         writer.reserve(count)
-        writer.add(black)
+        writer.add(row)
         writer._row_digests *= count
-        writer.finish(columns([KEPT[n % len(KEPT)] for n in range(count)]))
+        writer.finish(columns)
 
 
 def delivered_as_published(folder: Path) -> dict[str, float]:
@@ -189,10 +204,11 @@ def make_batches(paths: list[Path]):
     runtime.setup(1, 2)
     from geoloc.keras_models.augmentation import Augmentation
     from geoloc.keras_models.batches import Batches
-    from geoloc.weighting import dataset_factor
+    from geoloc.weighting import View
 
-    factor = dataset_factor("weighted_custom", None)
-    return Batches(Arrays(paths), sorted(KEPT), factor, BATCH, 1, augmentation=Augmentation())
+    arrays = Arrays(paths, scores=[scores_of(path) for path in paths])
+    view = View("piecewise")
+    return Batches(arrays, sorted(KEPT), view, BATCH, 1, augmentation=Augmentation())
 
 
 def delivered(paths: list[Path]) -> dict[str, float]:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from geoloc.config import (
     ConfigError,
     check_config,
+    files_of,
     load_schema,
     place_paths,
     write_config,
@@ -30,14 +31,19 @@ from geoloc.corpus.sources import (
     listing_digest,
 )
 from geoloc.evaluation.study import differences, study_models
-from geoloc.table_rows import (
-    DATASETS,
-    KERAS_MODELS,
-    KERAS_ROWS,
-    titles_of_test_sets,
-    clip_rows,
+from geoloc.matrix import (
+    DEFAULT,
+    ROOMS,
+    columns,
+    dataset_settings,
+    dataset_titles,
+    figure_titles,
+    is_trained,
     model_titles,
-    table_rows,
+    rows,
+    street_test_sets,
+    training_datasets,
+    used_scores,
 )
 
 
@@ -85,18 +91,31 @@ try:
 except SourceError as error:
     raise WorkflowError(str(error)) from None
 TEST_SETS = [name for name, source in SOURCES.items() if source.collection == name]
-TITLES_OF_TEST_SETS = titles_of_test_sets(config)
-CLIP_ROWS = clip_rows(config)
-TABLE_ROWS = table_rows(config)
+ROWS = rows(config)
+TRAINED_ROWS = rows(config, trained=True)
+MODEL_TITLES, DATASET_TITLES = model_titles(config), dataset_titles(config)
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
-TITLES = model_titles(config)
+# Score maps that some row is trained or tested on.
+SCORES_USED = used_scores(
+    *(
+        settings
+        for row in ROWS
+        for settings in street_test_sets(config, row.dataset).values()
+    )
+)
 WEIGHTS = load_weights(ROOT / "config/weights.yaml")
-SEGMENT_WEIGHTS = [
-    config["segment"][key]
-    for key in ("segmenter_weights", "classifier_weights")
-    if config["segment"][key]
+# Without those of models that only `predict` loads.
+WEIGHTS_USED = [
+    path
+    for entry in [
+        *(
+            config["segmentations"][config["scores"][name]["segmentation"]]
+            for name in SCORES_USED
+        ),
+        *(entry for entry in config["models"].values() if is_trained(entry)),
+    ]
+    for path in files_of(entry)
 ]
-WEIGHTS_USED = [*SEGMENT_WEIGHTS, config["models"]["transfer"]["backbone_weights"]]
 ENTRIES = config["sources"] | config["test_sets"]
 # Sources to retrieve. An existing folder is not the output of any job, because an edited script or
 # --forceall would delete data that may not be available any more.
@@ -114,8 +133,11 @@ wildcard_constraints:
     collection="|".join(["street", *TEST_SETS]),
     country="[A-Z]{2}",
     shard="[0-9]+",
-    model="|".join([*KERAS_MODELS, "clip", "contrastive"]),
-    dataset="|".join([*DATASETS, "default"]),
+    segmentation="|".join(config["segmentations"]) or "none",
+    scores="|".join(config["scores"]) or "none",
+    model="|".join(config["models"]),
+    dataset="|".join([*config["datasets"], DEFAULT]),
+    seed="[0-9]+|any",
 
 
 @cache

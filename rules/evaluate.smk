@@ -3,21 +3,26 @@
 
 rule predict:
     input:
-        model="<results>/models/{model}/{dataset}/model.keras",
-        classes="<results>/models/{model}/{dataset}/classes.json",
-        street=of_shards("<results>/arrays/{collection}/{country}/{shard}.h5", "street"),
+        model="<results>/models/{model}/{dataset}/{seed}/model.keras",
+        classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
+        street=of_shards(
+            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
+        ),
+        scores=scores_of(
+            "<results>/arrays/scores/{scores}/{country}/{shard}.h5", test_scores
+        ),
         test_sets=of_shards(
-            "<results>/arrays/{collection}/{country}/{shard}.h5", *TEST_SETS
+            "<results>/arrays/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
         countries=countries_table,
     output:
-        predictions="<results>/predictions/{model}/{dataset}.parquet",
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
     log:
-        "<logs>/predict/{model}/{dataset}.log",
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
     benchmark:
-        "<benchmarks>/predict/{model}/{dataset}.tsv"
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
-        model="|".join(KERAS_MODELS),
+        model=models_of("keras_models"),
     conda:
         "../envs/tensorflow.yaml"
     container:
@@ -30,11 +35,12 @@ rule predict:
     params:
         index_folder=INDEX,
         seed=config["seed"],
-        weighting=config["datasets"],
+        views=test_views,
+        scores=test_scores,
         batch_size=config["train"]["batch_size"],
         test_sets=TEST_SETS,
     message:
-        "Predicting with {wildcards.model}, trained on {wildcards.dataset}"
+        "Predicting with {wildcards.model}, trained on {wildcards.dataset} (seed {wildcards.seed})"
     script:
         "../scripts/predict.py"
 
@@ -42,25 +48,25 @@ rule predict:
 rule predict_clip:
     input:
         model=lambda wildcards: (
-            f"<results>/models/{wildcards.model}/{wildcards.dataset}"
-            if (wildcards.model, wildcards.dataset) in CLIP_ROWS
-            else config["models"]["clip"]["path"]
+            f"<results>/models/{wildcards.model}/{wildcards.dataset}/{wildcards.seed}"
+            if is_trained(config["models"][wildcards.model])
+            else config["models"][wildcards.model]["path"]
         ),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        scores=of_shards("<results>/scores/{country}/{shard}.h5", "street"),
+        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
     output:
-        predictions="<results>/predictions/{model}/{dataset}.parquet",
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
     log:
-        "<logs>/predict/{model}/{dataset}.log",
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
     benchmark:
-        "<benchmarks>/predict/{model}/{dataset}.tsv"
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
-        model="clip|contrastive",
+        model=models_of("image_text"),
     conda:
         "../envs/torch.yaml"
     container:
@@ -72,9 +78,11 @@ rule predict_clip:
         runtime=scaled(240),
     params:
         index_folder=INDEX,
-        weighting=config["datasets"],
+        seed=config["seed"],
+        views=test_views,
+        scores=test_scores,
         prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
-        batch_size=config["models"]["clip"]["batch_size"],
+        batch_size=lambda wildcards: config["models"][wildcards.model]["batch_size"],
         test_sets=TEST_SETS,
     message:
         "Predicting with {input.model}"
@@ -82,9 +90,9 @@ rule predict_clip:
         "../scripts/predict_clip.py"
 
 
-PREDICTIONS = [
-    f"<results>/predictions/{model}/{dataset}.parquet" for model, dataset in TABLE_ROWS
-]
+# What each row is tested on, besides photographs.
+DATASETS_OF_ROWS = [list(street_test_sets(config, row.dataset)) for row in ROWS]
+PREDICTIONS = [f"<results>/predictions/{row.path}.parquet" for row in ROWS]
 
 
 rule table1:
@@ -98,6 +106,7 @@ rule table1:
             labels={"table": "Table 1: accuracy of every model on every test set"},
             caption="../report/table1.rst",
         ),
+        seeds="<results>/table1_seeds.csv",
         text="<results>/table1.txt",
     log:
         "<logs>/table1.log",
@@ -112,9 +121,11 @@ rule table1:
     resources:
         **SMALL,
     params:
-        rows=TABLE_ROWS,
-        titles=TITLES,
-        test_sets=TITLES_OF_TEST_SETS,
+        rows=[list(row) for row in ROWS],
+        datasets=DATASETS_OF_ROWS,
+        model_titles=MODEL_TITLES,
+        dataset_titles=DATASET_TITLES,
+        columns=columns(config),
     message:
         "Making Table 1"
     script:
@@ -126,7 +137,7 @@ rule table1_comparison:
     input:
         table=rules.table1.output.table,
         countries=countries_table,
-        selected=config["score"]["selected_classes"],
+        classes=[config["scores"][name]["classes"] for name in SCORES_USED],
     output:
         comparison=report(
             "<results>/table1_comparison.csv",
@@ -148,7 +159,7 @@ rule table1_comparison:
         **SMALL,
     params:
         differences=DIFFERENCES_FROM_STUDY,
-        titles={model: TITLES[model] for model in study_models(config, SCHEMA)},
+        titles=study_models(config, SCHEMA),
     message:
         "Comparing Table 1 with the published one"
     script:
@@ -183,7 +194,8 @@ rule metrics:
         **SMALL,
     params:
         seed=config["seed"],
-        rows=TABLE_ROWS,
+        rows=[list(row) for row in ROWS],
+        datasets=DATASETS_OF_ROWS,
     message:
         "Computing the metrics of every model"
     script:

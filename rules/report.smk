@@ -4,18 +4,23 @@
 rule score_examples:
     input:
         images=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        scores=of_shards("<results>/scores/{country}/{shard}.h5", "street"),
+        scores=scores_of(
+            "<results>/scores/{scores}/{country}/{shard}.h5",
+            lambda wildcards: [wildcards.scores],
+        ),
     output:
         figure=report(
-            "<results>/figures/score_examples.png",
+            "<results>/figures/score_examples/{scores}.png",
             category="Figures",
-            labels={"figure": "Images, score maps and weighted datasets (Fig. 2)"},
+            labels={
+                "figure": "Images, score maps ({scores}) and weighted datasets (Fig. 2)"
+            },
             caption="../report/score_examples.rst",
         ),
     log:
-        "<logs>/score_examples.log",
+        "<logs>/score_examples/{scores}.log",
     benchmark:
-        "<benchmarks>/score_examples.tsv"
+        "<benchmarks>/score_examples/{scores}.tsv"
     localrule: True
     conda:
         "../envs/geo.yaml"
@@ -26,11 +31,11 @@ rule score_examples:
         **SMALL,
     params:
         index_folder=INDEX,
-        weighting=config["datasets"],
+        views=weighted_views,
         seed=config["seed"],
         examples=4,
     message:
-        "Drawing images, score maps and weighted datasets"
+        "Drawing images, score maps ({wildcards.scores}) and weighted datasets"
     script:
         "../scripts/score_examples.py"
 
@@ -38,10 +43,13 @@ rule score_examples:
 rule training_curves:
     input:
         histories=[
-            f"<results>/models/{model}/{dataset}/history.csv"
-            for model, dataset in KERAS_ROWS
+            f"<results>/models/{row.path}/history.csv"
+            for row in rows(config, "keras_models")
         ],
-        clips=[f"<results>/models/{model}/{dataset}" for model, dataset in CLIP_ROWS],
+        clips=[
+            f"<results>/models/{row.path}"
+            for row in rows(config, "image_text", trained=True)
+        ],
         countries=countries_table,
     output:
         figure=report(
@@ -63,8 +71,10 @@ rule training_curves:
     resources:
         **SMALL,
     params:
-        rows=KERAS_ROWS + CLIP_ROWS,
-        titles=TITLES,
+        titles=curve_titles(),
+        captioned=[
+            MODEL_TITLES[row.model] for row in rows(config, "image_text", trained=True)
+        ],
     message:
         "Drawing the training curves"
     script:
@@ -96,8 +106,9 @@ rule accuracy_figure:
     resources:
         **SMALL,
     params:
-        titles=TITLES,
-        test_sets=TITLES_OF_TEST_SETS,
+        model_titles=MODEL_TITLES,
+        dataset_titles=DATASET_TITLES,
+        test_set_titles=figure_titles(config),
     message:
         "Drawing accuracies and baselines"
     script:

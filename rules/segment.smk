@@ -1,18 +1,17 @@
-# Masks of everything in an image with the ten best classes of each (the longest stage), and the score
-# maps made from them.
+# Regions of everything in an image with the classes of each (the longest stage), and the score maps
+# made from them.
 
 
 rule segment:
     input:
         images="<results>/images/street/{country}/{shard}.h5",
-        segmenter_weights=config["segment"]["segmenter_weights"],
-        classifier_weights=config["segment"]["classifier_weights"] or [],
+        models=lambda wildcards: files_of(segmentation(wildcards)),
     output:
-        segments="<results>/segments/{country}/{shard}.h5",
+        segments="<results>/segments/{segmentation}/{country}/{shard}.h5",
     log:
-        "<logs>/segment/{country}/{shard}.log",
+        "<logs>/segment/{segmentation}/{country}/{shard}.log",
     benchmark:
-        "<benchmarks>/segment/{country}/{shard}.tsv"
+        "<benchmarks>/segment/{segmentation}/{country}/{shard}.tsv"
     conda:
         "../envs/torch.yaml"
     container:
@@ -24,25 +23,31 @@ rule segment:
         runtime=scaled(240),
     params:
         index_folder=INDEX,
-        segment={k: v for k, v in config["segment"].items() if k != "engine"},
-        engine=untracked(config["segment"]["engine"]),
-        weights=untracked({path: weights_entry(path) for path in SEGMENT_WEIGHTS}),
+        segmentation=segmentation,
+        engine=untracked(
+            lambda wildcards: config["segmentations"][wildcards.segmentation]["engine"]
+        ),
+        weights=untracked(
+            lambda wildcards: {
+                path: weights_entry(path) for path in files_of(segmentation(wildcards))
+            }
+        ),
     message:
-        "Segmenting {wildcards.country} {wildcards.shard}"
+        "Segmenting {wildcards.country} {wildcards.shard} with {wildcards.segmentation}"
     script:
         "../scripts/segment.py"
 
 
 rule score:
     input:
-        segments="<results>/segments/{country}/{shard}.h5",
-        selected_classes=config["score"]["selected_classes"],
+        segments=segments_to_score,
+        classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
     output:
-        scores="<results>/scores/{country}/{shard}.h5",
+        scores="<results>/scores/{scores}/{country}/{shard}.h5",
     log:
-        "<logs>/score/{country}/{shard}.log",
+        "<logs>/score/{scores}/{country}/{shard}.log",
     benchmark:
-        "<benchmarks>/score/{country}/{shard}.tsv"
+        "<benchmarks>/score/{scores}/{country}/{shard}.tsv"
     conda:
         "../envs/geo.yaml"
     container:
@@ -53,10 +58,12 @@ rule score:
         runtime=scaled(30),
     params:
         index_folder=INDEX,
-        ambiguous_classes=config["score"]["ambiguous_classes"],
-        minimum=config["score"]["minimum"],
-        merge=config["score"]["merge"],
+        ambiguous_classes=lambda wildcards: (
+            config["scores"][wildcards.scores]["ambiguous_classes"]
+        ),
+        minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
+        merge=lambda wildcards: config["scores"][wildcards.scores]["merge"],
     message:
-        "Scoring {wildcards.country} {wildcards.shard}"
+        "Scoring {wildcards.country} {wildcards.shard} ({wildcards.scores})"
     script:
         "../scripts/score.py"

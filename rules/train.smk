@@ -1,34 +1,27 @@
-# Two Keras models on three datasets, which are views of the same arrays, and CLIP models.
-
-MODEL_PARAMETERS = {
-    "cnn": {},
-    "transfer": {
-        "backbone": config["models"]["transfer"]["backbone"],
-        "weights": config["models"]["transfer"]["backbone_weights"],
-        "preprocessing": config["models"]["transfer"]["preprocessing"],
-        "fine_tune": config["models"]["transfer"]["fine_tune"],
-    },
-}
+# Models that the workflow trains. Datasets are views of the same arrays.
 
 
 rule train:
     input:
-        arrays=of_shards("<results>/arrays/{collection}/{country}/{shard}.h5", "street"),
+        arrays=of_shards(
+            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
+        ),
+        scores=scores_of(
+            "<results>/arrays/scores/{scores}/{country}/{shard}.h5", training_scores
+        ),
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
-        backbone_weights=lambda wildcards: (
-            MODEL_PARAMETERS[wildcards.model].get("weights", [])
-        ),
+        backbone_weights=lambda wildcards: files_of(config["models"][wildcards.model]),
     output:
-        model="<results>/models/{model}/{dataset}/model.keras",
-        classes="<results>/models/{model}/{dataset}/classes.json",
-        history="<results>/models/{model}/{dataset}/history.csv",
+        model="<results>/models/{model}/{dataset}/{seed}/model.keras",
+        classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
+        history="<results>/models/{model}/{dataset}/{seed}/history.csv",
     log:
-        "<logs>/train/{model}/{dataset}.log",
+        "<logs>/train/{model}/{dataset}/{seed}.log",
     benchmark:
-        "<benchmarks>/train/{model}/{dataset}.tsv"
+        "<benchmarks>/train/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
-        model="|".join(KERAS_MODELS),
+        model=models_of("keras_models"),
     conda:
         "../envs/tensorflow.yaml"
     container:
@@ -41,39 +34,34 @@ rule train:
     params:
         index_folder=INDEX,
         seed=config["seed"],
-        model=lambda wildcards: MODEL_PARAMETERS[wildcards.model],
-        weighting=config["datasets"],
+        model=model_to_train,
+        view=training_view,
+        scores=training_scores,
         train=config["train"],
     message:
-        "Training {wildcards.model} on {wildcards.dataset}"
+        "Training {wildcards.model} on {wildcards.dataset} (seed {wildcards.seed})"
     script:
         "../scripts/train.py"
 
 
-# Options of ClipParameters. `clip` uses the defaults, which are the demo's.
-CLIP_PARAMETERS = {
-    "clip": {},
-    "contrastive": {
-        key: value
-        for key, value in (config["models"]["contrastive"] or {}).items()
-        if key not in ("title", "prompt")
-    },
-}
-
-
 rule train_clip:
     input:
-        arrays=of_shards("<results>/arrays/{collection}/{country}/{shard}.h5", "street"),
+        arrays=of_shards(
+            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
+        ),
+        scores=scores_of(
+            "<results>/arrays/scores/{scores}/{country}/{shard}.h5", training_scores
+        ),
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
     output:
-        model=directory("<results>/models/{model}/{dataset}"),
+        model=directory("<results>/models/{model}/{dataset}/{seed}"),
     log:
-        "<logs>/train_clip/{model}/{dataset}.log",
+        "<logs>/train_clip/{model}/{dataset}/{seed}.log",
     benchmark:
-        "<benchmarks>/train_clip/{model}/{dataset}.tsv"
+        "<benchmarks>/train_clip/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
-        model="|".join(sorted({model for model, _ in CLIP_ROWS})) or "none",
+        model=models_of("image_text", trained=True),
     conda:
         "../envs/torch.yaml"
     container:
@@ -86,11 +74,11 @@ rule train_clip:
     params:
         index_folder=INDEX,
         seed=config["seed"],
-        model=lambda wildcards: CLIP_PARAMETERS[wildcards.model],
-        dataset=lambda wildcards: wildcards.dataset.replace("default", "original"),
-        weighting=config["datasets"],
+        model=clip_parameters,
+        view=training_view,
+        scores=training_scores,
     message:
-        "Training {wildcards.model} from scratch on {wildcards.dataset}"
+        "Training {wildcards.model} from scratch on {wildcards.dataset} (seed {wildcards.seed})"
     script:
         "../scripts/train_clip.py"
 

@@ -8,4 +8,7 @@ from geoloc.logs import start_log
 start_log(snakemake.log[0])
 metrics = pd.read_csv(snakemake.input.metrics, keep_default_na=False, na_values=[""])
 params = snakemake.params
-save(accuracy_figure(metrics, params.titles, params.test_sets), snakemake.output.figure)
+figure = accuracy_figure(
+    metrics, params.model_titles, params.dataset_titles, params.test_set_titles
+)
+save(figure, snakemake.output.figure)

@@ -12,7 +12,9 @@ from geoloc.logs import start_log
 log = start_log(snakemake.log[0])
 index, paths = pd.read_parquet(snakemake.input.index), snakemake.input.predictions
 classes = kept_classes(snakemake.input.countries)
-tables = read_predictions(paths, classes, set(index.collection) - {"street"})
+tables = read_predictions(
+    paths, classes, snakemake.params.datasets, set(index.collection) - {"street"}
+)
 for path, table in zip(paths, tables, strict=True):
     missing = check_index(table, path, index)
 if missing:

@@ -1,5 +1,7 @@
 """Evaluate a CLIP model, zero-shot, on all test sets."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import pandas as pd
 
@@ -11,7 +13,8 @@ from geoloc.image_text.predict import predict_images, read_full_size
 from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.logs import start_log
 from geoloc.pytorch.device import use_threads
-from geoloc.weighting import DATASETS, dataset_factor
+from geoloc.stores import by_name, open_score_maps, score_key
+from geoloc.weighting import UNCHANGED, make_view
 
 start_log(snakemake.log[0])
 use_threads(snakemake.threads)
@@ -21,25 +24,27 @@ check_classes(inputs.model, classes)
 index = pd.read_parquet(inputs.index).set_index("image_id", drop=False)
 index = index[index.split == "test"]
 model = ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt)
-custom = params.weighting["weighted_custom"]
-factors = {name: dataset_factor(name, custom) for name in DATASETS} | {"original": None}
-
-street = list(zip(inputs.street, inputs.scores, strict=True))
-test_sets = [(path, None) for path in inputs.test_sets]
+views = {name: make_view(settings) for name, settings in params.views.items()}
+scores = by_name(params.scores, inputs.scores)
 
 
-def predict(shards: list, views: dict) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-    """Probabilities by view, and the columns of the images."""
-    items = read_full_size(shards, set(index.image_id), params.index_folder)
-    image_ids, probabilities = predict_images(model, items, views, params.batch_size)
+def predict(stores: list, views: dict, maps: dict) -> tuple[dict[str, np.ndarray], list]:
+    """Probabilities by test set, and the columns of the images."""
+    items = read_full_size(stores, set(index.image_id), params.index_folder, maps)
+    keyed = {name: (view, score_key(view)) for name, view in views.items()}
+    image_ids, probabilities = predict_images(model, items, keyed, params.batch_size)
     rows = index.loc[np.array(image_ids, object)]
     names = ("image_id", "source", "country", "latitude", "longitude")
     return probabilities, [rows[name].to_numpy() for name in names]
 
 
-probabilities, columns = predict(street, factors)
-frames = [predictions_frame(probabilities[name], classes, *columns, name) for name in factors]
-probabilities, columns = predict(test_sets, {"original": None})
-frames += frames_of_test_sets(probabilities["original"], classes, *columns, params.test_sets)
+with ExitStack() as stack:
+    maps = open_score_maps(
+        stack, inputs.street, scores, views.values(), params.index_folder, params.seed
+    )
+    probabilities, columns = predict(inputs.street, views, maps)
+frames = [predictions_frame(probabilities[name], classes, *columns, name) for name in views]
+probabilities, columns = predict(inputs.test_sets, {"photographs": UNCHANGED}, {})
+frames += frames_of_test_sets(probabilities["photographs"], classes, *columns, params.test_sets)
 with atomic_path(snakemake.output.predictions) as temporary:
     pd.concat(frames).to_parquet(temporary, index=False)

@@ -11,7 +11,7 @@ log = start_log(snakemake.log[0])
 params = snakemake.params
 refuse_differences(params.differences)
 comparison = compare(read_table1(snakemake.input.table), params.titles)
-selected = read_selected(snakemake.input.selected)
+selected = [read_selected(path) for path in snakemake.input.classes]
 if other := other_classes(kept_classes(snakemake.input.countries), selected):
     log.warning(
         "nothing is compared with the published table: this run has %s", " and ".join(other)

@@ -1,4 +1,4 @@
-"""Train a Keras model on one of the three datasets."""
+"""Train a Keras model on a dataset."""
 
 from pathlib import Path
 
@@ -6,22 +6,29 @@ from geoloc.corpus.index_tables import kept_classes
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.logs import start_log
-from geoloc.stores import Arrays
+from geoloc.stores import by_name, dataset_arrays
+from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
-params = snakemake.params
+params, inputs = snakemake.params, snakemake.input
+view = make_view(params.view)
+scores = by_name(params.scores, inputs.scores)
+train_arrays, val_arrays = (
+    dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed)
+    for split in ("train", "val")
+)
 train(
-    snakemake.wildcards.model,
+    params.model["kind"],
     snakemake.wildcards.dataset,
-    Arrays(snakemake.input.arrays, "train", params.index_folder),
-    Arrays(snakemake.input.arrays, "val", params.index_folder),
-    kept_classes(snakemake.input.countries),
+    train_arrays,
+    val_arrays,
+    kept_classes(inputs.countries),
     Path(snakemake.output.model).parent,
-    params.seed,
+    int(snakemake.wildcards.seed),
     TrainingParameters(
         **params.train | {"augmentation": Augmentation(**params.train["augmentation"])}
     ),
-    params.model,
-    params.weighting["weighted_custom"],
+    {key: value for key, value in params.model.items() if key != "kind"},
+    view,
     snakemake.threads,
 )

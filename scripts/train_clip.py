@@ -5,18 +5,25 @@ from geoloc.countries.names import display_name
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.logs import start_log
 from geoloc.pytorch.device import use_threads
-from geoloc.stores import Arrays
+from geoloc.stores import by_name, dataset_arrays
+from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 use_threads(snakemake.threads)
-params = snakemake.params
+params, inputs = snakemake.params, snakemake.input
+view = make_view(params.view)
+scores = by_name(params.scores, inputs.scores)
+train_arrays, val_arrays = (
+    dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed)
+    for split in ("train", "val")
+)
 train_clip(
     snakemake.output.model,
-    Arrays(snakemake.input.arrays, "train", params.index_folder),
-    Arrays(snakemake.input.arrays, "val", params.index_folder),
-    {country: display_name(country) for country in kept_classes(snakemake.input.countries)},
+    train_arrays,
+    val_arrays,
+    {country: display_name(country) for country in kept_classes(inputs.countries)},
     ClipParameters(**params.model),
-    params.dataset,
-    params.weighting["weighted_custom"],
-    params.seed,
+    snakemake.wildcards.dataset,
+    view,
+    int(snakemake.wildcards.seed),
 )

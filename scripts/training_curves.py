@@ -9,13 +9,12 @@ from geoloc.evaluation.figures import save, training_curves
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
-inputs = snakemake.input
+inputs, params = snakemake.input, snakemake.params
 paths = [*inputs.histories, *(Path(folder, "history.csv") for folder in inputs.clips)]
 histories = [
     (model, dataset, pd.read_csv(path))
-    for (model, dataset), path in zip(snakemake.params.rows, paths, strict=True)
+    for (model, dataset), path in zip(params.titles, paths, strict=True)
 ]
 countries = {row["country"]: int(row["val"]) for row in read_rows(inputs.countries)}
 majority = countries[majority_country(inputs.countries)] / sum(countries.values())
-figure = training_curves(histories, snakemake.params.titles, majority)
-save(figure, snakemake.output.figure)
+save(training_curves(histories, majority, params.captioned), snakemake.output.figure)

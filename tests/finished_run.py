@@ -4,6 +4,7 @@ that are hardly trained."""
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras
@@ -15,8 +16,8 @@ from PIL import Image
 
 from geoloc.config import check_config, load_schema, write_config
 from geoloc.corpus.index import build_index, write_index
-from geoloc.corpus.index_tables import kept_classes, majority_country
-from geoloc.corpus.pack import pack_arrays
+from geoloc.corpus.index_tables import SHARD_KEYS, kept_classes, majority_country
+from geoloc.corpus.pack import pack_images, pack_scores
 from geoloc.corpus.prepare import prepare_shard
 from geoloc.corpus.quarantine import collect_quarantine, write_quarantine
 from geoloc.corpus.sources import configured_sources
@@ -24,25 +25,37 @@ from geoloc.countries.names import display_name
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
-from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
+from geoloc.evaluation.table1 import baselines, format_table, table1, table1_seeds
 from geoloc.image_text.predict import predict_images, read_full_size
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.image_text.zero_shot import ClipZeroShot
 from geoloc.keras_models import runtime, training
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.predict import load_trained, predict
+from geoloc.matrix import (
+    ROOMS,
+    Row,
+    columns,
+    dataset_settings,
+    dataset_titles,
+    model_titles,
+    rows,
+    street_test_sets,
+)
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import read_selected, score_map
-from geoloc.stores import Arrays, read_image_columns, read_segments, write_scores, write_segments
-from geoloc.table_rows import (
-    DATASETS,
-    KERAS_ROWS,
-    model_titles,
-    table_rows,
-    titles_of_test_sets,
+from geoloc.stores import (
+    Arrays,
+    dataset_arrays,
+    open_score_maps,
+    read_image_columns,
+    read_segments,
+    score_key,
+    write_scores,
+    write_segments,
 )
 from geoloc.types import BEST_CLASSES, Segments
-from geoloc.weighting import dataset_factor
+from geoloc.weighting import UNCHANGED, make_view
 from tests.conftest import ROOT
 
 COUNTRIES = ("Brazil", "France", "Japan", "Namibia", "United Kingdom", "United States")
@@ -66,7 +79,8 @@ def study(folder: Path) -> dict:
                   "max_rejected": 0.3},
         "prepare": {"max_unreadable": 0.3},
         "train": {"epochs": 2},
-        "models": {"clip": {"path": None}},
+        "models": {"cnn": {"kind": "cnn"}, "transfer": {"kind": "transfer", "weights": "w.h5"},
+                   "clip": {"kind": "clip"}},
     }  # fmt: skip
     check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
     return config
@@ -117,24 +131,24 @@ def segments_of(image_id: str, selected: np.ndarray, rng: np.random.Generator) -
     )  # fmt: skip
 
 
-def write_model(run: Path, row: tuple[str, str], classes: list[str], config: dict) -> None:
+def write_model(run: Path, row: Row, classes: list[str], config: dict) -> None:
     """What the job train leaves, of a network of one layer."""
-    model_name, dataset = row
+    model_name, dataset, seed = row
     pixels = layers.Input((224, 224, 3))
     pooled = layers.Flatten()(layers.AveragePooling2D(56)(layers.Rescaling(1 / 255)(pixels)))
     model = keras.Model(pixels, layers.Dense(len(classes), activation="softmax")(pooled))
     weights = [np.random.default_rng([len(dataset), len(model_name)]).normal(size=(48, 6)) * 0.3]
     model.set_weights([*weights, np.arange(len(classes)) == classes.index("FR")])
-    folder = run / "models" / model_name / dataset
+    folder = run / "models" / row.path
     folder.mkdir(parents=True)
     best = folder / "best.keras"
     model.save(best)
     augmentation = Augmentation(**config["train"]["augmentation"])
     parameters = training.TrainingParameters(**config["train"] | {"augmentation": augmentation})
     record = {
-        "classes": classes, "model": model_name, "dataset": dataset, "seed": config["seed"],
+        "classes": classes, "model": model_name, "dataset": dataset, "seed": int(seed),
         "parameters": dataclasses.asdict(parameters), "model_parameters": {},
-        "weighting_parameters": config["datasets"]["weighted_custom"],
+        "view": make_view(dataset_settings(config, dataset)).settings(),
     }  # fmt: skip
     history = [
         dict.fromkeys(training.HISTORY_COLUMNS, 0.5) | {"epoch": 1},
@@ -151,8 +165,8 @@ def finish(folder: Path) -> Path:
     config = study(folder)
     run = folder / "results/finished"
     (folder / "config").mkdir()
-    selected_path = folder / config["score"]["selected_classes"]
-    selected_path.write_bytes((ROOT / config["score"]["selected_classes"]).read_bytes())
+    selected_path = folder / config["scores"]["objects"]["classes"]
+    selected_path.write_bytes((ROOT / config["scores"]["objects"]["classes"]).read_bytes())
     write_config(run / "config.yaml", config)
     sources = configured_sources(config)
     settings = config["index"]
@@ -166,8 +180,8 @@ def finish(folder: Path) -> Path:
     make_leakage(run, index, stores, config)
     predictions = make_predictions(run, index, stores, config)
     make_tables(run, index, predictions, config)
-    for name in ("score_examples", "training_curves", "accuracy"):
-        (run / "figures").mkdir(exist_ok=True)
+    for name in ("score_examples/objects", "training_curves", "accuracy"):
+        (run / f"figures/{name}").parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(run / f"figures/{name}.png")
     return run
 
@@ -179,19 +193,18 @@ def make_stores(
     sources = {source.name: source for source in configured_sources(config)}
     paths: dict[str, list[Path]] = {}
     quarantine = []
-    for (collection, country, shard), rows in index.groupby(["collection", "country", "shard"]):
+    for (collection, country, shard), own_rows in index.groupby(SHARD_KEYS):
         place = f"{collection}/{country}/{shard}"
-        images, arrays = run / f"images/{place}.h5", run / f"arrays/{place}.h5"
+        images, arrays = run / f"images/{place}.h5", run / f"arrays/images/{place}.h5"
         quarantine.append(run / f"quarantine/{place}.csv")
-        own = {name: sources[name] for name in sorted(set(rows.source))}
+        own = {name: sources[name] for name in sorted(set(own_rows.source))}
         prepare_shard(run / f"index/shards/{place}.csv", own, images, quarantine[-1])
-        scores = None
         if collection == "street":
-            segments = run / f"segments/{country}/{shard}.h5"
-            scores = run / f"scores/{country}/{shard}.h5"
+            segments = run / f"segments/sam/{country}/{shard}.h5"
+            scores = run / f"scores/objects/{country}/{shard}.h5"
             ids = read_image_columns(images)["image_id"]
             write_segments(segments, (segments_of(str(i), selected, rng) for i in ids))
-            score = config["score"]
+            score = config["scores"]["objects"]
             minimum, merge = score["minimum"], score["merge"]
             write_scores(
                 scores,
@@ -199,8 +212,11 @@ def make_stores(
                  for s in read_segments(segments)),
                 {"selected": selected.tolist(), "minimum": minimum, "merge": merge},
             )  # fmt: skip
+            score_arrays = run / f"arrays/scores/objects/{country}/{shard}.h5"
+            pack_scores(scores, score_arrays)
             paths.setdefault("scores", []).append(scores)
-        pack_arrays(images, scores, country, arrays)
+            paths.setdefault("score arrays", []).append(score_arrays)
+        pack_images(images, country, arrays)
         kind = "street" if collection == "street" else "test_sets"
         paths.setdefault(f"{kind} images", []).append(images)
         paths.setdefault(f"{kind} arrays", []).append(arrays)
@@ -221,38 +237,51 @@ def make_leakage(run: Path, index: pd.DataFrame, stores: dict, config: dict) -> 
 
 def make_predictions(
     run: Path, index: pd.DataFrame, stores: dict, config: dict
-) -> list[tuple[str, str, pd.DataFrame]]:
+) -> list[tuple[str, str, str, pd.DataFrame]]:
     """Train all models and write what they predict."""
     runtime.setup(config["seed"])
     classes = kept_classes(run / "index/countries.csv")
-    custom = config["datasets"]["weighted_custom"]
     street, others = Arrays(stores["street arrays"], "test"), Arrays(stores["test_sets arrays"])
     names = {country: display_name(country) for country in classes}
     train_clip(
-        run / "models/clip/default", Arrays(stores["street arrays"], "train"),
+        run / f"models/clip/default/{config['seed']}", Arrays(stores["street arrays"], "train"),
         Arrays(stores["street arrays"], "val"), names,
         ClipParameters(image_size=32, hidden_size=32, layers=1, heads=2, text_hidden_size=32,
                        projection_dim=16, epochs=1, warmup=0),
-        "original", custom, config["seed"],
+        "default", UNCHANGED, config["seed"],
     )  # fmt: skip
     found = []
-    for row in table_rows(config):
-        if row in KERAS_ROWS:
+    for row in rows(config):
+        views = {
+            name: make_view(settings)
+            for name, settings in street_test_sets(config, row.dataset).items()
+        }
+        folder = run / "models" / row.path
+        if ROOMS[config["models"][row.model]["kind"]] == "keras_models":
             write_model(run, row, classes, config)
-            trained = load_trained(run / "models" / row[0] / row[1], classes)
-            parts = {name: (predict(trained, street, name, custom), street) for name in DATASETS}
-            parts["im2gps3k"] = (predict(trained, others, "original", custom), others)
+            parts = keras_predictions(folder, stores, views, others, classes)
         else:
-            parts = clip_predictions(run / "models/clip/default", stores, street, others, names)
+            parts = clip_predictions(folder, stores, street, others, names, views)
         frame = pd.concat(
             frame_of(probabilities, classes, arrays, test_set)
             for test_set, (probabilities, arrays) in parts.items()
         )
-        path = run / "predictions" / row[0] / f"{row[1]}.parquet"
+        path = run / f"predictions/{row.path}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(path, index=False)
         found.append((*row, frame))
     return found
+
+
+def keras_predictions(
+    folder: Path, stores: dict, views: dict, others: Arrays, classes: list[str]
+) -> dict[str, tuple[np.ndarray, Arrays]]:
+    trained, parts = load_trained(folder, classes), {}
+    scores = {"objects": stores["score arrays"]}
+    for name, view in views.items():
+        arrays = dataset_arrays(stores["street arrays"], scores, view, "test", None, 42)
+        parts[name] = (predict(trained, arrays, name, view), arrays)
+    return parts | {"im2gps3k": (predict(trained, others, "photographs"), others)}
 
 
 def frame_of(
@@ -265,34 +294,35 @@ def frame_of(
 
 
 def clip_predictions(
-    folder: Path, stores: dict, street: Arrays, others: Arrays, names: dict[str, str]
+    folder: Path, stores: dict, street: Arrays, others: Arrays, names: dict[str, str], views: dict
 ) -> dict[str, tuple[np.ndarray, Arrays]]:
     model = ClipZeroShot(folder, list(names.values()))
-    factors = {name: dataset_factor(name) for name in DATASETS}
-    pairs = zip(stores["street images"], stores["scores"], strict=True)
-    items = read_full_size(pairs, set(street.image_id))
-    _, probabilities = predict_images(model, items, factors)
-    items = read_full_size([(path, None) for path in stores["test_sets images"]],
-                           set(others.image_id))  # fmt: skip
-    _, photographs = predict_images(model, items, {"original": None})
+    scores = {"objects": stores["scores"]}
+    keyed = {name: (view, score_key(view)) for name, view in views.items()}
+    with ExitStack() as stack:
+        images = stores["street images"]
+        maps = open_score_maps(stack, images, scores, views.values(), None, 42)
+        items = read_full_size(images, set(street.image_id), scores=maps)
+        _, probabilities = predict_images(model, items, keyed)
+    items = read_full_size(stores["test_sets images"], set(others.image_id))
+    _, photographs = predict_images(model, items, {"photographs": (UNCHANGED, None)})
     parts = {name: (values, street) for name, values in probabilities.items()}
-    return parts | {"im2gps3k": (photographs["original"], others)}
+    return parts | {"im2gps3k": (photographs["photographs"], others)}
 
 
 def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict) -> None:
-    titles, test_sets = model_titles(config), titles_of_test_sets(config)
+    models, datasets = model_titles(config), dataset_titles(config)
     majority = majority_country(run / "index/countries.csv")
     authors, seed = index.set_index("image_id")["author"].to_dict(), config["seed"]
-    table = table1(
-        ((titles[model], DATASET_TITLES[dataset], frame) for model, dataset, frame in predictions),
-        test_sets,
-    )
-    baseline = baselines(predictions[0][2], majority)
-    text = format_table(table, baseline, display_name(majority), test_sets)
+    titled = [(models[m], datasets[d], seed, frame) for m, d, seed, frame in predictions]
+    table = table1(titled, columns(config))
+    baseline = baselines(predictions[0][3], majority)
+    text = format_table(table, baseline, display_name(majority), columns(config))
     (run / "table1.txt").write_text(text + "\n", encoding="utf-8")
     positions = median_positions(index)
     for name, frame in {
         "table1": table,
+        "table1_seeds": table1_seeds(titled, columns(config)),
         "metrics": metrics_table(predictions, majority, positions, authors, seed),
         "accuracy_by_source": accuracy_by_source(predictions),
         "paired_tests": paired_tests(predictions, authors, seed),

@@ -58,12 +58,12 @@ def write_small(folder: Path, schema: str, seed: int = 0, ids: Sequence[str] = I
         coarse = rng.integers(0, 101, (n, 16, 16)).astype(np.uint8)
         maps = (np.kron(scores, np.ones((40, 40), np.uint8)) for scores in coarse)
         stores.write_scores(path, zip(ids, maps, strict=True))
+    elif schema == "arrays":
+        images = rng.integers(0, 101, (n, 224, 224, 3)).astype(np.uint8)
+        stores.write_arrays(path, columns | {"label": ["NA"] * n}, images)
     else:
-        image, score = (
-            rng.integers(0, 101, (n, 224, 224, *channels)).astype(np.uint8)
-            for channels in ([3], [])
-        )
-        stores.write_arrays(path, columns | {"label": ["NA"] * n}, zip(image, score, strict=True))
+        maps = rng.integers(0, 101, (n, 224, 224)).astype(np.uint8)
+        stores.write_score_arrays(path, list(ids), maps)
     return path
 
 
@@ -81,8 +81,10 @@ def content(path: Path, schema: str) -> list:
         ]
     if schema == "scores":
         return found + [(i, score.tobytes()) for i, score in stores.read_scores(path)]
+    if schema == "score_arrays":
+        return found + [(i, score.tobytes()) for i, score in stores.read_score_arrays(path, IDS)]
     arrays = stores.Arrays([path])
-    return found + [values.tobytes() for values in arrays.read(np.arange(len(arrays)))]
+    return found + [arrays.read(np.arange(len(arrays)))[0].tobytes()]
 
 
 def reseal(path: Path) -> None:

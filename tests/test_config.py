@@ -6,6 +6,7 @@ import yaml
 from geoloc.config import (
     ConfigError,
     check_config,
+    default_config,
     load_schema,
     read_written_config,
     write_config,
@@ -19,15 +20,16 @@ STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")
 
 def leaves(schema, path=()):
     for key, entry in schema.get("properties", {}).items():
-        if entry.get("type") == "object":
+        if "properties" in entry:
             yield from leaves(entry, (*path, key))
         else:
             yield (*path, key), entry
 
 
 def test_the_configuration_states_every_key_with_the_default_of_the_schema():
+    entries = ("segmentations", "scores", "datasets", "models")
     for path, entry in leaves(SCHEMA):
-        if path[0] in ("sources", "test_sets", "demo"):
+        if path[0] in ("sources", "test_sets", "demo", *entries):
             continue
         value = STUDY
         for key in path:
@@ -35,12 +37,37 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
             value = value[key]
         assert value == entry["default"], ".".join(path)
         assert entry["description"]
+    checked, default = copy.deepcopy(STUDY), default_config(SCHEMA)
+    check_config(checked, SCHEMA)
+    for section in entries:
+        assert checked[section] == default[section]
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("segment.points_per_side", "many", "points_per_side: must be an integer, got 'many'"),
+        ("segmentations.sam.points_per_side", "many", "must be an integer, got 'many'"),
+        ("segmentations.sam.model", "vit_x", "model: must be one of 'demo', 'vit_b', 'vit_l', 'v"),
+        ("segment", {}, "unknown key segment (segment is now segmentations.sam); write one of"),
+        ("index.min_images", 75.0, "min_images: must be an integer, got 75.0; write 75"),
+        ("index.max_rejected", 5, "must be at most 1, got 5; write 0.05 for 5 %"),
+        ("train.learning_rate", "1e-3", "must be a number, got '1e-3'; write 0.001"),
+        ("train.learning_rate", float("nan"), "learning_rate: nan is not a finite number"),
+        ("train.plateau_factor", float("inf"), "plateau_factor: inf is not a finite number"),
+        ("datasets", {True: {}}, "datasets: YAML reads a key as true, which is not text; write"),
+        ("models.other", {"kind": "vgg"}, "models.other.kind: must be one of 'cnn', 'transfer'"),
+        ("models.other", {"title": "?"}, "models.other.kind: must be one of 'cnn', 'transfer'"),
+        ("models.other", 3, "models.other: must be a mapping of keys, got 3"),
+        ("models.cnn.datasets", ["gone"], "datasets has no entry 'gone'; write one of its entries"),
+        ("models.Cnn", {"kind": "cnn"}, "models: must match ^[a-z][a-z0-9_]*$, got 'Cnn'"),
+        ("scores.objects.segmentation", "gone", "segmentations has no entry 'gone'; write one of"),
+        ("datasets.weighted_base.scores", "gone", "scores has no entry 'gone'"),
+        ("datasets.weighted_base.scores", None, "the curve linear needs score maps; write one of"),
+        ("datasets.original.invert", True, "invert: has no effect with curve: none; write curve"),
+        ("datasets.default", {}, "datasets.default: this name is reserved"),
+        ("datasets.other", {"title": "Original"}, "2 entries have the title 'Original'"),
+        ("models.other", {"kind": "cnn", "title": "StreetCLIP"}, "2 entries have the title 'Str"),
+        ("seeds", [1, 1], "seeds: must not name anything twice, got [1, 1]"),
         ("sources.geoguessr.kind", "folder", "must be one of 'country_folders', 'coordinates_t"),
         ("sources.geoguessr.pth", "x", "geoguessr: unknown key pth; write one of kind"),
         ("index.split", [0.5, 0.1, 0.1], "must add up to 1"),
@@ -71,7 +98,7 @@ def test_a_mistake_is_answered_with_what_to_write(path, value, message):
 
 def test_the_prompt_of_the_contrastive_model_is_checked_too():
     config = copy.deepcopy(STUDY)
-    config["models"]["contrastive"] = {"prompt": "{country} {}"}
+    config["models"]["contrastive"] = {"kind": "contrastive", "prompt": "{country} {}"}
     with pytest.raises(ConfigError, match="models.contrastive.prompt: .* a field other"):
         check_config(config, SCHEMA)
 
@@ -87,6 +114,7 @@ def test_a_prompt_may_repeat_the_country_and_hold_braces():
     [
         ({}, "StreetCLIP"),
         ({"path": None}, "CLIP (trained here)"),
+        ({"path": "models/clip-vit-large"}, "clip-vit-large"),
         ({"path": None, "title": "Small CLIP"}, "Small CLIP"),
         ({"title": "Another CLIP"}, "Another CLIP"),
     ],
@@ -96,6 +124,14 @@ def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
     config["models"]["clip"] |= clip
     check_config(config, SCHEMA)
     assert config["models"]["clip"]["title"] == title
+
+
+def test_an_entry_of_the_matrix_set_to_null_is_removed():
+    config = copy.deepcopy(STUDY)
+    config["datasets"]["weighted_base"] = config["models"]["clip"] = None
+    check_config(config, SCHEMA)
+    assert list(config["datasets"]) == ["original", "weighted_custom"]
+    assert list(config["models"]) == ["cnn", "transfer"]
 
 
 def test_a_source_set_to_null_is_left_out():
@@ -122,7 +158,8 @@ def test_two_more_test_sets_are_a_configuration_file():
         ("weighted_base", None, "this name is already in use"),
         ("weighted_custom", None, "this name is already in use"),
         ("geoguessr", None, "this name is already in use"),
-        ("other", "im2gps3k", "2 test sets have the title 'im2gps3k'"),
+        ("other", "Im2GPS-3k-modified", "2 columns of Table 1 are named 'Im2GPS-3k-modified A"),
+        ("other", "Original Test", "2 columns of Table 1 are named 'Original Test Accuracy'"),
     ],
 )
 def test_a_test_set_has_a_name_and_a_title_of_its_own(name, title, message):

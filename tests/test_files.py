@@ -21,6 +21,7 @@ from geoloc.files import (
     utf8_name,
     write_text,
 )
+from geoloc.stores.layouts import LAYOUTS
 from tests.processes import ENVIRONMENT
 from tests.small_stores import write_small
 
@@ -193,7 +194,7 @@ write_small(Path(sys.argv[1]), sys.argv[2], ids=sys.argv[4:])
 """
 
 
-@pytest.mark.parametrize("schema", ["images", "segments", "scores", "arrays"])
+@pytest.mark.parametrize("schema", LAYOUTS)
 def test_a_store_that_finds_no_room_ends_its_job_in_one_line(schema, small_disk, tmp_path):
     """At several fill levels: at once, in the middle, when HDF5 closes the file. It has crashed."""
     ids = [str(number) for number in range(4)]

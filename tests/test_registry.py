@@ -10,11 +10,13 @@ from geoloc.countries.geocoding import GEOCODERS
 from geoloc.errors import InputError
 from geoloc.keras_models.build import KERAS_MODELS
 from geoloc.keras_models.transfer import BACKBONES
+from geoloc.matrix import ROOMS
 from geoloc.pytorch.device import PRECISIONS
 from geoloc.registry import Registry
 from geoloc.segmentation.classifiers import CLASSIFIERS
+from geoloc.segmentation.kinds import KINDS as SEGMENTATIONS
 from geoloc.segmentation.segmenters import SEGMENTERS
-from geoloc.table_rows import KERAS_MODELS as ROWS
+from geoloc.weighting import CURVES, FILLS
 from tests.conftest import ROOT
 
 REGISTRIES = [KINDS, GEOCODERS, KERAS_MODELS, BACKBONES, PRECISIONS, CLASSIFIERS, SEGMENTERS]
@@ -35,16 +37,23 @@ def test_an_unknown_name_is_told_with_the_known_ones():
 
 def test_the_schema_allows_what_the_registries_know():
     text = (ROOT / "config/config.schema.yaml").read_text(encoding="utf-8")
-    schema = yaml.safe_load(text)["properties"]
-    segment, index = schema["segment"]["properties"], schema["index"]["properties"]
-    backbone = schema["models"]["properties"]["transfer"]["properties"]["backbone"]
+    schema = yaml.safe_load(text)
+    parts, index = schema["$defs"], schema["properties"]["index"]["properties"]
+    sam = parts["segmentation"]["kinds"]["sam"]["properties"]
+    dataset = parts["dataset"]["properties"]
+    backbone = parts["model"]["kinds"]["transfer"]["properties"]["backbone"]
     for names, registry in (
-        (segment["segmenter"], SEGMENTERS),
-        (segment["classifier"], CLASSIFIERS),
-        (segment["precision"], PRECISIONS),
+        (parts["source"]["properties"]["kind"], KINDS),
+        (sam["model"], SEGMENTERS),
+        (sam["precision"], PRECISIONS),
+        (parts["classifier"]["properties"]["kind"], CLASSIFIERS),
+        (dataset["curve"], CURVES),
+        (dataset["fill"], FILLS),
         (index["geocoder"], GEOCODERS),
         (backbone, BACKBONES),
     ):
         assert sorted(names["enum"]) == sorted(registry)
-    assert tuple(KERAS_MODELS) == ROWS
+    assert sorted(parts["segmentation"]["kinds"]) == sorted(SEGMENTATIONS)
+    assert sorted(parts["model"]["kinds"]) == sorted(ROOMS)
+    assert [kind for kind, room in ROOMS.items() if room == "keras_models"] == list(KERAS_MODELS)
     assert all(callable(r[n].build) for r in (KERAS_MODELS, CLASSIFIERS, SEGMENTERS) for n in r)

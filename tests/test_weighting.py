@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,57 +8,149 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from geoloc.images import resize_nearest
-from geoloc.weighting import DATASETS, apply_factor, dataset_factor
+from geoloc.weighting import BLUR, CURVES, FILLS, UNCHANGED, View, make_view, other_rows
+
+LINEAR, PIECEWISE = View("linear"), View("piecewise")
+views = st.builds(
+    View,
+    st.sampled_from(sorted(CURVES)),
+    lower_score=st.integers(0, 40),
+    upper_score=st.integers(41, 100),
+    invert=st.booleans(),
+    fill=st.sampled_from(sorted(FILLS)),
+)
+SHAPE = 13, 17
+images, scores = (
+    arrays(np.uint8, (*SHAPE, 3)),
+    arrays(np.uint8, SHAPE, elements=st.integers(0, 100)),
+)
 
 
 @pytest.mark.parametrize(
     ("score", "factor"),
     [(0, 0.1), (9, 0.1), (10, 0.2), (40, 0.6), (70, 1.0), (71, 1.0), (100, 1.0)],
 )
-def test_custom_factor_is_eqn_1(score, factor):
-    assert dataset_factor("weighted_custom")[score] == pytest.approx(factor)
+def test_the_piecewise_factor_is_eqn_1(score, factor):
+    assert PIECEWISE.factor[score] == pytest.approx(factor)
 
 
-def test_base_factor_is_the_score_in_percent():
-    np.testing.assert_allclose(dataset_factor("weighted_base")[:101], np.arange(101) / 100)
+def test_the_linear_factor_is_the_score_in_percent():
+    np.testing.assert_allclose(LINEAR.factor[:101], np.arange(101) / 100)
+
+
+@given(views, st.integers(0, 100))
+def test_an_inverted_curve_is_that_of_the_rest_to_100(view, score):
+    inverted = replace(view, invert=not view.invert)
+    assert inverted.factor[score] == view.factor[100 - score]
 
 
 def test_products_are_truncated_and_not_rounded():
     image, score = np.full((1, 1, 3), 255, np.uint8), np.full((1, 1), 1, np.uint8)
-    assert apply_factor(image, score, dataset_factor("weighted_base")).max() == 2  # 2.55
-    assert apply_factor(image, score, dataset_factor("weighted_custom")).max() == 25  # 25.5
+    assert LINEAR(image, score).max() == 2  # 2.55
+    assert PIECEWISE(image, score).max() == 25  # 25.5
 
 
-def test_unknown_dataset_is_refused_with_the_known_names():
-    with pytest.raises(ValueError, match="original, weighted_base, weighted_custom"):
-        dataset_factor("weighted")
-
-
-@given(
-    st.sampled_from(DATASETS),
-    arrays(np.uint8, (13, 17, 3)),
-    arrays(np.uint8, (13, 17), elements=st.integers(0, 100)),
-    st.integers(1, 30),
-)
-def test_weighting_commutes_with_nearest_resizing(dataset, image, score, size):
-    factor = dataset_factor(dataset)
-    weighted_first = resize_nearest(apply_factor(image, score, factor), size)
-    resized_first = apply_factor(resize_nearest(image, size), resize_nearest(score, size), factor)
+@given(views, images, scores, st.integers(1, 30))
+def test_weighting_with_black_commutes_with_nearest_resizing(view, image, score, size):
+    """So that arrays may be squashed before they are weighted. Other fills are those of the
+    squashed image."""
+    view = replace(view, fill="black")
+    weighted_first = resize_nearest(view(image, score), size)
+    resized_first = view(resize_nearest(image, size), resize_nearest(score, size))
     np.testing.assert_array_equal(weighted_first, resized_first)
 
 
-@given(
-    st.sampled_from(DATASETS),
-    arrays(np.uint8, (2, 5, 7, 3)),
-    arrays(np.uint8, (2, 5, 7), elements=st.integers(0, 100)),
-)
-def test_images_one_by_one_equal_the_product_of_the_whole_batch(dataset, image, score):
-    factor = dataset_factor(dataset)
-    expected = (image * factor[score][..., None]).astype(np.uint8)
-    np.testing.assert_array_equal(apply_factor(image, score, factor), expected)
+def plain_fill(fill, image):
+    """What replaces the pixels of one image, float64 and as large as the image."""
+    if fill == "blur":
+        return cv2.GaussianBlur(image, (0, 0), 0.05 * max(image.shape[:2])).astype(float)
+    color = image.mean(axis=(0, 1)) if fill == "mean" else np.zeros(3)
+    return np.broadcast_to(color, image.shape)
+
+
+@given(views, st.tuples(images, images), st.tuples(scores, scores))
+def test_images_one_by_one_equal_the_formula_of_the_whole_batch(view, image, score):
+    image, score = np.stack(image), np.stack(score)
+    factor = view.factor[score][..., None]
+    shown = view(image, score)
+    if view.fill == "black":
+        np.testing.assert_array_equal(shown, (image * factor).astype(np.uint8))
+    else:
+        fill = np.stack([plain_fill(view.fill, one) for one in image])
+        expected = image * factor + fill * (1 - factor)
+        assert np.abs(shown - expected).max() <= 0.5 + 1e-3
+
+
+@given(views, images, scores)
+def test_a_pixel_that_equals_its_fill_stays(view, image, score):
+    fill = plain_fill(view.fill, image)
+    shown = view(image, score)
+    np.testing.assert_array_equal(shown[image == fill], image[image == fill])
+    flat = np.full_like(image, image[0, 0])
+    if view.fill != "black":
+        np.testing.assert_array_equal(view(flat, score), flat)
+
+
+@given(views, images)
+def test_an_image_of_full_factor_stays(view, image):
+    score = np.full(SHAPE, 0 if view.invert else 100, np.uint8)
+    np.testing.assert_array_equal(view(image, score), image)
+
+
+def test_a_blurred_copy_keeps_the_colours_of_a_region_and_loses_its_edges():
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:, 100:] = 200
+    row = View("linear", fill="blur")(image, np.zeros((100, 200), np.uint8))[50, :, 0].astype(int)
+    assert (row[0], row[-1]) == (0, 200)
+    assert np.diff(row).max() < 10 < np.diff(image[50, :, 0].astype(int)).max()
+    width = np.count_nonzero((row > 200 * 0.16) & (row < 200 * 0.84))  # two standard deviations
+    assert width == pytest.approx(2 * BLUR * 200, abs=2)
 
 
 def test_a_dataset_without_a_full_factor_dims_every_pixel():
-    factor = dataset_factor("weighted_custom", {"maximum_factor": 0.9})
     image, score = np.full((1, 2, 3), 100, np.uint8), np.array([[0, 90]], np.uint8)
-    assert apply_factor(image, score, factor)[0, :, 0].tolist() == [10, 90]
+    assert View("piecewise", maximum_factor=0.9)(image, score)[0, :, 0].tolist() == [10, 90]
+
+
+def test_only_unchanged_images_need_no_score_map():
+    image = np.full((1, 2, 3), 100, np.uint8)
+    assert UNCHANGED(image) is image
+    assert UNCHANGED.unchanged
+    assert not LINEAR.unchanged
+    with pytest.raises(ValueError, match="needs a score map"):
+        LINEAR(image)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"curve": "step"}, "unknown curve 'step'; write one of none, linear, piecewise"),
+        ({"fill": "white"}, "unknown fill 'white'; write one of black, mean, blur"),
+        ({"colour": 1, "curve": "none"}, "unknown settings of a dataset: colour"),
+    ],
+)
+def test_what_a_view_does_not_know_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_view(settings)
+
+
+@given(views)
+def test_a_view_is_made_again_of_its_settings(view):
+    again = make_view(view.settings())
+    np.testing.assert_array_equal(again.factor, view.factor)
+    assert view.unchanged or (again.fill, again.invert) == (view.fill, view.invert)
+    assert ("lower_score" in view.settings()) == (view.curve == "piecewise")
+
+
+@given(st.integers(2, 500), st.integers(0, 2**32))
+def test_every_image_gets_the_score_map_of_another_one(count, seed):
+    other = other_rows(count, seed)
+    assert sorted(other) == list(range(count))
+    assert (other != np.arange(count)).all()
+    np.testing.assert_array_equal(other, other_rows(count, seed))
+
+
+def test_another_seed_draws_another_image():
+    assert len({tuple(other_rows(20, seed)) for seed in range(10)}) == 10
+    assert other_rows(0, 1).tolist() == []
+    assert other_rows(1, 1).tolist() == [0]  # has no other

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from string import Formatter
 
@@ -14,6 +14,7 @@ import yaml
 
 from geoloc.errors import GeolocError
 from geoloc.files import write_text
+from geoloc.matrix_mistakes import matrix_mistakes
 from geoloc.types import SCORE_SIZE
 
 SCHEMA = "config/config.schema.yaml"  # in the root of the project
@@ -76,34 +77,55 @@ def default_config(schema: dict) -> dict:
     """Return the defaults of every key except `sources`, which has none."""
     config: dict = {}
     _set_defaults(config, schema, schema)
+    _set_titles(config)
     return config
+
+
+# Sections of entries with names of the user's choice; an entry set to null is skipped.
+MATRIX = ("segmentations", "scores", "datasets", "models")
+MOVED = {"segment": "segmentations.sam", "score": "scores.objects", "benchmarks": "test_sets"}
 
 
 def check_config(config: dict, schema: dict) -> None:
     """Fill in the defaults of `schema` and check `config` against it, in place.
 
-    A CLIP without a title gets one that says where it comes from.
+    Entries of the matrix that are null are removed, and each model gets its title.
 
     Raises:
         ConfigError: with one line per mistake: the key, what is wrong, what to write.
     """
-    models = config.get("models")
-    if isinstance(models, dict) and models.get("contrastive") is True:
-        # Snakemake ignores {} in a configuration file on top of another.
-        models["contrastive"] = {}
+    if lines := list(_value_mistakes(config)):
+        raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
     _set_defaults(config, schema, schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
+    errors = sorted(
+        _Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))
+    )
     lines = [_describe(error) for error in errors]
-    if not errors and abs(sum(config["index"]["split"]) - 1) > 1e-6:
-        lines.append("index.split: the three shares must add up to 1")
     if not errors:
-        lines += _size_mistakes(config) + _name_clashes(config)
-        lines += _score_mistakes(config) + _prompt_mistakes(config)
+        for section in MATRIX:
+            for name in [name for name, entry in config[section].items() if entry is None]:
+                del config[section][name]
+        if abs(sum(config["index"]["split"]) - 1) > 1e-6:
+            lines.append("index.split: the three shares must add up to 1")
+        _set_titles(config)
+        lines += _size_mistakes(config) + matrix_mistakes(config) + _prompt_mistakes(config)
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
-    clip = config["models"]["clip"]
-    clip["title"] = clip["title"] or ("StreetCLIP" if clip["path"] else "CLIP (trained here)")
+
+
+def _set_titles(config: dict) -> None:
+    for name, entry in config["models"].items():
+        entry["title"] = entry["title"] or _model_title(name, entry)
+
+
+def _model_title(name: str, entry: dict) -> str:
+    """The title of a model that has none in the configuration."""
+    if entry["kind"] != "clip":
+        return name
+    if not entry["path"]:
+        return "CLIP (trained here)"
+    folder = Path(entry["path"]).name
+    return "StreetCLIP" if folder == "streetclip" else folder
 
 
 def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
@@ -117,7 +139,7 @@ def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
     config = copy.deepcopy(config)
 
     def move(entry: dict, key: str, place: Callable[[str], str] = place) -> None:
-        if entry[key]:
+        if entry.get(key):
             moved, own = place(entry[key]), root / entry[key]
             shipped = Path(entry[key]).parts[:1] in OWN_FOLDERS and own.exists()
             entry[key] = str(own) if shipped and not Path(moved).exists() else moved
@@ -125,14 +147,24 @@ def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
     for source in (*config["sources"].values(), *config["test_sets"].values()):
         if source:
             move(source, "path")
-    move(config["segment"], "segmenter_weights")
-    move(config["segment"], "classifier_weights")
-    move(config["score"], "selected_classes")
-    move(config["models"]["transfer"], "backbone_weights")
-    move(config["models"]["clip"], "path")
+    for section in MATRIX:
+        for entry in config[section].values():
+            for part in (entry, entry.get("classifier", {})):
+                for key in PATH_KEYS:
+                    move(part, key)
     for name in config["containers"]:
         move(config["containers"], name, str)  # Snakemake adds no prefix to images
     return config
+
+
+PATH_KEYS = ("weights", "path", "classes", "file")
+"""Keys of entries of the matrix that are paths."""
+
+
+def files_of(entry: dict) -> list[str]:
+    """Files and folders that a segmentation or model is loaded from."""
+    parts = (entry, entry.get("classifier", {}))
+    return [part[key] for part in parts for key in PATH_KEYS if part.get(key)]
 
 
 def _size_mistakes(config: dict) -> list[str]:
@@ -146,41 +178,12 @@ def _size_mistakes(config: dict) -> list[str]:
     ]
 
 
-def _name_clashes(config: dict) -> list[str]:
-    """Names and titles of test sets that are already in use."""
-    used = {"street", "original", "weighted_base", "weighted_custom", *config["sources"]}
-    lines = [
-        f"test_sets.{name}: this name is already in use; rename the test set"
-        for name in config["test_sets"]
-        if name in used
-    ]
-    entries = {name: entry for name, entry in config["test_sets"].items() if entry}
-    titles = Counter(entry["title"] or name for name, entry in entries.items())
-    return lines + [
-        f"test_sets: {count} test sets have the title {title!r}; give each its own title"
-        for title, count in titles.items()
-        if count > 1
-    ]
-
-
-def _score_mistakes(config: dict) -> list[str]:
-    """Scores that are not in ascending order (Eqn. 1 divides by their difference)."""
-    custom = config["datasets"]["weighted_custom"]
-    lower, upper = custom["lower_score"], custom["upper_score"]
-    if lower < upper:
-        return []
-    return [
-        f"datasets.weighted_custom.lower_score: must be below upper_score ({upper}), got {lower}; "
-        f"for a step at {upper}, write lower_score: {upper - 1}"
-    ]
-
-
 def _prompt_mistakes(config: dict) -> list[str]:
     """Prompts of the models that do not work as templates for a country."""
     prompts = {
         f"models.{name}.prompt": entry["prompt"]
         for name, entry in config["models"].items()
-        if entry and "prompt" in entry
+        if "prompt" in entry
     }
     mistakes = {key: prompt_mistake(prompt) for key, prompt in prompts.items()}
     return [f"{key}: {mistake}" for key, mistake in mistakes.items() if mistake]
@@ -203,26 +206,72 @@ def prompt_mistake(prompt: str) -> str:
     return ""
 
 
-def _resolve(schema: dict, root: dict) -> dict:
+def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
+    """The keyword `kinds` of the schema: the schema of an entry by its kind; null is valid."""
+    if instance is None:
+        return
+    if not isinstance(instance, dict):
+        yield jsonschema.ValidationError("", validator="type", validator_value="object",
+                                         instance=instance, schema=schema)  # fmt: skip
+    elif instance.get("kind") not in kinds:
+        yield jsonschema.ValidationError("", validator="enum", validator_value=list(kinds),
+                                         path=["kind"], instance=instance.get("kind"),
+                                         schema=schema)  # fmt: skip
+    else:
+        yield from validator.descend(instance, kinds[instance["kind"]])
+
+
+def _is_integer(checker: object, value: object) -> bool:
+    """Without 64.0, which JSON schema counts as an integer and the code does not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    {"kinds": _kinds},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
+def _resolve(schema: dict, root: dict, value: object = None) -> dict:
+    """The schema of a value: behind references, and of its kind."""
     for option in schema.get("anyOf", []):
         schema = option if "$ref" in option else schema
     if "$ref" in schema:
+        found = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
-            root = root[part]
-        return root
+            found = found[part]
+        return _resolve(found, root, value)
+    if "kinds" in schema and isinstance(value, dict):
+        return _resolve(schema["kinds"].get(value.get("kind"), {}), root, value)
     return schema
 
 
 def _set_defaults(config: dict, schema: dict, root: dict) -> None:
-    schema = _resolve(schema, root)
+    schema = _resolve(schema, root, config)
     for key, entry in schema.get("properties", {}).items():
         if "default" in entry:
-            default = entry["default"]
-            config.setdefault(key, default.copy() if isinstance(default, dict | list) else default)
+            config.setdefault(key, copy.deepcopy(entry["default"]))
     for key, value in config.items():
         entry = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
         if isinstance(value, dict) and isinstance(entry, dict):
             _set_defaults(value, entry, root)
+
+
+def _value_mistakes(value: object, place: str = "") -> Iterator[str]:
+    """Keys that YAML does not read as text, and numbers that are not finite."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                yield (f"{place or 'top level'}: YAML reads a key as {_shown(key)}, which is not "
+                       "text; write it in quotes")  # fmt: skip
+            else:
+                yield from _value_mistakes(inner, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _value_mistakes(inner, f"{place}.{number}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{place}: {value} is not a finite number; write a finite one"
 
 
 def _describe(error: jsonschema.ValidationError) -> str:
@@ -234,14 +283,17 @@ def _describe(error: jsonschema.ValidationError) -> str:
     key = ".".join(map(str, error.absolute_path)) or "top level"
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
-        unknown = ", ".join(str(name) for name in error.instance if name not in known)
-        return f"{key}: unknown key {unknown}; write one of {', '.join(known)}"
+        unknown = [str(name) for name in error.instance if name not in known]
+        moved = "".join(f" ({n} is now {MOVED[n]})" for n in unknown if n in MOVED)
+        return f"{key}: unknown key {', '.join(unknown)}{moved}; write one of {', '.join(known)}"
     if error.validator == "required":
         return f"{key}: {error.message}"
     limit = error.validator_value
     expected = {
         "enum": lambda: "must be one of " + ", ".join(map(_shown, limit)),
         "type": lambda: f"must be {' or '.join(TYPES[kind] for kind in _as_list(limit))}",
+        "const": lambda: f"must be {_shown(limit)}",
+        "uniqueItems": lambda: "must not name anything twice",
         "pattern": lambda: f"must match {limit}",
         "minimum": lambda: f"must be at least {limit}",
         "maximum": lambda: f"must be at most {limit}",
@@ -249,12 +301,28 @@ def _describe(error: jsonschema.ValidationError) -> str:
         "exclusiveMaximum": lambda: f"must be below {limit}",
         "multipleOf": lambda: f"must be a multiple of {limit}",
         "minLength": lambda: "must not be empty",
-        "minItems": lambda: f"must have {limit} entries",
-        "maxItems": lambda: f"must have {limit} entries",
+        "minItems": lambda: f"must have at least {limit} entries",
+        "maxItems": lambda: f"must have at most {limit} entries",
         "minProperties": lambda: "must not be empty",
     }.get(error.validator, lambda: error.message)()
     meaning = error.schema.get("description", "")
-    return f"{key}: {expected}, got {_shown(error.instance)}" + (f" ({meaning})" if meaning else "")
+    told = f"{key}: {expected}, got {_shown(error.instance)}{_remedy(error)}"
+    return told + (f" ({meaning})" if meaning else "")
+
+
+def _remedy(error: jsonschema.ValidationError) -> str:
+    """What to write instead of a value that is almost right; empty if nothing is known."""
+    value, limit = error.instance, error.validator_value
+    if error.validator == "type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if error.validator in ("maximum", "exclusiveMaximum") and limit == 1 and 1 < value <= 100:
+        return f"; write {value / 100:g} for {value:g} %"
+    if error.validator == "type" and isinstance(value, str) and "number" in _as_list(limit):
+        try:
+            return f"; write {float(value)!r}" if math.isfinite(float(value)) else ""
+        except ValueError:
+            return ""
+    return ""
 
 
 def _shown(value: object) -> str:

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoloc.errors import FileError
-from geoloc.weighting import DATASETS
+from geoloc.weighting import View, make_view
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """classes: sorted ISO codes, in the order of the model's outputs; dataset: what it was trained
-    on, see `geoloc.weighting`."""
+    """classes: sorted ISO codes, in the order of the model's outputs; dataset: name of what it was
+    trained on; view: how that shows images."""
 
     classes: list[str]
     dataset: str
+    view: View
 
 
 def read_record(folder: str | Path) -> ModelRecord:
@@ -29,14 +30,15 @@ def read_record(folder: str | Path) -> ModelRecord:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         classes, dataset = record["classes"], record["dataset"]
-        known = dataset in DATASETS and classes and classes == sorted(set(map(str, classes)))
+        view = make_view(record["view"])
+        known = isinstance(dataset, str) and classes and classes == sorted(set(map(str, classes)))
     except PermissionError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(f"{folder}: no complete model ({error!r}); train it again") from error
     if not known:
         raise FileError(
-            f"{path}: no complete model: expected a dataset ({', '.join(DATASETS)}) and sorted "
-            f"classes, found {dataset!r} and {str(classes)[:80]}; train it again"
+            f"{path}: no complete model: expected the name of a dataset and sorted classes, "
+            f"found {dataset!r} and {str(classes)[:80]}; train it again"
         )
-    return ModelRecord(classes, dataset)
+    return ModelRecord(classes, dataset, view)

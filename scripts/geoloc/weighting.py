@@ -1,71 +1,171 @@
-"""The three datasets: what a pixel is multiplied with, given its score."""
+"""Datasets are views of an image: what replaces a pixel, and how much of it, given its score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
 
 from geoloc.errors import InputError
-from geoloc.table_rows import DATASETS
 
-CUSTOM_DEFAULTS = {
-    "no_score_factor": 0.1,
-    "minimum_factor": 0.2,
-    "maximum_factor": 1.0,
-    "lower_score": 10,
-    "upper_score": 70,
-}
+BLUR = 0.05  # standard deviation of the blur, as a share of the image's side
 
 
-def custom_factor(score: np.ndarray, parameters: Mapping[str, float] | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class View:
+    """How a dataset shows an image: `image · f + fill · (1 − f)`, f by the score of a pixel.
+
+    The defaults show images unchanged. The fields are the keys of `datasets` in the configuration.
+
+    Args:
+        curve: `none` (f = 1), `linear` (score / 100) or `piecewise` (Eqn. 1, see `custom_factor`).
+        no_score_factor, minimum_factor, maximum_factor, lower_score, upper_score: of Eqn. 1.
+        invert: whether f is that of 100 − score.
+        fill: `black`, `mean` (the mean colour of the image) or `blur` (a blurred copy of it).
+        scores: name of the score maps.
+        scores_of: `self`, or `other_image`: the score map of another image, see `other_rows`.
+    """
+
+    curve: str = "none"
+    no_score_factor: float = 0.1
+    minimum_factor: float = 0.2
+    maximum_factor: float = 1.0
+    lower_score: int = 10
+    upper_score: int = 70
+    invert: bool = False
+    fill: str = "black"
+    scores: str | None = None
+    scores_of: str = "self"
+
+    def __post_init__(self) -> None:
+        for key, known in (("curve", CURVES), ("fill", FILLS), ("scores_of", SCORES_OF)):
+            if (value := getattr(self, key)) not in known:
+                raise InputError(f"unknown {key} {value!r}; write one of {', '.join(known)}")
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether images are shown as they are, so that no score map is needed."""
+        return self.curve == "none"
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """The curve as a lookup table, float32 (256,): the factor of each score.
+
+        Scores are 0–100; the entries above are those of 100, so that any uint8 is an index.
+        """
+        score = np.minimum(np.arange(256), 100)
+        return CURVES[self.curve](100 - score if self.invert else score, self).astype(np.float32)
+
+    def __call__(self, image: np.ndarray, score: np.ndarray | None = None) -> np.ndarray:
+        """Show images as the dataset does.
+
+        Args:
+            image: uint8 (…, H, W, 3).
+            score: uint8 (…, H, W) in 0–100; None only if the view is `unchanged`.
+
+        Returns:
+            uint8 (…, H, W, 3). With black the product is truncated, not rounded, as in the study's
+            code; other fills are rounded, so that a pixel equal to its fill stays the same.
+        """
+        if self.unchanged:
+            return image
+        if score is None:
+            raise InputError("a weighted image needs a score map; give the scores of its shard")
+        result = np.empty_like(image)
+        height, width = score.shape[-2:]
+        for pixels, scores, target in zip(
+            image.reshape(-1, height, width, 3),
+            score.reshape(-1, height, width),
+            result.reshape(-1, height, width, 3),
+            strict=True,
+        ):  # one image at a time stays in the cache: a third of the time of the whole batch at once
+            factor = cv2.merge([cv2.LUT(scores, self.factor)] * 3)
+            product = np.multiply(pixels, factor, out=None if self.fill != "black" else factor)
+            if self.fill != "black":
+                product = np.rint(product + FILLS[self.fill](pixels) * (1 - factor))
+            target[...] = product
+        return result
+
+    def settings(self) -> dict[str, Any]:
+        """What decides how images look, as the model's record keeps it."""
+        if self.unchanged:
+            return {"curve": "none"}
+        skipped = PIECEWISE if self.curve != "piecewise" else ()
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
+
+
+def custom_factor(score: np.ndarray, view: View) -> np.ndarray:
     """Eqn. 1 of *Beyond the Image*: dim everything except what scores.
 
-    `score` holds values in 0–100. Below `lower_score` the factor is `no_score_factor`, above
-    `upper_score` it is `maximum_factor`, and between them it rises linearly from
-    `minimum_factor` to `maximum_factor`. Returns float64 of the same shape.
+    Below `lower_score` the factor is `no_score_factor`, above `upper_score` it is
+    `maximum_factor`, and between them it rises linearly from `minimum_factor` to `maximum_factor`.
+
+    Args:
+        score: values in 0–100.
+        view: has the parameters.
+
+    Returns:
+        float64 of the same shape.
     """
-    p = {**CUSTOM_DEFAULTS, **(parameters or {})}
-    share = (score - p["lower_score"]) / (p["upper_score"] - p["lower_score"])
-    factor = p["minimum_factor"] + share * (p["maximum_factor"] - p["minimum_factor"])
-    factor = np.where(score < p["lower_score"], p["no_score_factor"], factor)
-    return np.where(score > p["upper_score"], p["maximum_factor"], factor)
+    share = (score - view.lower_score) / (view.upper_score - view.lower_score)
+    factor = view.minimum_factor + share * (view.maximum_factor - view.minimum_factor)
+    factor = np.where(score < view.lower_score, view.no_score_factor, factor)
+    return np.where(score > view.upper_score, view.maximum_factor, factor)
 
 
-def dataset_factor(dataset: str, parameters: Mapping[str, float] | None = None) -> np.ndarray:
-    """The dataset as a lookup table: float32 (256,), the factor of each score.
+def _mean(image: np.ndarray) -> np.ndarray:
+    """The mean colour of an image uint8 (H, W, 3): float64 (3,)."""
+    return image.reshape(-1, 3).mean(axis=0)
 
-    `parameters` are those of the weighted custom dataset. Scores are 0–100; the entries above are
-    those of 100, so that the table can be indexed by any uint8.
+
+def _blurred(image: np.ndarray) -> np.ndarray:
+    """A blurred copy of an image, uint8 (H, W, 3)."""
+    return cv2.GaussianBlur(image, (0, 0), BLUR * max(image.shape[:2]))
+
+
+CURVES: dict[str, Callable[[np.ndarray, View], np.ndarray]] = {
+    "none": lambda score, view: np.ones(len(score)),
+    "linear": lambda score, view: score / 100,
+    "piecewise": custom_factor,
+}
+PIECEWISE = (
+    "no_score_factor", "minimum_factor", "maximum_factor", "lower_score", "upper_score",
+)  # fmt: skip
+FILLS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
+    "black": None,
+    "mean": _mean,
+    "blur": _blurred,
+}
+SCORES_OF = ("self", "other_image")
+UNCHANGED = View()
+
+
+def make_view(settings: Mapping[str, Any]) -> View:
+    """The view of an entry of `datasets`, or of what `View.settings` returned.
+
+    Raises:
+        InputError: for an unknown key or value.
     """
-    score = np.minimum(np.arange(256), 100)
-    if dataset == "original":
-        return np.ones(256, np.float32)
-    if dataset == "weighted_base":
-        return (score / 100).astype(np.float32)
-    if dataset == "weighted_custom":
-        return custom_factor(score, parameters).astype(np.float32)
-    raise InputError(f"unknown dataset {dataset!r}; write one of {', '.join(DATASETS)}")
+    known = {f.name for f in fields(View)}
+    if unknown := sorted(set(settings) - known):
+        raise InputError(f"unknown settings of a dataset: {', '.join(unknown)}")
+    return View(**settings)
 
 
-def apply_factor(image: np.ndarray, score: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Multiply each pixel of `image` with the factor of its score and truncate.
+def other_rows(count: int, seed: int) -> np.ndarray:
+    """For each of `count` images, another one at random: a permutation without fixed points.
 
-    image uint8 (…, H, W, 3), score uint8 (…, H, W) in 0–100, factor float32 (256,). Returns uint8
-    (…, H, W, 3). The product is truncated, not rounded, as in the study's code.
+    All images are in one cycle, so each gives its score map to exactly one other. A single image
+    only has itself.
+
+    Returns:
+        int64 (count,): the row of the other image.
     """
-    if np.all(factor == 1):
-        return image
-    result = np.empty_like(image)
-    height, width = score.shape[-2:]
-    for pixels, scores, target in zip(
-        image.reshape(-1, height, width, 3),
-        score.reshape(-1, height, width),
-        result.reshape(-1, height, width, 3),
-        strict=True,
-    ):  # one image at a time stays in the cache: a third of the time of the whole batch at once
-        product = cv2.merge([cv2.LUT(scores, factor)] * 3)
-        np.multiply(pixels, product, out=product)
-        target[...] = product
-    return result
+    order = np.random.default_rng(seed).permutation(count)
+    other = np.empty(count, np.int64)
+    other[order] = np.roll(order, 1)
+    return other

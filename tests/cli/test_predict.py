@@ -88,13 +88,13 @@ def answer(capsys, *arguments) -> dict[str, dict[str, float]]:
 
 
 def by_the_workflow(photograph: Path, preparation: Preparation, folder: Path) -> Arrays:
-    """The arrays that the rules `prepare` and `arrays` make of a photograph."""
+    """The arrays that the rules `prepare` and `pack_images` make of a photograph."""
     row = {"image_id": "x", "source": "s", "path": photograph.name, "split": "test"}
     pd.DataFrame([row], columns=MANIFEST_COLUMNS).to_csv(folder / "manifest.csv", index=False)
     source = Source("s", "street", "country_folders", photograph.parent, preparation=preparation)
     images, arrays = folder / "images.h5", folder / "arrays.h5"
     prepare.prepare_shard(folder / "manifest.csv", {"s": source}, images, folder / "quarantine.csv")
-    pack.pack_arrays(images, None, "FR", arrays)
+    pack.pack_images(images, "FR", arrays)
     return Arrays([arrays])
 
 
@@ -192,11 +192,13 @@ def test_a_folder_with_cells_is_loaded_with_their_places(keras_model, tmp_path):
     }  # fmt: skip
 
 
-def test_a_model_of_a_weighted_dataset_is_told_of(photographs, keras_model, capsys):
+def test_a_model_of_a_weighted_dataset_is_told_of(photographs, keras_model, clip, capsys):
     predict.main([str(photographs / "été.png"), "--model", str(keras_model)])
     assert "trained on the dataset weighted_base. Your photos have no score map" in (
         capsys.readouterr().err
     )
+    predict.main([str(photographs / "été.png"), "--model", str(clip)])  # of unchanged images
+    assert capsys.readouterr().err == ""
 
 
 def test_a_clip_chooses_between_the_countries_of_a_run(photographs, clip, countries, capsys):

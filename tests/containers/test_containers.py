@@ -55,7 +55,7 @@ def test_no_stage_takes_a_package_from_outside_its_image(finished):
     ("log", "package"),
     [
         ("prepare/street/US/0000.log", "h5py"),
-        ("segment/US/0000.log", "torch"),
+        ("segment/sam/US/0000.log", "torch"),
         ("train/cnn/original.log", "tensorflow"),
         ("train_clip/clip/default.log", "transformers"),
         ("predict/cnn/original.log", "keras"),
@@ -69,9 +69,9 @@ def test_a_stage_uses_its_image(finished, log, package):
 
 @pytest.mark.skipif(bool(cluster.missing_programs()), reason="Slurm is not installed")
 def test_jobs_of_slurm_run_in_the_images(finished, slurm, tmp_path):  # noqa: F811
-    masks = finished / "results/small/scores/US/0000.h5"
-    log = finished / "results/small/logs/segment/US/0000.log"
-    for path in (masks, finished / "results/small/segments/US/0000.h5", log):
+    masks = finished / "results/small/scores/objects/US/0000.h5"
+    log = finished / "results/small/logs/segment/sam/US/0000.log"
+    for path in (masks, finished / "results/small/segments/sam/US/0000.h5", log):
         shutil.move(path, tmp_path / f"{path.parts[-3]}")
     triggers = ("--rerun-triggers", "mtime")
     target = str(masks.relative_to(finished))

@@ -16,6 +16,7 @@ from geoloc.evaluation.metrics import (
     accuracy_by_source,
     author_interval,
     calibration_error,
+    interval_over_seeds,
     majority_accuracy,
     metrics,
     metrics_table,
@@ -162,7 +163,7 @@ def test_only_test_sets_with_authors_have_an_interval_over_them(tmp_path):
     photographs["test_set"] = "im2gps3k"
     authors |= dict.fromkeys(street["image_id"], "")
     frame = pd.concat([street, photographs])
-    metrics_table([("cnn", "x", frame)], "US", POSITIONS, authors).to_csv(tmp_path / "m.csv")
+    metrics_table([("cnn", "x", "1", frame)], "US", POSITIONS, authors).to_csv(tmp_path / "m.csv")
     table = pd.read_csv(tmp_path / "m.csv").set_index("test_set")
     columns = ["accuracy_low_by_author", "accuracy_high_by_author"]
     assert table.loc["original", columns].isna().all()
@@ -212,7 +213,7 @@ def test_balanced_accuracy_and_macro_f1_weigh_countries_alike():
 def test_a_number_that_is_none_names_its_model_and_test_set(column):
     good, bad = (make_frame(one_hot(["US", "BR"]), ["US", "US"]) for _ in range(2))
     bad.loc[1, column] = np.nan
-    rows = [("clip", "default", good), ("cnn", "weighted_base", bad)]
+    rows = [("clip", "default", "1", good), ("cnn", "weighted_base", "1", bad)]
     with pytest.raises(ValueError, match="cnn trained on weighted_base has no metrics on original"):
         metrics_table(rows, "US", POSITIONS)
 
@@ -239,10 +240,11 @@ def test_which_measures_must_be_finite():
 def test_one_row_for_each_model_and_test_set():
     names = ["original", "im2gps3k", "yfcc25600"]
     parts = [make_frame(one_hot(["US"]), ["US"], name) for name in names]
-    table = metrics_table([("cnn", "original", pd.concat(parts))], "US", POSITIONS)
+    table = metrics_table([("cnn", "original", "1", pd.concat(parts))], "US", POSITIONS)
     assert list(table["test_set"]) == names
     assert set(table["model"]) == {"cnn"}
-    figure = accuracy_figure(table, {"cnn": "CNN"}, {"im2gps3k": "any", "yfcc25600": "YFCC25600"})
+    shown = {"original": "Original", "im2gps3k": "Im2GPS3k", "yfcc25600": "YFCC25600"}
+    figure = accuracy_figure(table, {"cnn": "CNN"}, {"original": "Original"}, shown)
     titles = [axis.get_title().partition(" (")[0] for axis in figure.axes]
     assert titles == ["Original", "Im2GPS3k", "YFCC25600"]
 
@@ -263,7 +265,7 @@ def test_calibration_error_of_two_bins():
 def test_accuracy_by_source_adds_up_to_the_accuracy():
     frame = make_frame(one_hot(["US", "US", "BR", "BR"]), ["US", "BR", "BR", "BR"])
     frame["source"] = ["a", "a", "a", "b"]
-    table = accuracy_by_source([("cnn", "original", frame)])
+    table = accuracy_by_source([("cnn", "original", "1", frame)])
     assert table.source.tolist() == ["a", "b"]
     assert (
         np.average(table.accuracy, weights=table.n) == metrics(frame, "US", POSITIONS)["accuracy"]
@@ -274,12 +276,13 @@ def test_paired_test_counts_what_only_one_model_has_right():
     """Six to none is 2 / 2^6 by chance; equal models differ nowhere."""
     right = make_frame(one_hot(["US"] * 8), ["US"] * 8)
     worse = make_frame(one_hot(["BR"] * 6 + ["US"] * 2), ["US"] * 8)
-    rows = [("cnn", "original", right), ("cnn", "weighted_base", worse), ("clip", "x", worse)]
+    rows = [("cnn", "original", "1", right), ("cnn", "weighted_base", "1", worse)]
+    rows += [("cnn", "weighted_base", "2", worse), ("clip", "x", "1", worse)]
     table = paired_tests(rows)
     assert len(table) == 1
     assert table.loc[0, ["only_first", "only_second"]].tolist() == [6, 0]
     assert table.loc[0, "p_value"] == pytest.approx(2 / 2**6)
-    same = paired_tests([("cnn", "a", right), ("cnn", "b", right)])
+    same = paired_tests([("cnn", "a", "1", right), ("cnn", "b", "1", right)])
     assert same.loc[0, "p_value"] == 1
 
 
@@ -289,7 +292,7 @@ def test_models_with_other_images_are_not_paired():
         with pytest.raises(
             ValueError, match="cnn trained on a and on b: .* not of the same images"
         ):
-            paired_tests([("cnn", "a", whole), ("cnn", "b", other)])
+            paired_tests([("cnn", "a", "1", whole), ("cnn", "b", "1", other)])
 
 
 def test_interval_of_a_difference_widens_when_images_of_an_author_are_alike():
@@ -297,7 +300,7 @@ def test_interval_of_a_difference_widens_when_images_of_an_author_are_alike():
     images tell as much of it as forty images do."""
     alike, authors = answers_by_author([10] * 40, [0, 1] * 20)
     other, _ = answers_by_author([10] * 40, [1, 0] * 20)
-    rows = [("cnn", "original", alike), ("cnn", "weighted_base", other)]
+    rows = [("cnn", "original", "1", alike), ("cnn", "weighted_base", "1", other)]
     row = paired_tests(rows, authors, seed=3).loc[0]
     interval = row["difference_low_by_author"], row["difference_high_by_author"]
     assert row["difference"] == 0
@@ -313,7 +316,7 @@ def test_interval_of_a_difference_widens_when_images_of_an_author_are_alike():
 def test_the_difference_is_that_of_the_accuracies_and_lies_in_its_interval():
     first, authors = answers_by_author([1, 2, 5, 20, 40] * 4, np.linspace(0.5, 0.9, 20), seed=1)
     second, _ = answers_by_author([1, 2, 5, 20, 40] * 4, np.linspace(0.2, 0.8, 20), seed=2)
-    row = paired_tests([("cnn", "a", first), ("cnn", "b", second)], authors).loc[0]
+    row = paired_tests([("cnn", "a", "1", first), ("cnn", "b", "1", second)], authors).loc[0]
     accuracies = [metrics(frame, "US", POSITIONS)["accuracy"] for frame in (first, second)]
     assert row["difference"] == pytest.approx(accuracies[0] - accuracies[1])
     assert row["difference_low_by_author"] < row["difference"] < row["difference_high_by_author"]
@@ -323,8 +326,44 @@ def test_a_difference_has_no_interval_without_authors_or_where_all_have_the_same
     first, authors = answers_by_author([4] * 5, [0.5] * 5)
     second, _ = answers_by_author([4] * 5, [0.5] * 5, seed=1)
     columns = ["difference_low_by_author", "difference_high_by_author"]
-    rows = [("cnn", "a", first), ("cnn", "b", second)]
+    rows = [("cnn", "a", "1", first), ("cnn", "b", "1", second)]
     assert paired_tests(rows).loc[0, columns].isna().all()
     assert paired_tests(rows, dict.fromkeys(authors, "")).loc[0, columns].isna().all()
-    same = [("cnn", "a", first), ("cnn", "b", first)]
+    same = [("cnn", "a", "1", first), ("cnn", "b", "1", first)]
     assert paired_tests(same, authors).loc[0, columns].isna().all()
+
+
+def seeds_of(shares: list[float], n: int = 400) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """A model trained with several seeds, each right in a share of the images."""
+    rows = []
+    for seed, share in enumerate(shares):
+        right = np.random.default_rng(seed).random(n) < share
+        answers = one_hot(np.where(right, "US", "BR").tolist())
+        rows.append(("cnn", "original", str(seed), make_frame(answers, ["US"] * n)))
+    return rows
+
+
+def test_seeds_are_shown_as_their_mean_with_spread_and_an_interval_that_holds_it():
+    rows = seeds_of([0.5, 0.6, 0.7])
+    accuracies = [metrics(frame, "US", POSITIONS)["accuracy"] for *_, frame in rows]
+    (row,) = metrics_table(rows, "US", POSITIONS).to_dict("records")
+    assert (row["seeds"], row["n"]) == (3, 400)
+    assert row["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert row["accuracy_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    # The spread of seeds is in it: one seed alone says less of what another one would give.
+    alone = metrics_table(rows[:1], "US", POSITIONS).iloc[0]
+    assert width((row["accuracy_low"], row["accuracy_high"])) > width(
+        (alone["accuracy_low"], alone["accuracy_high"])
+    )
+    assert np.isnan(alone["accuracy_sd"])
+
+
+def test_the_interval_over_seeds_and_images_is_the_one_of_a_normal_mean():
+    """With equal seeds only images are drawn: 1.96 · √(p (1 − p) / n)."""
+    right = np.tile((np.arange(400) < 240)[:, None], (1, 5)).astype(int)
+    low, high = interval_over_seeds(right, seed=1)
+    assert (low, high) == pytest.approx((0.6 - 0.048, 0.6 + 0.048), abs=0.004)
+    authors = pd.Series([f"a{n // 10}" for n in range(400)], index=[str(n) for n in range(400)])
+    wide = interval_over_seeds(right, authors, seed=1)  # forty authors of ten images alike
+    assert width(wide) / width((low, high)) == pytest.approx(10**0.5, 0.1)

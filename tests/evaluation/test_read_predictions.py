@@ -48,7 +48,7 @@ def write(path: Path, table: pd.DataFrame) -> Path:
 
 
 def read(*paths: Path, classes=CLASSES) -> list[pd.DataFrame]:
-    return read_predictions(paths, classes, ["im2gps3k"])
+    return read_predictions(paths, classes, [STREET] * len(paths), ["im2gps3k"])
 
 
 def test_columns_are_those_that_predictions_have():
@@ -161,6 +161,19 @@ def test_models_that_were_shown_other_images_are_refused(change, fault, tmp_path
     ]
     both = f"delete {paths[0]} and {paths[1]} and run"
     with pytest.raises(ValueError, match=rf"{paths[1]} and {paths[0]}.*{fault}.*{both}"):
+        read(*paths)
+
+
+def test_a_row_may_be_tested_on_a_dataset_of_its_own(tmp_path):
+    own = predictions(1)
+    extra = own[own.test_set == "original"].assign(test_set="inverted")
+    paths = [
+        write(tmp_path / "a.parquet", predictions()),
+        write(tmp_path / "b.parquet", pd.concat([own, extra])),
+    ]
+    datasets = [STREET, [*STREET, "inverted"]]
+    assert len(read_predictions(paths, CLASSES, datasets, ["im2gps3k"])) == 2
+    with pytest.raises(ValueError, match="unknown test_set inverted"):
         read(*paths)
 
 

@@ -30,20 +30,22 @@ def configured(changes: dict) -> dict:
         {"run": "again", "seed": 7, "threads": {"train": 2}, "train": {"gpus": 4}},
         {"sources": {"geoguessr": {"path": "/data/images"}}},
         {
-            "segment": {
-                "segmenter_weights": "/data/sam_vit_h_4b8939.pth",
-                "engine": {"image_batch": 2},
+            "segmentations": {
+                "sam": {"weights": "/data/sam_vit_h_4b8939.pth", "engine": {"image_batch": 2}}
             }
         },
         {"test_sets": {"im2gps3k": None}},
         {"test_sets": {"mine": {"kind": "exif_folder", "path": "photos"}}},
-        {"models": {"contrastive": True, "cnn": {"title": "Small network"}}},
+        {"models": {"contrastive": {"kind": "contrastive"}, "cnn": {"title": "Small network"}}},
+        {"datasets": {"inverted": {"scores": "objects", "curve": "linear", "invert": True}}},
+        {"seeds": [1, 2]},
     ],
 )
 def test_the_study_on_another_machine_or_with_more_models_stays_the_study(changes):
     config = configured(changes)
     assert differences(config, SCHEMA) == []
-    assert study_models(config, SCHEMA) == ["cnn", "transfer", "clip"]
+    published = ["Convolutional Neural Network", "Transfer Learning", "StreetCLIP"]
+    assert list(study_models(config, SCHEMA).values()) == published
 
 
 @pytest.mark.parametrize(
@@ -56,9 +58,13 @@ def test_the_study_on_another_machine_or_with_more_models_stays_the_study(change
         ({"test_sets": {"im2gps3k": {"crop": "center"}}}, ["test_sets.im2gps3k.crop"]),
         ({"index": {"min_images": 20, "shard_size": 9}}, ["index.min_images"]),
         ({"index": {"geocoder": "country_polygon"}}, ["index.geocoder"]),
-        ({"segment": {"segmenter": "vit_b"}}, ["segment.segmenter"]),
-        ({"segment": {"classifier_weights": "other.pth"}}, ["segment.classifier_weights"]),
-        ({"score": {"merge": "as_published"}}, ["score.merge"]),
+        ({"segmentations": {"sam": {"model": "vit_b"}}}, ["segmentations.sam.model"]),
+        (
+            {"segmentations": {"sam": {"classifier": {"weights": "other.pth"}}}},
+            ["segmentations.sam.classifier.weights"],
+        ),
+        ({"scores": {"objects": {"merge": "as_published"}}}, ["scores.objects.merge"]),
+        ({"datasets": {"weighted_base": None}}, ["datasets.weighted_base"]),
         (
             {"datasets": {"weighted_custom": {"lower_score": 20}}},
             ["datasets.weighted_custom.lower_score"],
@@ -78,4 +84,5 @@ def test_other_images_datasets_or_training_are_another_question(changes, keys):
 
 def test_only_models_that_are_the_study_s_are_compared():
     other = {"transfer": {"preprocessing": "imagenet"}, "clip": {"path": None}}
-    assert study_models(configured({"models": other}), SCHEMA) == ["cnn"]
+    title = "Convolutional Neural Network"
+    assert study_models(configured({"models": other}), SCHEMA) == {title: title}

@@ -5,37 +5,41 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from geoloc.config import check_config, load_schema
 from geoloc.evaluation.predictions import predictions_frame
 from geoloc.evaluation.table1 import (
-    COLUMNS,
-    DATASET_TITLES,
-    PUBLISHED_TITLES,
     baselines,
     compare,
     format_table,
     published,
     read_table1,
     table1,
+    table1_seeds,
 )
-from geoloc.table_rows import (
-    DATASETS,
-    clip_rows,
+from geoloc.matrix import (
+    columns,
+    dataset_titles,
     model_titles,
-    table_rows,
+    rows,
+    street_test_sets,
     titles_of_test_sets,
+    used_scores,
 )
+from tests.conftest import ROOT
 
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+STUDY = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+check_config(STUDY, SCHEMA)
+COLUMNS = columns(STUDY)
 HEADER = (
     "Model,Trained On,Original Test Accuracy,Weighted Base Test Accuracy,"
     "Weighted Custom Test Accuracy,Im2GPS-3k-modified Accuracy"
 )
 TEST_SETS = tuple(COLUMNS)
-FURTHER = {"im2gps3k": "Im2GPS3k", "im2gps": "Im2GPS", "yfcc25600": "YFCC 25,600"}
-ROWS = [
-    *((model, data) for model in ("cnn", "transfer") for data in list(DATASET_TITLES)[:3]),
-    ("clip", "default"),
-]
+FURTHER = COLUMNS | {"im2gps": "Im2GPS Accuracy", "yfcc25600": "YFCC 25,600 Accuracy"}
+TITLES = {title: title for title in model_titles(STUDY).values()}
 
 
 def make_frame(correct, n=8, test_sets=TEST_SETS):
@@ -52,15 +56,16 @@ def make_frame(correct, n=8, test_sets=TEST_SETS):
     )
 
 
-def seven_rows(**options):
+def seven_rows(seed="1", **options):
+    models, datasets = model_titles(STUDY), dataset_titles(STUDY)
     return [
-        (PUBLISHED_TITLES[model], DATASET_TITLES[dataset], make_frame(correct, **options))
-        for correct, (model, dataset) in enumerate(ROWS)
+        (models[row.model], datasets[row.dataset], seed, make_frame(correct, **options))
+        for correct, row in enumerate(rows(STUDY))
     ]
 
 
 def test_header_and_order_are_the_published_ones(tmp_path):
-    table = table1(reversed(seven_rows()))
+    table = table1(reversed(seven_rows()), COLUMNS)
     table.to_csv(tmp_path / "table1.csv", index=False)
     lines = (tmp_path / "table1.csv").read_text().splitlines()
     assert lines[0] == HEADER
@@ -71,24 +76,24 @@ def test_header_and_order_are_the_published_ones(tmp_path):
 
 
 def test_percent_has_two_decimals():
-    table = table1([("A", "B", make_frame(1, n=6))])
+    table = table1([("A", "B", "1", make_frame(1, n=6))], COLUMNS)
     assert set(table.iloc[0, 2:]) == {"16.67"}
 
 
 def test_models_that_the_study_lacks_come_last():
-    extra = ("Contrastive", "Original", make_frame(1))
-    table = table1([extra, *seven_rows()])
+    extra = ("Contrastive", "Original", "1", make_frame(1))
+    table = table1([extra, *seven_rows()], COLUMNS)
     assert list(table["Model"])[-1] == "Contrastive"
     assert len(table) == 8
 
 
 def test_a_row_given_twice_is_refused():
-    with pytest.raises(ValueError, match="two rows for Transfer Learning / Original"):
-        table1([*seven_rows(), seven_rows()[3]])
+    with pytest.raises(ValueError, match="two rows for Transfer Learning / Original / 1"):
+        table1([*seven_rows(), seven_rows()[3]], COLUMNS)
 
 
 def test_a_test_set_without_images_leaves_its_cell_empty():
-    table = table1([("A", "B", make_frame(1, test_sets=TEST_SETS[:3]))])
+    table = table1([("A", "B", "1", make_frame(1, test_sets=TEST_SETS[:3]))], COLUMNS)
     assert table.iloc[0, -1] == ""
 
 
@@ -102,35 +107,46 @@ def test_published_values_of_the_abstract():
 
 
 def test_comparison_has_a_line_for_each_published_cell(tmp_path):
-    table1(seven_rows()).to_csv(tmp_path / "t.csv", index=False)
-    lines = compare(read_table1(tmp_path / "t.csv"), PUBLISHED_TITLES)
+    table1(seven_rows(), COLUMNS).to_csv(tmp_path / "t.csv", index=False)
+    lines = compare(read_table1(tmp_path / "t.csv"), TITLES)
     assert len(lines) == 28
     first = lines[lines["Test Set"] == "Original Test Accuracy"].iloc[0]
     assert (first["Ours"], first["Published"], first["Difference"]) == (0.0, 40.99, -40.99)
 
 
 def test_comparison_of_the_published_table_with_itself_is_zero():
-    assert (compare(published(), PUBLISHED_TITLES)["Difference"] == 0).all()
+    assert (compare(published(), TITLES)["Difference"] == 0).all()
 
 
-def test_a_model_of_another_title_is_compared_by_its_key():
+def test_a_model_of_another_title_is_compared_with_its_published_one():
     """Also where its title is that of another published model."""
-    titles = PUBLISHED_TITLES | {"cnn": "Transfer Learning", "transfer": "ResNet50, frozen"}
-    renamed = {PUBLISHED_TITLES[model]: title for model, title in titles.items()}
-    ours = published().assign(Model=published()["Model"].map(renamed))
-    pd.testing.assert_frame_equal(compare(ours, titles), compare(published(), PUBLISHED_TITLES))
+    cnn, transfer = list(TITLES)[:2]
+    renamed = {cnn: transfer, transfer: "ResNet50, frozen"}
+    ours = published().replace({"Model": renamed})
+    titles = {transfer: cnn, "ResNet50, frozen": transfer, "StreetCLIP": "StreetCLIP"}
+    pd.testing.assert_frame_equal(compare(ours, titles), compare(published(), TITLES))
 
 
 def test_a_model_without_a_published_counterpart_is_not_compared():
-    titles = {model: title for model, title in PUBLISHED_TITLES.items() if model != "clip"}
+    titles = {title: title for title in TITLES if title != "StreetCLIP"}
     lines = compare(published(), titles)
-    assert set(lines["Model"]) == set(titles.values())
+    assert set(lines["Model"]) == set(titles)
     assert len(lines) == 24
 
 
+def test_seeds_are_averaged_in_the_table_and_listed_in_one_of_their_own():
+    both = [*seven_rows("1"), *((m, d, "2", make_frame(6)) for m, d, _, _ in seven_rows())]
+    table = table1(both, COLUMNS)
+    assert table.iloc[:2, 2].tolist() == ["37.50", "43.75"]  # 0 and 6, 1 and 6 of 8
+    seeds = table1_seeds(both, COLUMNS)
+    assert list(seeds.columns[:3]) == ["Model", "Trained On", "Seed"]
+    assert len(seeds) == 14
+    assert seeds.iloc[:2, 2:4].to_numpy().tolist() == [["1", "0.00"], ["2", "75.00"]]
+
+
 def test_terminal_table_ends_with_the_majority_baseline_of_each_column():
-    rows = seven_rows()
-    text = format_table(table1(rows), baselines(rows[0][2], "US"), "United States")
+    own = seven_rows()
+    text = format_table(table1(own, COLUMNS), baselines(own[0][3], "US"), "United States", COLUMNS)
     last = text.splitlines()[-1]
     assert last.startswith("Majority baseline")
     assert last.split()[2:] == ["always", "United", "States"] + ["50.00"] * 4
@@ -140,45 +156,44 @@ def test_terminal_table_ends_with_the_majority_baseline_of_each_column():
 
 def test_further_test_sets_have_columns_after_the_published_ones():
     """They are named as configured; the published columns keep their names."""
-    rows = seven_rows(test_sets=[*TEST_SETS, "im2gps"])
-    table = table1(rows, FURTHER)
+    own = seven_rows(test_sets=[*TEST_SETS, "im2gps"])
+    table = table1(own, FURTHER)
     assert ",".join(table.columns[:6]) == HEADER
     assert list(table.columns[6:]) == ["Im2GPS Accuracy", "YFCC 25,600 Accuracy"]
     assert table["Im2GPS Accuracy"].tolist() == table["Original Test Accuracy"].tolist()
     assert set(table["YFCC 25,600 Accuracy"]) == {""}
-    text = format_table(table, baselines(rows[0][2], "US"), "United States", FURTHER)
+    text = format_table(table, baselines(own[0][3], "US"), "United States", FURTHER)
     lines = text.splitlines()
     assert lines[1].endswith("Im2GPS-3k-modified  Im2GPS  YFCC 25,600")
     assert lines[-1].split()[2:] == ["always", "United", "States"] + ["50.00"] * 5
 
 
-def test_the_study_s_test_set_adds_no_column():
-    assert list(table1(seven_rows(), {"im2gps3k": "any"}).columns) == HEADER.split(",")
-
-
-def test_two_columns_of_one_title_are_refused():
-    with pytest.raises(ValueError, match="have one title"):
-        table1(seven_rows(), {"other": "Im2GPS-3k-modified"})
-
-
-@pytest.mark.parametrize(
-    ("path", "contrastive", "clips"),
-    [
-        ("given", None, []),
-        (None, None, [("clip", "default")]),
-        ("given", {"title": "C"}, [("contrastive", name) for name in DATASETS]),
-        (None, {"title": "C"}, [("clip", "default"), *(("contrastive", d) for d in DATASETS)]),
-    ],
-)
-def test_the_rows_are_those_of_the_study_and_of_every_clip_that_is_trained(
-    path, contrastive, clips
-):
-    clip = {"title": "StreetCLIP", "path": path}
-    config = {"models": {"cnn": {"title": "N"}, "clip": clip, "contrastive": contrastive}}
-    assert clip_rows(config) == clips
-    assert table_rows(config) == [*ROWS, *(row for row in clips if row not in ROWS)]
-    titles = {"cnn": "N", "clip": "StreetCLIP"} | ({"contrastive": "C"} if contrastive else {})
-    assert model_titles(config) == titles
+def test_the_rows_and_columns_are_those_of_the_configuration():
+    config = {
+        "seed": 4,
+        "seeds": [1, 2],
+        "models": {
+            "small": {"kind": "cnn", "title": "Small", "datasets": ["dim"]},
+            "given": {"kind": "clip", "title": "Given", "path": "given"},
+            "own": {"kind": "clip", "title": "Own", "path": None},
+        },
+        "datasets": {
+            "plain": {"title": None, "train": True, "column": True, "curve": "none"},
+            "dim": {"title": "Dim", "train": False, "column": False, "curve": "linear",
+                    "scores": "objects"},
+        },
+        "test_sets": {},
+    }  # fmt: skip
+    assert [row.path for row in rows(config)] == [
+        "small/dim/1", "small/dim/2", "given/default/any", "own/default/1", "own/default/2",
+    ]  # fmt: skip
+    assert [row.path for row in rows(config, "image_text", trained=False)] == ["given/default/any"]
+    assert columns(config) == {"plain": "plain Test Accuracy"}
+    assert list(street_test_sets(config, "dim")) == ["plain", "dim"]
+    assert list(street_test_sets(config)) == list(street_test_sets(config, "default")) == ["plain"]
+    assert used_scores(*street_test_sets(config, "dim").values()) == ["objects"]
+    config["models"]["small"]["datasets"] = config["seeds"] = None
+    assert rows(config, "keras_models") == [("small", "plain", "4")]
 
 
 def test_a_test_set_without_a_title_has_its_name_and_one_that_is_null_has_no_column():
@@ -188,7 +203,7 @@ def test_a_test_set_without_a_title_has_its_name_and_one_that_is_null_has_no_col
 
 def test_the_heads_of_columns_say_nothing_that_all_of_them_say():
     table = pd.DataFrame(columns=["Model", "Trained On", *COLUMNS.values()])
-    head = format_table(table, {}, "France").splitlines()[1]
+    head = format_table(table, {}, "France", COLUMNS).splitlines()[1]
     assert re.split("  +", head) == [
         "Model", "Trained On", "Original", "Weighted Base", "Weighted Custom", "Im2GPS-3k-modified"
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import AutoProcessor, CLIPModel, CLIPProcessor
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
-from geoloc import stores, weighting
+from geoloc import stores
 from geoloc.image_text.predict import predict_images, read_full_size
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.image_text.training import (
@@ -25,6 +25,7 @@ from geoloc.image_text.training import (
 )
 from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.probabilities import NotADistribution
+from geoloc.weighting import UNCHANGED, View, make_view
 from tests.processes import ENVIRONMENT
 
 NAMES = {"BR": "Brazil", "GB": "United Kingdom", "NA": "Namibia"}
@@ -121,33 +122,33 @@ def test_images_are_weighted_at_full_size_before_the_processor(trained, photogra
     model = ClipZeroShot(trained[0], list(NAMES.values()), device="cpu")
     generator = np.random.default_rng(1)
     scores = [generator.integers(0, 101, image.shape[:2], dtype=np.uint8) for image in photographs]
-    factor = weighting.dataset_factor("weighted_custom")
-    items = [(str(row), *pair) for row, pair in enumerate(zip(photographs, scores, strict=True))]
-    ids, found = predict_images(
-        model, iter(items), {"original": None, "weighted_custom": factor}, batch_size=3
-    )
+    pairs = enumerate(zip(photographs, scores, strict=True))
+    items = [(str(row), image, {"a": score, "b": 100 - score}) for row, (image, score) in pairs]
+    view = View("piecewise", fill="mean")
+    views = {"original": (UNCHANGED, None), "custom": (view, "a"), "other": (view, "b")}
+    ids, found = predict_images(model, iter(items), views, batch_size=3)
     assert ids == ["0", "1", "2", "3"]
     np.testing.assert_allclose(found["original"], model.probabilities(photographs), atol=1e-4)
-    weighted = [weighting.apply_factor(*pair, factor) for _, *pair in items]
-    expected = model.probabilities(weighted)
-    np.testing.assert_allclose(found["weighted_custom"], expected, atol=1e-4)
-    assert not np.allclose(found["weighted_custom"], found["original"], atol=1e-3)
+    for test_set, key in (("custom", "a"), ("other", "b")):
+        expected = model.probabilities([view(image, maps[key]) for _, image, maps in items])
+        np.testing.assert_allclose(found[test_set], expected, atol=1e-4)
+        assert not np.allclose(found[test_set], found["original"], atol=1e-3)
 
 
 def test_probabilities_that_are_none_name_the_model_and_the_image(trained, photographs):
     model = ClipZeroShot(trained[0], ["Brazil", "Namibia"], device="cpu")
     model.text_embeddings = model.text_embeddings * float("nan")
-    items = [(f"photo-{row}", photographs[row], None) for row in range(3)]
+    items = [(f"photo-{row}", photographs[row], {}) for row in range(3)]
     message = rf"^{trained[0]}: the probabilities of photo-0 \(original\) are not finite"
     with pytest.raises(NotADistribution, match=message):
-        predict_images(model, items, {"original": None})
+        predict_images(model, items, {"original": (UNCHANGED, None)})
 
 
 def test_weighting_without_a_score_map_is_refused(trained, photographs):
     model = ClipZeroShot(trained[0], ["Brazil", "Namibia"], device="cpu")
-    factor = {"weighted_base": weighting.dataset_factor("weighted_base")}
-    with pytest.raises(ValueError, match="photo-1 has no score map"):
-        predict_images(model, [("photo-1", photographs[0], None)], factor)
+    items = [("photo-1", photographs[0], {"other": np.zeros(photographs[0].shape[:2], np.uint8)})]
+    with pytest.raises(ValueError, match="needs a score map"):
+        predict_images(model, items, {"weighted_base": (View("linear"), "objects")})
 
 
 @pytest.fixture(scope="module")
@@ -172,28 +173,37 @@ def png(image):
 
 def test_wanted_images_are_read_whole_with_their_score_maps(shard):
     folder, image, score = shard
-    items = list(read_full_size([(folder / "images.h5", folder / "scores.h5")], {"0", "2"}))
+    others = {"0": "1", "1": "2", "2": "0"}
+    with (
+        stores.ScoreMaps([folder / "scores.h5"]) as own,
+        stores.ScoreMaps([folder / "scores.h5"], others=others) as other,
+    ):
+        maps = {"own": own, "other": other}
+        items = list(read_full_size([folder / "images.h5"], {"0", "2"}, scores=maps))
     assert [image_id for image_id, _, _ in items] == ["0", "2"]
-    for (_, found, found_score), row in zip(items, (0, 2), strict=True):
+    for (image_id, found, found_maps), row in zip(items, (0, 2), strict=True):
         assert np.array_equal(found, image[row])
-        assert np.array_equal(found_score, score[row])
+        assert np.array_equal(found_maps["own"], score[row])
+        assert np.array_equal(found_maps["other"], score[int(others[image_id])])
 
 
 def test_test_set_images_have_no_score_maps(shard):
-    items = list(read_full_size([(shard[0] / "images.h5", None)], {"1"}))
-    assert [(image_id, score) for image_id, _, score in items] == [("1", None)]
+    items = list(read_full_size([shard[0] / "images.h5"], {"1"}))
+    assert [(image_id, maps) for image_id, _, maps in items] == [("1", {})]
 
 
 def test_masks_of_other_images_are_refused(shard, tmp_path):
     folder, _, score = shard
-    stores.write_scores(tmp_path / "other.h5", [("1", score[1]), ("0", score[0])])
-    with pytest.raises(stores.StoreError, match="belongs to other images"):
-        list(read_full_size([(folder / "images.h5", tmp_path / "other.h5")], {"0", "1"}))
+    stores.write_scores(tmp_path / "other.h5", [("1", score[1]), ("3", score[0])])
+    with stores.ScoreMaps([tmp_path / "other.h5"]) as maps:
+        items = read_full_size([folder / "images.h5"], {"0", "1"}, scores={"objects": maps})
+        with pytest.raises(stores.StoreError, match="no score map of 0; run snakemake again"):
+            list(items)
 
 
 def test_no_images_give_no_rows(trained):
     model = ClipZeroShot(trained[0], ["Brazil", "Namibia"], device="cpu")
-    assert predict_images(model, [], {"original": None})[1]["original"].shape == (0, 2)
+    assert predict_images(model, [], {"original": (UNCHANGED, None)})[1]["original"].shape == (0, 2)
 
 
 def test_processor_loads_without_naming_its_class(trained):
@@ -249,10 +259,11 @@ def test_state_of_another_training_is_not_continued(trained, tmp_path):
 
 
 def test_training_on_a_dataset_weights_its_images(tmp_path):
-    """Where every score is 0 the weighted base dataset is black, so nothing can be told apart."""
+    """Where every score is 0 the linear curve shows black, so nothing can be told apart."""
     training, validation = Squares(48, 1), Squares(12, 2)
     training.score[:], validation.score[:] = 0, 0
-    history = train_clip(tmp_path, training, validation, NAMES, TINY, "weighted_base")
+    options = ("weighted_base", View("linear"))
+    history = train_clip(tmp_path, training, validation, NAMES, TINY, *options)
     assert history["val_accuracy"].tolist() == pytest.approx([1 / 3] * TINY.epochs)
 
 
@@ -261,17 +272,13 @@ def test_training_on_a_weighted_dataset_learns_from_what_scores(tmp_path):
     training, validation = Squares(48, 1), Squares(12, 2)
     for data in (training, validation):
         data.score[:, :24], data.score[:, 24:] = 0, 90
-    parameters = {"no_score_factor": 0.0}
-    options = (NAMES, TINY, "weighted_custom", parameters)
-    history = train_clip(tmp_path, training, validation, *options)
+    view = View("piecewise", no_score_factor=0.0, scores="objects")
+    history = train_clip(tmp_path, training, validation, NAMES, TINY, "weighted_custom", view)
     assert history["val_accuracy"].max() >= 2 / 3
     record = json.loads((tmp_path / "classes.json").read_text())
     assert (record["classes"], record["dataset"]) == (sorted(NAMES), "weighted_custom")
-    assert record["weighting_parameters"] == parameters
-    image, score = validation.read(np.arange(12))
-    weighted = weighting.apply_factor(
-        image, score, weighting.dataset_factor("weighted_custom", parameters)
-    )
+    assert make_view(record["view"]) == view
+    weighted = view(*validation.read(np.arange(12)))
     model = ClipZeroShot(tmp_path, [NAMES[country] for country in sorted(NAMES)], device="cpu")
     answers = np.array(sorted(NAMES))[model.probabilities(list(weighted)).argmax(axis=1)]
     assert np.mean(answers == validation.label) == pytest.approx(history["val_accuracy"].max())

@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.batches import Batches, own_errors
-from geoloc.stores import Arrays
-from geoloc.weighting import apply_factor, dataset_factor
-from tests.coloured_world import CLASSES, write_stores
+from geoloc.weighting import UNCHANGED
+from tests.coloured_world import CLASSES, PIECEWISE, open_world, write_stores
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +18,8 @@ def stores(tmp_path_factory) -> list[Path]:
 
 
 def batches(stores, split="train", **options) -> Batches:
-    options = {"factor": dataset_factor("original"), "batch_size": 16, "seed": 3} | options
-    return Batches(Arrays(stores, split), CLASSES, **options)
+    options = {"view": UNCHANGED, "batch_size": 16, "seed": 3} | options
+    return Batches(open_world(stores, split), CLASSES, **options)
 
 
 def test_an_epoch_has_as_many_whole_batches_as_fit(stores):
@@ -34,7 +33,7 @@ def test_fewer_images_than_a_batch_are_one_batch(stores):
 
 
 def test_images_of_an_epoch_are_different_and_their_labels_their_own(stores):
-    arrays = Arrays(stores, "train")
+    arrays = open_world(stores, "train")
     pixels = {image.tobytes(): label for image, label in zip(
         arrays.read(np.arange(42))[0], arrays.label, strict=True)}  # fmt: skip
     seen = [pair for batch in batches(stores).of_epochs([0]) for pair in zip(*batch, strict=True)]
@@ -125,17 +124,16 @@ def test_validation_keeps_its_order(stores):
 
 
 def test_batches_are_weighted_by_their_dataset(stores):
-    factor = dataset_factor("weighted_custom")
-    weighted = batches(stores, factor=factor)
-    image, score = Arrays(stores, "train").read(weighted.order(0)[:16])
+    weighted = batches(stores, view=PIECEWISE)
+    image, score = open_world(stores, "train").read(weighted.order(0)[:16])
     first, _ = next(weighted.of_epochs([0]))
-    assert np.array_equal(first, apply_factor(image, score, factor))
+    assert np.array_equal(first, PIECEWISE(image, score))
     assert first.mean() < image.mean()
 
 
 def test_image_of_an_unknown_country_is_refused(stores):
     with pytest.raises(ValueError, match="^images of FR, NA, which are not among the .* 1 classes"):
-        Batches(Arrays(stores), ["DE"], dataset_factor("original"), 4, 0)
+        Batches(open_world(stores), ["DE"], UNCHANGED, 4, 0)
 
 
 def test_no_images_are_refused(stores):

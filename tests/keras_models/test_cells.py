@@ -39,7 +39,7 @@ def write(
     }  # fmt: skip
     paint = [COLOURS[town] if colours else (i, i, i) for i, town in enumerate(towns)]
     pixels = (np.full((224, 224, 3), colour, np.uint8) for colour in paint)
-    write_arrays(path, columns, ((image, image[..., 0] * 0) for image in pixels))
+    write_arrays(path, columns, pixels)
     return Arrays([path])
 
 

@@ -25,9 +25,17 @@ from geoloc.keras_models.training import (
     balanced_class_weights,
     train,
 )
-from geoloc.stores import Arrays, write_arrays
-from geoloc.weighting import dataset_factor
-from tests.coloured_world import CLASSES, write_stores, write_world
+from geoloc.stores import Arrays, write_arrays, write_score_arrays
+from geoloc.weighting import UNCHANGED
+from tests.coloured_world import (
+    CLASSES,
+    LINEAR,
+    PIECEWISE,
+    open_world,
+    scores_of,
+    write_stores,
+    write_world,
+)
 from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
 from tests.small_keras import (
     small_model,
@@ -65,17 +73,19 @@ def run(stores, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     weights = export_efficientnet_lite0(tmp_path_factory.mktemp("weights") / "lite0.safetensors")
     model = {"backbone": "efficientnet_lite0", "weights": weights, "preprocessing": "imagenet"}
-    arrays = Arrays(stores, "train"), Arrays(stores, "val")
+    arrays = open_world(stores, "train"), open_world(stores, "val")
     parameters = TrainingParameters(batch_size=4, epochs=10)
-    history = train("transfer", "weighted_custom", *arrays, CLASSES, folder, 1, parameters, model)
+    history = train(
+        "transfer", "weighted_custom", *arrays, CLASSES, folder, 1, parameters, model, PIECEWISE
+    )
     return Run(folder, history)
 
 
 def train_briefly(stores, folder, epochs: int = 3) -> list[dict[str, float]]:
     """A CNN on a few images: dropout, augmentation, order and optimizer as in the study."""
-    arrays = Arrays(stores, "val"), Arrays(stores, "test")
+    arrays = open_world(stores, "val"), open_world(stores, "test")
     parameters = TrainingParameters(batch_size=5, epochs=epochs)
-    return train("cnn", "weighted_base", *arrays, CLASSES, folder, 1, parameters)
+    return train("cnn", "weighted_base", *arrays, CLASSES, folder, 1, parameters, view=LINEAR)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +104,8 @@ def weights_of(folder: Path) -> list[np.ndarray]:
 def test_tiny_run_learns(run, stores):
     losses = [row["loss"] for row in run.history]
     assert losses[-1] < 0.7 * losses[0]
-    test = Arrays(stores, "test")
-    probabilities = predict(load_trained(run.folder), test, "weighted_custom")
+    test = open_world(stores, "test")
+    probabilities = predict(load_trained(run.folder), test, "weighted_custom", PIECEWISE)
     accuracy = np.mean(np.array(CLASSES)[probabilities.argmax(1)] == test.label)
     assert accuracy > 3 / 7  # which the most frequent country would reach
 
@@ -113,8 +123,8 @@ def test_results_are_a_model_its_classes_and_its_history(run):
 
 def test_best_epoch_of_validation_is_kept(run, stores):
     """Batches of 4 leave out none of the 12 images, so the value can be computed again."""
-    validation = Arrays(stores, "val")
-    probabilities = predict(load_trained(run.folder), validation, "weighted_custom")
+    validation = open_world(stores, "val")
+    probabilities = predict(load_trained(run.folder), validation, "weighted_custom", PIECEWISE)
     accuracy = np.mean(np.array(CLASSES)[probabilities.argmax(1)] == validation.label)
     assert accuracy == pytest.approx(max(row["val_accuracy"] for row in run.history))
 
@@ -158,17 +168,18 @@ def test_state_of_other_scores_under_the_same_names_is_not_continued(monkeypatch
     parameters = TrainingParameters(batch_size=6, epochs=2, learning_rate=0.02)
 
     def train_on(folder: Path) -> list[dict[str, float]]:
-        arrays = Arrays([tmp_path / "a.h5"])
-        return train("cnn", "weighted_base", arrays, arrays, CLASSES, folder, 1, parameters)
+        arrays = open_world([tmp_path / "a.h5"])
+        name = "weighted_base"
+        return train("cnn", name, arrays, arrays, CLASSES, folder, 1, parameters, view=LINEAR)
 
     write_world(tmp_path / "a.h5", CLASSES * 4, "train", 0)
     with monkeypatch.context() as patch:
         patch.setattr(training.EpochLog, "on_epoch_begin", stop_before_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
             train_on(tmp_path / "twice")
-    image, score = Arrays([tmp_path / "a.h5"]).read(np.arange(12))
-    columns = {name: getattr(Arrays([tmp_path / "a.h5"]), name) for name in COLUMNS}
-    write_arrays(tmp_path / "a.h5", columns, zip(image, 100 - score, strict=True))
+    arrays = open_world([tmp_path / "a.h5"])
+    _, score = arrays.read(np.arange(12))
+    write_score_arrays(scores_of(tmp_path / "a.h5"), arrays.image_id.tolist(), 100 - score)
     assert without_time(train_on(tmp_path / "twice")) == without_time(train_on(tmp_path / "once"))
 
 
@@ -176,7 +187,7 @@ def test_callbacks_go_on_where_they_were(stores, monkeypatch, tmp_path):
     """Nothing is learned, so the rate falls after the third epoch and training ends after the
     fourth; both had begun to wait when the job was killed."""
     monkeypatch.setattr(training, "build_model", small_model)
-    arrays = Arrays(stores, "train"), Arrays(stores, "val")
+    arrays = open_world(stores, "train"), open_world(stores, "val")
     parameters = TrainingParameters(
         batch_size=6, epochs=9, learning_rate=1e-30, minimum_learning_rate=0.0,
         plateau_patience=2, early_stopping_patience=3, precise_batch_norm=12,
@@ -201,7 +212,7 @@ def test_callbacks_go_on_where_they_were(stores, monkeypatch, tmp_path):
 
 
 def test_unsorted_classes_are_refused(stores, tmp_path):
-    arrays = Arrays(stores, "train")
+    arrays = open_world(stores, "train")
     with pytest.raises(ValueError, match="sorted"):
         train("cnn", "original", arrays, arrays, CLASSES[::-1], tmp_path, 1)
 
@@ -230,7 +241,7 @@ def test_class_weights_weigh_the_training_loss_and_not_the_validation(monkeypatc
         rows[option] = train("cnn", "original", arrays, arrays, CLASSES, folder, 1, parameters)[0]
 
     runtime.setup(1)
-    images, labels = next(Batches(arrays, CLASSES, dataset_factor("original"), 9, 1).of_epochs([0]))
+    images, labels = next(Batches(arrays, CLASSES, UNCHANGED, 9, 1).of_epochs([0]))
     losses = -np.log(np.asarray(small_model("", 3, {})(images, training=True))[labels > 0])
     weights = labels @ [9 / (3 * 6), 9 / (3 * 2), 9 / (3 * 1)]
     assert rows[None]["loss"] == pytest.approx(losses.mean(), rel=1e-4)
@@ -239,7 +250,7 @@ def test_class_weights_weigh_the_training_loss_and_not_the_validation(monkeypatc
 
 
 def test_unknown_class_weights_are_refused(stores, tmp_path):
-    arrays = Arrays(stores, "train")
+    arrays = open_world(stores, "train")
     parameters = TrainingParameters(class_weights="log")
     with pytest.raises(ValueError, match="null or balanced"):
         train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
@@ -254,7 +265,7 @@ def test_training_in_lower_precision_goes_on_where_it_stopped(
     precision, stores, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(training, "build_model", with_dropout)
-    arrays = Arrays(stores, "train"), Arrays(stores, "val")
+    arrays = open_world(stores, "train"), open_world(stores, "val")
     parameters = TrainingParameters(
         batch_size=6, epochs=3, learning_rate=0.02, precision=precision, precise_batch_norm=12
     )
@@ -273,7 +284,7 @@ def test_model_of_lower_precision_predicts_float32_in_another_process(
     stores, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(training, "build_model", with_dropout)
-    arrays = Arrays(stores, "val")
+    arrays = open_world(stores, "val")
     parameters = TrainingParameters(batch_size=6, epochs=1, precision="mixed_bfloat16")
     train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
     here = predict(load_trained(tmp_path), arrays, "original")
@@ -294,10 +305,10 @@ def test_model_predicts_the_same_in_another_process(run, stores, tmp_path):
 
 
 def test_a_country_missing_from_a_test_set_changes_no_other_prediction(short_run, stores, tmp_path):
-    trained, whole = load_trained(short_run.folder, CLASSES), Arrays(stores, "test")
+    trained, whole = load_trained(short_run.folder, CLASSES), open_world(stores, "test")
     rows = np.flatnonzero(whole.label != "NA")
     columns = {name: getattr(whole, name)[rows] for name in COLUMNS}
-    write_arrays(tmp_path / "part.h5", columns, zip(*whole.read(rows), strict=True))
+    write_arrays(tmp_path / "part.h5", columns, whole.read(rows)[0])
     part = Arrays([tmp_path / "part.h5"])
     tables = []
     for arrays in (whole, part):
@@ -310,7 +321,7 @@ def test_a_country_missing_from_a_test_set_changes_no_other_prediction(short_run
 
 
 def test_every_image_is_predicted_in_order_whatever_the_batch(run, stores):
-    trained, test = load_trained(run.folder), Arrays(stores, "test")
+    trained, test = load_trained(run.folder), open_world(stores, "test")
     probabilities = predict(trained, test, "original", batch_size=3)
     assert probabilities.shape == (7, 3)
     assert probabilities.dtype == np.float32

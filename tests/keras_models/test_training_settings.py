@@ -17,9 +17,8 @@ from geoloc.keras_models.divergence import StopWhereDiverged
 from geoloc.keras_models.epoch_log import EpochLog
 from geoloc.keras_models.multi_gpu import MeanOfReplicas
 from geoloc.keras_models.training import TrainingParameters, train
-from geoloc.stores import Arrays
-from geoloc.weighting import dataset_factor
-from tests.coloured_world import CLASSES, write_stores
+from geoloc.weighting import View
+from tests.coloured_world import CLASSES, LINEAR, PIECEWISE, open_world, write_stores
 from tests.small_keras import small_model
 
 import keras  # isort: skip
@@ -32,7 +31,7 @@ def stores(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def views(stores):
-    return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "val")}
+    return {"train_arrays": open_world(stores, "train"), "val_arrays": open_world(stores, "val")}
 
 
 def given_to_fit(monkeypatch, tmp_path, build=small_model, **options) -> dict:
@@ -61,45 +60,36 @@ def first_images(dataset, n: int) -> np.ndarray:
 def test_training_images_are_augmented_and_those_of_validation_are_not(
     monkeypatch, tmp_path, views
 ):
-    options = views | {"dataset": "weighted_custom"}
     given = {
         ranges: given_to_fit(
             monkeypatch,
             tmp_path,
-            **options,
+            **views,
+            view=PIECEWISE,
             parameters=TrainingParameters(batch_size=8, augmentation=ranges),
         )  # fmt: skip
         for ranges in (Augmentation(), Augmentation(0.0, 0.0, False))
     }
-    factor = dataset_factor("weighted_custom")
-    plain = Batches(views["train_arrays"], CLASSES, factor, 8, seed=1)
+    plain = Batches(views["train_arrays"], CLASSES, PIECEWISE, 8, seed=1)
     plain_images = plain.weighted(plain.order(0)[:8])
     augmented, as_they_are = (first_images(g["x"], 8) for g in given.values())
     assert np.array_equal(as_they_are, plain_images)
     assert all(not np.array_equal(a, b) for a, b in zip(augmented, plain_images, strict=True))
-    validation = Batches(views["val_arrays"], CLASSES, factor, 8, seed=1, shuffle=False)
+    validation = Batches(views["val_arrays"], CLASSES, PIECEWISE, 8, seed=1, shuffle=False)
     for g in given.values():
         seen = first_images(g["validation_data"], 8)
         assert np.array_equal(seen, validation.weighted(validation.order(0)[:8]))
 
 
-@pytest.mark.parametrize("dataset", ["weighted_base", "weighted_custom"])
-def test_both_splits_are_weighted_with_the_parameters_of_the_user(
-    dataset, monkeypatch, tmp_path, views
-):
-    """Only the custom dataset has any."""
-    means = {}
-    for minimum in (0.2, 0.9):
-        given = given_to_fit(
-            monkeypatch, tmp_path, **views, dataset=dataset,
-            weighting_parameters={"minimum_factor": minimum},
-            parameters=TrainingParameters(augmentation=Augmentation(0.0, 0.0, False)),
-        )  # fmt: skip
-        means[minimum] = [
-            first_images(given[split], 12).mean() for split in ("x", "validation_data")
-        ]
-    changed = [a != b for a, b in zip(*means.values(), strict=True)]
-    assert changed == [dataset == "weighted_custom"] * 2
+def test_both_splits_are_shown_as_the_view_of_the_user_does(monkeypatch, tmp_path, views):
+    view = View("piecewise", minimum_factor=0.9, fill="mean", scores="objects")
+    given = given_to_fit(
+        monkeypatch, tmp_path, **views, view=view,
+        parameters=TrainingParameters(batch_size=12, augmentation=Augmentation(0.0, 0.0, False)),
+    )  # fmt: skip
+    for arrays, split in zip(views.values(), ("x", "validation_data"), strict=True):
+        known = {image.tobytes() for image in view(*arrays.read(np.arange(len(arrays))))}
+        assert {image.tobytes() for image in first_images(given[split], 12)} <= known
 
 
 def test_the_seed_reaches_weights_and_batches(monkeypatch, tmp_path, views):
@@ -215,12 +205,12 @@ def test_statistics_are_of_as_many_training_images_as_asked_for(monkeypatch, tmp
     taken = []
     for seed in (1, 2):
         given = given_to_fit(
-            monkeypatch, tmp_path, **views, seed=seed, dataset="weighted_base",
+            monkeypatch, tmp_path, **views, seed=seed, view=LINEAR,
             parameters=TrainingParameters(precise_batch_norm=5),
         )  # fmt: skip
         (statistics,) = (c for c in given["callbacks"] if isinstance(c, PreciseBatchNorm))
         taken.append(statistics.images)
-    batches = Batches(views["train_arrays"], CLASSES, dataset_factor("weighted_base"), 8, seed=1)
+    batches = Batches(views["train_arrays"], CLASSES, LINEAR, 8, seed=1)
     known = {image.tobytes() for image in batches.weighted(np.arange(42))}
     assert all(len({i.tobytes() for i in images} & known) == 5 for images in taken)
     assert not np.array_equal(*taken)

@@ -20,8 +20,8 @@ from geoloc.keras_models.checkpoint import TrainingState, _remember
 from geoloc.keras_models.epoch_log import EpochLog
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.locks import only_one
-from geoloc.stores import Arrays
-from tests.coloured_world import CLASSES, write_stores, write_world
+from geoloc.weighting import View
+from tests.coloured_world import CLASSES, open_world, write_stores, write_world
 from tests.small_keras import small_model, stop_before_the_second_epoch, without_time
 
 
@@ -32,7 +32,7 @@ def stores(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def views(stores):
-    return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "val")}
+    return {"train_arrays": open_world(stores, "train"), "val_arrays": open_world(stores, "val")}
 
 
 def train_small(folder: Path, views, **parameters) -> list[dict[str, float]]:
@@ -59,7 +59,7 @@ def test_training_stops_at_the_first_number_that_is_not_finite(
 @pytest.fixture(scope="module")
 def small_history(stores, tmp_path_factory) -> list[dict[str, float]]:
     """Of a training that nothing stopped."""
-    views = {split: Arrays(stores, split) for split in ("train", "val")}
+    views = {split: open_world(stores, split) for split in ("train", "val")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "build_model", small_model)
         return train_small(tmp_path_factory.mktemp("small"), views)
@@ -88,7 +88,7 @@ def test_the_error_of_a_damaged_store_ends_training_in_one_line(monkeypatch, tmp
 @pytest.mark.parametrize("split", ["train_arrays", "val_arrays"])
 def test_a_split_without_images_is_refused(split, monkeypatch, tmp_path, views, stores):
     monkeypatch.setattr(training, "build_model", small_model)
-    views[split] = Arrays(stores, "nothing")
+    views[split] = open_world(stores, "nothing")
     with pytest.raises(ValueError, match="no image to train or validate with"):
         train_small(tmp_path, views)
 
@@ -100,7 +100,7 @@ def test_a_split_without_images_is_refused(split, monkeypatch, tmp_path, views, 
 def interrupted(stores, tmp_path_factory) -> Path:
     """Folder of a training that was killed before its second epoch."""
     folder = tmp_path_factory.mktemp("interrupted")
-    views = {split: Arrays(stores, split) for split in ("train", "val")}
+    views = {split: open_world(stores, split) for split in ("train", "val")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "build_model", small_model)
         patch.setattr(training.EpochLog, "on_epoch_begin", stop_before_the_second_epoch)
@@ -180,13 +180,13 @@ def test_callbacks_remember_how_long_they_have_waited_and_for_what(tmp_path):
 
 
 def other_split(views, stores):
-    return {"train_arrays": Arrays(stores, "train"), "val_arrays": Arrays(stores, "test")}
+    return {"train_arrays": open_world(stores, "train"), "val_arrays": open_world(stores, "test")}
 
 
 def other_validation(views, stores):
     path = stores[0].with_name("other_validation.h5")
     write_world(path, CLASSES * 4, "val", 9)
-    return {"train_arrays": views["train_arrays"], "val_arrays": Arrays([path])}
+    return {"train_arrays": views["train_arrays"], "val_arrays": open_world([path])}
 
 
 @pytest.mark.parametrize("change", [other_split, other_validation])
@@ -224,18 +224,22 @@ def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
     weights.parent.mkdir()
     weights.touch()
     train(
-        "transfer", "weighted_custom", *views.values(), CLASSES, tmp_path / "model", 5, parameters,
-        {"backbone": "resnet50", "weights": weights}, {"minimum_factor": 0.3},
+        "transfer", "people_only", *views.values(), CLASSES, tmp_path / "model", 5, parameters,
+        {"backbone": "resnet50", "weights": weights},
+        View("linear", invert=True, fill="blur", scores="people", scores_of="other_image"),
     )  # fmt: skip
     assert json.loads((tmp_path / "model" / "classes.json").read_text()) == {
         "classes": CLASSES,
         "model": "transfer",
-        "dataset": "weighted_custom",
+        "dataset": "people_only",
         "seed": 5,
         "parameters": dataclasses.asdict(parameters),
         "model_parameters": {"backbone": "resnet50", "weights": "away.h5"},
-        "weighting_parameters": {"minimum_factor": 0.3},
-    }
+        "view": {
+            "curve": "linear", "invert": True, "fill": "blur", "scores": "people",
+            "scores_of": "other_image",
+        },
+    }  # fmt: skip
     header, *rows = (tmp_path / "model" / "history.csv").read_text().splitlines()
     assert header == "epoch,seconds,loss,accuracy,val_loss,val_accuracy,learning_rate"
     assert [row.split(",")[0] for row in rows] == ["1"]
@@ -254,7 +258,7 @@ def test_of_the_options_only_weights_are_known_by_their_file_name():
         {"model": "transfer"},
         {"dataset": "weighted_base"},
         {"parameters": {"epochs": 3}},
-        {"weighting_parameters": {"minimum_factor": 0.3}},
+        {"view": {"curve": "linear"}},
     ],
 )
 def test_every_setting_tells_one_training_from_another(change, views):

@@ -16,6 +16,7 @@ from geoloc.keras_models.transfer import BACKBONES
 from geoloc.keras_models.weights import load_legacy_weights
 from geoloc.probabilities import NotADistribution
 from geoloc.stores import Arrays
+from geoloc.weighting import View
 from tests.coloured_world import CLASSES, write_world
 
 import keras  # isort: skip
@@ -148,7 +149,7 @@ def classifier(classes: int = 3, activation: str = "softmax", side: int = 224) -
 def save(folder: Path, model: keras.Model, **record) -> Path:
     folder.mkdir(exist_ok=True)
     model.save(folder / "model.keras")
-    record = {"classes": CLASSES, "dataset": "weighted_base"} | record
+    record = {"classes": CLASSES, "dataset": "people", "view": {"curve": "linear"}} | record
     (folder / "classes.json").write_text(json.dumps(record))
     return folder
 
@@ -189,7 +190,8 @@ def change_weights(folder: Path, change: Callable[[h5py.File], None]) -> None:
 
 def test_a_trained_model_loads_with_its_classes_and_dataset(trained):
     loaded = load_trained(trained, CLASSES)
-    assert (loaded.name, loaded.classes, loaded.dataset) == (str(trained), CLASSES, "weighted_base")
+    assert (loaded.name, loaded.classes) == (str(trained), CLASSES)
+    assert (loaded.dataset, loaded.view) == ("people", View("linear"))
 
 
 @pytest.mark.parametrize(
@@ -257,20 +259,23 @@ def test_a_model_of_other_images_or_of_more_classes_is_refused(model, shapes, tm
     "content",
     ["", "[]", "7", '{"classes": ["DE"]}', "\x00" * 40]
     + [
-        json.dumps({"classes": classes, "dataset": dataset})
-        for classes, dataset in (
-            ([], "original"),
-            (["FR", "DE", "NA"], "original"),
-            (["DE", "DE", "FR"], "original"),
-            (["DE", 7, "FR"], "original"),
-            ("DEFRNA", "original"),
-            (CLASSES, "weighted"),
-            (CLASSES, None),
-            (CLASSES, ["original"]),
+        json.dumps({"classes": classes, "dataset": dataset, "view": view})
+        for classes, dataset, view in (
+            ([], "original", {}),
+            (["FR", "DE", "NA"], "original", {}),
+            (["DE", "DE", "FR"], "original", {}),
+            (["DE", 7, "FR"], "original", {}),
+            ("DEFRNA", "original", {}),
+            (CLASSES, None, {}),
+            (CLASSES, ["original"], {}),
+            (CLASSES, "original", None),
+            (CLASSES, "original", {"curve": "step"}),
+            (CLASSES, "original", {"factor": 1}),
         )
-    ],
+    ]
+    + [json.dumps({"classes": CLASSES, "dataset": "original"})],
 )
-def test_a_damaged_list_of_classes_is_refused(content, copy):
+def test_a_damaged_record_is_refused(content, copy):
     (copy / "classes.json").write_text(content)
     with pytest.raises(OSError, match="no complete model.*train it again"):
         load_trained(copy)
@@ -287,6 +292,6 @@ def test_a_damaged_list_of_classes_is_refused(content, copy):
 def test_predictions_that_are_no_distribution_name_model_and_image(model, fault, tmp_path):
     write_world(tmp_path / "a.h5", CLASSES, "test", 5)
     folder = save(tmp_path / "cnn", model)
-    message = rf"{folder}: the probabilities of test5_0 \(weighted_custom\) .*({fault})"
+    message = rf"{folder}: the probabilities of test5_0 \(people\) .*({fault})"
     with pytest.raises(NotADistribution, match=message):
-        predict(load_trained(folder), Arrays([tmp_path / "a.h5"]), "weighted_custom")
+        predict(load_trained(folder), Arrays([tmp_path / "a.h5"]), "people")

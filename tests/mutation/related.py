@@ -25,9 +25,14 @@ BY_NAME = {
     ),
     "geoloc.segmentation.segmenters": (
         "geoloc.segmentation.segmenters.sam.generator",
+        "geoloc.segmentation.segmenters.sam.point_grid",
         "geoloc.segmentation.segmenters.sam.models",
         "geoloc.segmentation.segmenters.sam.decoder",
         "geoloc.segmentation.segmenters.sam.postprocess",
+        "geoloc.segmentation.segmenters.sam.sam2",
+        "geoloc.segmentation.segmenters.semantic.segmenter",
+        "geoloc.segmentation.segmenters.semantic.networks",
+        "geoloc.segmentation.segmenters.semantic.regions",
     ),
 }  # fmt: skip
 # Packages of which a test uses one module without the others.
@@ -58,6 +63,7 @@ OF_MODULES = {
     "corpus/system_files": ("corpus/test_hostile_archives", "corpus/test_listing"),
     "files": ("stores/test_damage", "corpus/test_unpack"),
     "image_text/retrieve": ("corpus/test_retrieve_model",),
+    "matrix_mistakes": ("test_config",),
     "pytorch/finite": ("pytorch/test_weights",),
     "stores/sink": ("test_files",),
     "user_file": ("evaluation/test_user_model",),
@@ -81,7 +87,7 @@ SCIENCE = (
     "image_text/predict", "image_text/architecture", "image_text/training",
     "keras_models/efficientnet_lite0", "keras_models/applications", "keras_models/cells",
     "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
-    "evaluation/study", "table_rows",
+    "evaluation/study", "matrix", "matrix_mistakes",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()

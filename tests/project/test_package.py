@@ -18,13 +18,13 @@ CODE = """
 import geoloc
 from geoloc.countries.geocoding import country_of_coordinates
 from geoloc.countries.names import country_of_name
-from geoloc.segmentation.scoring import imagenet_names
 from geoloc.evaluation.table1 import published
+from geoloc.segmentation.vocabularies import TITLES, vocabulary
 
 assert "site" in geoloc.__file__, geoloc.__file__
 assert country_of_name("Ivory Coast") == "CI"
 assert country_of_coordinates([48.85], [2.35], "country_polygon").tolist() == ["FR"]
-assert len(imagenet_names()) == 1000
+assert [len(vocabulary(name)) for name in TITLES] == [1000, 19, 65, 15]
 assert len(published()) == 7
 
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry

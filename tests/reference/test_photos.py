@@ -41,10 +41,10 @@ def test_every_photograph_of_a_kept_country_is_packed_masked_and_predicted(photo
     index = pd.read_parquet(photos / "index/images.parquet")
     assert pd.read_csv(photos / "quarantine.csv").empty
     street = index[index.collection == "street"]
-    paths = photos.glob("scores/*/*.h5")
+    paths = photos.glob("scores/*/*/*.h5")
     masked = [image_id for path in paths for image_id, _ in read_scores(path)]
     assert sorted(masked) == sorted(street.image_id)
-    for path in (photos / "predictions").glob("*/*.parquet"):
+    for path in (photos / "predictions").glob("*/*/*.parquet"):
         frame = pd.read_parquet(path)
         counts = frame.test_set.value_counts()
         assert counts["original"] == counts["weighted_base"] == (street.split == "test").sum()
@@ -76,5 +76,5 @@ def test_training_photographs_are_found_among_those_of_the_test_set(photos):
 
 
 def test_masks_are_found_in_photographs(photos):
-    masks = [len(s) for path in photos.glob("segments/*/*.h5") for s in read_segments(path)]
+    masks = [len(s) for path in photos.glob("segments/*/*/*.h5") for s in read_segments(path)]
     assert sum(masks) > 0

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from geoloc.images import decode as decode_image
-from geoloc.segmentation.scoring import class_indices, imagenet_names, read_selected, segment_scores
+from geoloc.segmentation.scoring import read_selected, segment_scores
+from geoloc.segmentation.vocabularies import class_indices, vocabulary
 from tests.conftest import ROOT
 from tests.segmentation.test_classifiers import lite
 from tests.segmentation.test_segmenter import (
@@ -32,7 +33,7 @@ def test_efficientnet_lite0_recognises_a_photograph(lite, reference):
     photo = Image.open(reference / "photos" / "11_DE.jpg").convert("RGB")
     crop = np.array(ImageOps.fit(photo, (224, 224)))
     class_id, probability = lite.classify(torch.from_numpy(crop)[None])
-    assert imagenet_names()[class_id[0, 0]] == "street sign"
+    assert vocabulary("imagenet")[class_id[0, 0]] == "street sign"
     assert probability[0, 0] > 0.5
 
 

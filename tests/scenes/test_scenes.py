@@ -148,7 +148,7 @@ def test_row_i_of_the_coordinates_belongs_to_picture_i(small_world):
         np.array([float(row["latitude"]) for row in rows]),
         np.array([float(row["longitude"]) for row in rows]),
     )
-    counts = world.street_counts(2)
+    counts = world.street_counts(world.World(images_per_country=2))
     expected = {country: squares for country, (_, squares) in counts.items() if squares}
     unreadable = country_of_coordinates(
         np.array([float(rows[-1]["latitude"])]), np.array([float(rows[-1]["longitude"])])
@@ -177,7 +177,7 @@ def test_test_set_photographs_have_many_sizes_and_one_is_rotated(small_world):
 
 
 def test_authors_of_the_test_set_have_several_photographs_each(tmp_path):
-    photographs = world.plan_world(tmp_path, 42, 1, 40).photographs
+    photographs = world.plan_world(tmp_path, world.World()).photographs
     world._write_test_set_table(tmp_path / "table.csv", photographs)
     with (tmp_path / "table.csv").open() as file:
         counts = sorted(Counter(row["AUTHOR"] for row in csv.DictReader(file)).values())
@@ -197,7 +197,10 @@ def test_some_files_cannot_be_read(small_world):
 
 
 def test_a_larger_world_holds_the_smaller_one(tmp_path):
-    small, large = (world.plan_world(tmp_path, 5, count, count) for count in (10, 14))
+    small, large = (
+        world.plan_world(tmp_path, world.World(5, images_per_country=n, test_set_images=n))
+        for n in (10, 14)
+    )
     for name in ("panoramas", "squares", "photographs"):
         states = {picture.seed for picture in getattr(small, name)}
         assert len(states) == len(getattr(small, name))
@@ -205,6 +208,8 @@ def test_a_larger_world_holds_the_smaller_one(tmp_path):
 
 
 def test_the_largest_country_is_no_more_than_a_fifth():
-    totals = [sum(count) for c, count in world.street_counts(40).items() if c in marks.KEPT]
+    totals = [
+        sum(count) for c, count in world.street_counts(world.World()).items() if c in marks.KEPT
+    ]
     assert max(totals) / sum(totals) <= 0.2
     assert len(set(totals)) > 1

@@ -9,7 +9,7 @@ from bench import published
 from geoloc.segmentation import rle
 from geoloc.segmentation.classifiers import build_classifier
 from geoloc.segmentation.crops import cut_crops
-from geoloc.segmentation.segmenters.sam.generator import to_segments
+from geoloc.segmentation.segments import to_segments
 
 SIZE = (200, 320)
 

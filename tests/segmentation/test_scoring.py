@@ -6,14 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoloc.segmentation import rle
-from geoloc.segmentation.scoring import (
+from geoloc.segmentation.classifiers import CLASSIFIERS
+from geoloc.segmentation.scoring import read_selected, score_map, segment_scores
+from geoloc.segmentation.segments import to_segments
+from geoloc.segmentation.vocabularies import (
+    OF_CLASSIFIERS,
+    TITLES,
     class_indices,
-    imagenet_names,
-    read_selected,
-    score_map,
-    segment_scores,
+    vocabulary,
 )
-from geoloc.segmentation.segmenters.sam.generator import to_segments
+from tests.conftest import ROOT
 
 SHAPE = (6, 5)
 
@@ -185,10 +187,51 @@ def test_empty_list_is_refused(tmp_path):
         read_selected(write_list(tmp_path, "# nothing"))
 
 
-def test_names_are_imagenets():
-    names = imagenet_names()
-    assert len(names) == 1000
-    assert (names[0], names[980], names[999]) == ("tench", "volcano", "toilet tissue")
+@pytest.mark.parametrize(
+    ("name", "count", "some"),
+    [
+        ("imagenet", 1000, {0: "tench", 980: "volcano", 999: "toilet tissue"}),
+        ("cityscapes", 19, {0: "road", 5: "pole", 7: "traffic sign", 18: "bicycle"}),
+        ("demo", 15, {0: "sky", 9: "pole", 14: "other"}),
+        (
+            "mapillary_vistas",
+            65,
+            {0: "Bird", 17: "Building", 27: "Sky", 47: "Utility Pole", 64: "Ego Vehicle"},
+        ),
+    ],
+)
+def test_vocabularies_have_the_order_of_their_checkpoints(name, count, some):
+    names = vocabulary(name)
+    assert len(names) == len(set(names)) + (2 if name == "imagenet" else 0) == count
+    assert {index: names[index] for index in some} == some
+
+
+def test_every_classifier_has_a_vocabulary():
+    assert OF_CLASSIFIERS.keys() == CLASSIFIERS.keys()
+    assert set(OF_CLASSIFIERS.values()) <= TITLES.keys()
+
+
+def test_an_unknown_vocabulary_names_the_known_ones():
+    with pytest.raises(ValueError, match="no vocabulary named 'ade20k'.*cityscapes"):
+        vocabulary("ade20k")
+
+
+def test_a_list_is_read_with_its_vocabulary(tmp_path):
+    path = write_list(tmp_path, "pole", "traffic sign")
+    assert read_selected(path, vocabulary_name="cityscapes").tolist() == [5, 7]
+    with pytest.raises(ValueError, match="line 1: 'pole' is no Mapillary Vistas class, did you"):
+        read_selected(path, vocabulary_name="mapillary_vistas")
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "mapillary_vistas"])
+def test_shipped_lists_select_objects_and_no_people_or_sky(name):
+    path = ROOT / "config" / f"classes_{name}.txt"
+    selected = {
+        vocabulary(name)[index].lower() for index in read_selected(path, vocabulary_name=name)
+    }
+    assert "pole" in selected
+    assert any("traffic sign" in entry for entry in selected)
+    assert not selected & {"sky", "person", "ego vehicle", "car mount"}
 
 
 def test_an_unknown_reading_of_names_is_refused_for_names_of_one_meaning_too():

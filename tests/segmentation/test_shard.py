@@ -11,7 +11,8 @@ from PIL import Image
 
 from geoloc.segmentation.classifiers import build_classifier
 from geoloc.segmentation.journal import HEADER, Journal
-from geoloc.segmentation.segmenters.sam.generator import SamSegmenter, to_segments
+from geoloc.segmentation.segmenters.sam.generator import SamSegmenter
+from geoloc.segmentation.segments import to_segments
 from geoloc.segmentation.shard import segment_shard
 from geoloc.stores import read_segments, write_images
 from tests.small_sam import EVERYTHING, picture, random_sam

@@ -32,10 +32,10 @@ PROFILE = (
 TINY = SMALL | {
     "demo": {"images_per_country": 10, "test_set_images": 8},
     "index": {"min_images": 12, "shard_size": 50, "max_rejected": 0.3},
-    "segment": {"points_per_side": 4},
+    "segmentations": {"sam": {"points_per_side": 4}},
 }
 GPU_RULES = {"segment", "train", "train_clip", "predict", "predict_clip"}
-SEGMENTS = Path("results/small/segments/US/0000.h5")
+SEGMENTS = Path("results/small/segments/sam/US/0000.h5")
 JOURNAL = SEGMENTS.with_name(".0000.journal")
 
 
@@ -138,7 +138,7 @@ def slurm_jobs(slurm: Path) -> list[dict[str, str]]:
 
 
 def task_of(job: dict[str, str]) -> str:
-    """Rule and wildcards of a job, from the path of its log: `rule_segment/US_0000`."""
+    """Rule and wildcards of a job, from the path of its log: `rule_segment/sam_US_0000`."""
     folder = Path(job["StdOut"]).parent
     return str(folder).partition("slurm_logs/")[2]
 
@@ -165,12 +165,12 @@ def test_stages_with_a_network_ask_for_a_gpu_and_small_ones_stay_local(finished,
         assert (job["Partition"] == "gpu") == wanted, rule_of(job)
         assert ("gpu" in job.get("TresPerJob", "")) == wanted, rule_of(job)
     rules = {rule_of(job) for job in jobs}
-    assert rules >= GPU_RULES | {"prepare", "score", "pack"}
+    assert rules >= GPU_RULES | {"prepare", "score", "pack_images", "pack_scores"}
     assert not rules & {"table1", "metrics", "collect_quarantine", "score_examples"}
 
 
 def test_logs_are_found_by_rule_and_wildcards(finished):
-    assert list(finished.folder.glob("results/slurm_logs/rule_segment/US_0000/*.log"))
+    assert list(finished.folder.glob("results/slurm_logs/rule_segment/sam_US_0000/*.log"))
 
 
 def test_nothing_is_left_to_do(finished, slurm):
@@ -205,7 +205,7 @@ class Segmenting:
         """Wait for the end: the same segments, by a job that went on where the first was."""
         finish(self.process, self.folder)
         assert contents(self.folder / SEGMENTS) == self.before
-        log = (self.folder / "results/small/logs/segment/US/0000.log").read_text()
+        log = (self.folder / "results/small/logs/segment/sam/US/0000.log").read_text()
         assert bool(re.search(r"[1-9]\d* of 12 images were segmented before", log)) == goes_on
 
 

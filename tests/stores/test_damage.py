@@ -22,6 +22,7 @@ from geoloc.stores import (
     check_store,
     read_scores,
     write_arrays,
+    write_score_arrays,
     write_scores,
 )
 from geoloc.stores.errors import _explained
@@ -83,23 +84,25 @@ def test_a_store_that_is_cut_short_is_refused(schema, share, copies):
     refused(path, schema, "is damaged")
 
 
-def test_a_page_of_zeros_is_noticed_by_the_row_that_has_it(copies):
-    path = copies["arrays"]
+@pytest.mark.parametrize(("schema", "name"), [("arrays", "image"), ("score_arrays", "score")])
+def test_a_page_of_zeros_is_noticed_by_the_row_that_has_it(schema, name, copies):
+    path = copies[schema]
     with h5py.File(path) as file:
-        offset = file["image"].id.get_offset() + 224 * 224 * 3 + 4096
+        offset = file[name].id.get_offset() + file[name][0].nbytes + 4096
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(bytes(4096))
-    arrays = Arrays([path])
+    arrays = Arrays([copies["arrays"]], scores=[copies["score_arrays"]])
     arrays.read(np.array([2, 0]))
-    with pytest.raises(StoreError, match=r"image s/b\.jpg: its data are not those"):
+    with pytest.raises(StoreError, match=rf"{path} .*image s/b\.jpg: its data are not those"):
         arrays.read(np.array([0, 1]))
 
 
-def test_an_array_that_is_cut_while_it_is_used_ends_in_a_message(copies):
+@pytest.mark.parametrize("schema", ["arrays", "score_arrays"])
+def test_an_array_that_is_cut_while_it_is_used_ends_in_a_message(schema, copies):
     """A memory map would end the process with SIGBUS."""
-    arrays = Arrays([copies["arrays"]])
-    os.truncate(copies["arrays"], 300_000)
+    arrays = Arrays([copies["arrays"]], scores=[copies["score_arrays"]])
+    os.truncate(copies[schema], 100_000)
     with pytest.raises(StoreError, match="cut short"):
         arrays.read(np.array([2]))
 
@@ -129,7 +132,7 @@ def replace(name: str, **options) -> Callable[[h5py.File], None]:
 
 VALUES = {
     "score 255": ("scores", rows("score", (1, 5, 5), 255), "score of 255"),
-    "score 101 in arrays": ("arrays", rows("score", (0, 0, 0), 101), "score of 101"),
+    "score 101 in arrays": ("score_arrays", rows("score", (0, 0, 0), 101), "score of 101"),
     "class 5000": ("segments", rows("class_id", (0, 0), 5000), "class .* to 5000"),
     "class 1000": ("segments", rows("class_id", (0, 0), 1000), "class .* to 1000"),
     "class -2": ("segments", rows("class_id", (0, 9), -2), "class -2"),
@@ -217,8 +220,8 @@ def attribute(name: str, text: str) -> Callable[[h5py.File], None]:
 
 STRUCTURES = {
     "external": ("arrays", external("image"), "stored in another way"),
-    "virtual": ("arrays", virtual("score"), "stored in another way"),
-    "soft link": ("arrays", link("score", h5py.SoftLink("/image")), "is a link"),
+    "virtual": ("score_arrays", virtual("score"), "stored in another way"),
+    "soft link": ("arrays", link("image", h5py.SoftLink("/label")), "is a link"),
     "external link": ("scores", link("score", h5py.ExternalLink("x.h5", "/score")), "is a link"),
     "group": ("scores", lambda f: (f.pop("score"), f.create_group("score")), "not a dataset"),
     "missing": ("segments", lambda f: f.pop("area"), "missing or unknown: area"),
@@ -285,16 +288,18 @@ def test_another_layout_and_another_version_say_so(copies):
 
 
 @pytest.mark.parametrize(
-    ("score", "words"),
+    ("change", "words"),
     [
-        (np.full((640, 640), 101, np.uint8), "score of 101"),
-        (np.zeros((320, 320), np.uint8), r"expected uint8 \(640, 640\)"),
-        (np.zeros((640, 640), np.int64), "int64"),
+        (lambda score: score + 101, "image a: a score of 101"),
+        (lambda score: score[::2, ::2], r"expected uint8 \((640|224), (640|224)\)"),
+        (lambda score: score.astype(np.int64), "int64"),
     ],
 )
-def test_what_no_reader_would_accept_is_not_written(score, words, tmp_path):
+def test_what_no_reader_would_accept_is_not_written(change, words, tmp_path):
     with pytest.raises(ValueError, match=words):
-        write_scores(tmp_path / "scores.h5", [("a", score)])
+        write_scores(tmp_path / "scores.h5", [("a", change(np.zeros((640, 640), np.uint8)))])
+    with pytest.raises(ValueError, match=words):
+        write_score_arrays(tmp_path / "a.h5", ["a"], [change(np.zeros((224, 224), np.uint8))])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -302,9 +307,11 @@ def test_what_no_reader_would_accept_is_not_written(score, words, tmp_path):
 def test_another_number_of_images_than_announced_is_not_written(number, tmp_path):
     columns = {"image_id": ["a", "b"], "label": ["NA"] * 2, "split": ["val"] * 2}
     columns |= {"source": ["s"] * 2, "latitude": np.zeros(2), "longitude": np.zeros(2)}
-    row = np.zeros((224, 224, 3), np.uint8), np.zeros((224, 224), np.uint8)
+    image, score = np.zeros((224, 224, 3), np.uint8), np.zeros((224, 224), np.uint8)
     with pytest.raises(ValueError, match="2 images announced"):
-        write_arrays(tmp_path / "arrays.h5", columns, [row] * number)
+        write_arrays(tmp_path / "arrays.h5", columns, [image] * number)
+    with pytest.raises(ValueError, match="2 images announced"):
+        write_score_arrays(tmp_path / "arrays.h5", columns["image_id"], [score] * number)
     assert list(tmp_path.iterdir()) == []
 
 

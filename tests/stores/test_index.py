@@ -15,9 +15,13 @@ from tests.small_stores import segments_of
 
 IDS = ["s/a.jpg", "s/b é.jpg", "s/c.jpg"]
 SPLITS = ["train", "val", "test"]
-KINDS = ("images", "segments", "scores", "arrays")
-ENGINE = ("points_per_batch", "image_batch", "crop_batch", "compile")
-SEGMENT = ("segmenter", "segmenter_weights", "classifier", "classifier_weights", "precision")
+PLACES = {
+    "images": "images/street",
+    "segments": "segments/sam",
+    "scores": "scores/objects",
+    "arrays": "arrays/images/street",
+    "score_arrays": "arrays/scores/objects",
+}
 OUTPUTS = ("segments", "scores", "arrays", "model", "predictions", "images", "summary", "figure")
 MANIFEST = "image_id,source,path,latitude,longitude,country,split\n" + "".join(
     f"{name},s,{name[2:]},48.5,2.25,FR,{split}\n" for name, split in zip(IDS, SPLITS, strict=True)
@@ -28,8 +32,7 @@ def write_all(folder: Path, seed: int = 0, ids=IDS) -> dict[str, Path]:
     """A shard of France in all layouts, of a run in `folder`, with its manifest."""
     random = np.random.default_rng(seed)
     n = len(ids)
-    paths = {k: folder / k / "street/FR/0000.h5" for k in ("images", "arrays")}
-    paths |= {k: folder / k / "FR/0000.h5" for k in ("segments", "scores")}
+    paths = {kind: folder / place / "FR/0000.h5" for kind, place in PLACES.items()}
     place = {"latitude": 48.5, "longitude": 2.25, "source": "s"}
     rows = [{"image_id": i, "image": random.bytes(99), "split": s} | place
             for i, s in zip(ids, SPLITS, strict=True)]  # fmt: skip
@@ -42,7 +45,8 @@ def write_all(folder: Path, seed: int = 0, ids=IDS) -> dict[str, Path]:
     columns = {"image_id": ids, "label": ["FR"] * n, "split": SPLITS, "source": ["s"] * n}
     columns |= {"latitude": np.full(n, 48.5), "longitude": np.full(n, 2.25)}
     pixels = random.integers(0, 256, (n, 224, 224, 3), np.uint8)
-    stores.write_arrays(paths["arrays"], columns, zip(pixels, scores[:, :224, :224], strict=True))
+    stores.write_arrays(paths["arrays"], columns, pixels)
+    stores.write_score_arrays(paths["score_arrays"], ids, scores[:, :224, :224])
     manifest = folder / "index/shards/street/FR/0000.csv"
     manifest.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text(MANIFEST, encoding="utf-8")
@@ -58,12 +62,12 @@ def shard(tmp_path):
     return write_all(tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLACES)
 def test_whole_stores_are_those_of_the_index(shard, tmp_path, kind):
     check(shard[kind], kind, tmp_path / "index")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLACES)
 def test_the_store_of_another_shard_is_refused(shard, kind, tmp_path):
     other = write_all(tmp_path / "other", 1, ["s/x.jpg", "s/y.jpg", "s/z.jpg"])
     shard[kind].write_bytes(other[kind].read_bytes())
@@ -72,23 +76,24 @@ def test_the_store_of_another_shard_is_refused(shard, kind, tmp_path):
 
 
 READERS = {
-    "images": lambda path, index: list(stores.read_images(path, index=index)),
-    "segments": lambda path, index: list(stores.read_segments(path, index=index)),
-    "scores": lambda path, index: list(stores.read_scores(path, index=index)),
-    "arrays": lambda path, index: stores.Arrays([path], index=index),
-    "columns of images": lambda path, index: stores.read_image_columns(path, index),
+    "images": lambda shard, index: list(stores.read_images(shard["images"], index=index)),
+    "segments": lambda shard, index: list(stores.read_segments(shard["segments"], index=index)),
+    "scores": lambda shard, index: list(stores.read_scores(shard["scores"], index=index)),
+    "score maps": lambda shard, index: stores.ScoreMaps([shard["scores"]], index),
+    "arrays": lambda shard, index: stores.Arrays([shard["arrays"]], index=index),
+    "columns of images": lambda shard, index: stores.read_image_columns(shard["images"], index),
 }
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_every_reader_compares_what_it_reads_with_the_index(shard, reader, tmp_path):
-    path = shard[reader.rpartition(" ")[2]]
-    READERS[reader](path, tmp_path / "index")
+    read = READERS[reader]
+    read(shard, tmp_path / "index")
     manifest = tmp_path / "index/shards/street/FR/0000.csv"
     manifest.write_text(MANIFEST.replace("s/a.jpg", "s/x.jpg"), encoding="utf-8")
     with pytest.raises(StoreError, match=r"s/a\.jpg is not an image of "):
-        READERS[reader](path, tmp_path / "index")
-    READERS[reader](path, None)
+        read(shard, tmp_path / "index")
+    read(shard, None)
 
 
 @pytest.mark.parametrize("missing", ["images", "scores"])
@@ -120,7 +125,7 @@ def test_labels_splits_and_places_are_those_of_the_index(shard, tmp_path, old, n
         check(shard["arrays"], "arrays", tmp_path / "index")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLACES)
 def test_images_are_in_the_order_of_the_index(shard, tmp_path, kind):
     manifest = tmp_path / "index/shards/street/FR/0000.csv"
     header, *rows = MANIFEST.splitlines(keepends=True)
@@ -165,46 +170,50 @@ class Compared(Exception):
     """A store was about to be compared with an index."""
 
 
-def stop(store, index):
-    if index is not None:
-        raise Compared(index)
-
-
 SCRIPTS = {
     "segment": {"images": "images"},
     "score": {"segments": "segments"},
-    "pack": {"images": "images", "scores": "scores"},
-    "train": {"arrays": ["arrays"]},
-    "train_clip": {"arrays": ["arrays"]},
-    "predict": {"street": ["arrays"], "test_sets": [], "model": "images"},
-    "predict_clip": {
-        "street": ["images"],
-        "scores": ["scores"],
-        "test_sets": [],
-        "model": "images",
-    },
-    "check_leakage": {"street": ["images"], "test_sets": []},
+    "pack_images": {"images": "images"},
+    "pack_scores": {"scores": "scores"},
+    "train": {"arrays": ["arrays"], "scores": ["score_arrays"]},
+    "train_clip": {"arrays": ["arrays"], "scores": ["score_arrays"]},
+    "predict": {"street": ["arrays"], "scores": ["score_arrays"]},
+    "predict_clip": {"street": ["images"], "scores": ["scores"]},
+    "check_leakage": {"street": ["images"]},
     "score_examples": {"images": ["images"], "scores": ["scores"]},
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_every_job_compares_its_stores_with_the_index(shard, tmp_path, monkeypatch, script):
-    for module in ("images", "segments", "scores", "arrays"):
+READ = [
+    (script, kind)
+    for script, inputs in SCRIPTS.items()
+    for kinds in inputs.values()
+    for kind in (kinds if isinstance(kinds, list) else [kinds])
+]
+
+
+@pytest.mark.parametrize(("script", "compared"), READ)
+def test_every_job_compares_each_of_its_stores_with_the_index(
+    shard, tmp_path, monkeypatch, script, compared
+):
+    def stop(store, index):
+        if index is not None and store.path == shard[compared]:
+            raise Compared(index)
+
+    for module in ("images", "segments", "scores", "arrays", "check"):
         monkeypatch.setattr(f"geoloc.stores.{module}.check_manifest", stop)
     for function in (
-        "geoloc.segmentation.segmenters.build_segmenter",
-        "geoloc.segmentation.classifiers.build_classifier",
+        "geoloc.segmentation.kinds.build_segmentation",
         "geoloc.image_text.zero_shot.ClipZeroShot", "geoloc.image_text.zero_shot.check_classes",
         "geoloc.pytorch.device.use_threads",
     ):  # fmt: skip
-        monkeypatch.setattr(function, lambda *_, **__: None)
+        monkeypatch.setattr(function, lambda *_, **__: (None, None))
     if script == "predict":
         monkeypatch.setattr("geoloc.keras_models.predict.load_trained", lambda *_, **__: None)
         monkeypatch.setattr("geoloc.keras_models.runtime.setup", lambda *_, **__: None)
     (tmp_path / "countries.csv").write_text("country,kept\nDE,True\nFR,True\n")
     (tmp_path / "c.txt").write_text("street sign\n")
-    index = {name: IDS for name in ("image_id",)} | {"split": ["test"] * 3, "country": ["FR"] * 3}
+    index = {"image_id": IDS, "split": ["test"] * 3, "country": ["FR"] * 3}
     index |= {"collection": ["street"] * 3, "source": ["s"] * 3}
     index |= {"latitude": [1.0] * 3, "longitude": [1.0] * 3}
     pd.DataFrame(index).to_parquet(tmp_path / "images.parquet")
@@ -213,21 +222,20 @@ def test_every_job_compares_its_stores_with_the_index(shard, tmp_path, monkeypat
         for name, kinds in SCRIPTS[script].items()
     }
     inputs |= {"countries": tmp_path / "countries.csv", "index": tmp_path / "images.parquet"}
+    inputs |= {"classes": tmp_path / "c.txt", "model": tmp_path / "model", "test_sets": []}
+    view = {"curve": "linear", "scores": "objects"}
     params = {
-        "index_folder": "the index", "seed": 1, "weighting": {"weighted_custom": {}}, "train": {},
-        "model": {}, "dataset": "original", "batch_size": 2, "test_sets": [],
-        "prompt": "{country}",
-        "ambiguous_classes": "first_meaning", "minimum": 0.1, "merge": "maximum", "weights": {},
-        "examples": 1, "near_duplicate_bits": 6, "engine": dict.fromkeys(ENGINE),
-        "segment": dict.fromkeys(SEGMENT),
+        "index_folder": "the index", "seed": 1, "view": view, "views": {"a": view},
+        "scores": ["objects"], "train": {"augmentation": {}}, "model": {}, "batch_size": 2,
+        "test_sets": [], "prompt": "{country}", "ambiguous_classes": "first_meaning",
+        "minimum": 0.1, "merge": "maximum", "examples": 1, "near_duplicate_bits": 6,
+        "segmentation": {}, "engine": {}, "weights": {},
     }  # fmt: skip
-    if script == "train":
-        params["train"] = {"augmentation": {}}
     with pytest.raises(Compared, match="the index"):
         run_script(
             script,
-            input=inputs | {"selected_classes": tmp_path / "c.txt"},
+            input=inputs,
             output=dict.fromkeys(OUTPUTS, tmp_path / "out"),
             params=params,
-            wildcards={"country": "FR", "model": "cnn", "dataset": "original"},
+            wildcards={"country": "FR", "model": "cnn", "dataset": "a", "seed": "1"},
         )

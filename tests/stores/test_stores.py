@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from geoloc import stores
-from geoloc.stores import Arrays, read_config
+from geoloc.stores import Arrays, StoreError, read_config
 from geoloc.stores.values import _sums
+from geoloc.weighting import other_rows
 from tests.small_stores import IDS, segments_of, write_small
 
 RNG = np.random.default_rng(0)
 
 
-def write_arrays(path, ids, images, scores, splits=None):
+def write_arrays(path, ids, images, splits=None):
     n = len(ids)
     columns = {"image_id": ids, "label": ["NA"] * n, "split": splits or ["train"] * n}
     columns |= {"source": ["s"] * n, "latitude": np.zeros(n), "longitude": np.zeros(n)}
-    stores.write_arrays(path, columns, zip(images, scores, strict=True))
+    stores.write_arrays(path, columns, images)
 
 
 def test_images_come_back_as_they_were(tmp_path):
@@ -100,30 +101,86 @@ def test_masks_come_back_as_they_were(tmp_path):
         np.testing.assert_array_equal(found[1], expected[1])
 
 
-def test_arrays_of_several_files_are_one_in_the_order_asked_for(tmp_path):
-    images = RNG.integers(0, 256, (7, 224, 224, 3), np.uint8)
-    scores = RNG.integers(0, 101, (7, 224, 224), np.uint8)
-    splits = ["train", "test", "train", "train", "test", "train", "train"]
+SPLITS = ["train", "test", "train", "train", "test", "train", "train"]
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Pixels and scores of 7 images, and the stores of images and of scores: the second is
+    empty."""
+    image = RNG.integers(0, 256, (7, 224, 224, 3), np.uint8)
+    score = RNG.integers(0, 101, (7, 224, 224), np.uint8)
+    ids, images, scores = [str(i) for i in range(7)], [], []
     for name, part in {"a": slice(0, 3), "b": slice(3, 3), "c": slice(3, 7)}.items():
-        ids = [str(i) for i in range(7)][part]
-        path = tmp_path / f"{name}.h5"
-        write_arrays(path, ids, images[part], scores[part], splits[part])
-    paths = [tmp_path / f"{name}.h5" for name in "abc"]
-    train = Arrays(paths, "train")
+        images.append(tmp_path / f"{name}.h5")
+        scores.append(tmp_path / f"{name}_scores.h5")
+        write_arrays(images[-1], ids[part], image[part], SPLITS[part])
+        stores.write_score_arrays(scores[-1], ids[part], score[part])
+    return image, score, images, scores
+
+
+def test_arrays_of_several_files_are_one_in_the_order_asked_for(shards):
+    image, score, images, scores = shards
+    train = Arrays(images, "train", scores=scores)
     assert train.image_id.tolist() == ["0", "2", "3", "5", "6"]
     assert train.label.tolist() == ["NA"] * 5
-    image, score = train.read(np.array([4, 0, 2]))
-    np.testing.assert_array_equal(image, images[[6, 0, 3]])
-    np.testing.assert_array_equal(score, scores[[6, 0, 3]])
-    assert len(Arrays(paths)) == 7
+    found, found_score = train.read(np.array([4, 0, 2]))
+    np.testing.assert_array_equal(found, image[[6, 0, 3]])
+    np.testing.assert_array_equal(found_score, score[[6, 0, 3]])
+    assert len(Arrays(images)) == 7
+
+
+def test_without_score_maps_every_score_is_100(shards):
+    image, _, images, _ = shards
+    found, score = Arrays(images).read(np.array([5, 1]))
+    np.testing.assert_array_equal(found, image[[5, 1]])
+    assert (score.shape, score.dtype, set(score.flat)) == ((2, 224, 224), np.uint8, {100})
+
+
+def test_an_image_gets_the_score_map_of_another_one_of_its_split(shards):
+    """Of both stores; which one depends on nothing but the split and the seed."""
+    image, score, images, scores = shards
+    for split, rows in (("train", [0, 2, 3, 5, 6]), ("test", [1, 4]), (None, range(7))):
+        arrays = Arrays(images, split, scores=scores, other_images=9)
+        found, found_score = arrays.read(np.arange(len(rows)))
+        np.testing.assert_array_equal(found, image[list(rows)])
+        expected = score[list(rows)][other_rows(len(rows), 9)]
+        np.testing.assert_array_equal(found_score, expected)
+
+
+@pytest.mark.parametrize("wrong", ["other images", "another order", "an image less", "swapped"])
+def test_score_maps_of_other_images_are_refused(wrong, shards, tmp_path):
+    _, _, images, scores = shards
+    other = {"other images": ["x", "4", "5", "6"], "another order": ["4", "3", "5", "6"]}
+    ids = other.get(wrong, ["3", "4", "5"])
+    maps = np.zeros((len(ids), 224, 224), np.uint8)
+    stores.write_score_arrays(tmp_path / "other.h5", ids, maps)
+    scores = scores[::-1] if wrong == "swapped" else [*scores[:2], tmp_path / "other.h5"]
+    named = {"swapped": ("c_scores", "a")}.get(wrong, ("other", "c"))
+    message = r"{}\.h5 belongs to other images than .*/{}\.h5; delete .* run snakemake again"
+    with pytest.raises(StoreError, match=message.format(*named)):
+        Arrays(images, scores=scores)
+
+
+def test_a_store_of_score_maps_too_few_is_refused(shards):
+    _, _, images, scores = shards
+    with pytest.raises(StoreError, match="3 stores of images, but 2 of scores; run snakemake"):
+        Arrays(images, scores=scores[:2])
+
+
+def test_only_the_score_arrays_asked_for_are_read(shards):
+    _, score, _, scores = shards
+    ((image_id, found),) = stores.read_score_arrays(scores[2], {"5", "0"})
+    assert image_id == "5"
+    np.testing.assert_array_equal(found, score[5])
 
 
 def test_reading_arrays_keeps_no_file_open(tmp_path):
     """A process may open some hundred files; a large corpus has thousands of shards."""
-    image, score = np.zeros((1, 224, 224, 3), np.uint8), np.zeros((1, 224, 224), np.uint8)
+    image = np.zeros((1, 224, 224, 3), np.uint8)
     paths = [tmp_path / f"{number}.h5" for number in range(20)]
     for path in paths:
-        write_arrays(path, [path.stem], image, score)
+        write_arrays(path, [path.stem], image)
     arrays = Arrays(paths)
     before = len(os.listdir("/proc/self/fd"))
     arrays.read(np.arange(20))
@@ -134,20 +191,24 @@ OTHER = {"image_id": ["b"], "label": ["DE"], "split": ["val"], "source": ["other
 OTHER |= {"latitude": [1.0], "longitude": [1.0]}
 
 
-@pytest.mark.parametrize("changed", ["image", "score", *OTHER])
+@pytest.mark.parametrize("changed", ["image", "score", "other image", *OTHER])
 def test_digest_of_arrays_is_of_their_content(changed, tmp_path):
-    rows = {"image": np.zeros((1, 224, 224, 3), np.uint8), "score": np.zeros((1, 224, 224), "u1")}
-    columns = {"image_id": ["a"], "label": ["FR"], "split": ["train"], "source": ["s"]}
-    columns |= {"latitude": [0.0], "longitude": [0.0]}
+    digests = {}
     for name in ("a", "same", "other"):
-        if name == "other":
-            (rows if changed in rows else columns)[changed] = (
-                rows[changed] + 1 if changed in rows else OTHER[changed]
-            )
-        config = {"made": name}
-        stores.write_arrays(tmp_path / name, columns, zip(*rows.values(), strict=True), config)
-    digest = {name: Arrays([tmp_path / name]).digest for name in ("a", "same", "other")}
-    assert digest["a"] == digest["same"] != digest["other"]
+        image, score = np.zeros((1, 224, 224, 3), np.uint8), np.zeros((1, 224, 224), np.uint8)
+        columns = {"image_id": ["a"], "label": ["FR"], "split": ["train"], "source": ["s"]}
+        columns |= {"latitude": [0.0], "longitude": [0.0]}
+        if name == "other" and changed in OTHER:
+            columns[changed] = OTHER[changed]
+        image += name == "other" and changed == "image"
+        score += name == "other" and changed == "score"
+        images, scores = tmp_path / name, tmp_path / f"{name}_scores"
+        stores.write_arrays(images, columns, image, {"made": name})
+        stores.write_score_arrays(scores, columns["image_id"], score, {"made": name})
+        other_images = 1 if name == "other" and changed == "other image" else None
+        digests[name] = Arrays([images], scores=[scores], other_images=other_images).digest
+    assert digests["a"] == digests["same"] != digests["other"]
+    assert Arrays([tmp_path / "a"]).digest != digests["a"]
 
 
 def test_a_file_that_cannot_be_finished_never_appears(tmp_path):

@@ -41,32 +41,50 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "prepare.max_unreadable": (0.4, ["collect_quarantine.params.max_unreadable"]),
     "prepare.max_megapixels": (40, ["prepare.params.max_megapixels"]),
     "leakage.near_duplicate_bits": (3, ["check_leakage.params.near_duplicate_bits"]),
-    "segment.segmenter": ("vit_b", ["segment.params.segment.segmenter"]),
-    "segment.segmenter_weights": (
-        f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.params.segment.segmenter_weights"],
+    "segmentations.sam.model": ("vit_b", ["segment.params.segmentation.model"]),
+    "segmentations.sam.classifier.kind": (
+        "efficientnet_lite0", ["segment.params.segmentation.classifier.kind"],
     ),
-    "segment.classifier": ("efficientnet_lite0", ["segment.params.segment.classifier"]),
-    "segment.classifier_weights": (None, ["segment.params.segment.classifier_weights"]),
-    "segment.points_per_side": (3, ["segment.params.segment.points_per_side"]),
-    "segment.pred_iou_thresh": (0.1, ["segment.params.segment.pred_iou_thresh"]),
-    "segment.stability_score_thresh": (0.2, ["segment.params.segment.stability_score_thresh"]),
-    "segment.stability_score_offset": (0.3, ["segment.params.segment.stability_score_offset"]),
-    "segment.box_nms_thresh": (0.4, ["segment.params.segment.box_nms_thresh"]),
-    "segment.crop_n_layers": (1, ["segment.params.segment.crop_n_layers"]),
-    "segment.crop_nms_thresh": (0.5, ["segment.params.segment.crop_nms_thresh"]),
-    "segment.crop_overlap_ratio": (0.6, ["segment.params.segment.crop_overlap_ratio"]),
-    "segment.crop_n_points_downscale_factor": (
-        2, ["segment.params.segment.crop_n_points_downscale_factor"],
+    "segmentations.sam.points_per_side": (
+        3, ["segment.params.segmentation.points_per_side"],
     ),
-    "segment.min_mask_region_area": (8, ["segment.params.segment.min_mask_region_area"]),
-    "segment.precision": ("bfloat16", ["segment.params.segment.precision"]),
-    "segment.engine.points_per_batch": (11, ["segment.params.engine.points_per_batch"]),
-    "segment.engine.image_batch": (12, ["segment.params.engine.image_batch"]),
-    "segment.engine.crop_batch": (13, ["segment.params.engine.crop_batch"]),
-    "segment.engine.compile": (True, ["segment.params.engine.compile"]),
-    "score.ambiguous_classes": ("every_meaning", ["score.params.ambiguous_classes"]),
-    "score.minimum": (0.3, ["score.params.minimum"]),
-    "score.merge": ("as_published", ["score.params.merge"]),
+    "segmentations.sam.pred_iou_thresh": (
+        0.1, ["segment.params.segmentation.pred_iou_thresh"],
+    ),
+    "segmentations.sam.stability_score_thresh": (
+        0.2, ["segment.params.segmentation.stability_score_thresh"],
+    ),
+    "segmentations.sam.stability_score_offset": (
+        0.3, ["segment.params.segmentation.stability_score_offset"],
+    ),
+    "segmentations.sam.box_nms_thresh": (
+        0.4, ["segment.params.segmentation.box_nms_thresh"],
+    ),
+    "segmentations.sam.crop_n_layers": (
+        1, ["segment.params.segmentation.crop_n_layers"],
+    ),
+    "segmentations.sam.crop_nms_thresh": (
+        0.5, ["segment.params.segmentation.crop_nms_thresh"],
+    ),
+    "segmentations.sam.crop_overlap_ratio": (
+        0.6, ["segment.params.segmentation.crop_overlap_ratio"],
+    ),
+    "segmentations.sam.crop_n_points_downscale_factor": (
+        2, ["segment.params.segmentation.crop_n_points_downscale_factor"],
+    ),
+    "segmentations.sam.min_mask_region_area": (
+        8, ["segment.params.segmentation.min_mask_region_area"],
+    ),
+    "segmentations.sam.precision": (
+        "bfloat16", ["segment.params.segmentation.precision"],
+    ),
+    "segmentations.sam.engine.points_per_batch": (11, ["segment.params.engine.points_per_batch"]),
+    "segmentations.sam.engine.image_batch": (12, ["segment.params.engine.image_batch"]),
+    "segmentations.sam.engine.crop_batch": (13, ["segment.params.engine.crop_batch"]),
+    "segmentations.sam.engine.compile": (True, ["segment.params.engine.compile"]),
+    "scores.objects.ambiguous_classes": ("every_meaning", ["score.params.ambiguous_classes"]),
+    "scores.objects.minimum": (0.3, ["score.params.minimum"]),
+    "scores.objects.merge": ("as_published", ["score.params.merge"]),
     "train.batch_size": (16, ["train.params.train.batch_size", "predict.params.batch_size"]),
     "train.epochs": (2, ["train.params.train.epochs"]),
     "train.learning_rate": (0.1, ["train.params.train.learning_rate"]),
@@ -84,25 +102,22 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
         False, ["train.params.train.augmentation.horizontal_flip"],
     ),
     "models.cnn.title": ("Network", [
-        "table1.params.titles.cnn", "training_curves.params.titles.cnn",
-        "accuracy_figure.params.titles.cnn",
+        "table1.params.model_titles.cnn", "accuracy_figure.params.model_titles.cnn",
     ]),
-    "models.transfer.title": ("Head", ["table1.params.titles.transfer"]),
+    "models.transfer.title": ("Head", ["table1.params.model_titles.transfer"]),
     "models.transfer.backbone": ("efficientnet_lite0", ["train[transfer].params.model.backbone"]),
-    "models.transfer.backbone_weights": (
-        f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].params.model.weights"],
-    ),
     "models.transfer.preprocessing": ("imagenet", ["train[transfer].params.model.preprocessing"]),
     "models.transfer.fine_tune": ("last_block", ["train[transfer].params.model.fine_tune"]),
-    "models.clip.title": ("Given", ["table1.params.titles.clip"]),
+    "models.clip.title": ("Given", ["table1.params.model_titles.clip"]),
     "models.clip.prompt": ("in {country}", ["predict_clip[clip].params.prompt"]),
-    "models.clip.batch_size": (5, ["predict_clip.params.batch_size"]),
-    "models.contrastive.title": ("Scratch", ["table1.params.titles.contrastive"]),
+    "models.clip.batch_size": (5, ["predict_clip[clip].params.batch_size"]),
+    "models.contrastive.title": ("Scratch", ["table1.params.model_titles.contrastive"]),
     "models.contrastive.prompt": ("at {country}", ["predict_clip[contrastive].params.prompt"]),
     "models.contrastive.epochs": (3, ["train_clip.params.model.epochs"]),
     "models.contrastive.batch_size": (6, ["train_clip.params.model.batch_size"]),
     "models.contrastive.learning_rate": (0.2, ["train_clip.params.model.learning_rate"]),
     "models.contrastive.image_size": (64, ["train_clip.params.model.image_size"]),
+    "datasets.weighted_custom.title": ("Dimmed", ["table1.params.dataset_titles.weighted_custom"]),
     "threads.segment": (17, ["segment.threads"]),
     "threads.check_leakage": (18, ["check_leakage.threads"]),
     "threads.train": (19, ["train.threads", "train_clip.threads"]),
@@ -112,17 +127,19 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "containers.tensorflow": ("k.sif", ["train.container_img_url", "predict.container_img_url"]),
 }  # fmt: skip
 for _key, _value in {"no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_factor": 0.7,
-                     "lower_score": 20, "upper_score": 30}.items():  # fmt: skip
-    _rules = ("train", "predict", "predict_clip", "train_clip", "score_examples")
+                     "lower_score": 20, "upper_score": 30, "invert": True, "fill": "mean",
+                     "scores_of": "other_image"}.items():  # fmt: skip
     WORKFLOW[f"datasets.weighted_custom.{_key}"] = (
         _value,
-        [f"{rule}.params.weighting.weighted_custom.{_key}" for rule in _rules],
+        [f"{rule}[weighted_custom].params.view.{_key}" for rule in ("train", "train_clip")]
+        + [f"{rule}.params.views.weighted_custom.{_key}" for rule in ("predict", "predict_clip")],
     )
 # Files that a job reads: they stand among its inputs.
 FILES = {
-    "score.selected_classes": ("classes.txt", ["score.input"]),
-    "segment.segmenter_weights": (f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.input"]),
-    "models.transfer.backbone_weights": (
+    "scores.objects.classes": ("classes.txt", ["score.input"]),
+    "segmentations.sam.weights": (f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.input"]),
+    "segmentations.sam.classifier.weights": (f"{WEIGHTS}/sam_vit_l_0b3195.pth", ["segment.input"]),
+    "models.transfer.weights": (
         f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].input"],
     ),
     "models.clip.path": ("given", ["predict_clip[clip].input"]),
@@ -144,18 +161,35 @@ RETRIEVE = {
 # Tested below, each by itself.
 OTHERS = {
     "run", "index.split_by", "source.title", "source.crop", "source.size",
-    "demo.images_per_country", "demo.test_set_images",
+    "demo.images_per_country", "demo.test_set_images", "seeds", "scores.objects.segmentation",
+    "datasets.weighted_custom.scores", "datasets.weighted_custom.curve",
+    "datasets.weighted_custom.train", "datasets.weighted_custom.column",
+    "models.cnn.datasets", "models.transfer.datasets", "models.contrastive.datasets",
 }  # fmt: skip
 
 
+ENTRIES = {"scores": "objects", "dataset": "weighted_custom"}  # of sections without kinds
+
+
 def leaves(schema: dict, prefix: str = "") -> set[str]:
-    """All keys of the schema, `sources.*` and `test_sets.*` as `source.…`."""
+    """All keys of the schema: of sources and test sets as `source.…`, of each kind as of an entry
+    with its name."""
     found: set[str] = set()
     for key, entry in schema["properties"].items():
-        if "properties" in entry:
-            found |= leaves(entry, f"{prefix}{key}.")
-        elif key in ("sources", "test_sets"):
+        name = entry.get("additionalProperties", entry) if isinstance(entry, dict) else {}
+        options = [name, *name.get("anyOf", [])] if isinstance(name, dict) else []
+        ref = next((o["$ref"].rpartition("/")[2] for o in options if "$ref" in o), None)
+        if ref == "source":
             found |= leaves(SCHEMA["$defs"]["source"], "source.")
+        elif ref in ENTRIES:
+            found |= leaves(SCHEMA["$defs"][ref], f"{key}.{ENTRIES[ref]}.")
+        elif ref == "classifier":
+            found |= {f"{prefix}{key}.kind", f"{prefix}{key}.weights"}
+        elif ref:
+            for kind, part in SCHEMA["$defs"][ref]["kinds"].items():
+                found |= leaves(part, f"{key}.{kind}.") - {f"{key}.{kind}.kind"}
+        elif "properties" in entry:
+            found |= leaves(entry, f"{prefix}{key}.")
         else:
             found.add(prefix + key)
     return found
@@ -210,6 +244,8 @@ def jobs(folder):
             config = tiny_study("reaches")
             for section, entry in nested(values).items():
                 config[section] = entry
+            for name in config.get("models", {}):
+                config["models"][name].setdefault("kind", name)
             for section, entries in changes.items():
                 config[section] = config[section] | entries
             return planned(folder, config)
@@ -227,7 +263,7 @@ def changed(jobs) -> dict:
 @pytest.fixture(scope="module")
 def default(jobs) -> dict:
     """The jobs with the study's values, a contrastive model added."""
-    return jobs({"models.contrastive": True})
+    return jobs({"models.contrastive.kind": "contrastive"})
 
 
 def test_every_key_of_the_schema_is_tested():
@@ -282,8 +318,8 @@ def test_crop_and_size_reach_the_jobs_of_their_own_source(jobs):
 def test_the_title_of_a_test_set_reaches_tables_and_figures(jobs):
     test_set = tiny_study("x")["test_sets"]["im2gps3k"] | {"title": "Photographs"}
     after = jobs({}, test_sets={"im2gps3k": test_set})
-    for place in ("table1.params.test_sets", "accuracy_figure.params.test_sets"):
-        assert value_at(after, place) == {"im2gps3k": "Photographs"}
+    assert value_at(after, "table1.params.columns.im2gps3k") == "Photographs Accuracy"
+    assert value_at(after, "accuracy_figure.params.test_set_titles.im2gps3k") == "Photographs"
 
 
 def test_a_split_by_image_knows_no_places(default, changed):
@@ -298,7 +334,8 @@ def test_the_name_of_the_run_is_its_folder(default):
 
 
 READ_STORES = (
-    "segment", "score", "pack", "train", "train_clip", "predict", "predict_clip", "check_leakage",
+    "segment", "score", "pack_images", "pack_scores", "train", "train_clip", "predict",
+    "predict_clip", "check_leakage",
     "score_examples",
 )  # fmt: skip
 
@@ -346,11 +383,13 @@ def test_the_comparison_knows_what_is_not_the_study_and_compares_its_models_only
 ):
     monkeypatch.chdir(folder)
     models = {"cnn": {"title": "Network"}, "transfer": {"preprocessing": "imagenet"}}
-    config = tiny_study("reaches") | {"models": models, "score": {"minimum": 0.3}}
+    config = tiny_study("reaches") | {"models": models, "scores": {"objects": {"minimum": 0.3}}}
     found = planned(folder, config, target="results/reaches/table1_comparison.csv")
     params = value_at(found, "table1_comparison.params")
-    assert params.differences == ["sources.streetview", "score.minimum"]
-    assert dict(params.titles) == {"cnn": "Network", "clip": "StreetCLIP"}
+    assert params.differences == ["sources.streetview", "scores.objects.minimum"]
+    assert dict(params.titles) == {
+        "Network": "Convolutional Neural Network", "StreetCLIP": "StreetCLIP",
+    }  # fmt: skip
 
 
 def test_the_figure_of_examples_has_four_of_them(default):
@@ -367,37 +406,45 @@ def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):
 
 
 def test_masks_are_of_street_images_only_and_tests_of_the_test_sets(default):
-    for rule, count in (("segment", 2), ("score", 2), ("prepare", 3), ("pack", 3)):
-        assert len(default[rule]) == count
-    arrays = {str(job.wildcards.collection): job for job in default["pack"]}
-    assert [Path(f).parts[2] for f in map(str, arrays["street"].input)] == ["images", "scores"]
-    assert [Path(f).parts[2] for f in map(str, arrays["im2gps3k"].input)] == ["images"]
-    street = {f"results/reaches/arrays/street/{code}/0000.h5" for code in ("FR", "NA")}
-    test_set = "results/reaches/arrays/im2gps3k/FR/0000.h5"
+    counts = {"segment": 2, "score": 2, "pack_scores": 2, "prepare": 3, "pack_images": 3}
+    assert {rule: len(default[rule]) for rule in counts} == counts
+    arrays = "results/reaches/arrays/"
+    street = {f"{arrays}images/street/{code}/0000.h5" for code in ("FR", "NA")}
+    scores = {f"{arrays}scores/objects/{code}/0000.h5" for code in ("FR", "NA")}
+    test_set = f"{arrays}images/im2gps3k/FR/0000.h5"
     assert street < set(value_at(default, "train.input"))
     assert test_set not in value_at(default, "train.input")
-    assert {*street, test_set} < set(value_at(default, "predict.input"))
+    assert {*street, test_set, *scores} < set(value_at(default, "predict.input"))
+
+
+def test_a_row_waits_only_for_the_score_maps_that_its_datasets_need(default):
+    scores = {"original": 0, "weighted_base": 2, "weighted_custom": 2}
+    for job in default["train"]:
+        found = [path for path in map(str, job.input) if "/arrays/scores/" in path]
+        assert len(found) == scores[job.wildcards.dataset]
 
 
 def test_the_table_has_the_published_rows_in_their_order(jobs):
     datasets = ("original", "weighted_base", "weighted_custom")
-    expected = [(model, dataset) for model in ("cnn", "transfer") for dataset in datasets]
+    expected = [[model, dataset, "42"] for model in ("cnn", "transfer") for dataset in datasets]
     found = jobs({})
-    expected.append(("clip", "default"))
+    expected.append(["clip", "default", "any"])
     for rule in ("table1", "metrics"):
         assert list(value_at(found, f"{rule}.params.rows")) == expected
         paths = [p for p in value_at(found, f"{rule}.input") if "/predictions/" in p]
-        assert paths == [f"results/reaches/predictions/{m}/{d}.parquet" for m, d in expected]
+        assert paths == [f"results/reaches/predictions/{'/'.join(row)}.parquet" for row in expected]
 
 
 def test_each_dataset_of_the_contrastive_model_is_trained_on_its_own(default):
-    found = {str(job.wildcards.dataset): job.params.dataset for job in default["train_clip"]}
-    assert found == {name: name for name in ("original", "weighted_base", "weighted_custom")}
+    found = {str(job.wildcards.dataset): job.params.view["curve"] for job in default["train_clip"]}
+    assert found == {
+        "original": "none", "weighted_base": "linear", "weighted_custom": "piecewise",
+    }  # fmt: skip
 
 
 def test_a_clip_that_is_trained_here_sees_the_original_images(jobs):
     (job,) = jobs({"models.clip.path": None})["train_clip"]
-    assert (job.params.dataset, dict(job.params.model)) == ("original", {})
+    assert (dict(job.params.view), dict(job.params.model)) == ({"curve": "none"}, {})
 
 
 def test_the_test_sets_of_their_own_file_are_test_sets_in_its_order(jobs):
@@ -421,7 +468,7 @@ def test_what_looks_at_street_images_is_given_all_of_them(default):
     street = {f"street/{country}/0000" for country in ("FR", "NA")}
     images = {f"results/reaches/images/{shard}.h5" for shard in street}
     others = {"results/reaches/images/im2gps3k/FR/0000.h5"}
-    scores = {f"results/reaches/scores/{country}/0000.h5" for country in ("FR", "NA")}
+    scores = {f"results/reaches/scores/objects/{country}/0000.h5" for country in ("FR", "NA")}
     assert images | others <= set(value_at(default, "check_leakage.input"))
     assert images | scores <= set(value_at(default, "score_examples.input"))
     tables = {f"results/reaches/quarantine/{shard}.csv" for shard in street}

@@ -19,15 +19,16 @@ from geoloc.evaluation.table1 import published
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters
 from geoloc.keras_models.transfer import BACKBONES
-from geoloc.segmentation import crops, rle, scoring
+from geoloc.matrix import dataset_settings
+from geoloc.segmentation import crops, rle, scoring, vocabularies
 from geoloc.segmentation.classifiers import CLASSIFIERS
 from geoloc.segmentation.classifiers.base import BEST, CropClassifier
 from geoloc.segmentation.classifiers.resnet50 import ResNet50
 from geoloc.segmentation.segmenters import SEGMENTERS
-from geoloc.segmentation.segmenters.sam.generator import to_segments
 from geoloc.segmentation.segmenters.sam.postprocess import Thresholds
+from geoloc.segmentation.segments import to_segments
 from geoloc.types import ARRAY_SIZE, SCORE_SIZE
-from geoloc.weighting import CUSTOM_DEFAULTS, apply_factor, custom_factor, dataset_factor
+from geoloc.weighting import CURVES, FILLS, View, custom_factor, make_view
 from tests.conftest import ROOT
 
 STUDY = {
@@ -36,20 +37,31 @@ STUDY = {
         "min_images": 75, "split": [0.8, 0.1, 0.1], "split_by": "image",
         "geocoder": "nearest_city",
     },
-    "segment": {
-        "segmenter": "vit_h", "classifier": "resnet50", "points_per_side": 32,
-        "pred_iou_thresh": 0.88, "stability_score_thresh": 0.95, "stability_score_offset": 1.0,
-        "box_nms_thresh": 0.7, "crop_n_layers": 0, "crop_nms_thresh": 0.7,
-        "crop_overlap_ratio": 512 / 1500, "crop_n_points_downscale_factor": 1,
-        "min_mask_region_area": 0, "precision": "float32",
+    "segmentations": {
+        "sam": {
+            "kind": "sam", "model": "vit_h", "classifier": {"kind": "resnet50"},
+            "points_per_side": 32, "pred_iou_thresh": 0.88, "stability_score_thresh": 0.95,
+            "stability_score_offset": 1.0, "box_nms_thresh": 0.7, "crop_n_layers": 0,
+            "crop_nms_thresh": 0.7, "crop_overlap_ratio": 512 / 1500,
+            "crop_n_points_downscale_factor": 1, "min_mask_region_area": 0, "precision": "float32",
+        },
     },
-    "score": {"minimum": 0.1, "merge": "maximum", "ambiguous_classes": "first_meaning"},
+    "scores": {
+        "objects": {"segmentation": "sam", "minimum": 0.1, "merge": "maximum",
+                    "ambiguous_classes": "first_meaning"},
+    },
     "datasets": {
+        "original": {"title": "Original", "curve": "none"},
+        "weighted_base": {"title": "Weighted Base", "scores": "objects", "curve": "linear",
+                          "invert": False, "fill": "black", "scores_of": "self"},
         "weighted_custom": {
+            "title": "Weighted Custom", "scores": "objects", "curve": "piecewise",
             "no_score_factor": 0.1, "minimum_factor": 0.2, "maximum_factor": 1.0,
-            "lower_score": 10, "upper_score": 70,
-        }
+            "lower_score": 10, "upper_score": 70, "invert": False, "fill": "black",
+            "scores_of": "self",
+        },
     },
+    "seeds": None,
     "train": {
         "batch_size": 64, "epochs": 25, "learning_rate": 1e-3, "early_stopping_patience": 10,
         "plateau_patience": 3, "plateau_factor": 0.5, "minimum_learning_rate": 1e-5,
@@ -57,13 +69,12 @@ STUDY = {
         "augmentation": {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True},
     },
     "models": {
-        "cnn": {"title": "Convolutional Neural Network"},
+        "cnn": {"kind": "cnn", "title": "Convolutional Neural Network"},
         "transfer": {
-            "title": "Transfer Learning", "backbone": "resnet50", "preprocessing": "rescale",
-            "fine_tune": "none",
+            "kind": "transfer", "title": "Transfer Learning", "backbone": "resnet50",
+            "preprocessing": "rescale", "fine_tune": "none",
         },
-        "clip": {"title": "StreetCLIP", "prompt": "{country}"},
-        "contrastive": None,
+        "clip": {"kind": "clip", "title": "StreetCLIP", "prompt": "{country}"},
     },
     "sources": {
         "geoguessr": {"kind": "country_folders", "crop": "center", "size": 640},
@@ -71,7 +82,8 @@ STUDY = {
                        "file_column": None},
     },
     "test_sets": {
-        "im2gps3k": {"kind": "coordinates_table", "crop": "none", "size": None,
+        "im2gps3k": {"title": "Im2GPS-3k-modified", "kind": "coordinates_table",
+                     "crop": "none", "size": None,
                      "latitude_column": "LAT", "longitude_column": "LON",
                      "file_column": "IMG_ID", "author_column": "AUTHOR"},
     },
@@ -109,22 +121,26 @@ def test_defaults_of_functions_are_those_of_the_configuration(config):
     augmentation = Augmentation(**train.pop("augmentation"))
     assert TrainingParameters() == TrainingParameters(**train, augmentation=augmentation)
     assert Augmentation() == augmentation
-    assert config["datasets"]["weighted_custom"] == CUSTOM_DEFAULTS
+    settings = dataset_settings(config, "weighted_custom")
+    assert View(curve="piecewise", scores="objects") == make_view(settings)
     assert Thresholds(0.95, 1.0, 0.7).mask_threshold == 0.0
 
 
 @pytest.mark.parametrize(
     ("key", "choices"),
     [
-        ("index.geocoder", GEOCODERS), ("segment.segmenter", SEGMENTERS),
-        ("segment.classifier", CLASSIFIERS), ("score.merge", scoring.MERGES),
-        ("score.ambiguous_classes", scoring.AMBIGUOUS), ("models.transfer.backbone", BACKBONES),
+        ("index.geocoder", GEOCODERS), ("$defs.segmentation.sam.model", SEGMENTERS),
+        ("$defs.classifier.kind", CLASSIFIERS), ("$defs.scores.merge", scoring.MERGES),
+        ("$defs.scores.ambiguous_classes", vocabularies.AMBIGUOUS),
+        ("$defs.model.transfer.backbone", BACKBONES), ("$defs.dataset.curve", CURVES),
+        ("$defs.dataset.fill", FILLS),
     ],
 )  # fmt: skip
 def test_what_the_configuration_lets_one_choose_exists_under_that_name(key, choices):
     entry = load_schema(ROOT / "config/config.schema.yaml")
     for name in key.split("."):
-        entry = entry["properties"][name]
+        parts = (entry, entry.get("properties", {}), entry.get("kinds", {}))
+        entry = next(part[name] for part in parts if name in part)
     assert sorted(entry["enum"]) == sorted(choices)
 
 
@@ -182,7 +198,7 @@ def test_the_list_has_127_classes_and_both_cranes_make_them_128():
     both = set(scoring.read_selected(path, "every_meaning"))
     assert both - set(scoring.read_selected(path)) == {134}
     assert len(both) == 128
-    assert len(scoring.imagenet_names()) == 1000
+    assert len(vocabularies.vocabulary("imagenet")) == 1000
 
 
 # -------------------------------------------------------------------------------------- datasets
@@ -194,34 +210,31 @@ def test_the_list_has_127_classes_and_both_cranes_make_them_128():
      (100, 1.0)],
 )  # fmt: skip
 def test_eqn_1(score, factor):
-    assert custom_factor(np.array([score]))[0] == pytest.approx(factor, abs=1e-12)
-    assert dataset_factor("weighted_custom")[score] == pytest.approx(factor, abs=1e-6)
+    view = View(curve="piecewise")
+    assert custom_factor(np.array([score]), view)[0] == pytest.approx(factor, abs=1e-12)
+    assert view.factor[score] == pytest.approx(factor, abs=1e-6)
 
 
 def test_eqn_1_with_other_parameters():
-    parameters = {"no_score_factor": 0.0, "minimum_factor": 0.4, "maximum_factor": 0.9,
-                  "lower_score": 20, "upper_score": 60}  # fmt: skip
+    view = View("piecewise", no_score_factor=0.0, minimum_factor=0.4, maximum_factor=0.9,
+                lower_score=20, upper_score=60)  # fmt: skip
     scores = np.array([0, 19, 20, 40, 60, 61])
     expected = [0.0, 0.0, 0.4, 0.65, 0.9, 0.9]
-    assert custom_factor(scores, parameters) == pytest.approx(expected)
-    assert dataset_factor("weighted_custom", parameters)[scores] == pytest.approx(expected)
-    assert custom_factor(scores, {"upper_score": 60}) == pytest.approx(
-        custom_factor(scores, {**CUSTOM_DEFAULTS, "upper_score": 60})
-    )
+    assert custom_factor(scores, view) == pytest.approx(expected)
+    assert view.factor[scores] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("dataset", "at_37", "above"),
-    [("original", 200, 200), ("weighted_base", 74, 200), ("weighted_custom", 112, 200)],
+    ("curve", "at_37", "above"), [("none", 200, 200), ("linear", 74, 200), ("piecewise", 112, 200)]
 )
-def test_pixels_of_a_dataset_are_truncated_products(dataset, at_37, above):
+def test_pixels_of_a_dataset_are_truncated_products(curve, at_37, above):
     """0.2 + 27/60 · 0.8 = 0.56. Scores end at 100; a larger byte counts as 100."""
     image = np.full((1, 2, 3), 200, np.uint8)
     score = np.array([[37, 255]], np.uint8)
-    factor = dataset_factor(dataset)
-    assert (factor.dtype, factor.shape) == (np.float32, (256,))
-    assert apply_factor(image, score, factor)[0, :, 0].tolist() == [at_37, above]
-    assert factor[101:] == pytest.approx(factor[100])
+    view = View(curve)
+    assert (view.factor.dtype, view.factor.shape) == (np.float32, (256,))
+    assert view(image, score)[0, :, 0].tolist() == [at_37, above]
+    assert view.factor[101:] == pytest.approx(view.factor[100])
 
 
 # --------------------------------------------------------------------------------------- results

@@ -186,7 +186,13 @@ def one_shard_to_segment(folder: Path, config: dict) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / "one.yaml").write_text(yaml.safe_dump(config | {"run": "one"}))
-    return "results/one/segments/FR/0000.h5"
+    return "results/one/segments/sam/FR/0000.h5"
+
+
+def segmentation(weights: str) -> dict:
+    """The demo's SAM with some weights."""
+    classifier = {"kind": "efficientnet_lite0", "weights": None}
+    return {"sam": {"model": "demo", "weights": weights, "classifier": classifier}}
 
 
 def test_other_weights_than_those_of_their_name_are_not_segmented_with(tmp_path):
@@ -195,12 +201,11 @@ def test_other_weights_than_those_of_their_name_are_not_segmented_with(tmp_path)
     path = folder / "resources/weights/sam_vit_b_01ec64.pth"
     path.parent.mkdir(parents=True)
     path.write_bytes(bytes(expected["size"]))  # of the right size
-    segment = {"segmenter": "demo", "segmenter_weights": "resources/weights/sam_vit_b_01ec64.pth"}
-    segment |= {"classifier": "efficientnet_lite0", "classifier_weights": None}
-    target = one_shard_to_segment(folder, {"segment": segment})
+    entries = segmentation("resources/weights/sam_vit_b_01ec64.pth")
+    target = one_shard_to_segment(folder, {"segmentations": entries})
     status, _ = start(folder, "--configfile", "one.yaml", "--", target)
     assert status == 1
-    log = (folder / "results/one/logs/segment/FR/0000.log").read_text()
+    log = (folder / "results/one/logs/segment/sam/FR/0000.log").read_text()
     assert len(log.splitlines()) == 1
     assert "resources/weights/sam_vit_b_01ec64.pth has the sha256" in log
     assert f"expected {expected['sha256']}; delete it" in log
@@ -231,9 +236,8 @@ def test_jobs_of_a_workstation_take_its_gpu_in_turn(tiny):
 
 def test_jobs_on_a_cluster_get_the_threads_and_gpus_that_they_ask_for(tmp_path):
     folder = make_workdir(tmp_path)
-    segment = {"segmenter": "demo", "segmenter_weights": "demo/sam.safetensors"}
-    segment |= {"classifier": "efficientnet_lite0", "classifier_weights": None}
-    target = one_shard_to_segment(folder, {"segment": segment, "threads": {"segment": 999}})
+    config = {"segmentations": segmentation("demo/sam.safetensors"), "threads": {"segment": 999}}
+    target = one_shard_to_segment(folder, config)
     for name in ("nvidia-smi", "sacct"):  # Snakemake asks sacct for the account
         program(folder / "bin", name, "exit 0")
     path = program(folder / "bin", "sbatch", f"echo \"$@\" > '{folder}/submitted'; exit 1")

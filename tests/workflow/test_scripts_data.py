@@ -241,7 +241,7 @@ def test_mask_scores_by_its_classes_minimum_and_merging(segments, tmp_path, chan
     (tmp_path / "c.txt").write_text(params.pop("classes", "street sign\ncrane\n"))
     run_script(
         "score",
-        input={"segments": segments, "selected_classes": tmp_path / "c.txt"},
+        input={"segments": segments, "classes": tmp_path / "c.txt"},
         output={"scores": tmp_path / "m.h5"},
         params=params,
     )
@@ -257,7 +257,7 @@ def test_masks_know_by_which_settings_they_were_made(segments, tmp_path):
                     {"ambiguous_classes": "every_meaning"}):  # fmt: skip
         run_script(
             "score",
-            input={"segments": segments, "selected_classes": tmp_path / "c.txt"},
+            input={"segments": segments, "classes": tmp_path / "c.txt"},
             output={"scores": tmp_path / "m.h5"},
             params=base | changes,
         )
@@ -265,21 +265,27 @@ def test_masks_know_by_which_settings_they_were_made(segments, tmp_path):
     assert len(set(known)) == 4
 
 
-@pytest.mark.parametrize("masked", [True, False])
-def test_arrays_have_the_label_of_their_country_and_the_scores_of_their_masks(tmp_path, masked):
+def test_arrays_have_the_label_of_their_country_and_the_scores_of_their_masks(tmp_path):
     place = {"latitude": 1.0, "longitude": 2.0, "split": "val", "source": "s"}
     write_images(tmp_path / "i.h5", [{"image_id": "a", "image": png((640, 640))} | place])
     score = np.full((SCORE_SIZE, SCORE_SIZE), 37, np.uint8)
     write_scores(tmp_path / "m.h5", [("a", score)])
     run_script(
-        "pack",
-        input={"images": tmp_path / "i.h5", "scores": tmp_path / "m.h5" if masked else []},
+        "pack_images",
+        input={"images": tmp_path / "i.h5"},
         output={"arrays": tmp_path / "a.h5"},
         wildcards={"collection": "street", "country": "NA", "shard": "0000"},
     )
-    arrays = Arrays([tmp_path / "a.h5"])
-    assert (arrays.image_id.tolist(), arrays.label.tolist()) == (["a"], ["NA"])
-    assert set(np.unique(arrays.read(np.arange(1))[1])) == ({37} if masked else {100})
+    run_script(
+        "pack_scores",
+        input={"scores": tmp_path / "m.h5"},
+        output={"arrays": tmp_path / "s.h5"},
+        wildcards={"scores": "objects", "country": "NA", "shard": "0000"},
+    )
+    for scores, expected in (([tmp_path / "s.h5"], 37), (None, 100)):
+        arrays = Arrays([tmp_path / "a.h5"], scores=scores)
+        assert (arrays.image_id.tolist(), arrays.label.tolist()) == (["a"], ["NA"])
+        assert set(np.unique(arrays.read(np.arange(1))[1])) == {expected}
 
 
 @pytest.mark.parametrize(("bits", "near"), [(0, 0), (64, 1)])
@@ -316,16 +322,16 @@ def test_leakage_counts_as_near_what_the_limit_allows(tmp_path, bits, near):
 
 def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeypatch, tmp_path):
     (tmp_path / "sam.pt").write_bytes(b"sam")
-    segment = {"segmenter": "vit_b", "segmenter_weights": str(tmp_path / "sam.pt"),
-               "classifier": "resnet50", "classifier_weights": "r.pth", "points_per_side": 7,
+    segment = {"kind": "sam", "model": "vit_b", "weights": str(tmp_path / "sam.pt"),
+               "classifier": {"kind": "resnet50", "weights": "r.pth"}, "points_per_side": 7,
                "precision": "bfloat16", "min_mask_region_area": 3}  # fmt: skip
     engine = {"points_per_batch": 5, "image_batch": 6, "crop_batch": 8, "compile": True}
     threads = recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     segmenters = recorded(
-        monkeypatch, "geoloc.segmentation.segmenters.build_segmenter", lambda _: "segmenter"
+        monkeypatch, "geoloc.segmentation.kinds.build_segmenter", lambda _: "segmenter"
     )
     classifiers = recorded(
-        monkeypatch, "geoloc.segmentation.classifiers.build_classifier", lambda _: "classifier"
+        monkeypatch, "geoloc.segmentation.kinds.build_classifier", lambda _: "classifier"
     )
     shards = recorded(monkeypatch, "geoloc.segmentation.shard.segment_shard")
     run_script(
@@ -334,15 +340,15 @@ def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeyp
         output={"segments": "s.h5"},
         params={
             "index_folder": "the index",
-            "segment": segment,
+            "segmentation": segment,
             "engine": engine,
-            "weights": {segment["segmenter_weights"]: {}},
+            "weights": {segment["weights"]: {}},
         },
         threads=3,
     )
     assert list(threads[0].values()) == [3]
     assert segmenters == [
-        {"name": "vit_b", "checkpoint": segment["segmenter_weights"], "points_per_side": 7,
+        {"name": "vit_b", "checkpoint": segment["weights"], "points_per_side": 7,
          "precision": "bfloat16", "min_mask_region_area": 3, "points_per_batch": 5,
          "image_batch": 6, "compile": True}
     ]  # fmt: skip
@@ -352,7 +358,7 @@ def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeyp
     ]  # fmt: skip
     (shard,) = shards
     of_sam = hashlib.sha256(b"sam").hexdigest()
-    assert shard.pop("config") == segment | {"weights": {segment["segmenter_weights"]: of_sam}}
+    assert shard.pop("config") == segment | {"weights": {segment["weights"]: of_sam}}
     assert shard == {"images_path": "i.h5", "output_path": "s.h5", "segmenter": "segmenter",
                      "classifier": "classifier", "index": "the index"}  # fmt: skip
 
@@ -360,8 +366,7 @@ def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeyp
 def test_segment_refuses_weights_of_another_sum(monkeypatch, tmp_path):
     (tmp_path / "sam.pt").write_bytes(b"sam")
     path = str(tmp_path / "sam.pt")
-    segment = dict.fromkeys(("segmenter", "classifier", "classifier_weights")) | {
-        "segmenter_weights": path, "precision": "float32"}  # fmt: skip
+    segment = {"kind": "sam", "weights": path, "precision": "float32"}
     recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     with pytest.raises(RuntimeError, match="sha256"):
         run_script(
@@ -369,7 +374,7 @@ def test_segment_refuses_weights_of_another_sum(monkeypatch, tmp_path):
             input={"images": "i"},
             output={"segments": "s"},
             params={
-                "segment": segment,
+                "segmentation": segment,
                 "engine": {},
                 "weights": {path: {"sha256": "0", "size": 3}},
             },

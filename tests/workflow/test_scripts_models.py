@@ -15,16 +15,22 @@ from PIL import Image
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.predict import load_trained
 from geoloc.keras_models.training import TrainingParameters
-from geoloc.stores import Arrays, write_images, write_scores
+from geoloc.stores import Arrays, write_arrays, write_images, write_scores
 from geoloc.types import SCORE_SIZE
-from geoloc.weighting import DATASETS, dataset_factor
-from tests.coloured_world import CLASSES, write_stores, write_world
+from geoloc.weighting import make_view
+from tests.coloured_world import CLASSES, scores_of, write_stores, write_world
 from tests.script_runs import recorded, run_script
 
 CUSTOM = {
-    "no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_factor": 0.7, "lower_score": 20,
-    "upper_score": 95,
+    "scores": "objects", "curve": "piecewise", "no_score_factor": 0.5, "minimum_factor": 0.6,
+    "maximum_factor": 0.7, "lower_score": 20, "upper_score": 95, "invert": False,
+    "fill": "black", "scores_of": "self",
 }  # fmt: skip
+VIEWS = {
+    "original": {"curve": "none"},
+    "weighted_base": {"scores": "objects", "curve": "linear"},
+    "weighted_custom": CUSTOM,
+}
 COUNTRIES = "country,name,images,train,val,test,kept\n" + "".join(
     f"{code},x,9,7,1,1,{code in CLASSES}\n" for code in ("NA", "JP", "FR", "DE")
 )
@@ -42,6 +48,10 @@ def folder(tmp_path_factory) -> Path:
 
 def stores(folder: Path) -> list[Path]:
     return [folder / f"{split}.h5" for split in ("train", "val", "test")]
+
+
+def score_stores(folder: Path) -> list[Path]:
+    return [scores_of(path) for path in stores(folder)]
 
 
 @pytest.fixture
@@ -66,22 +76,24 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch, compa
     }
     run_script(
         "train",
-        input={"arrays": stores(folder), "countries": folder / "countries.csv"},
+        input={"arrays": stores(folder), "scores": score_stores(folder),
+               "countries": folder / "countries.csv"},
         output={"model": "m/model.keras"},
-        params={"seed": 5, "model": {"backbone": "b"}, "train": settings,
-                "index_folder": "the index", "weighting": {"weighted_custom": CUSTOM}},
-        wildcards={"model": "transfer", "dataset": "weighted_base"},
+        params={"seed": 5, "model": {"kind": "transfer", "backbone": "b"}, "train": settings,
+                "index_folder": "the index", "view": CUSTOM, "scores": ["objects"]},
+        wildcards={"model": "head", "dataset": "weighted_base", "seed": "8"},
         threads=6,
     )  # fmt: skip
-    assert compared == ["the index"] * 6  # of three files, to train and to validate
+    # Three files of images and three of scores, to train and to validate.
+    assert compared == ["the index"] * 12
     (call,) = calls
     train, val = call.pop("train_arrays"), call.pop("val_arrays")
     assert (set(train.split), len(train)) == ({"train"}, 42)
     assert (set(val.split), len(val)) == ({"val"}, 12)
     assert call == {
         "model_name": "transfer", "dataset": "weighted_base", "classes": CLASSES,
-        "folder": Path("m"), "seed": 5, "threads": 6, "model_parameters": {"backbone": "b"},
-        "weighting_parameters": CUSTOM,
+        "folder": Path("m"), "seed": 8, "threads": 6, "model_parameters": {"backbone": "b"},
+        "view": make_view(CUSTOM),
         "parameters": TrainingParameters(
             batch_size=5, epochs=3, learning_rate=0.3, plateau_patience=2,
             augmentation=Augmentation(4, 0.5, False),
@@ -96,20 +108,22 @@ def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch, 
     calls = recorded(monkeypatch, "geoloc.image_text.training.train_clip")
     run_script(
         "train_clip",
-        input={"arrays": stores(folder), "countries": folder / "countries.csv"},
+        input={"arrays": stores(folder), "scores": score_stores(folder),
+               "countries": folder / "countries.csv"},
         output={"model": "m"},
-        params={"seed": 5, "model": {"epochs": 4}, "dataset": "weighted_custom",
-                "index_folder": "the index", "weighting": {"weighted_custom": CUSTOM}},
+        params={"seed": 5, "model": {"epochs": 4}, "view": CUSTOM, "scores": ["objects"],
+                "index_folder": "the index"},
+        wildcards={"model": "contrastive", "dataset": "weighted_custom", "seed": "8"},
         threads=6,
     )  # fmt: skip
-    assert compared == ["the index"] * 6
+    assert compared == ["the index"] * 12
     (call,) = calls
     assert set(call.pop("training").split) == {"train"}
     assert set(call.pop("validation").split) == {"val"}
     assert call == {
         "folder": "m", "names": {"DE": "Germany", "FR": "France", "NA": "Namibia"},
         "parameters": ClipParameters(epochs=4), "dataset": "weighted_custom",
-        "weighting_parameters": CUSTOM, "seed": 5,
+        "view": make_view(CUSTOM), "seed": 8,
     }  # fmt: skip
     assert list(threads[0].values()) == [6]
 
@@ -125,7 +139,7 @@ def model(folder) -> Path:
     path = folder / "model/model.keras"
     path.parent.mkdir()
     network.save(path)
-    record = {"classes": CLASSES, "dataset": "original"}
+    record = {"classes": CLASSES, "dataset": "original", "view": {"curve": "none"}}
     (path.parent / "classes.json").write_text(json.dumps(record))
     return path
 
@@ -134,11 +148,11 @@ def predictions(
     folder: Path, model: Path, target: Path, countries: str = "countries.csv", **changes
 ) -> pd.DataFrame:
     params = {"seed": 1, "batch_size": 4, "test_sets": ["far"]}
-    params |= {"weighting": {"weighted_custom": CUSTOM}} | changes
+    params |= {"views": VIEWS, "scores": ["objects"]} | changes
     run_script(
         "predict",
-        input={"model": model, "street": stores(folder), "test_sets": [folder / "bench.h5"],
-               "countries": folder / countries},
+        input={"model": model, "street": stores(folder), "scores": score_stores(folder),
+               "test_sets": [folder / "bench.h5"], "countries": folder / countries},
         output={"predictions": target},
         params=params,
     )  # fmt: skip
@@ -155,20 +169,18 @@ def predicted(folder, model) -> pd.DataFrame:
 
 
 def write_test_set(folder: Path) -> None:
-    from geoloc.stores import write_arrays
-
     arrays = Arrays([folder / "bench.h5"])
     columns = {name: getattr(arrays, name) for name in
                ("image_id", "label", "split", "latitude", "longitude")}  # fmt: skip
     columns["source"] = np.array(["far"] * len(arrays))
-    rows = list(zip(*arrays.read(np.arange(len(arrays))), strict=True))
-    write_arrays(folder / "bench.h5", columns, rows)
+    images, _ = arrays.read(np.arange(len(arrays)))
+    write_arrays(folder / "bench.h5", columns, images)
 
 
 def expected_probabilities(arrays: Arrays, dataset: str) -> np.ndarray:
     """Of the model above: softmax of six times the mean colour, in the dataset's view."""
     image, score = arrays.read(np.arange(len(arrays)))
-    factor = dataset_factor(dataset, CUSTOM)
+    factor = make_view(VIEWS[dataset]).factor
     seen = (image * factor[score][..., None]).astype(np.uint8)
     logits = 6 * seen.mean((1, 2)) / 255
     powers = np.exp(logits)
@@ -179,7 +191,7 @@ def expected_probabilities(arrays: Arrays, dataset: str) -> np.ndarray:
 def test_predict_sees_the_test_images_as_each_dataset_with_its_weighting(
     folder, predicted, dataset
 ):
-    arrays = Arrays(stores(folder), "test")
+    arrays = Arrays(stores(folder), "test", scores=score_stores(folder))
     part = predicted[predicted.test_set == dataset].reset_index()
     assert part.image_id.tolist() == arrays.image_id.tolist()
     assert part.label.tolist() == arrays.label.tolist()
@@ -204,7 +216,8 @@ def test_predict_is_set_up_by_seed_and_threads_and_works_in_batches(
     shares = lambda call: np.full((len(call["arrays"]), 3), 1 / 3)  # noqa: E731
     calls = recorded(monkeypatch, "geoloc.keras_models.predict.predict", shares)
     predictions(folder, model, folder / "q.parquet", batch_size=3, index_folder="the index")
-    assert compared == ["the index"] * 4  # three files of street images, one of the test set
+    # Three files of street images for each dataset, three of scores for two, and the test set.
+    assert compared == ["the index"] * (3 * 3 + 2 * 3 + 1)
     assert setups == [{"seed": 1, "threads": 1}]
     assert [call["batch_size"] for call in calls] == [3] * 4
 
@@ -270,7 +283,7 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
                "scores": [shards / "scores.h5"], "test_sets": [shards / "bench_images.h5"],
                "countries": shards / "countries.csv", "index": shards / "index.parquet"},
         output={"predictions": shards / "c.parquet"},
-        params={"weighting": {"weighted_custom": CUSTOM}, "prompt": "in {country}",
+        params={"views": VIEWS, "scores": ["objects"], "seed": 1, "prompt": "in {country}",
                 "batch_size": 7, "test_sets": ["far"], "index_folder": "the index"},
         threads=3,
     )  # fmt: skip
@@ -283,7 +296,7 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
     custom = int(90 * (0.6 + (50 - 20) / (95 - 20) * (0.7 - 0.6)))
     assert sorted(x for seen in FakeClip.last.seen for x in seen) == [45, custom, 90, 90]
     found = pd.read_parquet(shards / "c.parquet")
-    expected = [[name, "s/b", "NA", "s"] for name in DATASETS] + [["far", "far/c", "DE", "far"]]
+    expected = [[name, "s/b", "NA", "s"] for name in VIEWS] + [["far", "far/c", "DE", "far"]]
     columns = ["test_set", "image_id", "label", "source"]
     assert found[columns].to_numpy().tolist() == expected
     np.testing.assert_allclose(found.label_probability, [0.3, 0.3, 0.3, 0.2], atol=1e-6)

@@ -17,7 +17,14 @@ from tests.script_runs import recorded, run_script
 
 CLASSES = ["DE", "FR", "NA"]
 DATASETS = ("original", "weighted_base", "weighted_custom")
-ROWS = [("clip", "default"), ("cnn", "original"), ("cnn", "weighted_base")]
+ROWS = [["clip", "default", "any"], ["cnn", "original", "1"], ["cnn", "weighted_base", "1"]]
+PARAMS = {"rows": ROWS, "datasets": [list(DATASETS)] * len(ROWS)}
+DATASET_TITLES = {"original": "Original", "weighted_base": "Weighted Base", "default": "Default"}
+COLUMNS = {
+    "original": "Original Test Accuracy", "weighted_base": "Weighted Base Test Accuracy",
+    "weighted_custom": "Weighted Custom Test Accuracy", "gone": "Gone Accuracy",
+    "far": "Far Away Accuracy",
+}  # fmt: skip
 TITLES = {"cnn": "Convolutional Neural Network", "clip": "My CLIP"}
 # Most images are of France; most training images of Germany; Japan is not kept.
 COUNTRIES = (
@@ -83,8 +90,9 @@ def test_table1_has_published_order_configured_titles_and_the_training_majority(
     run_script(
         "table1",
         input=inputs(folder),
-        output={"table": folder / "t.csv", "text": folder / "t.txt"},
-        params={"rows": ROWS, "titles": TITLES, "test_sets": {"far": "Far Away"}},
+        output={"table": folder / "t.csv", "seeds": folder / "s.csv", "text": folder / "t.txt"},
+        params=PARAMS
+        | {"model_titles": TITLES, "dataset_titles": DATASET_TITLES, "columns": COLUMNS},
     )
     found = pd.read_csv(folder / "t.csv", dtype=str).fillna("")
     assert found.to_numpy().tolist() == [
@@ -93,6 +101,9 @@ def test_table1_has_published_order_configured_titles_and_the_training_majority(
         ["My CLIP", "Default", "75.00", "75.00", "75.00", "", "75.00"],
     ]
     assert found.columns[-1] == "Far Away Accuracy"
+    seeds = pd.read_csv(folder / "s.csv", dtype=str).fillna("")
+    assert seeds.Seed.tolist() == ["1", "1", "any"]
+    assert seeds.drop(columns="Seed").equals(found)
     last = (folder / "t.txt").read_text().splitlines()[-1]
     assert last.split() == ["Majority", "baseline", "always", "Germany", *["25.00"] * 4]
 
@@ -106,7 +117,7 @@ def test_metrics_are_of_all_rows_with_the_majority_authors_and_places_of_the_ind
             "metrics",
             input=inputs(folder),
             output={name: folder / f"{name}.csv" for name in names},
-            params={"rows": ROWS, "seed": seed},
+            params=PARAMS | {"seed": seed},
         )
         read = {"keep_default_na": False, "na_values": [""]}
         return {name: pd.read_csv(folder / f"{name}.csv", **read) for name in names}
@@ -114,7 +125,7 @@ def test_metrics_are_of_all_rows_with_the_majority_authors_and_places_of_the_ind
     found = make(seed=1)
     metrics = found["metrics"]
     assert metrics[["model", "dataset"]].drop_duplicates().to_numpy().tolist() == [
-        list(row) for row in ROWS
+        row[:2] for row in ROWS
     ]
     assert set(metrics.majority_country) == {"DE"}
     assert set(metrics.majority_baseline) == {0.25}
@@ -146,7 +157,7 @@ def test_metrics_are_of_the_images_of_the_index(folder, tmp_path, caplog):
             "metrics",
             input=inputs(folder) | {"index": tmp_path / "index.parquet"},
             output={n: tmp_path / n for n in ("by_source", "paired_tests", "metrics")},
-            params={"rows": ROWS, "seed": 1},
+            params=PARAMS | {"seed": 1},
         )
 
     more = index.iloc[:2].assign(image_id=["s/more", "s/another"])
@@ -154,6 +165,9 @@ def test_metrics_are_of_the_images_of_the_index(folder, tmp_path, caplog):
     assert "2 test images have no prediction" in caplog.text
     with pytest.raises(ValueError, match=r"0.parquet: 1 images are not .* such as s/3"):
         make(index.assign(country=index.country.mask(index.image_id == "s/3", "NA")))
+
+
+STUDY_TITLES = {TITLES["cnn"]: TITLES["cnn"], "Head": "Transfer Learning"}
 
 
 def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
@@ -167,9 +181,9 @@ def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
         run_script(
             "table1_comparison",
             input={"table": folder / "own.csv", "countries": folder / "countries.csv",
-                   "selected": folder / "classes.txt"},
+                   "classes": [folder / "classes.txt"]},
             output={"comparison": folder / "c.csv"},
-            params={"differences": [], "titles": TITLES | {"transfer": "Head"}} | changes,
+            params={"differences": [], "titles": STUDY_TITLES} | changes,
         )  # fmt: skip
         return pd.read_csv(folder / "c.csv")
 
@@ -180,9 +194,9 @@ def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
     assert found[found.Difference != 0][
         ["Ours", "Published", "Difference"]
     ].to_numpy().tolist() == [[50.0, 40.99, 9.01]]
-    assert len(compare(titles={"transfer": "Head"})) == 12
-    with pytest.raises(ValueError, match="score.minimum"):
-        compare(differences=["score.minimum"])
+    assert len(compare(titles={"Head": "Transfer Learning"})) == 12
+    with pytest.raises(ValueError, match="scores.objects.minimum"):
+        compare(differences=["scores.objects.minimum"])
     monkeypatch.setattr(
         "geoloc.evaluation.study.other_classes", lambda countries, selected: ["others"]
     )
@@ -203,8 +217,9 @@ def test_the_accuracy_figure_has_the_titles_of_models_and_test_sets(folder, monk
         "accuracy_figure",
         input={"metrics": folder / "m.csv"},
         output={"figure": "a.png"},
-        params={"titles": TITLES, "test_sets": {"far": "Far Away"}},
-    )
+        params={"model_titles": TITLES, "dataset_titles": DATASET_TITLES,
+                "test_set_titles": {"far": "Far Away"}},
+    )  # fmt: skip
     (call,) = saved
     (axis,) = call["figure"].axes
     assert call["path"] == "a.png"
@@ -221,18 +236,18 @@ def test_training_curves_are_of_each_row_beside_the_validation_majority(folder, 
     (folder / "clip").mkdir(exist_ok=True)
     for path, value in ((folder / "h0.csv", 0.1), (folder / "clip/history.csv", 0.2)):
         pd.DataFrame({"val_accuracy": [value]}).to_csv(path, index=False)
-    rows = [("cnn", "original"), ("clip", "default")]
+    titles = [("CNN", "trained on Original"), ("CLIP", "trained on Default")]
     run_script(
         "training_curves",
         input={"histories": [folder / "h0.csv"], "clips": [folder / "clip"],
                "countries": folder / "countries.csv"},
         output={"figure": "t.png"},
-        params={"rows": rows, "titles": TITLES},
+        params={"titles": titles, "captioned": ["CLIP"]},
     )  # fmt: skip
     (call,) = drawn
     found = [(m, d, frame.val_accuracy[0]) for m, d, frame in call["histories"]]
-    assert found == [("cnn", "original", 0.1), ("clip", "default", 0.2)]
-    assert call["titles"] == TITLES
+    assert found == [(*titles[0], 0.1), (*titles[1], 0.2)]
+    assert call["captioned"] == ["CLIP"]
     # Germany has the most training images; 1 of 11 validation images, of which 5 are not kept.
     assert call["majority_baseline"] == pytest.approx(1 / 11)
     assert saved == [{"figure": "figure", "path": "t.png"}]
@@ -251,15 +266,16 @@ def test_the_examples_are_weighted_as_configured_and_drawn_by_seed(folder, monke
             paths[-1].parent.mkdir(parents=True)
         write_images(images[-1], [row])
         write_scores(masks[-1], [(country, np.full((SCORE_SIZE, SCORE_SIZE), 50 + number, "u1"))])
-    custom = {"no_score_factor": 0.5, "minimum_factor": 0.5, "maximum_factor": 0.5,
-              "lower_score": 20, "upper_score": 95}  # fmt: skip
+    custom = {"curve": "piecewise", "no_score_factor": 0.5, "minimum_factor": 0.5,
+              "maximum_factor": 0.5, "lower_score": 20, "upper_score": 95}  # fmt: skip
+    views = {"Base": {"curve": "linear"}, "Custom": custom}
 
     def countries_and_pixels(examples: int, seed: int) -> tuple[list[str], list[list[int]]]:
         run_script(
             "score_examples",
             input={"images": images, "scores": masks},
             output={"figure": "e.png"},
-            params={"examples": examples, "seed": seed, "weighting": {"weighted_custom": custom}},
+            params={"examples": examples, "seed": seed, "views": views},
         )
         axes = saved[-1]["figure"].axes[: 4 * examples]
         names = [a.get_ylabel().splitlines()[1] for a in axes[::4]]

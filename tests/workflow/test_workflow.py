@@ -30,7 +30,7 @@ SMALL = {
     "demo": {"images_per_country": 10, "test_set_images": 8},
     "index": {"min_images": 6, "shard_size": 50, "max_rejected": 0.3},
     "prepare": {"max_unreadable": 0.3},
-    "segment": {"points_per_side": 6},
+    "segmentations": {"sam": {"points_per_side": 6}},
     "train": {"epochs": 1},
 }
 
@@ -70,8 +70,10 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 # What follows from other predictions, and from other arrays of street images. 7 countries are kept.
 AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "accuracy_figure": 1, "all": 1}
 AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDICTIONS
-AFTER_SCORES = {"pack": 7, "train_clip": 1, "predict_clip": 1, "score_examples": 1}
-AFTER_SCORES |= AFTER_TRAINING
+# Of score maps and whatever shows them: models of Original are tested on weighted images, too.
+AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
+AFTER_SCORES |= {"pack_scores": 7, "training_curves": 1} | AFTER_PREDICTIONS
+AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1}
 
 
 @pytest.fixture
@@ -114,12 +116,12 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
 
 def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
     folder = make_workdir(tmp_path)
-    (folder / "contrastive.yaml").write_text("models: {contrastive: true}")
+    (folder / "contrastive.yaml").write_text("models: {contrastive: {kind: contrastive}}")
     output = run_snakemake(folder, "-n", "--configfile", "contrastive.yaml")
     jobs = planned_jobs(output)
     assert (jobs["train_clip"], jobs["predict_clip"], jobs["retrieve_model"]) == (3, 4, 1)
     for dataset in ("original", "weighted_base", "weighted_custom"):
-        assert f"results/study/predictions/contrastive/{dataset}.parquet" in output
+        assert f"results/study/predictions/contrastive/{dataset}/42.parquet" in output
 
 
 def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path):
@@ -135,17 +137,17 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", "config/demo.yaml"]
-    command += ["--", f"results/demo/arrays/{shard}.h5"]
+    command += ["--", f"results/demo/arrays/images/{shard}.h5"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    log = (folder / f"results/demo/logs/pack/{shard}.log").read_text()
+    log = (folder / f"results/demo/logs/pack_images/{shard}.log").read_text()
     assert "images/im2gps3k/FR/0000.h5 is damaged: HDF5 cannot read it" in log
     assert len(log.splitlines()) == 1
     console = result.stdout + result.stderr
     assert log.strip() in console
-    assert f"log: results/demo/logs/pack/{shard}.log" in console
+    assert f"log: results/demo/logs/pack_images/{shard}.log" in console
     assert "Traceback" not in console
-    assert not (folder / f"results/demo/arrays/{shard}.h5").exists()
+    assert not (folder / f"results/demo/arrays/images/{shard}.h5").exists()
 
 
 def test_more_test_sets_are_planned_by_configuration_alone(tmp_path):
@@ -368,7 +370,7 @@ def test_another_class_list_reruns_scores_and_not_segments(world):
 
 
 def test_another_minimum_of_the_score_reruns_scores_and_not_segments(world):
-    assert replan(world, score={"minimum": 0.2}) == {"score": 7} | AFTER_SCORES
+    assert replan(world, scores={"objects": {"minimum": 0.2}}) == {"score": 7} | AFTER_SCORES
 
 
 def test_another_number_of_epochs_reruns_training_only(world):
@@ -389,7 +391,7 @@ def test_an_edited_script_reruns_its_jobs_and_what_follows(copied):
 
 def test_a_deleted_mask_is_made_again_when_it_is_missed_or_asked_for(copied):
     folder, config = copied
-    mask = folder / "results/small/scores/FR/0000.h5"
+    mask = folder / "results/small/scores/objects/FR/0000.h5"
     mask.unlink()
     assert replan(copied) == {}  # all that is made of it is there
     assert plan_missing(folder) == {"score": 1}
@@ -400,10 +402,10 @@ def test_a_deleted_mask_is_made_again_when_it_is_missed_or_asked_for(copied):
 
 def test_a_deleted_model_is_trained_again_when_it_is_missed(copied):
     folder, _ = copied
-    (folder / "results/small/models/cnn/original/model.keras").unlink()
+    (folder / "results/small/models/cnn/original/42/model.keras").unlink()
     assert replan(copied) == {}  # its predictions are there
     assert plan_missing(folder) == {"train": 1}
-    (folder / "results/small/predictions/cnn/original.parquet").unlink()
+    (folder / "results/small/predictions/cnn/original/42.parquet").unlink()
     assert plan_missing(folder) == {"train": 1, "predict": 1}
 
 
@@ -419,7 +421,7 @@ def test_a_new_country_makes_its_own_shard_and_all_models(copied):
     run_snakemake(folder, *demo, "--", index)
     # Two shards, as its photograph counts from now on.
     new = {"prepare": 2, "segment": 1, "score": 1, "collect_quarantine": 1, "check_leakage": 1}
-    assert replan(copied) == new | AFTER_SCORES | {"pack": 2}
+    assert replan(copied) == new | AFTER_IMAGES | {"pack_images": 2, "pack_scores": 1}
 
 
 def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path):
@@ -434,10 +436,68 @@ def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path)
 
 
 def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
-    jobs = replan(world, models={"contrastive": {"epochs": 1}})
+    jobs = replan(world, models={"contrastive": {"kind": "contrastive", "epochs": 1}})
     assert jobs["train_clip"] == jobs["predict_clip"] == 3
     assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
-    assert jobs["train"] == jobs["predict"] == jobs["pack"] == 0
+    assert jobs["train"] == jobs["predict"] == jobs["pack_images"] == 0
+
+
+def test_a_dataset_that_is_added_plans_its_own_jobs_only(world):
+    inverted = {"scores": "objects", "curve": "piecewise", "invert": True}
+    jobs = replan(world, datasets={"inverted": inverted})
+    own = {"train": 2, "predict": 2, "training_curves": 1, "score_examples": 1}
+    assert jobs == own | AFTER_PREDICTIONS
+    jobs = replan(world, datasets={"inverted": inverted | {"train": False}})
+    assert jobs == {"score_examples": 1}
+
+
+def test_a_column_that_is_added_is_predicted_by_every_model_and_trains_none_again(world):
+    blurred = {"scores": "objects", "curve": "linear", "fill": "blur", "column": True}
+    jobs = replan(world, datasets={"blurred": blurred | {"train": False}})
+    assert jobs == {"predict": 6, "predict_clip": 1, "score_examples": 1} | AFTER_PREDICTIONS
+
+
+def test_other_parameters_of_eqn_1_train_the_models_of_their_dataset_only(world):
+    jobs = replan(world, datasets={"weighted_custom": {"upper_score": 60}})
+    expected = {"train": 2, "predict": 6, "predict_clip": 1, "training_curves": 1}
+    assert jobs == expected | {"score_examples": 1} | AFTER_PREDICTIONS
+
+
+def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
+    classes = world[0] / "signs.txt"
+    classes.write_text("street sign\n")
+    jobs = replan(
+        world,
+        scores={"signs": {"segmentation": "sam", "classes": "signs.txt"}},
+        datasets={"signs": {"scores": "signs", "curve": "linear"}},
+    )
+    own = {"score": 7, "pack_scores": 7, "score_examples": 1, "train": 2, "predict": 2}
+    assert jobs == own | {"training_curves": 1} | AFTER_PREDICTIONS
+
+
+def test_another_title_makes_tables_and_figures_only(world):
+    jobs = replan(world, datasets={"weighted_base": {"title": "Linear"}})
+    assert jobs == {"table1": 1, "score_examples": 1, "training_curves": 1, "accuracy_figure": 1,
+                    "all": 1}  # fmt: skip
+
+
+def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):
+    jobs = replan(world, seeds=[42, 7])
+    expected = {"train": 6, "predict": 6, "train_clip": 1, "predict_clip": 1}
+    assert jobs == expected | {"training_curves": 1} | AFTER_PREDICTIONS
+
+
+def test_a_removed_entry_leaves_its_files_and_disappears_from_the_tables(copied):
+    folder, config = copied
+    gone = {"datasets": {"weighted_base": None}, "models": {"clip": None}}
+    (folder / "gone.yaml").write_text(yaml.safe_dump(SMALL | gone))
+    files = ("--configfile", "config/demo.yaml", str(config), "gone.yaml")
+    run_snakemake(folder, *files, "--rerun-triggers", "mtime", "--forcerun", "table1", "--",
+                  "results/small/table1.csv")  # fmt: skip
+    table = pd.read_csv(folder / "results/small/table1.csv")
+    assert set(table["Trained On"]) == {"Original", "Weighted Custom"}
+    assert len(table) == 4
+    assert (folder / "results/small/models/cnn/weighted_base/42/model.keras").exists()
 
 
 def test_a_new_image_reruns_its_own_country_only(world):
@@ -446,7 +506,9 @@ def test_a_new_image_reruns_its_own_country_only(world):
     shutil.copy(next(country.glob("canvas_*.jpg")), country / "canvas_new.jpg")
     try:
         assert replan(world)["index"] == 1
-        figure = "results/small/figures/score_examples.png"  # needs the masks of all countries
+        figure = (
+            "results/small/figures/score_examples/objects.png"  # needs the masks of all countries
+        )
         demo = ("--configfile", "config/demo.yaml", str(config))
         output = run_snakemake(folder, *demo, "--", figure)
         done = re.findall(r"(?:Preparing|Segmenting|of) (?:street |im2gps3k )?([A-Z]{2}) ", output)

@@ -12,8 +12,9 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import nan
 from pathlib import Path
 
@@ -22,21 +23,20 @@ import pandas as pd
 from geoloc.config import SCHEMA, ConfigError, load_schema, read_config
 from geoloc.corpus.index_tables import read_rows
 from geoloc.evaluation.study import differences
+from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_scores
 
-MODELS, DATASETS = ("cnn", "transfer"), 3
-TEST_SETS = 3  # of street images; a test set comes on top
 ONCE = (
-    "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "score_examples",
-    "training_curves", "accuracy_figure", "all",
+    "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "accuracy_figure",
+    "all",
 )  # fmt: skip
 EXAMPLES = """\
 examples:
   the study (config/config.yaml):
     geoloc estimate
   another run, with seconds per image that you measured:
-    geoloc estimate --configfile my.yaml --rate segment=2.1 --rate score=0.3
+    geoloc estimate --configfile my.yaml --rate segment.sam=2.1 --rate score.objects=0.3
 """
-ARRAY_BYTES = 224 * 224 * (3 + 1)  # an image and its score map
+ARRAY_BYTES = {"pack_images": 224 * 224 * 3, "pack_scores": 224 * 224}  # of an image
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Sizes:
 @dataclass(frozen=True)
 class Stage:
     """Jobs of one kind. `units` is what its time grows with, of all jobs together; `pattern` is
-    where each job's benchmark lies and `output` what it writes, below the results."""
+    where each job's benchmark lies and `output` what it writes, below the results; `of_shards`
+    says whether a job does a shard."""
 
     name: str
     jobs: int
@@ -65,6 +66,7 @@ class Stage:
     gpu: bool = False
     pattern: str = ""
     output: str = ""
+    of_shards: bool = False
 
 
 def sizes_of_index(folder: Path) -> Sizes:
@@ -101,59 +103,83 @@ def expected_sizes(config: dict, images: int, countries: int, test_set_images: i
 
 def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     """All stages of a run in their order."""
-    images, shards = sizes.street + sizes.test_set, sizes.street_shards + sizes.test_set_shards
-    epochs = config["train"]["epochs"] * (sizes.train + sizes.val)
-    tested = TEST_SETS * sizes.test + sizes.test_set
-    stages = [
-        Stage("prepare", shards, images, pattern="prepare/*/*/*.tsv", output="images/*/*/*.h5"),
-        Stage("check_leakage", 1, images, pattern="check_leakage.tsv"),
-        Stage("segment", sizes.street_shards, sizes.street, gpu=True, pattern="segment/*/*.tsv",
-              output="segments/*/*.h5"),
-        Stage("score", sizes.street_shards, sizes.street, pattern="score/*/*.tsv",
-              output="scores/*/*.h5"),
-        Stage("pack", shards, images, pattern="pack/*/*/*.tsv", output="arrays/*/*/*.h5"),
+    views = [street_test_sets(config, row.dataset).values() for row in rows(config)]
+    scores = used_scores(*(settings for settings in chain(*views)))
+    segmentations = dict.fromkeys(config["scores"][name]["segmentation"] for name in scores)
+    return [
+        *_shard_stages(sizes, list(segmentations), scores),
+        *_model_stages(config, sizes),
+        # Only the Table 1 of the study is compared with the published one.
+        Stage("once each", len(ONCE) + len(scores)
+              + bool(rows(config, trained=True))
+              - bool(differences(config, load_schema(SCHEMA))), 0, ""),
     ]  # fmt: skip
-    for model in MODELS:
-        stages.append(Stage(f"train.{model}", DATASETS, DATASETS * epochs, "images × epochs", True,
-                            f"train/{model}/*.tsv"))  # fmt: skip
-    if not config["models"]["clip"]["path"]:
-        stages.append(
-            Stage("train_clip", 1, sizes.train, gpu=True, pattern="train_clip/clip/*.tsv")
+
+
+def _shard_stages(sizes: Sizes, segmentations: list[str], scores: list[str]) -> Iterator[Stage]:
+    images, shards = sizes.street + sizes.test_set, sizes.street_shards + sizes.test_set_shards
+    street = {"jobs": sizes.street_shards, "units": sizes.street, "of_shards": True}
+    every = {"jobs": shards, "units": images, "of_shards": True}
+    yield Stage("prepare", pattern="prepare/*/*/*.tsv", output="images/*/*/*.h5", **every)
+    yield Stage("check_leakage", 1, images, pattern="check_leakage.tsv")
+    for name in segmentations:
+        yield Stage(f"segment.{name}", gpu=True, pattern=f"segment/{name}/*/*.tsv",
+                    output=f"segments/{name}/*/*.h5", **street)  # fmt: skip
+    for name in scores:
+        yield Stage(f"score.{name}", pattern=f"score/{name}/*/*.tsv",
+                    output=f"scores/{name}/*/*.h5", **street)  # fmt: skip
+    yield Stage("pack_images", pattern="pack_images/*/*/*.tsv", output="arrays/images/*/*/*.h5",
+                **every)  # fmt: skip
+    for name in scores:
+        yield Stage(f"pack_scores.{name}", pattern=f"pack_scores/{name}/*/*.tsv",
+                    output=f"arrays/scores/{name}/*/*.h5", **street)  # fmt: skip
+
+
+def _model_stages(config: dict, sizes: Sizes) -> Iterator[Stage]:
+    """Training and prediction by model: models may differ a lot in size."""
+    epochs = config["train"]["epochs"] * (sizes.train + sizes.val)
+    by_model: dict[str, list[Row]] = {}
+    for row in rows(config):
+        by_model.setdefault(row.model, []).append(row)
+    for model, own in by_model.items():
+        entry = config["models"][model]
+        if not is_trained(entry):
+            continue
+        if ROOMS[entry["kind"]] == "keras_models":
+            yield Stage(f"train.{model}", len(own), len(own) * epochs, "images × epochs", True,
+                        f"train/{model}/*/*.tsv")  # fmt: skip
+        else:
+            yield Stage(f"train_clip.{model}", len(own), len(own) * sizes.train, gpu=True,
+                        pattern=f"train_clip/{model}/*/*.tsv")  # fmt: skip
+    for model, own in by_model.items():
+        tested = sum(
+            len(street_test_sets(config, row.dataset)) * sizes.test + sizes.test_set for row in own
         )
-    contrastive = DATASETS if config["models"]["contrastive"] else 0
-    if contrastive:  # apart from `clip`, which may be a far larger model
-        stages.append(Stage("train_clip.contrastive", contrastive, contrastive * sizes.train,
-                            gpu=True, pattern="train_clip/contrastive/*.tsv"))  # fmt: skip
-    for model in MODELS:
-        stages.append(Stage(f"predict.{model}", DATASETS, DATASETS * tested, gpu=True,
-                            pattern=f"predict/{model}/*.tsv"))  # fmt: skip
-    stages.append(Stage("predict_clip", 1, tested, gpu=True, pattern="predict/clip/*.tsv"))
-    if contrastive:
-        stages.append(Stage("predict_clip.contrastive", contrastive, contrastive * tested,
-                            gpu=True, pattern="predict/contrastive/*.tsv"))  # fmt: skip
-    # Only the Table 1 of the study is compared with the published one.
-    once = len(ONCE) - bool(differences(config, load_schema(SCHEMA)))
-    return [*stages, Stage("once each", once, 0, "")]
+        yield Stage(f"predict.{model}", len(own), tested, gpu=True,
+                    pattern=f"predict/{model}/*/*.tsv")  # fmt: skip
 
 
 def done_units(stage: Stage, results: Path, sizes: Sizes, epochs: int) -> dict[Path, int]:
     """Benchmark files of a stage's finished jobs and how many units each did."""
-    files = sorted((results / "benchmarks").glob(stage.pattern)) if stage.pattern else []
+    benchmarks = results / "benchmarks"
+    files = sorted(benchmarks.glob(stage.pattern)) if stage.pattern else []
     if stage.name.startswith("train."):
         done = {}
         for file in files:
-            history = results / "models" / file.parent.name / file.stem / "history.csv"
-            rows = len(read_rows(history)) if history.exists() else epochs
-            done[file] = rows * (sizes.train + sizes.val)
+            row = file.relative_to(benchmarks / "train").with_suffix("")
+            history = results / "models" / row / "history.csv"
+            count = len(read_rows(history)) if history.exists() else epochs
+            done[file] = count * (sizes.train + sizes.val)
         return done
-    if stage.jobs and not stage.pattern.endswith("*/*.tsv"):
-        return {file: stage.units // stage.jobs for file in files}
+    if not stage.of_shards:
+        return {file: stage.units // stage.jobs for file in files} if stage.jobs else {}
     shards = {
         (row["collection"], row["country"], row["shard"]): int(row["images"])
         for row in read_rows(results / "index/shards.csv")
     }
-    keys = {file: file.relative_to(results / "benchmarks").with_suffix("").parts for file in files}
-    keys = {file: key[1:] if len(key) == 4 else ("street", *key[1:]) for file, key in keys.items()}
+    keys = {file: (file.parent.parent.name, file.parent.name, file.stem) for file in files}
+    if "." in stage.name:  # of a segmentation or score maps, which are of street images
+        keys = {file: ("street", *key[1:]) for file, key in keys.items()}
     return {file: shards[key] for file, key in keys.items() if key in shards}
 
 
@@ -171,10 +197,11 @@ def measured_rate(done: dict[Path, int]) -> float:
 def measured_bytes(stage: Stage, done: dict[Path, int], results: Path) -> float:
     """Bytes of the outputs of a stage by image, NaN where no job has finished."""
     files = sorted(results.glob(stage.output)) if stage.output else []
-    keys = {file.relative_to(results).with_suffix("").parts[1:]: file for file in files}
+    # The last three parts of both paths name the shard, and the entry or collection.
+    keys = {file.relative_to(results).with_suffix("").parts[-3:]: file for file in files}
     size = units = 0
     for benchmark, count in done.items():
-        file = keys.get(benchmark.relative_to(results / "benchmarks").with_suffix("").parts[1:])
+        file = keys.get(benchmark.with_suffix("").parts[-3:])
         if file:
             size, units = size + file.stat().st_size, units + count
     return size / units if units else nan
@@ -206,8 +233,9 @@ def plan_table(
                "gpu": stage.gpu}  # fmt: skip
         row["bytes"] = sizes_in_bytes.get(stage.name, size)
         row["bytes_from"] = "option" if stage.name in sizes_in_bytes else jobs_measured
-        if stage.name == "pack" and pd.isna(row["bytes"]):
-            row["bytes"], row["bytes_from"] = ARRAY_BYTES, "layout"
+        known = ARRAY_BYTES.get(stage.name.partition(".")[0])
+        if known and pd.isna(row["bytes"]):
+            row["bytes"], row["bytes_from"] = known, "layout"
         row["hours"] = row["seconds"] * stage.units / 3600
         row["gpu_hours"] = row["hours"] if stage.gpu else 0.0
         row["disk_gb"] = row["bytes"] * stage.units / 1e9 if stage.output else 0.0

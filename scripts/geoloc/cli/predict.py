@@ -43,9 +43,9 @@ CELLS = "cells.json"  # in the folder of a model that answers with cells
 EXAMPLES = """\
 examples:
   one photo:
-    geoloc predict street.jpg --model results/study/models/cnn/original
+    geoloc predict street.jpg --model results/study/models/cnn/original/42
   all photos in a folder and its subfolders, as JSON:
-    geoloc predict photos/ --model results/study/models/cnn/original --json
+    geoloc predict photos/ --model results/study/models/cnn/original/42 --json
   the three most likely countries of photos that are not street images, by a CLIP:
     geoloc predict *.jpg --top 3 --crop none \\
         --model resources/weights/streetclip --countries results/study/index/countries.csv
@@ -58,14 +58,14 @@ class CountryModel:
 
     name: its folder; classes (k): ISO codes in the order of the columns; probabilities: from n
     images uint8 (H, W, 3), RGB, of any sizes, to (n, k) float32, or (n, p) of p places; dataset:
-    what it was trained on, see geoloc.weighting; places: those that the columns stand for, if it
-    answers with places.
+    the dataset that it was trained on if that weights images, else empty; places: those that the
+    columns stand for, if it answers with places.
     """
 
     name: str
     classes: list[str]
     probabilities: Callable[[Sequence[np.ndarray]], np.ndarray]
-    dataset: str = "original"
+    dataset: str = ""
     places: Places | None = None
 
 
@@ -96,7 +96,7 @@ def load_model(
         return _load_clip(folder, countries, prompt)
     raise FileError(
         f"{folder} does not contain a model: neither the model.keras of a trained model nor the "
-        "config.json of a CLIP; give results/RUN/models/MODEL/DATASET"
+        "config.json of a CLIP; give results/RUN/models/MODEL/DATASET/SEED"
     )
 
 
@@ -115,7 +115,8 @@ def _load_keras(folder: Path) -> CountryModel:
         return trained.model.predict_on_batch(pixels)
 
     classes = classes or trained.classes
-    return CountryModel(str(folder), classes, probabilities, trained.dataset, places)
+    dataset = "" if trained.view.unchanged else trained.dataset
+    return CountryModel(str(folder), classes, probabilities, dataset, places)
 
 
 def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> CountryModel:
@@ -133,7 +134,7 @@ def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> Coun
 
     disable_progress_bar()  # of loading weights
     model = ClipZeroShot(folder, list(map(display_name, classes)), prompt or "{country}")
-    dataset = record.dataset if record else "original"
+    dataset = record.dataset if record and not record.view.unchanged else ""
     return CountryModel(str(folder), classes, model.probabilities, dataset)
 
 
@@ -299,10 +300,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if model.dataset != "original":
+    if model.dataset:
         print(
             f"note: {options.model} was trained on the dataset {model.dataset}. Your photos have "
-            "no score map, so it sees them undimmed, like Im2GPS3k in the study",
+            "no score map, so it sees them unchanged, like Im2GPS3k in the study",
             file=sys.stderr,
         )
     progress = Progress(paths, description="predict") if len(paths) > 1 else paths
@@ -347,7 +348,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=Path,
         help="image file, or folder of image files",
     )
-    model = "results/RUN/models/MODEL/DATASET, or a CLIP as transformers saves it"
+    model = "results/RUN/models/MODEL/DATASET/SEED, or a CLIP as transformers saves it"
     add("--model", metavar="FOLDER", required=True, type=Path, help=model)
     add(
         "--top",

@@ -4,7 +4,7 @@ Colours are those of Okabe and Ito, which people with any colour vision can tell
 meaning rests on colour alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from geoloc.countries.names import display_name
 from geoloc.errors import InputError
-from geoloc.evaluation.table1 import DATASET_TITLES
 from geoloc.files import atomic_path
-from geoloc.weighting import apply_factor
+from geoloc.weighting import View
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
 STYLE = {
@@ -32,12 +31,6 @@ STYLE = {
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
     "legend.frameon": False,
-}
-TEST_SET_TITLES = {
-    "original": "Original",
-    "weighted_base": "Weighted Base",
-    "weighted_custom": "Weighted Custom",
-    "im2gps3k": "Im2GPS3k",
 }
 
 
@@ -61,32 +54,34 @@ class Example:
     score: np.ndarray
 
 
-def figure2(examples: Sequence[Example], base: np.ndarray, custom: np.ndarray) -> Figure:
-    """Fig. 2 of *Beyond the Image*: original, score map, weighted base, weighted custom.
+def figure2(examples: Sequence[Example], views: Mapping[str, View]) -> Figure:
+    """Fig. 2 of *Beyond the Image*: original, score map, and the datasets made of them.
 
-    One row an example. `base` and `custom` are the factors (256,) of the weighted datasets.
-    Raises ValueError without an example.
+    Args:
+        examples: one row each.
+        views: how each dataset shows an image, by title.
+
+    Raises:
+        ValueError: without an example.
     """
     if not examples:
         raise InputError("Fig. 2 needs at least one example image")
-    rows = len(examples)
+    rows, titles = len(examples), ["Original", "Score map", *views]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10.4, 2.35 * rows + 0.35), layout="constrained")
-        axes = figure.subplots(rows, 4, squeeze=False)
-        for (original, score, left, right), example in zip(axes, examples, strict=True):
+        figure = Figure(figsize=(0.8 + 2.4 * len(titles), 2.35 * rows + 0.35), layout="constrained")
+        axes = figure.subplots(rows, len(titles), squeeze=False)
+        for (original, score, *others), example in zip(axes, examples, strict=True):
             original.imshow(example.image)
             drawn = score.imshow(example.score, cmap="viridis", vmin=0, vmax=100)
-            left.imshow(apply_factor(example.image, example.score, base))
-            right.imshow(apply_factor(example.image, example.score, custom))
+            for axis, view in zip(others, views.values(), strict=True):
+                axis.imshow(view(example.image, example.score))
             original.set_ylabel(
                 f"{display_name(example.country)}\n{shorten(example.image_id)}", fontsize=8
             )
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        for axis, title in zip(
-            axes[0], ("Original", "Score map", "Weighted base", "Weighted custom"), strict=True
-        ):
+        for axis, title in zip(axes[0], titles, strict=True):
             axis.set_title(title)
         bar = figure.colorbar(drawn, ax=axes, shrink=min(1, 1.6 / rows), aspect=24, pad=0.01)
         bar.set_label("score (probability of a selected class, %)")
@@ -105,20 +100,23 @@ def shorten(text: str, length: int = 30) -> str:
 # ----------------------------------------------------------------------------- training curves
 
 History = tuple[str, str, pd.DataFrame]
-CAPTIONED_MODELS = ("clip", "contrastive")
 CAPTIONED = "(training: captions of the batch; validation: names of the countries)"
 
 
 def training_curves(
-    histories: Sequence[History], titles: Mapping[str, str], majority_baseline: float
+    histories: Sequence[History],
+    majority_baseline: float,
+    captioned: Container[str] = (),
 ) -> Figure:
     """Accuracy and loss of each epoch, training and validation, one pair of panels a model.
 
-    `titles` names the models by key.
-
-    `histories`: (model, dataset, table with the columns epoch, accuracy, val_accuracy, loss and
-    val_loss). `majority_baseline`: accuracy (0–1) of always giving the most frequent country.
     The models of one kind stand side by side, so that the datasets can be compared.
+
+    Args:
+        histories: (title of the model, title of what it was trained on, table with the columns
+            epoch, accuracy, val_accuracy, loss and val_loss).
+        majority_baseline: accuracy (0–1) of always giving the most frequent country.
+        captioned: titles of the models that are trained on captions.
     """
     blocks: dict[str, list[History]] = {}
     for history in histories:
@@ -128,25 +126,21 @@ def training_curves(
         figure = Figure(figsize=(1.2 + 2.9 * columns, 3.6 * len(blocks) + 0.5))
         figure.set_layout_engine("constrained", h_pad=0.06)
         parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
-        for part, block in zip(parts, blocks.values(), strict=True):
-            part.suptitle(_curves_title(block[0][0], titles), fontsize=11, weight="bold")
+        for part, (model, block) in zip(parts, blocks.items(), strict=True):
+            # What accuracy means is not the same in both curves.
+            title = f"{model}\n{CAPTIONED}" if model in captioned else model
+            part.suptitle(title, fontsize=11, weight="bold")
             _block_of_curves(part, block, columns, majority_baseline)
         handles, labels = parts[0].axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4)
     return figure
 
 
-def _curves_title(model: str, titles: Mapping[str, str]) -> str:
-    """Title of a model's panels, with what accuracy means where it is not the same in both."""
-    return f"{titles[model]}\n{CAPTIONED}" if model in CAPTIONED_MODELS else titles[model]
-
-
 def _block_of_curves(part, block: Sequence[History], columns: int, baseline: float) -> None:
     """Panels of one model's datasets: accuracy above, loss below, the same scales in a row."""
     axes = part.subplots(2, columns, sharex="col", sharey="row", squeeze=False)
-    for (accuracy, loss), (_, dataset, table) in zip(axes.T, block, strict=False):
-        trained_on = "Original" if dataset == "default" else DATASET_TITLES.get(dataset, dataset)
-        accuracy.set_title(f"trained on {trained_on}")
+    for (accuracy, loss), (_, trained_on, table) in zip(axes.T, block, strict=False):
+        accuracy.set_title(trained_on)
         _curves(accuracy, table, "accuracy")
         accuracy.axhline(baseline, color=GREY, linestyle=":", label="majority baseline")
         best = table["val_accuracy"].idxmax()
@@ -176,23 +170,28 @@ def _curves(axis: Axes, table: pd.DataFrame, column: str) -> None:
 def accuracy_figure(
     metrics: pd.DataFrame,
     model_titles: Mapping[str, str],
-    test_sets: Mapping[str, str] | None = None,
+    dataset_titles: Mapping[str, str],
+    test_set_titles: Mapping[str, str],
 ) -> Figure:
     """Accuracy of every model with its 95 % interval, one panel a test set.
 
-    `metrics` as geoloc.evaluation.metrics.metrics_table makes it; `model_titles` names the
-    models by key, `test_sets` the test sets that the study does not have. An interval is that
-    over authors where these are known and Wilson's elsewhere. The dotted line is what always
-    giving the most frequent country of the training images scores: a model left of it has learned
-    nothing that helps on this test set. Raises ValueError when there are no metrics.
+    An interval is that over authors where these are known. The dotted line is what always giving
+    the most frequent country of the training images scores: a model left of it has learned nothing
+    that helps on this test set.
+
+    Args:
+        metrics: from `geoloc.evaluation.metrics.metrics_table`.
+        model_titles, dataset_titles: titles of rows by key.
+        test_set_titles: titles of panels, in their order; test sets without images are skipped.
+
+    Raises:
+        ValueError: if there are no metrics.
     """
     if metrics.empty:
         raise InputError("no test set has images; add images or lower min_images")
     rows = list(dict.fromkeys(zip(metrics["model"], metrics["dataset"], strict=True)))
-    titles = {**(test_sets or {}), **TEST_SET_TITLES}
-    order = dict.fromkeys([*TEST_SET_TITLES, *titles, *metrics["test_set"]])
-    shown = [name for name in order if name in set(metrics["test_set"])]
-    row_titles = [f"{model_titles[model]} · {DATASET_TITLES[dataset]}" for model, dataset in rows]
+    shown = [name for name in test_set_titles if name in set(metrics["test_set"])]
+    row_titles = [f"{model_titles[model]} · {dataset_titles[dataset]}" for model, dataset in rows]
     width = 0.3 + 0.07 * max(map(len, row_titles)) + 2.3 * len(shown)
     with matplotlib.rc_context({**STYLE, "axes.grid.axis": "x"}):
         figure = Figure(figsize=(width, 1.3 + 0.33 * len(rows)), layout="constrained")
@@ -200,7 +199,7 @@ def accuracy_figure(
         for axis, test_set in zip(axes, shown, strict=True):
             part = metrics[metrics["test_set"] == test_set]
             _dots(axis, part, rows)
-            axis.set_title(f"{titles.get(test_set, test_set)} (n = {part['n'].iloc[0]:,})")
+            axis.set_title(f"{test_set_titles[test_set]} (n = {part['n'].iloc[0]:,})")
         axes[0].set_yticks(range(len(rows)), row_titles)
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         axes[0].set_xlim(0, None)

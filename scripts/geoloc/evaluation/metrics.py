@@ -16,6 +16,7 @@ from geoloc.errors import InputError
 from geoloc.evaluation.distances import THRESHOLDS, distance_metrics
 
 RESAMPLES = 9999
+BATCH = 1000  # resamples that are drawn at once
 
 
 def accuracy(frame: pd.DataFrame) -> float:
@@ -79,7 +80,7 @@ def _mean_interval_by_author(
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=1000,  # memory stays flat as authors grow
+        batch=BATCH,  # memory stays flat as authors grow
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(seed),
@@ -168,8 +169,8 @@ def metrics(
     }
 
 
-Predictions = Sequence[tuple[str, str, pd.DataFrame]]
-"""(model, dataset it was trained on, predictions table of all test sets)"""
+Predictions = Sequence[tuple[str, str, str, pd.DataFrame]]
+"""(model, dataset it was trained on, seed of the training, predictions table of all test sets)"""
 
 
 def metrics_table(
@@ -179,26 +180,106 @@ def metrics_table(
     authors: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row a model × test set: `model`, `dataset`, `test_set` and the measures of `metrics`.
+    """Measures by model, dataset and test set.
 
-    Raises ValueError, with model and test set, for a measure that cannot be computed, or that is
-    not finite and must be.
+    If a model was trained with several seeds, a measure is the mean over them, `accuracy_sd` is the
+    standard deviation of their accuracies, and the intervals are those of `interval_over_seeds`.
+
+    Args:
+        predictions: of every row and seed.
+        majority_label: most frequent country of the training images.
+        positions: where countries are placed, see `geoloc.evaluation.distances`.
+        authors: author by image id, for intervals over authors.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns model, dataset, test_set, seeds (their number), accuracy_sd, then those of
+        `metrics`.
+
+    Raises:
+        ValueError: with model and test set, for a measure that can't be computed, or is not finite
+            and must be.
     """
-    rows = []
-    for model, dataset, frame in predictions:
+    groups: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
+    for model, dataset, _, frame in predictions:
         for test_set, part in frame.groupby("test_set", sort=False):
-            keys = {"model": model, "dataset": dataset, "test_set": test_set}
-            try:
-                row = metrics(part, majority_label, positions, authors, seed)
-                if broken := not_finite(row):
-                    raise InputError(f"not finite: {', '.join(broken)}")
-            except ValueError as error:
-                raise InputError(
-                    f"{model} trained on {dataset} has no metrics on {test_set} ({error}); delete "
-                    "its predictions and run snakemake again"
-                ) from error
-            rows.append(keys | row)
+            groups.setdefault((model, dataset, test_set), []).append(part)
+    rows = []
+    for (model, dataset, test_set), parts in groups.items():
+        try:
+            measured = [metrics(part, majority_label, positions, authors, seed) for part in parts]
+            if broken := [name for row in measured for name in not_finite(row)]:
+                raise InputError(f"not finite: {', '.join(dict.fromkeys(broken))}")
+        except ValueError as error:
+            raise InputError(
+                f"{model} trained on {dataset} has no metrics on {test_set} ({error}); delete "
+                "its predictions and run snakemake again"
+            ) from error
+        keys = {"model": model, "dataset": dataset, "test_set": test_set, "seeds": len(parts)}
+        rows.append(keys | _over_seeds(measured, parts, authors or {}, seed))
     return pd.DataFrame(rows)
+
+
+def _over_seeds(
+    measured: Sequence[dict], parts: Sequence[pd.DataFrame], authors: Mapping[str, str], seed: int
+) -> dict[str, object]:
+    """The measures of several seeds as one row."""
+    accuracies = [row["accuracy"] for row in measured]
+    spread = {"accuracy_sd": float(np.std(accuracies, ddof=1)) if len(parts) > 1 else np.nan}
+    if len(parts) == 1:
+        return spread | measured[0]
+    row = {
+        name: value if isinstance(value, str | int) else float(np.mean([r[name] for r in measured]))
+        for name, value in measured[0].items()
+    }
+    right = [(part["country_1"] == part["label"]).set_axis(part["image_id"]) for part in parts]
+    correct = pd.concat(right, axis=1, join="inner").astype(int)
+    author = correct.index.to_series().map(authors).fillna("")
+    for suffix, known in (("", None), ("_by_author", author if author.any() else author[:0])):
+        low, high = interval_over_seeds(correct.to_numpy(), known, seed)
+        row |= {f"accuracy_low{suffix}": low, f"accuracy_high{suffix}": high}
+    return spread | row
+
+
+def interval_over_seeds(
+    correct: np.ndarray, author: pd.Series | None = None, seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval of a mean over seeds and images, by a bootstrap of both.
+
+    Seeds and images are crossed: every seed answers for every image. So each resample draws seeds
+    and, independently, images (or authors with all of their images), both with replacement (Owen
+    2007, "The pigeonhole bootstrap"). It is conservative where one of the two varies little. With
+    few seeds it is rough: five seeds have only 126 distinct resamples.
+
+    Args:
+        correct: 0 or 1, or a difference of them, (images, seeds).
+        author: author of each image, "" where unknown; None draws images; empty gives NaN.
+        seed: of the resamples.
+        confidence: of the interval.
+
+    Returns:
+        Low and high.
+    """
+    if author is not None and author.empty:
+        return np.nan, np.nan
+    images, count = correct.shape
+    sums, sizes = correct.astype(float), np.ones(images)
+    if author is not None:
+        known = np.where(author != "", author, "\0" + author.index.to_series())
+        _, groups = np.unique(known, return_inverse=True)
+        sizes = np.bincount(groups).astype(float)
+        sums = np.stack([np.bincount(groups, column) for column in correct.T], axis=1)
+    rng = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    for start in range(0, RESAMPLES, BATCH):  # memory stays flat as images grow
+        number = min(BATCH, RESAMPLES - start)
+        drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), number)
+        seeds = rng.multinomial(count, np.full(count, 1 / count), number) / count
+        shares = (drawn @ sums) / (drawn @ sizes)[:, None]
+        means[start : start + number] = (shares * seeds).sum(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def not_finite(row: Mapping[str, object]) -> list[str]:
@@ -220,9 +301,9 @@ def not_finite(row: Mapping[str, object]) -> list[str]:
 
 
 def accuracy_by_source(predictions: Predictions) -> pd.DataFrame:
-    """One row a model × test set × source of images: `n`, `accuracy` and its 95 % interval."""
+    """Accuracy by model, dataset, seed, test set and source of images, with its 95 % interval."""
     rows = []
-    for model, dataset, frame in predictions:
+    for model, dataset, seed, frame in predictions:
         for (test_set, source), part in frame.groupby(["test_set", "source"], sort=False):
             correct = int((part["label"] == part["country_1"]).sum())
             low, high = wilson_interval(correct, len(part))
@@ -230,6 +311,7 @@ def accuracy_by_source(predictions: Predictions) -> pd.DataFrame:
                 {
                     "model": model,
                     "dataset": dataset,
+                    "seed": seed,
                     "test_set": test_set,
                     "source": source,
                     "n": len(part),
@@ -244,7 +326,8 @@ def accuracy_by_source(predictions: Predictions) -> pd.DataFrame:
 def paired_tests(
     predictions: Predictions, authors: Mapping[str, str] | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Exact McNemar tests between the datasets that a model was trained on, on each test set.
+    """Exact McNemar tests between the datasets that a model was trained on with the same seed, on
+    each test set.
 
     `only_first` images were right with the first dataset only, `only_second` with the second only;
     `p_value` is that of both being equally likely (McNemar 1947, in its exact binomial form). It
@@ -256,9 +339,11 @@ def paired_tests(
     same.
     """
     rows = []
-    for (model, first, a), (other, second, b) in combinations(predictions, 2):
-        if model != other:
+    for (model, first, run, a), (other, second, other_run, b) in combinations(predictions, 2):
+        if (model, run) != (other, other_run):
             continue
+        shared = set(a.test_set) & set(b.test_set)  # a row may have a dataset of its own
+        a, b = (frame[frame.test_set.isin(shared)] for frame in (a, b))
         keys = ["test_set", "image_id", "label"]
         both = a.merge(b, on=keys, suffixes=("_first", "_second"), validate="1:1")
         if not len(a) == len(b) == len(both):
@@ -277,6 +362,7 @@ def paired_tests(
             rows.append(
                 {
                     "model": model,
+                    "seed": run,
                     "first": first,
                     "second": second,
                     "test_set": test_set,

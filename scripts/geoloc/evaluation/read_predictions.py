@@ -12,7 +12,6 @@ from pyarrow import parquet
 
 from geoloc.errors import FileError, InputError
 from geoloc.probabilities import SUM_TOLERANCE
-from geoloc.weighting import DATASETS
 
 TOP = 5
 COUNTRIES = [f"country_{rank}" for rank in range(1, TOP + 1)]
@@ -28,14 +27,18 @@ TYPES = {
 
 
 def read_predictions(
-    paths: Sequence[str | Path], classes: Sequence[str], test_sets: Iterable[str]
+    paths: Sequence[str | Path],
+    classes: Sequence[str],
+    datasets: Sequence[Sequence[str]],
+    test_sets: Iterable[str],
 ) -> list[pd.DataFrame]:
     """Read the predictions of several models and check that they are of the same images.
 
     Args:
-        paths: Parquet files with the columns of `TYPES`, one a model.
+        paths: Parquet files with the columns of `TYPES`, one per row of Table 1.
         classes: ISO codes of the countries of all models.
-        test_sets: names of the test sets; other test sets are the three datasets.
+        datasets: for each path, the datasets that street images were shown as.
+        test_sets: names of the other test sets.
 
     Returns:
         A table for each path, with one row an image and test set.
@@ -45,13 +48,18 @@ def read_predictions(
         ValueError: if a table holds what no model predicts or the images of two differ. The message
             names the file and the remedy.
     """
-    tables = [_read(Path(path), list(classes), {*DATASETS, *test_sets}) for path in paths]
-    for path, table in zip(paths[1:], tables[1:], strict=True):
-        _check_same_images(paths[0], tables[0], path, table)
+    others = set(test_sets)
+    tables = [
+        _read(Path(path), list(classes), list(shown), others - set(shown))
+        for path, shown in zip(paths, datasets, strict=True)
+    ]
+    for path, table, shown in zip(paths[1:], tables[1:], datasets[1:], strict=True):
+        own = set(datasets[0]) ^ set(shown)  # a row may be tested on a dataset of its own
+        _check_same_images(paths[0], tables[0], path, table, own)
     return tables
 
 
-def _read(path: Path, classes: list[str], test_sets: set[str]) -> pd.DataFrame:
+def _read(path: Path, classes: list[str], datasets: list[str], others: set[str]) -> pd.DataFrame:
     try:
         found = parquet.read_table(path)
     except (FileNotFoundError, PermissionError):
@@ -68,9 +76,13 @@ def _read(path: Path, classes: list[str], test_sets: set[str]) -> pd.DataFrame:
         names = ", ".join(differing) or "their order"
         raise FileError(f"{path} has other columns than predictions ({names}); {_remedy(path)}")
     table = found.to_pandas()
-    for check in (_check_names, _check_probabilities, _check_places):
-        if fault := check(table, classes, test_sets):
-            raise InputError(f"{path}: {fault}; {_remedy(path)}")
+    fault = (
+        _check_names(table, classes, datasets, others)
+        or _check_probabilities(table, classes)
+        or _check_places(table)
+    )
+    if fault:
+        raise InputError(f"{path}: {fault}; {_remedy(path)}")
     return table
 
 
@@ -78,14 +90,16 @@ def _remedy(*paths: str | Path) -> str:
     return f"delete {' and '.join(map(str, paths))} and run snakemake again"
 
 
-def _check_names(table: pd.DataFrame, classes: list[str], test_sets: set[str]) -> str:
+def _check_names(
+    table: pd.DataFrame, classes: list[str], datasets: list[str], others: set[str]
+) -> str:
     if table.empty:
         return "no predictions"
     countries = COUNTRIES[: len(classes)]
     for column in ["image_id", "test_set", "source", "label", *countries]:
         if table[column].isna().any():
             return f"no {column} in {int(table[column].isna().sum())} rows"
-    known = {"test_set": test_sets} | dict.fromkeys(["label", *countries], set(classes))
+    known = {"test_set": {*datasets, *others}} | dict.fromkeys(["label", *countries], set(classes))
     for column, names in known.items():
         if unknown := sorted(set(table[column]) - names):
             return f"unknown {column} {', '.join(unknown[:5])}"
@@ -94,9 +108,9 @@ def _check_names(table: pd.DataFrame, classes: list[str], test_sets: set[str]) -
     twice = table[table.duplicated(["test_set", "image_id"])]
     if len(twice):
         return f"{_row(twice)} twice, as {len(twice) - 1} more rows"
-    views = table[table.test_set.isin(DATASETS)].groupby("image_id").test_set.nunique()
-    if (views != len(DATASETS)).any():
-        return f"{views.index[views != len(DATASETS)][0]} is not in all of {', '.join(DATASETS)}"
+    views = table[table.test_set.isin(datasets)].groupby("image_id").test_set.nunique()
+    if (views != len(datasets)).any():
+        return f"{views.index[views != len(datasets)][0]} is not in all of {', '.join(datasets)}"
     return ""
 
 
@@ -104,7 +118,7 @@ def _row(rows: pd.DataFrame) -> str:
     return f"{rows.image_id.iloc[0]} ({rows.test_set.iloc[0]})"
 
 
-def _check_probabilities(table: pd.DataFrame, classes: list[str], test_sets: set[str]) -> str:
+def _check_probabilities(table: pd.DataFrame, classes: list[str]) -> str:
     """Best first, shares of 1 that add up to no more; the label's among them where it is named."""
     shown = table[PROBABILITIES[: len(classes)]].to_numpy(np.float64)
     label = table["label_probability"].to_numpy(np.float64)
@@ -130,7 +144,7 @@ def _check_probabilities(table: pd.DataFrame, classes: list[str], test_sets: set
     return ""
 
 
-def _check_places(table: pd.DataFrame, classes: list[str], test_sets: set[str]) -> str:
+def _check_places(table: pd.DataFrame) -> str:
     latitude, longitude = table.latitude, table.longitude
     unknown = latitude.isna() & longitude.isna()
     wrong = ~(unknown | (latitude.between(-90, 90) & longitude.between(-180, 180)))
@@ -138,10 +152,15 @@ def _check_places(table: pd.DataFrame, classes: list[str], test_sets: set[str]) 
 
 
 def _check_same_images(
-    first_path: str | Path, first: pd.DataFrame, path: str | Path, table: pd.DataFrame
+    first_path: str | Path,
+    first: pd.DataFrame,
+    path: str | Path,
+    table: pd.DataFrame,
+    own: set[str],
 ) -> None:
     keys = ["test_set", "image_id"]
-    a, b = (t.set_index(keys)[IMAGE].sort_index() for t in (first, table))
+    shared = [t[~t.test_set.isin(own)] for t in (first, table)]
+    a, b = (t.set_index(keys)[IMAGE].sort_index() for t in shared)
     if len(different := a.index.symmetric_difference(b.index)):
         test_set, image_id = different[0]
         there = first_path if different[0] in a.index else path
@@ -166,7 +185,7 @@ def check_index(table: pd.DataFrame, path: str | Path, index: pd.DataFrame) -> i
         ValueError: for an image that is not in the index, or not in its test split or test set,
             or with another source, country or place.
     """
-    street = table.test_set.isin(DATASETS)
+    street = ~table.test_set.isin(set(index.collection) - {"street"})
     seen = table[IMAGE].assign(
         image_id=table.image_id, collection=np.where(street, "street", table.test_set)
     )

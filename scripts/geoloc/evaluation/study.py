@@ -31,13 +31,14 @@ SOURCES = {
     "streetview": {"kind": "coordinates_table", "crop": "center", "size": 640},
 }
 TEST_SETS = {"im2gps3k": {"kind": "coordinates_table", "crop": "none", "size": None}}
-MODELS = ("cnn", "transfer", "clip")
-SECTIONS = ("index", "segment", "score", "datasets", "train")
-# Where files lie, when a run stops, and how fast it is. The content of the class list is compared.
+SECTIONS = ("index", "train")
+# Sections whose entries the study has, too; further entries add rows or columns only.
+MATRIX = ("segmentations", "scores", "datasets")
+# Where files lie, when a run stops, how fast it is, and what things are called. The content of the
+# class list is compared.
 WITHOUT_EFFECT = {
-    "index.shard_size", "index.max_rejected", "score.selected_classes", "train.gpus",
-    "segment.engine.points_per_batch", "segment.engine.image_batch", "segment.engine.crop_batch",
-    "segment.engine.compile",
+    "shard_size", "max_rejected", "gpus", "engine.points_per_batch", "engine.image_batch",
+    "engine.crop_batch", "engine.compile", "classes", "title",
 }  # fmt: skip
 
 
@@ -52,10 +53,25 @@ def differences(config: dict, schema: dict) -> list[str]:
     found += _other_entries(config, "sources", SOURCES, required=True)
     found += _other_entries(config, "test_sets", TEST_SETS, required=False)
     for section in SECTIONS:
-        ours = dict(_settings(config[section], section))
-        published = dict(_settings(study[section], section))
-        found += [key for key in sorted(ours) if ours[key] != published.get(key)]
-    return [key for key in found if key not in WITHOUT_EFFECT]
+        found += _different(config[section], study[section], section)
+    for section in MATRIX:
+        for name, entry in study[section].items():
+            place = f"{section}.{name}"
+            if name not in config[section]:
+                found.append(place)
+            else:
+                found += _different(config[section][name], entry, place)
+    return found
+
+
+def _different(ours: dict, published: dict, place: str) -> list[str]:
+    """Dotted keys by which a section or an entry is not the study's."""
+    found, wanted = (dict(_settings(section, "")) for section in (ours, published))
+    return [
+        f"{place}.{key}"
+        for key in sorted({*found, *wanted})
+        if key not in WITHOUT_EFFECT and found.get(key) != wanted.get(key)
+    ]
 
 
 def refuse_differences(keys: Sequence[str]) -> None:
@@ -85,42 +101,46 @@ def _other_entries(config: dict, kind: str, known: dict, required: bool) -> Iter
                 yield f"{kind}.{name}.{key}"
 
 
-def study_models(config: dict, schema: dict) -> list[str]:
-    """The models of a checked configuration that are the study's, by their keys.
+def study_models(config: dict, schema: dict) -> dict[str, str]:
+    """The models of a checked configuration that are the study's: published title by our title.
 
-    Titles may differ. A CLIP that is trained by the workflow is not StreetCLIP.
+    A CLIP that is trained by the workflow is not StreetCLIP.
     """
-    study = default_config(schema)
+    study = default_config(schema)["models"]
 
-    def settings(entry: dict | None) -> dict:
-        return {k: v for k, v in _settings(entry or {}, "") if k not in (".title", ".batch_size")}
+    def settings(entry: dict) -> dict:
+        return {k: v for k, v in _settings(entry, "") if k not in ("title", "batch_size")}
 
-    return [m for m in MODELS if settings(config["models"][m]) == settings(study["models"][m])]
+    return {
+        config["models"][name]["title"]: entry["title"]
+        for name, entry in study.items()
+        if name in config["models"] and settings(config["models"][name]) == settings(entry)
+    }
 
 
 def _settings(section: dict, prefix: str) -> Iterator[tuple[str, Any]]:
     """Every value below `section` by its dotted key; of a path only the file name."""
     for key, value in section.items():
-        name = f"{prefix}.{key}"
+        name = f"{prefix}{key}"
         if isinstance(value, dict):
-            yield from _settings(value, name)
+            yield from _settings(value, f"{name}.")
         elif value is not None and key.endswith(("weights", "path")):
             yield name, Path(value).name
         else:
             yield name, value
 
 
-def other_classes(countries: Sequence[str], selected: np.ndarray) -> list[str]:
+def other_classes(countries: Sequence[str], selected: Sequence[np.ndarray]) -> list[str]:
     """What differs from the study's classes, as text for a log; empty where nothing does.
 
     Args:
         countries: ISO codes of the classes of the models.
-        selected: indices of the ImageNet classes that score, sorted, int16.
+        selected: of each class list, the indices of the classes that score, sorted, int16.
     """
     found = []
     if set(countries) != set(COUNTRIES):
         found.append(f"{len(countries)} countries that are not the study's {len(COUNTRIES)}")
-    digest = hashlib.sha256(np.asarray(selected).astype("<i2").tobytes()).hexdigest()
-    if digest != SELECTED_CLASSES:
+    digests = [hashlib.sha256(np.asarray(s).astype("<i2").tobytes()).hexdigest() for s in selected]
+    if digests[:1] != [SELECTED_CLASSES]:
         found.append("a class list that is not the study's")
     return found

@@ -2,6 +2,7 @@
 with the published one."""
 
 from collections.abc import Iterable, Mapping
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -9,68 +10,71 @@ import pandas as pd
 from geoloc.errors import InputError
 from geoloc.evaluation.metrics import accuracy, majority_accuracy
 
-PUBLISHED_TITLES = {
-    "cnn": "Convolutional Neural Network",
-    "transfer": "Transfer Learning",
-    "clip": "StreetCLIP",
-}
-DATASET_TITLES = {
-    "original": "Original",
-    "weighted_base": "Weighted Base",
-    "weighted_custom": "Weighted Custom",
-    "default": "Default",
-}
-COLUMNS = {
-    "original": "Original Test Accuracy",
-    "weighted_base": "Weighted Base Test Accuracy",
-    "weighted_custom": "Weighted Custom Test Accuracy",
-    "im2gps3k": "Im2GPS-3k-modified Accuracy",
-}
 PUBLISHED = Path(__file__).parent / "data" / "table1_published.csv"
 KEYS = ["Model", "Trained On"]
 
 
-def columns_of(test_sets: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Columns of Table 1 by test set: the published ones, then those of further `test_sets`,
-    titles by name. Raises ValueError where two columns would have the same title."""
-    further = {name: f"{title} Accuracy" for name, title in (test_sets or {}).items()}
-    columns = {**further, **COLUMNS}
-    columns = {name: columns[name] for name in [*COLUMNS, *further]}
-    if len(set(columns.values())) != len(columns):
-        raise InputError(f"two columns of Table 1 have one title: {', '.join(columns.values())}")
-    return columns
+Predictions = Iterable[tuple[str, str, str, pd.DataFrame]]
+"""Title of a model, title of the dataset that it was trained on, seed, predictions table of all
+test sets."""
 
 
-def table1(
-    predictions: Iterable[tuple[str, str, pd.DataFrame]],
-    test_sets: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
-    """Table 1 as text: percent with two decimals, "" where a test set has no images.
+def table1(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Table 1 as text: percent with two decimals, the mean over seeds.
 
-    `predictions` yields (title of the model, title of the dataset that it was trained on,
-    predictions table of all test sets). Rows come in the published order; models that the study
-    does not have follow in the order given. `test_sets` are those of `columns_of`. Raises
-    ValueError when a row is given twice.
+    Args:
+        predictions: of every row and seed.
+        columns: title of each column by test set.
+
+    Returns:
+        Columns Model, Trained On and those given; "" where a test set has no images. The published
+        rows come first and in their order, others in the order given.
+
+    Raises:
+        ValueError: if a row is given twice with the same seed.
     """
-    columns = columns_of(test_sets)
+    cells = _accuracies(predictions, columns)
+    means = cells.groupby(KEYS, sort=False)[list(columns.values())].mean().reset_index()
+    return _in_published_order(_as_text(means, columns))
+
+
+def table1_seeds(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The same with a row for each seed, and the column Seed after Trained On."""
+    return _in_published_order(_as_text(_accuracies(predictions, columns), columns))
+
+
+def _accuracies(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Accuracy (0–1) by model, dataset, seed and column; NaN where a test set has no images."""
     rows = [
-        {"Model": model, "Trained On": dataset, **_cells(frame, columns)}
-        for model, dataset, frame in predictions
+        {"Model": model, "Trained On": dataset, "Seed": seed, **_cells(frame, columns)}
+        for model, dataset, seed, frame in predictions
     ]
-    table = pd.DataFrame(rows, columns=[*KEYS, *columns.values()])
-    if table.duplicated(KEYS).any():
-        twice = table.loc[table.duplicated(KEYS), KEYS].agg(" / ".join, axis=1)
+    keys = [*KEYS, "Seed"]
+    table = pd.DataFrame(rows, columns=[*keys, *columns.values()])
+    if table.duplicated(keys).any():
+        twice = table.loc[table.duplicated(keys), keys].agg(" / ".join, axis=1)
         raise InputError(f"Table 1 has two rows for {', '.join(twice)}; give each row once")
+    return table
+
+
+def _as_text(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    texts = {
+        title: [f"{100 * share:.2f}" if pd.notna(share) else "" for share in table[title]]
+        for title in columns.values()
+    }
+    return table.assign(**{title: pd.Series(cells, dtype=object) for title, cells in texts.items()})
+
+
+def _in_published_order(table: pd.DataFrame) -> pd.DataFrame:
     order = {key: row for row, key in enumerate(published()[KEYS].itertuples(index=False))}
     rank = [order.get(key, len(order)) for key in table[KEYS].itertuples(index=False)]
     return table.iloc[pd.Series(rank).argsort(kind="stable")].reset_index(drop=True)
 
 
-def _cells(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
+def _cells(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, float]:
     parts = {test_set: frame[frame["test_set"] == test_set] for test_set in columns}
     return {
-        columns[test_set]: "" if part.empty else f"{100 * accuracy(part):.2f}"
-        for test_set, part in parts.items()
+        columns[test_set]: nan if part.empty else accuracy(part) for test_set, part in parts.items()
     }
 
 
@@ -96,16 +100,18 @@ def read_table1(path: str | Path) -> pd.DataFrame:
 
 
 def compare(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """Ours beside the published: one row a model × dataset × test set that both tables have.
+    """Our table and the published one: a row for each model, dataset and test set of both.
 
-    `titles` gives the title in `table` of each model that stands beside the published one of the
-    same key; other rows are left out, whatever their title. Columns: Model (as published), Trained
-    On, Test Set, Ours, Published, Difference (percent and percentage points, float).
+    Args:
+        table: Table 1.
+        titles: the published title of each model of the study by its title in `table`. Other rows
+            are skipped, whatever their title.
+
+    Returns:
+        Columns Model (as published), Trained On, Test Set, Ours, Published, Difference (percent
+        and percentage points, float).
     """
-    as_published = {
-        titles[model]: title for model, title in PUBLISHED_TITLES.items() if model in titles
-    }
-    ours = table.assign(Model=table["Model"].map(as_published)).dropna(subset="Model")
+    ours = table.assign(Model=table["Model"].map(titles)).dropna(subset="Model")
     both = _long(ours, "Ours").merge(_long(published(), "Published"), on=[*KEYS, "Test Set"])
     both["Difference"] = (both["Ours"] - both["Published"]).round(2)
     return both
@@ -121,14 +127,13 @@ def format_table(
     table: pd.DataFrame,
     baseline: Mapping[str, float],
     majority_name: str,
-    test_sets: Mapping[str, str] | None = None,
+    columns: Mapping[str, str],
 ) -> str:
     """Table 1 for the terminal, the majority baseline of each column under it.
 
     `baseline` is what `baselines` returns, `majority_name` the display name of its country;
-    `test_sets` as for `table1`.
+    `columns` as for `table1`.
     """
-    columns = columns_of(test_sets)
     header = [*KEYS, *(c.removesuffix(" Accuracy").removesuffix(" Test") for c in columns.values())]
     body = [[str(cell) for cell in row] for row in table.itertuples(index=False)]
     for previous, row in zip(body[-2::-1], body[:0:-1], strict=True):

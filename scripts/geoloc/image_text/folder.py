@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 from transformers.initialization import no_init_weights
 
 from geoloc.errors import FileError
+from geoloc.pytorch import model_folder
+from geoloc.pytorch.model_folder import check_files, read_json, unusable, weight_files, weights_path
 from geoloc.pytorch.weights import load_tensors, read_tensors
 
 REMEDY = "retrieve or train it again"
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-
-# Of each group one has to be there, with all of its files; transformers makes up what is missing.
 NEEDED = (
-    (("config.json",),),
-    ((WEIGHTS,), (INDEX,)),
+    *model_folder.NEEDED,
     (("tokenizer_config.json",),),
     (("tokenizer.json",), ("vocab.json", "merges.txt")),
     (("preprocessor_config.json",), ("processor_config.json",)),
@@ -36,7 +32,7 @@ def load_clip(folder: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
             and image processor are not exactly those of the CLIP of its config.json.
     """
     folder = Path(folder)
-    _check_files(folder)
+    check_files(folder, NEEDED, "CLIP", REMEDY)
     network = _load_network(folder)
     try:
         processor = CLIPProcessor.from_pretrained(
@@ -45,29 +41,16 @@ def load_clip(folder: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
     except PermissionError:
         raise
     except Exception as error:  # the libraries raise whatever a damaged file leads them to
-        raise _unusable(folder, "its tokenizer or image processor cannot be read", error) from error
+        raise unusable(
+            folder, "its tokenizer or image processor cannot be read", error, REMEDY
+        ) from error
     _check_fit(folder, network.config, processor)
     return network.eval(), processor
 
 
-def _check_files(folder: Path) -> None:
-    if not folder.is_dir():
-        raise FileError(f"{folder}: no such folder of a CLIP; {REMEDY}")
-    missing = [
-        " or ".join(" and ".join(files) for files in choices)
-        for choices in NEEDED
-        if not any(all((folder / name).is_file() for name in files) for files in choices)
-    ]
-    if not missing:
-        return
-    pickled = [path.name for path in sorted(folder.glob("*.bin")) if WEIGHTS in " ".join(missing)]
-    note = f" ({pickled[0]} is a pickle, which is not loaded)" if pickled else ""
-    raise FileError(f"{folder}: no complete CLIP, {', '.join(missing)} missing{note}; {REMEDY}")
-
-
 def _load_network(folder: Path) -> CLIPModel:
     path = folder / "config.json"
-    kind = _read_json(path).get("model_type")
+    kind = read_json(path, REMEDY).get("model_type")
     if kind != "clip":
         raise FileError(
             f"{path}: of a model of type {kind!r}, not 'clip'; give the folder of a CLIP"
@@ -76,33 +59,11 @@ def _load_network(folder: Path) -> CLIPModel:
         with no_init_weights():  # all of them are loaded
             network = CLIPModel(CLIPConfig.from_pretrained(folder, local_files_only=True))
     except Exception as error:  # any value can be of another type, or not go with the others
-        raise _unusable(folder, "config.json describes no CLIP", error) from error
-    source = folder / (WEIGHTS if (folder / WEIGHTS).is_file() else INDEX)
-    return load_tensors(
-        network.float(), _read_weights(source), source, "the CLIP of its config.json", REMEDY
-    )
-
-
-def _read_weights(source: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file, or of the files that an index lists."""
-    if source.name == WEIGHTS:
-        return read_tensors(source, REMEDY)
-    names = _read_json(source).get("weight_map")
-    if not isinstance(names, dict) or not all(
-        isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
-        for name in names.values()
-    ):
-        raise FileError(f"{source}: no list of safetensors files next to it; {REMEDY}")
-    parts = [read_tensors(source.with_name(name), REMEDY) for name in sorted(set(names.values()))]
-    return {key: tensor for part in parts for key, tensor in part.items()}
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileError(f"{path}: not JSON ({error}); {REMEDY}") from error
-    return found if isinstance(found, dict) else {}
+        raise unusable(folder, "config.json describes no CLIP", error, REMEDY) from error
+    files = weight_files(folder, REMEDY)
+    tensors = {name: x for file in files for name, x in read_tensors(file, REMEDY).items()}
+    source, title = weights_path(folder), "the CLIP of its config.json"
+    return load_tensors(network.float(), tensors, source, title, REMEDY)
 
 
 def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> None:
@@ -121,14 +82,9 @@ def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> No
             return_tensors="pt",
         )["pixel_values"]
     except Exception as error:  # any value can be of another type, or not go with the others
-        raise _unusable(folder, "its image processor does not work", error) from error
+        raise unusable(folder, "its image processor does not work", error, REMEDY) from error
     if pixels.shape[1:] != (3, side, side) or not pixels.isfinite().all():
         raise FileError(
             f"{folder}: its image processor makes {tuple(pixels.shape[1:])} of an image, its model "
             f"sees (3, {side}, {side}), finite: the processor is of another model; {REMEDY}"
         )
-
-
-def _unusable(folder: Path, what: str, error: Exception) -> OSError:
-    reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return OSError(f"{folder}: {what} ({reason}); {REMEDY}")

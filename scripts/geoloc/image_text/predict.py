@@ -8,53 +8,56 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc import images, stores, weighting
+from geoloc import images, stores
 from geoloc.errors import InputError
 from geoloc.image_text.zero_shot import ClipZeroShot
 from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
+from geoloc.stores import ScoreMaps
+from geoloc.weighting import View
 
-FullSize = tuple[str, np.ndarray, np.ndarray | None]  # image id, image, score map
+FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray]]
+"""Image id, image uint8 (H, W, 3), and its score maps uint8 (H, W) by key."""
 
 
 def predict_images(
     model: ClipZeroShot,
     items: Iterable[FullSize],
-    factors: Mapping[str, np.ndarray | None],
+    views: Mapping[str, tuple[View, str | None]],
     batch_size: int = 32,
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Probabilities of n images in every dataset's view of them.
+    """Probabilities of n images, as every dataset shows them.
 
-    `items`: image id, image uint8 (H, W, 3) and score map uint8 (H, W), None where nothing is
-    weighted. `factors`: for each test set its dataset's factor (256,) of geoloc.weighting, or None
-    for the image as it is. Images are weighted at full size, before the model's processor, and
-    memory grows with `batch_size`, not with n.
+    Images are weighted at full size, before the model's processor, and memory grows with
+    `batch_size`, not with n.
 
-    Returns the image ids in the order of `items` and for each test set (n, k) float32. Raises
-    ValueError for an image to be weighted that has no score map, and for probabilities that are
-    no distribution.
+    Args:
+        model: the zero-shot model.
+        items: images with their score maps by key.
+        views: for each test set how its dataset shows images, and the key of the score maps that
+            this needs, None if it needs none.
+        batch_size: images embedded at once.
+
+    Returns:
+        The image ids in the order of `items`, and for each test set probabilities (n, k) float32.
+
+    Raises:
+        ValueError: for an image without the score map that a view needs, and for probabilities
+            that are no distribution.
     """
     image_ids: list[str] = []
-    parts: dict[str, list[np.ndarray]] = {test_set: [] for test_set in factors}
+    parts: dict[str, list[np.ndarray]] = {test_set: [] for test_set in views}
     for batch in _batched(Progress(items, description="predict"), batch_size):
         image_ids += [image_id for image_id, _, _ in batch]
-        for test_set, factor in factors.items():
-            views = [_view(*item, factor) for item in batch]
-            probabilities = model.probabilities(views)
+        for test_set, (view, key) in views.items():
+            if key and (missing := [i for i, _, scores in batch if key not in scores]):
+                raise InputError(f"{missing[0]} has no score map; give the scores of its shard")
+            shown = [view(image, scores.get(key)) for _, image, scores in batch]
+            probabilities = model.probabilities(shown)
             check_probabilities(probabilities, image_ids[-len(batch) :], model.name, test_set)
             parts[test_set].append(probabilities)
     empty = np.zeros((0, len(model.texts)), np.float32)
     return image_ids, {key: np.concatenate([empty, *part]) for key, part in parts.items()}
-
-
-def _view(
-    image_id: str, image: np.ndarray, score: np.ndarray | None, factor: np.ndarray | None
-) -> np.ndarray:
-    if factor is None:
-        return image
-    if score is None:
-        raise InputError(f"{image_id} has no score map; give the masks file of its shard")
-    return weighting.apply_factor(image, score, factor)
 
 
 def _batched(items: Iterable[FullSize], size: int) -> Iterator[list[FullSize]]:
@@ -65,17 +68,23 @@ def _batched(items: Iterable[FullSize], size: int) -> Iterator[list[FullSize]]:
 
 
 def read_full_size(
-    shards: Iterable[tuple[str | Path, str | Path | None]],
+    images_paths: Iterable[str | Path],
     image_ids: Container[str],
     index: str | Path | None = None,
+    scores: Mapping[str, ScoreMaps] | None = None,
 ) -> Iterator[FullSize]:
-    """Yield those images of the shards whose ids are among `image_ids`, one at a time.
+    """Yield those images of the `images` stores whose ids are among `image_ids`, one at a time.
 
-    `shards`: pairs of an `images` file and its `scores` file, the latter None where nothing is
-    weighted. `index`: folder of the index to compare the stores with; not compared if None. Raises
-    StoreError for a damaged store, or when the two files of a pair are not of the same images.
+    Args:
+        images_paths: `images` stores.
+        image_ids: ids of the images.
+        index: folder of the index to compare the stores with; not compared if None.
+        scores: score maps by key.
+
+    Raises:
+        StoreError: for a damaged store, or an image without a score map.
     """
-    for images_path, scores_path in shards:
-        rows = stores.read_images_and_scores(images_path, scores_path, image_ids, index)
-        for image_id, data, score in rows:
-            yield image_id, images.decode(data), score
+    for path in images_paths:
+        for image_id, data in stores.read_images(path, image_ids=image_ids, index=index):
+            maps = {key: found[image_id] for key, found in (scores or {}).items()}
+            yield image_id, images.decode(data), maps

@@ -36,7 +36,7 @@ from geoloc.progress import Progress
 from geoloc.pytorch.device import choose_device
 from geoloc.pytorch.finite import finite
 from geoloc.stores import config_hash
-from geoloc.weighting import apply_factor, dataset_factor
+from geoloc.weighting import UNCHANGED, View
 
 log = logging.getLogger(__name__)
 disable_progress_bar()  # of reading and writing weights: all jobs share the terminal
@@ -103,13 +103,13 @@ class ClipTrainer:
         classes: Sequence[str],
         names: Mapping[str, str],
         parameters: ClipParameters,
-        factor: np.ndarray,
+        view: View,
         seed: int,
         device: torch.device,
         steps: int,
     ) -> None:
         p = self.parameters = parameters
-        self.classes, self.names, self.factor = np.array(classes), names, factor
+        self.classes, self.names, self.view = np.array(classes), names, view
         self.device = device
         self.generator = np.random.default_rng(seed)
         torch.manual_seed(seed)
@@ -132,8 +132,7 @@ class ClipTrainer:
 
     def read(self, data: LabelledImages, rows: np.ndarray) -> np.ndarray:
         """Images uint8 (b, H, W, 3) as the dataset weights them."""
-        image, score = data.read(rows)
-        return apply_factor(image, score, self.factor)
+        return self.view(*data.read(rows))
 
     def logits(self, pixels: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
         """Similarities (b, k) of images (b, 3, S, S), 0–255, with texts."""
@@ -265,7 +264,7 @@ def train_clip(
     names: Mapping[str, str],
     parameters: ClipParameters | None = None,
     dataset: str = "original",
-    weighting_parameters: Mapping[str, float] | None = None,
+    view: View = UNCHANGED,
     seed: int = 42,
     device: str | None = None,
 ) -> pd.DataFrame:
@@ -273,8 +272,8 @@ def train_clip(
     and classes.json with the countries and the settings.
 
     `names`: display name of each country (ISO alpha-2) of the training images; the captions are
-    made of them. `dataset`, to train and validate on, and `weighting_parameters`: see
-    geoloc.weighting. `device`: a GPU if there is one, when None. The weights of the epoch with the
+    made of them. `dataset`: name of the dataset to train and validate on; `view`: how it shows
+    images. `device`: a GPU if there is one, when None. The weights of the epoch with the
     best validation accuracy are kept (of equal ones those with the lower loss).
 
     Returns the history, one row an epoch: epoch (from 1), loss, accuracy (share of training images
@@ -306,17 +305,14 @@ def train_clip(
         "dataset": dataset,
         "seed": seed,
         "parameters": asdict(parameters),
-        "weighting_parameters": dict(weighting_parameters or {}),
+        "view": view.settings(),
     }
     folder = Path(folder)
-    factor = dataset_factor(dataset, weighting_parameters)
     steps = math.ceil(len(training) / parameters.batch_size)
     fingerprint = config_hash([record, dict(names), training.digest, validation.digest])
     state = ClipState(folder.with_name(f".{folder.name}.state"), fingerprint)
     with only_one(folder.with_name(f".{folder.name}.lock"), f"training in {folder}"):
-        trainer = ClipTrainer(
-            classes, names, parameters, factor, seed, choose_device(device), steps
-        )
+        trainer = ClipTrainer(classes, names, parameters, view, seed, choose_device(device), steps)
         try:
             history = trainer.fit(training, validation, state)
         except Diverged as error:

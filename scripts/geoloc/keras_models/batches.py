@@ -13,7 +13,7 @@ from geoloc.keras_models.augmentation import Augmentation, augment, draw_transfo
 from geoloc.prefetch import map_ahead
 from geoloc.stores import Arrays
 from geoloc.types import ARRAY_SIZE
-from geoloc.weighting import apply_factor
+from geoloc.weighting import View
 
 QUEUED_BATCHES = 4  # ready, beside those that are being made
 
@@ -27,7 +27,7 @@ class Batches:
     Args:
         arrays: images and labels, n of them.
         classes: ISO codes in the order of the columns of a label.
-        factor: float32 (256,), the dataset as a lookup table.
+        view: how the dataset shows an image.
         batch_size: images a batch.
         seed: of order and augmentation.
         shuffle: a new order every epoch; otherwise one order, drawn once.
@@ -44,7 +44,7 @@ class Batches:
         self,
         arrays: Arrays,
         classes: Sequence[str],
-        factor: np.ndarray,
+        view: View,
         batch_size: int,
         seed: int,
         shuffle: bool = True,
@@ -52,7 +52,7 @@ class Batches:
     ) -> None:
         if len(arrays) == 0:
             raise InputError("no image to train or validate with; lower min_images or add images")
-        self.arrays, self.factor, self.batch_size = arrays, factor, batch_size
+        self.arrays, self.view, self.batch_size = arrays, view, batch_size
         self.classes, self.class_index = classes, class_index(arrays.label, classes)
         self.seed, self.shuffle, self.augmentation = seed, shuffle, augmentation
         self.error: Exception | None = None
@@ -97,7 +97,7 @@ class Batches:
 
     def weighted(self, rows: np.ndarray) -> np.ndarray:
         """Images of some rows as the dataset shows them, not augmented: uint8 (n, 224, 224, 3)."""
-        return apply_factor(*self.arrays.read(rows), self.factor)
+        return self.view(*self.arrays.read(rows))
 
     def dataset(self, epochs: Iterable[int], workers: int = 1) -> tf.data.Dataset:
         """The batches of `of_epochs` without a gap between epochs, for Keras.

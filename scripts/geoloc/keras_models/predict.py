@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +17,19 @@ from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 from geoloc.stores import Arrays
 from geoloc.types import ARRAY_SIZE
-from geoloc.weighting import apply_factor, dataset_factor
+from geoloc.weighting import UNCHANGED, View
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model, its folder, the ISO codes of its outputs in their order, and the dataset it was
-    trained on."""
+    """A model, its folder, the ISO codes of its outputs in their order, the dataset it was trained
+    on and how that shows images."""
 
     name: str
     model: keras.Model
     classes: list[str]
     dataset: str
+    view: View
 
 
 def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> TrainedModel:
@@ -52,7 +53,7 @@ def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> Tr
         raise InputError(
             f"{folder}: trained on other classes ({', '.join(different)} differ); train it again"
         )
-    return TrainedModel(str(folder), model, record.classes, record.dataset)
+    return TrainedModel(str(folder), model, record.classes, record.dataset, record.view)
 
 
 def _load_model(folder: Path, classes: int) -> keras.Model:
@@ -82,7 +83,7 @@ def predict(
     trained: TrainedModel,
     arrays: Arrays,
     dataset: str,
-    weighting_parameters: Mapping[str, float] | None = None,
+    view: View = UNCHANGED,
     batch_size: int = 64,
 ) -> np.ndarray:
     """Probabilities of every image of a test set, in its order.
@@ -90,8 +91,8 @@ def predict(
     Args:
         trained: from `load_trained`.
         arrays: n images; their labels are not looked at.
-        dataset: the dataset that the test images are seen as, see `geoloc.weighting`.
-        weighting_parameters: see `geoloc.weighting.dataset_factor`.
+        dataset: name of the dataset that the test images are shown as, for messages.
+        view: how it shows them.
         batch_size: images a batch; memory does not depend on n but for the result.
 
     Returns:
@@ -100,13 +101,11 @@ def predict(
     Raises:
         ValueError: for an image whose probabilities are no distribution.
     """
-    factor = dataset_factor(dataset, weighting_parameters)
     probabilities = np.empty((len(arrays), len(trained.classes)), np.float32)
     starts = range(0, len(arrays), batch_size)
     for start in Progress(starts, unit="batches", description=f"predict {dataset}"):
         rows = np.arange(start, min(start + batch_size, len(arrays)))
-        image, score = arrays.read(rows)
-        found = trained.model.predict_on_batch(apply_factor(image, score, factor))
+        found = trained.model.predict_on_batch(view(*arrays.read(rows)))
         check_probabilities(found, arrays.image_id[rows], trained.name, dataset)
         probabilities[rows] = found
     return probabilities

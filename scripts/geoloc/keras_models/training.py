@@ -32,7 +32,7 @@ from geoloc.keras_models.multi_gpu import MeanOfReplicas, replicated
 from geoloc.keras_models.runtime import precision, setup
 from geoloc.locks import only_one
 from geoloc.stores import Arrays, config_hash
-from geoloc.weighting import dataset_factor
+from geoloc.weighting import UNCHANGED, View
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def train(
     seed: int,
     parameters: TrainingParameters | None = None,
     model_parameters: Mapping[str, Any] | None = None,
-    weighting_parameters: Mapping[str, float] | None = None,
+    view: View = UNCHANGED,
     threads: int = 0,
 ) -> list[dict[str, float]]:
     """Train a model on a dataset and keep the epoch with the best validation accuracy.
@@ -83,7 +83,7 @@ def train(
 
     Args:
         model_name: a key of `geoloc.keras_models.build.KERAS_MODELS`.
-        dataset: `original`, `weighted_base` or `weighted_custom`; for training and validation.
+        dataset: name of the dataset to train and validate on.
         train_arrays, val_arrays: images and labels.
         classes: sorted ISO codes; their order becomes that of the model's outputs.
         folder: gets `model.keras`, `classes.json` and `history.csv`; while training runs, its
@@ -91,7 +91,7 @@ def train(
         seed: of weights, dropout, order and augmentation.
         parameters: published ones if None.
         model_parameters: options of the model, see `geoloc.keras_models.build.build_model`.
-        weighting_parameters: see `geoloc.weighting.dataset_factor`.
+        view: how the dataset shows images.
         threads: CPU threads of TensorFlow, and one less of feeding; 0 leaves the number to
             TensorFlow and feeds in one.
 
@@ -110,7 +110,7 @@ def train(
     if list(classes) != sorted(set(classes)):
         raise InputError(f"classes must be sorted ISO codes, each once, got {list(classes)}")
     parameters, folder = parameters or TrainingParameters(), Path(folder)
-    model_parameters, weighting = model_parameters or {}, dict(weighting_parameters or {})
+    model_parameters = model_parameters or {}
     class_weight = _class_weight(parameters.class_weights, train_arrays.label, classes)
     record = {
         "classes": list(classes),
@@ -119,13 +119,13 @@ def train(
         "seed": seed,
         "parameters": dataclasses.asdict(parameters),
         "model_parameters": _plain(model_parameters),
-        "weighting_parameters": weighting,
+        "view": view.settings(),
     }
     fingerprint = _fingerprint(record, model_parameters.get("weights"), train_arrays, val_arrays)
     feed = functools.partial(
         Batches,
         classes=classes,
-        factor=dataset_factor(dataset, weighting),
+        view=view,
         batch_size=parameters.batch_size,
         seed=seed,
     )

@@ -7,39 +7,38 @@ largest of its masks.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from geoloc.errors import InputError
 from geoloc.segmentation import rle
+from geoloc.segmentation.vocabularies import TITLES, class_indices
 from geoloc.types import Segments
 
-# ImageNet-1k has two names that stand for two classes each: `crane`, the bird (134) and the
-# machine (517), and `maillot` (638, 639). Of the former the machine belongs to street scenes.
-FIRST_MEANING = {"crane": 517}
-AMBIGUOUS = ("first_meaning", "every_meaning")
 MERGES = ("maximum", "as_published")
 
 
-@cache
-def imagenet_names() -> tuple[str, ...]:
-    """The 1,000 names of ImageNet-1k in the order of their class indices."""
-    path = Path(__file__).parent / "data" / "imagenet_classes.txt"
-    return tuple(path.read_text(encoding="utf-8").split("\n")[:1000])
+def read_selected(
+    path: str | Path, ambiguous: str = "first_meaning", vocabulary_name: str = "imagenet"
+) -> np.ndarray:
+    """Read the class indices of a class list.
 
+    A line is a name (`street sign`) or an index with its name (`919 street sign`). Empty lines and
+    what follows `#` are ignored; a class may stand twice.
 
-def read_selected(path: str | Path, ambiguous: str = "first_meaning") -> np.ndarray:
-    """Class indices int16, sorted and distinct, of a class list.
+    Args:
+        path: the class list.
+        ambiguous: how to read a name of two classes, see `class_indices`.
+        vocabulary_name: the vocabulary that the names belong to, see `vocabulary`.
 
-    A line is a name (`street sign`) or an index with its name (`919 street sign`); empty lines and
-    what follows `#` are ignored, a class may stand twice. ambiguous: how to read a name of two
-    classes; `first_meaning` takes `crane` as the machine, `every_meaning` takes every class of the
-    name, as the published code does. Raises ValueError with the file, the line and close names
-    where a line names no class or an unknown choice of classes.
+    Returns:
+        int16 (n,), sorted and distinct, n ≥ 1.
+
+    Raises:
+        ValueError: with the file, the line and close names where a line names no class; for a list
+            without a class, an unknown reading or an unknown vocabulary.
     """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     selected: set[int] = set()
@@ -47,37 +46,13 @@ def read_selected(path: str | Path, ambiguous: str = "first_meaning") -> np.ndar
         entry = line.split("#")[0].strip()
         if entry:
             try:
-                selected.update(class_indices(entry, ambiguous))
+                selected.update(class_indices(entry, ambiguous, vocabulary_name))
             except ValueError as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
     if not selected:
-        raise InputError(f"{path} selects no class: write one ImageNet class name a line")
+        title = TITLES[vocabulary_name]
+        raise InputError(f"{path} selects no class: write one {title} class name a line")
     return np.array(sorted(selected), np.int16)
-
-
-def class_indices(entry: str, ambiguous: str = "first_meaning") -> list[int]:
-    """Indices of a name, or of an index and its name; see `read_selected`."""
-    if ambiguous not in AMBIGUOUS:
-        raise InputError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
-    names = imagenet_names()
-    first, _, rest = entry.partition(" ")
-    if first.isdecimal():
-        index = int(first)
-        if index >= len(names) or (rest.strip() and rest.strip() != names[index]):
-            known = f"; class {index} is {names[index]!r}" if index < len(names) else ""
-            raise InputError(f"{entry!r} is no ImageNet class{known}")
-        return [index]
-    found = [index for index, name in enumerate(names) if name == entry]
-    if not found:
-        close = difflib.get_close_matches(entry, names, n=3)
-        hint = f", did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise InputError(f"{entry!r} is no ImageNet class{hint}")
-    if len(found) == 1 or ambiguous == "every_meaning":
-        return found
-    if entry not in FIRST_MEANING:
-        lines = " or ".join(f"'{index} {entry}'" for index in found)
-        raise InputError(f"{entry!r} stands for {len(found)} classes: write {lines}")
-    return [FIRST_MEANING[entry]]
 
 
 def segment_scores(

@@ -31,20 +31,37 @@ def segment_shard(
     images_path: str | Path,
     output_path: str | Path,
     segmenter: Segmenter,
-    classifier: Classifier,
+    classifier: Classifier | None,
     config: object = None,
     index: str | Path | None = None,
 ) -> int:
-    """Write the `segments` of an `images` store; returns the number of images.
+    """Write the `segments` of an `images` store.
 
-    `index`: folder of the index to compare the store with; not compared if None.
+    What a killed run of the same images and the same `config` has segmented is taken from its
+    journal next to the output. Memory does not grow with the number of images.
 
-    What a killed run of the same images and the same `config` (the settings that the masks depend
-    on) has segmented is taken from its journal beside the output. Memory does not grow with the
-    number of images. Raises OSError for a damaged store, ValueError for an image that cannot be
-    decoded or for which a model gives NaN, BlockingIOError if another process segments the same
-    shard.
+    Args:
+        images_path: the `images` store.
+        output_path: the `segments` store to write.
+        segmenter: finds the masks.
+        classifier: names them; None if the segmenter does.
+        config: the settings that the masks depend on.
+        index: folder of the index to compare the store with; not compared if None.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        OSError: for a damaged store.
+        ValueError: for an image that cannot be decoded or for which a model gives NaN, and if the
+            masks would be named by nobody or twice.
+        BlockingIOError: if another process segments the same shard.
     """
+    if (classifier is None) == (segmenter.vocabulary is None):
+        raise InputError(
+            "this segmenter names no masks: give it a classifier" if classifier is None
+            else "this segmenter names its masks itself: set its classifier to null"
+        )  # fmt: skip
     image_ids = read_image_columns(images_path, index)["image_id"].tolist()
     output = Path(output_path)
     settings = config_hash([config, read_digest(images_path, "images")])
@@ -60,7 +77,7 @@ def fill_journal(
     images_path: str | Path,
     count: int,
     segmenter: Segmenter,
-    classifier: Classifier,
+    classifier: Classifier | None,
 ) -> None:
     """Add those of a store's `count` images that are not in the journal yet."""
     done, start = len(journal), time.perf_counter()
@@ -81,7 +98,7 @@ def segment_images(
     path: str | Path,
     first: int,
     segmenter: Segmenter,
-    classifier: Classifier,
+    classifier: Classifier | None,
     seconds: dict[str, float],
 ) -> Iterator[Segments]:
     """Segments with classes of the images of a store, from row `first` on, in order.
@@ -94,8 +111,9 @@ def segment_images(
             found = segmenter.segment([image for _, image in batch])
         for (image_id, image), segments in zip(batch, found, strict=True):
             segments.image_id = image_id
-            with named(path, [image_id]):
-                classify_segments(image, segments, classifier, seconds)
+            if classifier:
+                with named(path, [image_id]):
+                    classify_segments(image, segments, classifier, seconds)
             yield segments
 
 

@@ -1,11 +1,11 @@
-"""Every HDF5 layout of the project: images, segments, masks and arrays.
+"""Every HDF5 layout of the project: images, segments, scores and arrays.
 
 A store is written under a temporary name and renamed when complete. Whoever reads one notices any
 difference from what was written; see `base` for its digests, `layouts` for its datasets and
 `values` for what they may hold.
 """
 
-from geoloc.stores.arrays import Arrays, write_arrays
+from geoloc.stores.arrays import Arrays, read_score_arrays, write_arrays, write_score_arrays
 from geoloc.stores.base import (
     SCHEMA_VERSION,
     config_hash,
@@ -16,12 +16,13 @@ from geoloc.stores.base import (
     software_versions,
 )
 from geoloc.stores.check import check_store
+from geoloc.stores.datasets import by_name, dataset_arrays, open_score_maps, score_key
 from geoloc.stores.errors import StoreError
 from geoloc.stores.images import read_image_columns, read_images, write_images
 from geoloc.stores.layouts import SEGMENT_COLUMNS
 from geoloc.stores.manifests import manifest_of
 from geoloc.stores.pairs import read_images_and_scores
-from geoloc.stores.scores import read_scores, write_scores
+from geoloc.stores.scores import ScoreMaps, read_scores, write_scores
 from geoloc.stores.segments import read_segments, write_segments
 from geoloc.stores.values import segments_problem
 
@@ -29,23 +30,30 @@ __all__ = [
     "SCHEMA_VERSION",
     "SEGMENT_COLUMNS",
     "Arrays",
+    "ScoreMaps",
     "StoreError",
+    "by_name",
     "check_store",
     "config_hash",
     "create_store",
+    "dataset_arrays",
     "manifest_of",
+    "open_score_maps",
     "open_store",
     "read_config",
     "read_digest",
     "read_image_columns",
     "read_images",
     "read_images_and_scores",
+    "read_score_arrays",
     "read_scores",
     "read_segments",
+    "score_key",
     "segments_problem",
     "software_versions",
     "write_arrays",
     "write_images",
+    "write_score_arrays",
     "write_scores",
     "write_segments",
 ]

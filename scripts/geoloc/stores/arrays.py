@@ -1,9 +1,10 @@
-"""Images and score maps as the Keras models read them."""
+"""Images and score maps at the size that the Keras models read, in stores of their own: another
+class list or segmentation leaves the images alone."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,19 +12,22 @@ import numpy as np
 
 from geoloc.errors import InputError
 from geoloc.stores.base import check_row, config_hash, create_store, open_store
-from geoloc.stores.errors import check_readable, damaged, reading
+from geoloc.stores.errors import StoreError, check_readable, damaged, reading
 from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import score_problem
 from geoloc.types import ARRAY_SIZE
+from geoloc.weighting import other_rows
 
 SHAPES = {"image": (ARRAY_SIZE, ARRAY_SIZE, 3), "score": (ARRAY_SIZE, ARRAY_SIZE)}
 COLUMNS = ("image_id", "label", "split", "source", "latitude", "longitude")
+ROWS_AT_ONCE = 64
+UNSCORED = 100  # score of images without score maps, so that no dataset dims them
 
 
 def write_arrays(
     path: str | Path,
     columns: dict[str, np.ndarray],
-    rows: Iterable[tuple[np.ndarray, np.ndarray]],
+    images: Iterable[np.ndarray],
     config: object = None,
 ) -> int:
     """Write the `arrays` layout.
@@ -32,49 +36,123 @@ def write_arrays(
         path: the store.
         columns: image_id, label (ISO code), split, source (n,) str and latitude, longitude (n,)
             float64, both NaN where unknown.
-        rows: n pairs (image uint8 (224, 224, 3), score uint8 (224, 224) in 0–100). They are stored
-            contiguously, so that a row is read with one call.
+        images: n times uint8 (224, 224, 3). They are stored contiguously, so that a row is read
+            with one call.
         config: settings, kept as a hash.
 
     Returns:
         The number of images.
 
     Raises:
-        ValueError: where the numbers differ, or for another shape, type or range.
+        ValueError: if the numbers differ, or for another shape or type.
         OSError: if the disk is full.
     """
-    count, written = len(columns["image_id"]), 0
-    with create_store(path, "arrays", config) as writer:
-        writer.reserve(count)
-        for written, (image, score) in enumerate(rows, start=1):
-            if written > count:
-                raise InputError(f"{path}: {count} images announced, more given")
-            for name, values in (("image", image), ("score", score)):
-                if values.shape != SHAPES[name] or values.dtype != np.uint8:
-                    raise InputError(
-                        f"{path}: {name} {values.dtype} {values.shape}, expected uint8 "
-                        f"{SHAPES[name]}"
-                    )
-            if problem := score_problem(score):
-                raise InputError(f"{path}: image {columns['image_id'][written - 1]}: {problem}")
-            writer.add({"image": image[None], "score": score[None]})
-        if written != count:
-            raise InputError(f"{path}: {count} images announced, {written} given")
-        writer.finish({name: columns[name] for name in COLUMNS})
-    return count
+    kept = {name: columns[name] for name in COLUMNS}
+    return _write(path, "arrays", "image", kept, images, config)
+
+
+def write_score_arrays(
+    path: str | Path,
+    image_ids: Sequence[str],
+    scores: Iterable[np.ndarray],
+    config: object = None,
+) -> int:
+    """Write the `score_arrays` layout: n times uint8 (224, 224) in 0–100, see `write_arrays`."""
+    return _write(path, "score_arrays", "score", {"image_id": image_ids}, scores, config)
+
+
+def _write(
+    path: str | Path, schema: str, name: str, columns: dict, rows: Iterable, config: object
+) -> int:
+    ids, written = columns["image_id"], 0
+    with create_store(path, schema, config) as writer:
+        writer.reserve(len(ids))
+        for written, values in enumerate(rows, start=1):
+            if written > len(ids):
+                raise InputError(f"{path}: {len(ids)} images announced, more given")
+            if values.shape != SHAPES[name] or values.dtype != np.uint8:
+                raise InputError(
+                    f"{path}: {name} {values.dtype} {values.shape}, expected uint8 {SHAPES[name]}"
+                )
+            if name == "score" and (problem := score_problem(values)):
+                raise InputError(f"{path}: image {ids[written - 1]}: {problem}")
+            writer.add({name: values[None]})
+        if written != len(ids):
+            raise InputError(f"{path}: {len(ids)} images announced, {written} given")
+        writer.finish(columns)
+    return len(ids)
+
+
+class _Rows:
+    """The data of several stores of one layout as one, in the order of `paths`, without copies.
+
+    Only columns are read at first. A row is compared with its digest when it is first read.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | Path], schema: str, name: str, index: str | Path | None
+    ) -> None:
+        self.paths, self.name = [Path(path) for path in paths], name
+        self.columns, self._offsets, self.digests = [], [], []
+        for path in self.paths:
+            with open_store(path, schema) as store:
+                check_manifest(store, index)
+                self.columns.append(store.columns)
+                self._offsets.append(store.offset(name))
+                self.digests.append(store.attributes["digest"])
+        self._starts = np.cumsum([0, *(len(columns["image_id"]) for columns in self.columns)])
+        self._checked = np.zeros(self._starts[-1], bool)  # rows, once they were read
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of all stores, (n,)."""
+        parts = [columns[name] for columns in self.columns]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The data of some rows, uint8 (b, …), in the order asked for."""
+        values = np.empty((len(rows), *SHAPES[self.name]), np.uint8)
+        stores = np.searchsorted(self._starts, rows, side="right") - 1
+        for store in np.unique(stores):
+            with _descriptor(self.paths[store]) as descriptor:
+                for target in np.flatnonzero(stores == store):
+                    self._read_row(descriptor, store, int(rows[target]), values[target])
+        return values
+
+    def _read_row(self, descriptor: int, store: int, row: int, target: np.ndarray) -> None:
+        """Read a row of a store. A read, unlike a memory map, fails with an exception and not with
+        a signal where the disk fails or the file was cut."""
+        path, number = self.paths[store], row - int(self._starts[store])
+        with reading(path):
+            count = os.preadv(descriptor, [target], self._offsets[store] + number * target.nbytes)
+        if count != target.nbytes:
+            raise damaged(path, "it is cut short")
+        if not self._checked[row]:
+            problem = score_problem(target) if self.name == "score" else ""
+            check_row(path, self.columns[store], number, [target], problem)
+            self._checked[row] = True
 
 
 class Arrays:
-    """Several `arrays` stores as one, in the order of `paths`, without copies.
+    """Several `arrays` stores as one, with the score maps of their images.
 
     Columns image_id, label, split, source (n,) str and latitude, longitude (n,) float64 are read
-    at once; `read` reads pixels from the files that it needs and keeps none of them open, however
-    many there are. `split` keeps only the rows of that split. Stores are compared with the
-    manifests in the folder `index`, if given. `digest` is the same for the same content of all
-    stores in the same order.
+    at once, pixels when `read` asks for them.
 
-    Raises StoreError, also in `read`, where a store is not what was written. Rows are compared
-    with their digests when they are read for the first time.
+    Args:
+        paths: `arrays` stores.
+        split: only images of this split, or all.
+        index: folder of the index to compare the stores with; not compared if None.
+        scores: the `score_arrays` stores of the same images in the same order; without them, every
+            score is 100.
+        other_images: a seed: each image gets the score map of another one of these images, see
+            `geoloc.weighting.other_rows`. None for its own.
+
+    Raises:
+        StoreError: also in `read`, if a store is not what was written, or the scores are not those
+            of the images.
     """
 
     def __init__(
@@ -82,25 +160,25 @@ class Arrays:
         paths: Sequence[str | Path],
         split: str | None = None,
         index: str | Path | None = None,
+        scores: Sequence[str | Path] | None = None,
+        other_images: int | None = None,
     ) -> None:
-        self.paths = [Path(path) for path in paths]
-        self._columns, self._offsets, digests = [], [], []
-        for path in self.paths:
-            with open_store(path, "arrays") as store:
-                check_manifest(store, index)
-                self._columns.append(store.columns)
-                self._offsets.append({name: store.offset(name) for name in SHAPES})
-                digests.append(store.attributes["digest"])
-        self.digest = config_hash(digests)
-        self._starts = np.cumsum([0, *(len(columns["image_id"]) for columns in self._columns)])
-        self._checked = np.zeros(self._starts[-1], bool)  # rows, once they were read
-        parts = {name: [columns[name] for columns in self._columns] for name in COLUMNS}
-        joined = {n: np.concatenate(p) if p else np.empty(0) for n, p in parts.items()}
-        every = np.arange(self._starts[-1])
-        self._rows = every if split is None else np.flatnonzero(joined["split"] == split)
+        self._images = _Rows(paths, "arrays", "image", index)
+        columns = {name: self._images.column(name) for name in COLUMNS}
+        every = np.arange(len(self._images))
+        self._rows = every if split is None else np.flatnonzero(columns["split"] == split)
         self.image_id, self.label, self.split, self.source, self.latitude, self.longitude = (
-            values[self._rows] for values in joined.values()
+            values[self._rows] for values in columns.values()
         )
+        digests = list(self._images.digests)
+        self._scores = None if scores is None else _Rows(scores, "score_arrays", "score", index)
+        self._score_rows = self._rows
+        if self._scores is not None:
+            _check_same_images(self._images, self._scores)
+            digests += self._scores.digests
+            if other_images is not None:
+                self._score_rows = self._rows[other_rows(len(self._rows), other_images)]
+        self.digest = config_hash([digests, other_images])
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -108,30 +186,46 @@ class Arrays:
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of the given rows of this view: image uint8 (b, 224, 224, 3) and score uint8
         (b, 224, 224), in the order asked for."""
-        pixels = {n: np.empty((len(rows), *shape), np.uint8) for n, shape in SHAPES.items()}
-        wanted = self._rows[np.asarray(rows, int)]
-        stores = np.searchsorted(self._starts, wanted, side="right") - 1
-        for store in np.unique(stores):
-            with _descriptor(self.paths[store]) as descriptor:
-                for target in np.flatnonzero(stores == store):
-                    row = int(wanted[target] - self._starts[store])
-                    parts = [values[target] for values in pixels.values()]
-                    self._read_row(descriptor, store, row, parts)
-        return pixels["image"], pixels["score"]
+        rows = np.asarray(rows, int)
+        image = self._images.read(self._rows[rows])
+        if self._scores is None:
+            return image, np.full(image.shape[:-1], UNSCORED, np.uint8)
+        return image, self._scores.read(self._score_rows[rows])
 
-    def _read_row(self, descriptor: int, store: int, row: int, parts: list[np.ndarray]) -> None:
-        """Read a row of a store into `parts`. A read, unlike a memory map, fails with an exception
-        and not with a signal where the disk fails or the file was cut."""
-        path = self.paths[store]
-        for part, offset in zip(parts, self._offsets[store].values(), strict=True):
-            with reading(path):
-                count = os.preadv(descriptor, [part], offset + row * part.nbytes)
-            if count != part.nbytes:
-                raise damaged(path, "it is cut short")
-        number = self._starts[store] + row
-        if not self._checked[number]:
-            check_row(path, self._columns[store], row, parts, score_problem(parts[-1]))
-            self._checked[number] = True
+
+def _check_same_images(images: _Rows, scores: _Rows) -> None:
+    if len(images.paths) != len(scores.paths):
+        raise StoreError(
+            f"{len(images.paths)} stores of images, but {len(scores.paths)} of scores; "
+            "run snakemake again"
+        )
+    for number, columns in enumerate(images.columns):
+        if not np.array_equal(columns["image_id"], scores.columns[number]["image_id"]):
+            raise StoreError(
+                f"{scores.paths[number]} belongs to other images than {images.paths[number]}; "
+                f"delete {scores.paths[number]} and run snakemake again"
+            )
+
+
+def read_score_arrays(
+    path: str | Path, image_ids: Container[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (image_id, score uint8 (224, 224)) of some images of a `score_arrays` store, in order.
+
+    Raises:
+        StoreError: if the store is not what was written.
+    """
+    rows = _Rows([path], "score_arrays", "score", None)
+    for row, image_id in enumerate(rows.column("image_id").tolist()):
+        if image_id in image_ids:
+            yield image_id, rows.read(np.array([row]))[0]
+
+
+def read_every_row(path: str | Path, schema: str) -> None:
+    """Read all data of an `arrays` or `score_arrays` store to check them. Raises StoreError."""
+    rows = _Rows([path], schema, "image" if schema == "arrays" else "score", None)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        rows.read(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))
 
 
 @contextmanager

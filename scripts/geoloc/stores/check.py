@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from geoloc.stores.arrays import Arrays
+from geoloc.stores.arrays import read_every_row
 from geoloc.stores.base import open_store
 from geoloc.stores.images import read_images
 from geoloc.stores.manifests import check_manifest
 from geoloc.stores.scores import read_scores
 from geoloc.stores.segments import read_segments
 
-ROWS_AT_ONCE = 64
 READERS = {"images": read_images, "segments": read_segments, "scores": read_scores}
 
 
@@ -24,7 +23,7 @@ def check_store(
 
     Args:
         path: the store.
-        schema: images, segments, masks or arrays.
+        schema: a key of `geoloc.stores.layouts.LAYOUTS`.
         digests: whether to read all content. Otherwise structure and columns are checked,
             which takes milliseconds.
         index: folder of the index to compare the store with; not compared if None.
@@ -38,10 +37,8 @@ def check_store(
     with open_store(path, schema) as store:
         check_manifest(store, index)
         columns = store.columns
-    if digests and schema == "arrays":
-        arrays = Arrays([path])
-        for start in range(0, len(arrays), ROWS_AT_ONCE):
-            arrays.read(np.arange(start, min(start + ROWS_AT_ONCE, len(arrays))))
+    if digests and schema in ("arrays", "score_arrays"):
+        read_every_row(path, schema)
     elif digests:
         for _ in READERS[schema](path):
             pass

@@ -84,10 +84,12 @@ LAYOUTS = {
     ),
     "arrays": Layout(
         IMAGE_ID | {name: Column(TEXT) for name in ("label", "split", "source")} | PLACES | DIGESTS,
-        {
-            "image": Column("|u1", (ARRAY_SIZE, ARRAY_SIZE, 3)),
-            "score": Column("|u1", (ARRAY_SIZE, ARRAY_SIZE)),
-        },
+        {"image": Column("|u1", (ARRAY_SIZE, ARRAY_SIZE, 3))},
+        {},
+    ),
+    "score_arrays": Layout(
+        IMAGE_ID | DIGESTS,
+        {"score": Column("|u1", (ARRAY_SIZE, ARRAY_SIZE))},
         {},
     ),
 }

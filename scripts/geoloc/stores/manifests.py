@@ -15,15 +15,15 @@ def manifest_of(store: str | Path, index: str | Path) -> Path:
     """The manifest of a store's shard.
 
     Args:
-        store: `…/{collection}/{country}/{shard}.h5`; segments and masks, which only street images
-            have, lie in `…/{country}/{shard}.h5`.
+        store: `…/{collection}/{country}/{shard}.h5`; segments and scores, which only street images
+            have, are in `…/segments/{segmentation}/{country}/{shard}.h5` and
+            `…/scores/{scores}/{country}/{shard}.h5`.
         index: the folder `index` of the same run.
     """
     store, shards = Path(store), Path(index, "shards")
     shard = store.with_suffix(".csv").relative_to(store.parents[1])
-    collection = store.parents[1].name
-    if collection in ("segments", "scores"):
-        collection = "street"
+    named = store.parents[2].name in ("segments", "scores")
+    collection = "street" if named else store.parents[1].name
     return shards / collection / shard
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from geoloc.errors import InputError
-from geoloc.stores.base import create_store, open_store
+from geoloc.stores.base import Store, create_store, open_store
+from geoloc.stores.errors import StoreError
 from geoloc.stores.manifests import check_manifest
 from geoloc.stores.values import score_problem
 from geoloc.types import SCORE_SIZE
@@ -59,3 +61,57 @@ def read_scores(
                 score = store.read("score", row, row + 1)
                 store.check_row(row, [score], score_problem(score))
                 yield image_id, score[0]
+
+
+class ScoreMaps:
+    """The score maps of several `scores` stores by image id, read one at a time.
+
+    Used as a context manager. The store of the last map stays open, so that maps which are read in
+    the order of the stores cost no more than with `read_scores`.
+
+    Args:
+        paths: `scores` stores.
+        index: folder of the index to compare the stores with; not compared if None.
+        others: the image whose map stands for that of an image, by image id; its own by default.
+
+    Raises:
+        StoreError: also for a map, if a store is not what was written or has no map of an image.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        index: str | Path | None = None,
+        others: Mapping[str, str] | None = None,
+    ) -> None:
+        self._others, self._places = others or {}, {}
+        self._stack, self._open = ExitStack(), (None, None)
+        for path in map(Path, paths):
+            with open_store(path, "scores") as store:
+                check_manifest(store, index)
+                ids = store.columns["image_id"].tolist()
+                self._places |= {image_id: (path, row) for row, image_id in enumerate(ids)}
+
+    def __enter__(self) -> ScoreMaps:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def __getitem__(self, image_id: str) -> np.ndarray:
+        """uint8 (640, 640) in 0–100."""
+        wanted = self._others.get(image_id, image_id)
+        if wanted not in self._places:
+            raise StoreError(f"no score map of {wanted}; run snakemake again")
+        path, row = self._places[wanted]
+        store = self._store(path)
+        score = store.read("score", row, row + 1)
+        store.check_row(row, [score], score_problem(score))
+        return score[0]
+
+    def _store(self, path: Path) -> Store:
+        if self._open[0] != path:
+            self._stack.close()
+            self._open = None, None
+            self._open = path, self._stack.enter_context(open_store(path, "scores"))
+        return self._open[1]

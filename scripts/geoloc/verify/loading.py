@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 import pandas as pd
 
 from geoloc.countries.names import display_name
-from geoloc.table_rows import DATASETS
 
 TESTED = 4  # test images that each model predicts again
 TOLERANCE = (
@@ -42,31 +42,26 @@ def _problem(loader: Callable[[Mapping], str], task: Mapping) -> str:
 def load_keras(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of `geoloc.keras_models.training.train`."""
     from geoloc.keras_models.predict import load_trained
-    from geoloc.stores import Arrays
-    from geoloc.weighting import apply_factor, dataset_factor
+    from geoloc.stores import dataset_arrays
+    from geoloc.weighting import make_view
 
     trained = load_trained(task["folder"], task["classes"])
-    if not task["images"]:
-        return ""
-    arrays = Arrays(task["stores"])
-    row_of = {image_id: row for row, image_id in enumerate(arrays.image_id)}
-    pixels = arrays.read(np.array([row_of[image_id] for image_id in task["images"]]))
-    return _disagreement(
-        task,
-        {
-            name: trained.model.predict_on_batch(
-                apply_factor(*pixels, dataset_factor(name, task["weighting"]))
-            )
-            for name in DATASETS
-        },
-    )
+    probabilities = {}
+    for name, settings in task["views"].items() if task["images"] else ():
+        view = make_view(settings)
+        arrays = dataset_arrays(task["stores"], task["scores"], view, "test", None, 0)
+        row_of = {image_id: row for row, image_id in enumerate(arrays.image_id)}
+        rows = np.array([row_of[image_id] for image_id in task["images"]])
+        probabilities[name] = trained.model.predict_on_batch(view(*arrays.read(rows)))
+    return _disagreement(task, probabilities) if probabilities else ""
 
 
 def load_clip(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of a CLIP."""
     from geoloc.image_text.predict import predict_images, read_full_size
     from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
-    from geoloc.weighting import dataset_factor
+    from geoloc.stores import open_score_maps, score_key
+    from geoloc.weighting import make_view
 
     classes = task["classes"]
     if not Path(task["folder"]).is_dir():
@@ -79,10 +74,13 @@ def load_clip(task: Mapping[str, Any]) -> str:
             return f"weights are not finite: {name}"
     if not task["images"]:
         return ""
-    factors = {name: dataset_factor(name, task["weighting"]) for name in DATASETS}
-    items = list(read_full_size([tuple(task["stores"])], set(task["images"])))
-    _, probabilities = predict_images(model, items, factors | {"original": None})
-    order = {image_id: row for row, (image_id, *_) in enumerate(items)}
+    views = {name: make_view(settings) for name, settings in task["views"].items()}
+    keyed = {name: (view, score_key(view)) for name, view in views.items()}
+    with ExitStack() as stack:
+        maps = open_score_maps(stack, task["stores"], task["scores"], views.values(), None, 0)
+        items = read_full_size(task["stores"], set(task["images"]), scores=maps)
+        image_ids, probabilities = predict_images(model, items, keyed)
+    order = {image_id: row for row, image_id in enumerate(image_ids)}
     rows = [order[image_id] for image_id in task["images"]]
     return _disagreement(task, {name: found[rows] for name, found in probabilities.items()})
 

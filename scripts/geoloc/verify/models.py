@@ -14,11 +14,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geoloc.table_rows import KERAS_ROWS, Row, clip_rows, table_rows
+from geoloc.matrix import (
+    ROOMS,
+    Row,
+    dataset_settings,
+    is_trained,
+    rows,
+    street_test_sets,
+    used_scores,
+)
 from geoloc.verify.loading import TESTED, load
 from geoloc.verify.predictions import PREDICTIONS
 from geoloc.verify.run import AGAIN, Check, Finding, NotChecked, Run, failure, read_table
 from geoloc.verify.shards import shards_with_packed
+from geoloc.weighting import make_view
 
 KERAS_HISTORY = ["epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate"]  # fmt: skip
@@ -27,18 +36,23 @@ FRAMEWORKS = {"keras": "tensorflow", "clip": "transformers"}
 TRAIN = "delete it and run snakemake again to train it"
 
 
+def is_keras(run: Run, row: Row) -> bool:
+    return ROOMS[run.config["models"][row.model]["kind"]] == "keras_models"
+
+
 def model_folder(run: Run, row: Row) -> Path:
     """Where the model of a row of Table 1 is: in the run, or where the configuration says."""
-    if row not in KERAS_ROWS + clip_rows(run.config):
-        return run.base / run.config["models"]["clip"]["path"]
-    return run.folder / "models" / row[0] / row[1]
+    entry = run.config["models"][row.model]
+    if not is_trained(entry):
+        return run.base / entry["path"]
+    return run.folder / "models" / row.path
 
 
 def check_records(run: Run) -> Check:
     """Each model was trained on the kept countries with the run's settings, to the end."""
-    rows = KERAS_ROWS + clip_rows(run.config)
-    for row in rows:
-        folder = f"models/{row[0]}/{row[1]}"
+    trained = rows(run.config, trained=True)
+    for row in trained:
+        folder = f"models/{row.path}"
         for name, mistakes in (
             (f"{folder}/classes.json", record_mistakes),
             (f"{folder}/history.csv", history_mistakes),
@@ -50,33 +64,32 @@ def check_records(run: Run) -> Check:
                 raise
             except Exception as error:
                 yield failure(name, error)
-    known = {f"{model}/{dataset}" for model, dataset in rows}
-    for path in sorted((run.folder / "models").glob("*/*")):
+    known = {row.path for row in trained}
+    for path in sorted((run.folder / "models").glob("*/*/*")):
         name = path.relative_to(run.folder / "models").as_posix()
         if name not in known and not path.name.startswith("."):
             yield Finding(run.relative(path), "is of no row of Table 1; delete it", warning=True)
-    return f"{len(rows)} trained models"
+    return f"{len(trained)} trained models"
 
 
 def record_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
     """What classes.json says otherwise than the run."""
     record = json.loads(path.read_text(encoding="utf-8"))
-    model, dataset = row
-    custom = run.config["datasets"]["weighted_custom"]
+    entry = run.config["models"][row.model]
     expected: dict[str, Any] = {
         "classes": run.need("classes"),
-        "dataset": dataset.replace("default", "original"),
-        "seed": run.config["seed"],
-        "weighting_parameters": custom,
+        "dataset": row.dataset,
+        "seed": int(row.seed),
+        "view": make_view(dataset_settings(run.config, row.dataset)).settings(),
     }
-    if row in KERAS_ROWS:
-        expected["model"] = model
+    if is_keras(run, row):
+        expected["model"] = entry["kind"]
     for key, value in expected.items():
         if record[key] != value:
             yield f"{key} is {_short(record[key])}, expected {_short(value)}"
-    settings = run.config["train"] if row in KERAS_ROWS else {}
-    if model == "contrastive":  # a CLIP of the row `clip` has the default settings
-        settings = run.config["models"][model]
+    settings = run.config["train"] if is_keras(run, row) else {}
+    if entry["kind"] == "contrastive":  # a trained model of the kind `clip` has default settings
+        settings = entry
     for key, value in record["parameters"].items():
         if key in settings and settings[key] != value and key != "gpus":
             yield f"{key} was {_short(value)}, the configuration says {_short(settings[key])}"
@@ -90,7 +103,7 @@ def _short(value: Any) -> str:
 def history_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
     """What no training leaves behind: epochs that are missing, numbers that are none, an end for
     which there was no reason."""
-    columns = KERAS_HISTORY if row in KERAS_ROWS else CLIP_HISTORY
+    columns = KERAS_HISTORY if is_keras(run, row) else CLIP_HISTORY
     table = read_table(path, columns).apply(pd.to_numeric, errors="coerce")
     epochs = json.loads(path.with_name("classes.json").read_text())["parameters"]["epochs"]
     if table.empty or list(table.epoch) != list(range(1, len(table) + 1)):
@@ -108,7 +121,7 @@ def history_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
     if len(table) > epochs:
         yield f"has {len(table)} epochs, the training had {epochs} at most"
     if len(table) < epochs:
-        patience = run.config["train"]["early_stopping_patience"] if row in KERAS_ROWS else None
+        patience = run.config["train"]["early_stopping_patience"] if is_keras(run, row) else None
         # EarlyStopping ends as many epochs after the lowest validation loss.
         if patience is None or len(table) - 1 - table.val_loss.argmin() != patience:
             yield f"ends after {len(table)} of {epochs} epochs without reason: rows are missing"
@@ -116,19 +129,20 @@ def history_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
 
 def check_keras_models(run: Run) -> Check:
     """Keras models load, have finite weights and give the predictions of some test images."""
-    return (yield from check_loading(run, "keras", list(KERAS_ROWS)))
+    return (yield from check_loading(run, "keras", rows(run.config, "keras_models")))
 
 
 def check_clip_models(run: Run) -> Check:
     """The same of CLIP models."""
-    rows = [row for row in table_rows(run.config) if row not in KERAS_ROWS]
-    return (yield from check_loading(run, "clip", rows))
+    return (yield from check_loading(run, "clip", rows(run.config, "image_text")))
 
 
-def check_loading(run: Run, kind: str, rows: list[Row]) -> Check:
+def check_loading(run: Run, kind: str, own: list[Row]) -> Check:
     if importlib.util.find_spec(FRAMEWORKS[kind]) is None:
         raise NotChecked(f"{FRAMEWORKS[kind]} is not installed here")
-    tasks = [loading_task(run, kind, row) for row in rows]
+    if not own:
+        return "none"
+    tasks = [loading_task(run, kind, row) for row in own]
     report = load_apart if run.isolate else load
     for task, problem in zip(tasks, report(kind, tasks), strict=True):
         if problem:
@@ -142,32 +156,44 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
     """What `geoloc.verify.loading` needs of one model, as JSON can hold it: its folder, its
     classes, stores of test images and what was predicted for these."""
     folder = model_folder(run, row)
-    name = f"models/{row[0]}/{row[1]}"
+    name = f"models/{row.path}"
     frame = run.tables.get(PREDICTIONS, {}).get(row)
+    # The map of another image would need the stores of all shards.
+    views = {
+        name: settings
+        for name, settings in street_test_sets(run.config, row.dataset).items()
+        if settings.get("scores_of", "self") == "self"
+    }
     task = {
         "name": f"{name}/model.keras" if kind == "keras" else name,
         "folder": str(folder),
         "classes": run.need("classes"),
-        "weighting": run.config["datasets"]["weighted_custom"],
-        "prompt": (run.config["models"].get(row[0]) or {}).get("prompt"),
+        "views": views,
+        "prompt": run.config["models"][row.model].get("prompt"),
         "images": [],
         "stores": [],
+        "scores": {},
         "predictions": [],
     }
     if frame is not None and (test := tested_shard(run)):
         shard, ids = test
-        stages = ["arrays"] if kind == "keras" else ["images", "scores"]
+        images, scores = (
+            ("arrays/images", "arrays/scores") if kind == "keras" else ("images", "scores")
+        )
         chosen = frame[frame.image_id.isin(ids)]
         task["images"] = ids
-        task["stores"] = [str(shard.path(stage)) for stage in stages]
+        task["stores"] = [str(shard.path(images))]
+        task["scores"] = {
+            name: [str(shard.path(f"{scores}/{name}"))] for name in used_scores(*views.values())
+        }
         task["predictions"] = json.loads(chosen.to_json(orient="records"))
     return task
 
 
 def tested_shard(run: Run) -> tuple[Any, list[str]] | None:
     """The first shard of street images with test images, and the ids of some of them."""
-    for shard, rows in shards_with_packed(run):
-        ids = rows.image_id[rows.split == "test"].tolist()[:TESTED]
+    for shard, images in shards_with_packed(run):
+        ids = images.image_id[images.split == "test"].tolist()[:TESTED]
         if shard.street and ids:
             return shard, ids
     return None

@@ -9,7 +9,7 @@ import pandas as pd
 
 from geoloc.evaluation.read_predictions import check_index, read_predictions
 from geoloc.files import file_hash
-from geoloc.table_rows import DATASETS, table_rows, titles_of_test_sets
+from geoloc.matrix import rows, street_test_sets, titles_of_test_sets
 from geoloc.verify.run import AGAIN, Check, Finding, Run, failure, some
 from geoloc.verify.shards import PACKED
 
@@ -19,15 +19,16 @@ PREDICTIONS = "predictions"
 def check_predictions(run: Run) -> Check:
     """Every row of Table 1 has predictions of exactly the packed test images; keeps those tables
     that can be read."""
-    rows, packed = table_rows(run.config), run.need(PACKED)
+    every, packed = rows(run.config), run.need(PACKED)
     classes, test_sets = run.need("classes"), titles_of_test_sets(run.config)
     frames: dict = {}
     hashes: dict[str, str] = {}
-    for row in rows:
-        name = f"predictions/{row[0]}/{row[1]}.parquet"
+    for row in every:
+        name = f"predictions/{row.path}.parquet"
         path = run.folder / name
         try:
-            (frames[row],) = read_predictions([path], classes, test_sets)
+            shown = list(street_test_sets(run.config, row.dataset))
+            (frames[row],) = read_predictions([path], classes, [shown], test_sets)
             if check_index(frames[row], path, packed):
                 yield from missing(name, frames[row], packed)
             first = hashes.setdefault(file_hash(path), name)
@@ -36,11 +37,9 @@ def check_predictions(run: Run) -> Check:
         except Exception as error:
             yield failure(name, error)
     run.tables[PREDICTIONS] = frames
-    yield from of_no_row(run.folder / "predictions", {f"{m}/{d}.parquet" for m, d in rows})
+    yield from of_no_row(run.folder / "predictions", {f"{row.path}.parquet" for row in every})
     test = packed[packed.split == "test"]
-    street = int((test.collection == "street").sum())
-    count = len(DATASETS) * street + len(test) - street
-    return f"{count:,} of each of {len(frames)} models"
+    return f"{len(test):,} test images of each of {len(frames)} models"
 
 
 def missing(name: str, frame: pd.DataFrame, packed: pd.DataFrame) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.leakage import leakage_summary
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.study import differences
-from geoloc.evaluation.table1 import DATASET_TITLES, baselines, format_table, table1
-from geoloc.table_rows import model_titles, table_rows, titles_of_test_sets
+from geoloc.evaluation.table1 import baselines, format_table, table1, table1_seeds
+from geoloc.matrix import columns, dataset_titles, model_titles, rows
 from geoloc.verify.predictions import PREDICTIONS
 from geoloc.verify.run import (
     AGAIN,
@@ -30,35 +30,32 @@ from geoloc.verify.run import (
     read_text,
     some,
 )
-from geoloc.verify.shards import PACKED
+from geoloc.verify.shards import PACKED, used_scores_of
 
-FIGURES = ("score_examples", "training_curves", "accuracy")
 BY_AUTHOR = "_by_author"
 LEAKAGE = "leakage.csv"
 
 
-def all_predictions(run: Run) -> list[tuple[str, str, pd.DataFrame]]:
-    """Model, dataset and predictions of every row of Table 1, in its order."""
-    frames, rows = run.need(PREDICTIONS), table_rows(run.config)
-    if missing := [
-        f"{model}/{dataset}" for model, dataset in rows if (model, dataset) not in frames
-    ]:
+def all_predictions(run: Run) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """Model, dataset, seed and predictions of every row, in the order of the configuration."""
+    frames, every = run.need(PREDICTIONS), rows(run.config)
+    if missing := [row.path for row in every if row not in frames]:
         raise NotChecked(f"needs the predictions of {', '.join(missing)}, which cannot be read")
-    return [(*row, frames[row]) for row in rows]
+    return [(*row, frames[row]) for row in every]
 
 
 def check_table1(run: Run) -> Check:
     """Table 1, as CSV and as text, is that of the predictions."""
-    predictions, titles = all_predictions(run), model_titles(run.config)
-    test_sets, majority = titles_of_test_sets(run.config), run.need("majority")
-    table = table1(
-        ((titles[model], DATASET_TITLES[dataset], frame) for model, dataset, frame in predictions),
-        test_sets,
-    )
-    found = read_text(run.folder / "table1.csv")
-    yield from compare_text("table1.csv", found, csv_text(table), "the predictions")
-    baseline = baselines(predictions[0][2], majority)
-    text = format_table(table, baseline, display_name(majority), test_sets)
+    predictions, majority = all_predictions(run), run.need("majority")
+    models, datasets = model_titles(run.config), dataset_titles(run.config)
+    titled = [(models[m], datasets[d], seed, frame) for m, d, seed, frame in predictions]
+    titles = columns(run.config)
+    table = table1(titled, titles)
+    for name, expected in {"table1": table, "table1_seeds": table1_seeds(titled, titles)}.items():
+        found = read_text(run.folder / f"{name}.csv")
+        yield from compare_text(f"{name}.csv", found, csv_text(expected), "the predictions")
+    baseline = baselines(predictions[0][3], majority)
+    text = format_table(table, baseline, display_name(majority), titles)
     found = read_text(run.folder / "table1.txt")
     yield from compare_text("table1.txt", found, text + "\n", "the predictions")
     return f"{len(table)} rows, {table.iloc[:, 2:].ne('').sum().sum()} accuracies"
@@ -217,7 +214,10 @@ def great_circle_metres(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarra
 
 def check_figures(run: Run) -> Check:
     """Figures are images that can be read to the end."""
-    for figure in FIGURES:
+    figures = [f"score_examples/{name}" for name in used_scores_of(run)] + ["accuracy"]
+    if rows(run.config, trained=True):
+        figures.append("training_curves")
+    for figure in figures:
         name = f"figures/{figure}.png"
         try:
             with Image.open(run.folder / name, formats=["PNG"]) as image:
@@ -226,4 +226,4 @@ def check_figures(run: Run) -> Check:
             yield Finding(name, "is missing; run snakemake again")
         except Exception as error:
             yield Finding(name, f"is no image that can be read ({error}); {AGAIN}")
-    return f"{len(FIGURES)} images"
+    return f"{len(figures)} images"

@@ -46,6 +46,11 @@ class NotChecked(Exception):
     """A check cannot run; the message says why."""
 
 
+def of_street_images(stage: str) -> bool:
+    """Whether a stage has files of street images only."""
+    return stage.startswith(("segments/", "scores/", "arrays/scores/"))
+
+
 @dataclass(frozen=True)
 class Shard:
     """Where the files of one shard are. All of its parts name it in the index."""
@@ -56,13 +61,15 @@ class Shard:
     shard: str
 
     def path(self, stage: str) -> Path:
-        """Its file of a stage: index, quarantine, images, segments, scores or arrays."""
-        if stage in ("segments", "scores"):  # of street images only
-            return self.folder / stage / self.country / f"{self.shard}.h5"
+        """Its file of a stage: index, quarantine, images, segments/{segmentation},
+        scores/{scores}, arrays/images or arrays/scores/{scores}."""
         if stage == "index":
             stage = "index/shards"
-        suffix = "h5" if stage in ("images", "arrays") else "csv"
-        return self.folder / stage / self.collection / self.country / f"{self.shard}.{suffix}"
+        suffix = "csv" if stage in ("index/shards", "quarantine") else "h5"
+        folder = self.folder / stage
+        if not of_street_images(stage):
+            folder /= self.collection
+        return folder / self.country / f"{self.shard}.{suffix}"
 
     def name(self, stage: str) -> str:
         """The same, below the run's folder."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from geoloc import matrix
 from geoloc.corpus.index_tables import REJECTED_COLUMNS
 from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.images import decode, resize_nearest
@@ -21,7 +22,7 @@ from geoloc.stores import (
     config_hash,
     read_config,
     read_images,
-    read_images_and_scores,
+    read_score_arrays,
     read_scores,
     read_segments,
 )
@@ -37,13 +38,14 @@ from geoloc.verify.run import (
     compare_text,
     csv_text,
     failure,
+    of_street_images,
     read_table,
     read_text,
     some,
 )
 
 QUARANTINE = "quarantine.csv"
-STAGES = ("images", "segments", "scores", "arrays", "quarantine")
+STAGES = ("images", "segments", "scores", "arrays", "quarantine")  # folders of a run
 READERS = {"images": read_images, "segments": read_segments, "scores": read_scores}
 SAMPLED = 2  # images of a shard that are recomputed unless all content is read
 PACKED = "the images that were packed"
@@ -111,16 +113,38 @@ def images_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
     return findings or compare_columns(name, columns, rows)
 
 
+def used_scores_of(run: Run) -> list[str]:
+    """Names of the score maps that rows of the run are trained or tested on."""
+    shown = [matrix.street_test_sets(run.config, row.dataset) for row in matrix.rows(run.config)]
+    return matrix.used_scores(*(settings for views in shown for settings in views.values()))
+
+
+def used_segmentations(run: Run) -> list[str]:
+    """Names of the segmentations that these are made of."""
+    names = (run.config["scores"][name]["segmentation"] for name in used_scores_of(run))
+    return list(dict.fromkeys(names))
+
+
+def street_shards(run: Run) -> list[tuple[Shard, pd.DataFrame]]:
+    return [(shard, rows) for shard, rows in shards_with_packed(run) if shard.street]
+
+
 def check_segments(run: Run) -> Check:
-    """Every street image was segmented, once."""
-    street = [(shard, rows) for shard, rows in shards_with_packed(run) if shard.street]
-    tasks = [(shard.name("segments"), shard, rows, run.digests) for shard, rows in street]
+    """Every street image was segmented, once by each segmentation."""
+    street, names = street_shards(run), used_segmentations(run)
+    tasks = [
+        (shard.name(f"segments/{name}"), shard, name, rows, run.digests)
+        for name in names
+        for shard, rows in street
+    ]
     yield from run.map(segments_of_shard, tasks)
-    return f"{sum(len(rows) for _, rows in street):,} images in {len(tasks)} shards"
+    return f"{sum(len(rows) for _, rows in street):,} images by {', '.join(names) or 'none'}"
 
 
-def segments_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) -> list[Finding]:
-    found = check_sample(name, shard, "segments", rows, digests)
+def segments_of_shard(
+    name: str, shard: Shard, segmentation: str, rows: pd.DataFrame, digests: bool
+) -> list[Finding]:
+    found = check_sample(name, shard, f"segments/{segmentation}", rows, digests)
     if findings := compare_ids(name, found["image_id"], rows.image_id):
         return findings
     other = (found["size"] != SCORE_SIZE).any(axis=1)
@@ -132,32 +156,37 @@ def segments_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool
 
 
 def check_scores(run: Run) -> Check:
-    """Score maps are those of the segments, by the run's class list."""
-    street = [(shard, rows) for shard, rows in shards_with_packed(run) if shard.street]
-    settings = score_settings(run) if run.configuration else None
-    tasks = [(shard.name("scores"), shard, rows, settings, run.digests) for shard, rows in street]
+    """Score maps are those of the segments, by the run's class lists."""
+    street, names = street_shards(run), used_scores_of(run)
+    settings = {name: score_settings(run, name) for name in names}
+    tasks = [
+        (shard.name(f"scores/{name}"), shard, name, rows, settings[name], run.digests)
+        for name in names
+        for shard, rows in street
+    ]
     yield from run.map(scores_of_shard, tasks)
-    recomputed = "; class list unknown, none recomputed" if settings is None else ""
-    return f"{sum(len(rows) for _, rows in street):,} images in {len(tasks)} shards{recomputed}"
+    return f"{sum(len(rows) for _, rows in street):,} images for {', '.join(names) or 'none'}"
 
 
-def score_settings(run: Run) -> dict:
-    """What the job `score` takes from the configuration, as its stores record it."""
-    score = run.config["score"]
-    path = run.base / score["selected_classes"]
-    selected = read_selected(path, score["ambiguous_classes"]).tolist()
-    return {"selected": selected, "minimum": score["minimum"], "merge": score["merge"]}
+def score_settings(run: Run, name: str) -> dict:
+    """What the job `score` takes from the configuration, as its stores record it, and the
+    segmentation."""
+    entry = run.config["scores"][name]
+    selected = read_selected(run.base / entry["classes"], entry["ambiguous_classes"]).tolist()
+    return {"selected": selected, "minimum": entry["minimum"], "merge": entry["merge"],
+            "segmentation": entry["segmentation"]}  # fmt: skip
 
 
 def scores_of_shard(
-    name: str, shard: Shard, rows: pd.DataFrame, settings: dict | None, digests: bool
+    name: str, shard: Shard, scores_name: str, rows: pd.DataFrame, settings: dict, digests: bool
 ) -> list[Finding]:
-    found = check_sample(name, shard, "scores", rows, digests)
+    found = check_sample(name, shard, f"scores/{scores_name}", rows, digests)
     if findings := compare_ids(name, found["image_id"], rows.image_id):
         return findings
-    if settings is None:
-        return []
-    path, chosen = shard.path("scores"), set(sample(name, rows.image_id, digests))
+    stage = f"segments/{settings['segmentation']}"
+    settings = {key: value for key, value in settings.items() if key != "segmentation"}
+    path = shard.path(f"scores/{scores_name}")
+    chosen = set(sample(name, rows.image_id, digests))
     scores = dict(read_scores(path, chosen))
     if read_config(path, "scores") != config_hash(settings):
         return [Finding(name, "was made with another class list, minimum or merge than the run's "
@@ -165,26 +194,32 @@ def scores_of_shard(
     arguments = settings["selected"], settings["minimum"], settings["merge"]
     other = []
     with contextlib.suppress(StoreError):  # the check of segments tells of it
-        for segments in read_segments(shard.path("segments"), chosen):
+        for segments in read_segments(shard.path(stage), chosen):
             if not np.array_equal(scores[segments.image_id], score_map(segments, *arguments)):
                 other.append(segments.image_id)
     if not other:
         return []
-    problem = f"the score maps of {some(other)} are not those of {shard.name('segments')}"
+    problem = f"the score maps of {some(other)} are not those of {shard.name(stage)}"
     return [Finding(name, f"{problem}; {AGAIN}")]
 
 
 def check_arrays(run: Run) -> Check:
-    """Arrays are the packed images and their score maps, with the labels of the index."""
-    tasks = [
-        (shard.name("arrays"), shard, rows, run.digests) for shard, rows in shards_with_packed(run)
-    ]
+    """Arrays are the packed images, with the labels of the index, and their score maps."""
+    shards, names = list(shards_with_packed(run)), used_scores_of(run)
+    tasks = [(s.name("arrays/images"), s, rows, run.digests) for s, rows in shards]
     yield from run.map(arrays_of_shard, tasks)
-    return f"{len(run.need(PACKED)):,} images in {len(tasks)} shards"
+    tasks = [
+        (shard.name(f"arrays/scores/{name}"), shard, name, rows, run.digests)
+        for name in names
+        for shard, rows in shards
+        if shard.street
+    ]
+    yield from run.map(score_arrays_of_shard, tasks)
+    return f"{len(run.need(PACKED)):,} images, with {', '.join(names) or 'no score maps'}"
 
 
 def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) -> list[Finding]:
-    arrays = Arrays([shard.path("arrays")])
+    arrays = Arrays([shard.path("arrays/images")])
     if findings := compare_ids(name, arrays.image_id, rows.image_id):
         return findings
     columns = {column: getattr(arrays, column) for column in
@@ -192,39 +227,43 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
     findings = compare_columns(name, columns, rows.assign(label=rows.country))
     chosen = sample(name, rows.image_id, digests)
     position = {image_id: row for row, image_id in enumerate(arrays.image_id)}
-    image, score = arrays.read(np.array([position[image_id] for image_id in chosen], int))
-    other: Counter[str] = Counter()
-    with contextlib.suppress(StoreError):  # the checks of images and scores tell of it
-        for row, (wanted_image, wanted_score) in enumerate(squashed(shard, chosen)):
-            other[f"pixels are not those of {shard.name('images')}"] += not np.array_equal(
-                image[row], wanted_image
-            )
-            source = f"those of {shard.name('scores')}" if shard.street else "100"
-            other[f"scores are not {source}"] += not np.array_equal(score[row], wanted_score)
-    return findings + [
-        Finding(name, f"{what} in {count} of {len(chosen)} images; {AGAIN}")
-        for what, count in other.items()
-        if count
-    ]
+    found, _ = arrays.read(np.array([position[image_id] for image_id in chosen], int))
+    other = 0
+    with contextlib.suppress(StoreError):  # the check of images tells of it
+        for row, (_, data) in enumerate(read_images(shard.path("images"), image_ids=set(chosen))):
+            other += not np.array_equal(found[row], resize_nearest(decode(data), ARRAY_SIZE))
+    return findings + _differing(name, "pixels", shard.name("images"), other, len(chosen))
 
 
-def squashed(shard: Shard, image_ids: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Image and score map of some images of a shard, in their order, as arrays have them."""
-    scores = shard.path("scores") if shard.street else None
-    unscored = np.full((ARRAY_SIZE, ARRAY_SIZE), 100, np.uint8)
-    for _, data, score in read_images_and_scores(shard.path("images"), scores, set(image_ids)):
-        image = resize_nearest(decode(data), ARRAY_SIZE)
-        yield image, unscored if score is None else resize_nearest(score, ARRAY_SIZE)
+def score_arrays_of_shard(
+    name: str, shard: Shard, scores_name: str, rows: pd.DataFrame, digests: bool
+) -> list[Finding]:
+    path = shard.path(f"arrays/scores/{scores_name}")
+    ids = check_store(path, "score_arrays", digests)["image_id"].tolist()
+    if findings := compare_ids(name, ids, rows.image_id):
+        return findings
+    source = f"scores/{scores_name}"
+    chosen, other = set(sample(name, rows.image_id, digests)), 0
+    found = dict(read_score_arrays(path, chosen))
+    with contextlib.suppress(StoreError):  # the check of scores tells of it
+        for image_id, score in read_scores(shard.path(source), chosen):
+            other += not np.array_equal(found[image_id], resize_nearest(score, ARRAY_SIZE))
+    return _differing(name, "scores", shard.name(source), other, len(chosen))
+
+
+def _differing(name: str, what: str, source: str, count: int, of: int) -> list[Finding]:
+    problem = f"{what} are not those of {source} in {count} of {of} images; {AGAIN}"
+    return [Finding(name, problem)] if count else []
 
 
 def check_sample(
     name: str, shard: Shard, stage: str, rows: pd.DataFrame, digests: bool
 ) -> dict[str, np.ndarray]:
     """Check a store, reading the sampled rows or all; its index columns."""
-    path = shard.path(stage)
-    found = check_store(path, stage, digests)
+    path, schema = shard.path(stage), stage.partition("/")[0]
+    found = check_store(path, schema, digests)
     if not digests:
-        for _ in READERS[stage](path, image_ids=set(sample(name, rows.image_id, False))):
+        for _ in READERS[schema](path, image_ids=set(sample(name, rows.image_id, False))):
             pass
     return found
 
@@ -278,9 +317,17 @@ def compare_columns(name: str, columns: dict[str, np.ndarray], rows: pd.DataFram
 
 
 def check_strays(run: Run) -> Check:
-    """No file below the stages' folders belongs to no shard."""
-    known = {shard.name(stage) for shard, _ in run.shards() for stage in STAGES
-             if shard.street or stage not in ("segments", "scores")}  # fmt: skip
+    """No file below the stages' folders belongs to no shard or to no entry of the matrix."""
+    stages = ["images", "quarantine", "arrays/images"]
+    stages += [f"segments/{name}" for name in run.config["segmentations"]]
+    stages += [f"{kind}/{name}" for kind in ("scores", "arrays/scores")
+               for name in run.config["scores"]]  # fmt: skip
+    known = {
+        shard.name(stage)
+        for shard, _ in run.shards()
+        for stage in stages
+        if shard.street or not of_street_images(stage)
+    }
     count = 0
     for stage in STAGES:
         for path in sorted((run.folder / stage).rglob("*")):
@@ -289,7 +336,11 @@ def check_strays(run: Run) -> Check:
             count += 1
             hidden = path.name.startswith(".")  # left by a killed job, see check_leftovers
             if not hidden and run.relative(path) not in known:
-                yield Finding(run.relative(path), "belongs to no shard of the index; delete it")
+                # An entry may have been removed from the configuration, which changes no result.
+                other = not any(run.relative(path).startswith(f"{s}/") for s in stages)
+                problem = ("belongs to no entry of the configuration" if other
+                           else "belongs to no shard of the index")  # fmt: skip
+                yield Finding(run.relative(path), f"{problem}; delete it", warning=other)
     return f"{count} files in {len(STAGES)} folders"
 
 
@@ -302,7 +353,7 @@ def check_leftovers(run: Run) -> Check:
         count += 1
         yield Finding(run.relative(path), "was left by a job that was killed; run snakemake again "
                       "to go on, or delete it", warning=True)  # fmt: skip
-    for path in sorted((run.folder / "models").glob("*/*/state")):
+    for path in sorted((run.folder / "models").glob("*/*/*/state")):
         count += 1
         yield Finding(run.relative(path), "is of a training that has not ended; run snakemake "
                       "again to go on, or delete it", warning=True)  # fmt: skip

@@ -15,13 +15,14 @@ CLASSIFIERS = Registry(
     {
         "resnet50": "geoloc.segmentation.classifiers.resnet50",
         "efficientnet_lite0": "geoloc.segmentation.classifiers.efficientnet_lite0",
+        "demo_objects": "geoloc.segmentation.classifiers.demo_objects",
     },
 )
 """Modules with a function `build(weights, device, **settings)` that returns a Classifier."""
 
 
 class Classifier(Protocol):
-    """Anything that names the ten likeliest ImageNet-1k classes of a crop."""
+    """Anything that names the ten likeliest classes of a crop."""
 
     resize: int
     """Pixels of the shorter side before the centre is cut."""

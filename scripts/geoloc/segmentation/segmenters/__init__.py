@@ -22,6 +22,9 @@ SEGMENTERS = Registry(
 class Segmenter(Protocol):
     """Anything that finds masks."""
 
+    vocabulary: str | None
+    """Vocabulary of the classes that it gives the masks; None if a classifier has to name them."""
+
     seconds: dict[str, float]
     """Time spent in the stages `encoder` and `decoder` since the segmenter was made."""
 
@@ -31,13 +34,21 @@ class Segmenter(Protocol):
     def segment(self, images: Sequence[np.ndarray]) -> list[Segments]:
         """Masks of each image, uint8 (H, W, 3) RGB of any size.
 
-        `image_id` is left empty and `class_id` is −1: the caller names and classifies.
+        `image_id` is left empty, and `class_id` is −1 without a `vocabulary`: the caller names and
+        classifies.
         """
 
 
 def build_segmenter(name: str, checkpoint: str, **settings) -> Segmenter:
-    """The segmenter of that name; raises ValueError for an unknown name.
+    """Build the segmenter of that name.
 
-    settings: those of the segmenter, see its class.
+    Args:
+        name: a name in `SEGMENTERS`.
+        checkpoint: file of its weights.
+        **settings: those of the segmenter, see its class.
+
+    Raises:
+        ValueError: for an unknown name.
+        OSError: for weights that are missing, damaged, or of another model.
     """
     return SEGMENTERS[name].build(name, checkpoint, **settings)

@@ -15,6 +15,7 @@ C: channels, H: attention heads, D: channels of a head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,14 @@ class Decoded:
 
     low_resolution: Tensor  # (m, 4h, 4w) float32 logits, by prompt
     predicted_iou: Tensor  # (m,) float32
+
+    @classmethod
+    def joined(cls, parts: Sequence[Decoded]) -> Decoded:
+        """The masks of all parts, of one or more, in their order."""
+        return cls(
+            low_resolution=torch.cat([part.low_resolution for part in parts]),
+            predicted_iou=torch.cat([part.predicted_iou for part in parts]),
+        )
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -1,0 +1,102 @@
+# What the entries of the matrix (segmentations, scores, datasets, models, seeds) mean for the rules.
+
+# Keys of a model that do not change its training.
+NOT_FOR_TRAINING = ("title", "datasets", "prompt", "path")
+
+
+def scores_of(pattern, names):
+    """Return an input function that lists the file `pattern` of every street shard, for each of the
+    score maps that `names` returns for the wildcards, in order."""
+
+    def files(wildcards):
+        return [
+            file
+            for name in names(wildcards)
+            for file in of_shards(pattern.replace("{scores}", name), "street")(
+                wildcards
+            )
+        ]
+
+    return files
+
+
+def models_of(*rooms, trained=None):
+    """A wildcard constraint for the models of some packages, see `geoloc.matrix.rows`."""
+    names = {row.model for row in rows(config, *rooms, trained=trained)}
+    return "|".join(sorted(names)) or "none"
+
+
+def training_view(wildcards):
+    """How the dataset of a row shows images."""
+    return dataset_settings(config, wildcards.dataset)
+
+
+def test_views(wildcards):
+    """How images are shown in the test sets of a row, by dataset."""
+    return street_test_sets(config, wildcards.dataset)
+
+
+def training_scores(wildcards):
+    """Names of the score maps that a row is trained on."""
+    return used_scores(training_view(wildcards))
+
+
+def test_scores(wildcards):
+    """Names of the score maps that a row is tested on."""
+    return used_scores(*test_views(wildcards).values())
+
+
+def segmentation(wildcards):
+    """The entry of a segmentation without what changes no result."""
+    entry = config["segmentations"][wildcards.segmentation]
+    return {key: value for key, value in entry.items() if key != "engine"}
+
+
+def segments_to_score(wildcards):
+    """The segments that score maps are made from."""
+    name = config["scores"][wildcards.scores]["segmentation"]
+    return f"<results>/segments/{name}/{wildcards.country}/{wildcards.shard}.h5"
+
+
+def model_to_train(wildcards):
+    """The entry of a model, reduced to the keys that its training depends on."""
+    entry = config["models"][wildcards.model]
+    return {k: v for k, v in entry.items() if k not in NOT_FOR_TRAINING}
+
+
+def clip_parameters(wildcards):
+    """Options of ClipParameters. The kind `clip` has only the defaults, which are the demo's."""
+    entry = model_to_train(wildcards)
+    if entry.pop("kind") == "clip":
+        return {}
+    return entry
+
+
+def weighted_views(wildcards):
+    """How the datasets that weight images by some score maps show them, by title."""
+    shown = {name: dataset_settings(config, name) for name in config["datasets"]}
+    return {
+        DATASET_TITLES[name]: settings
+        for name, settings in shown.items()
+        if settings.get("scores") == wildcards.scores
+        and settings["scores_of"] == "self"
+    }
+
+
+def curve_titles():
+    """Title of the model and of its panel for each training, in the order of the inputs."""
+    return [
+        (MODEL_TITLES[row.model], trained_on(row))
+        for room in ("keras_models", "image_text")
+        for row in rows(config, room, trained=True)
+    ]
+
+
+def trained_on(row):
+    """What a row was trained on, in words."""
+    text = (
+        "trained on unchanged images"
+        if row.dataset == DEFAULT
+        else f"trained on {DATASET_TITLES[row.dataset]}"
+    )
+    return f"{text}, seed {row.seed}" if config["seeds"] else text

@@ -1,0 +1,141 @@
+"""The matrix of a run: the rows and columns of Table 1 that its datasets, models and seeds make.
+
+All functions take a checked configuration, in which no entry of the matrix is null. Planning
+imports this module, so it loads nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Config = Mapping[str, Any]
+
+ROOMS = {
+    "cnn": "keras_models",
+    "transfer": "keras_models",
+    "clip": "image_text",
+    "contrastive": "image_text",
+}
+"""The package of `geoloc` that trains and evaluates each kind of model."""
+DEFAULT = "default"  # the dataset of models that have no choice of one, as in the study's table
+ANY_SEED = "any"  # of models that the workflow does not train
+
+# Keys of a dataset that do not change how it shows an image.
+NOT_FOR_PIXELS = ("title", "train", "column")
+
+
+class Row(NamedTuple):
+    """A model, the dataset that it was trained on, and the seed of its training."""
+
+    model: str
+    dataset: str
+    seed: str
+
+    @property
+    def path(self) -> str:
+        """Its folder below `models`, and its file below `predictions` without the suffix."""
+        return "/".join(self)
+
+
+def is_trained(entry: Mapping[str, Any]) -> bool:
+    """Whether the workflow trains the model of an entry of `models`."""
+    return not (entry["kind"] == "clip" and entry["path"])
+
+
+def training_datasets(config: Config, model: str) -> list[str]:
+    """The datasets of a model's rows."""
+    entry = config["models"][model]
+    if "datasets" not in entry:
+        return [DEFAULT]
+    return entry["datasets"] or [n for n, dataset in config["datasets"].items() if dataset["train"]]
+
+
+def seeds(config: Config) -> list[str]:
+    """The seeds of training, as paths name them."""
+    return [str(seed) for seed in config["seeds"] or [config["seed"]]]
+
+
+def rows(config: Config, *rooms: str, trained: bool | None = None) -> list[Row]:
+    """The rows of the run in the order of the configuration.
+
+    Args:
+        config: the checked configuration.
+        rooms: only models of these packages; all by default.
+        trained: only models that the workflow trains (True) or does not train (False).
+    """
+    found = []
+    for model, entry in config["models"].items():
+        if rooms and ROOMS[entry["kind"]] not in rooms:
+            continue
+        if trained is None or trained == is_trained(entry):
+            for dataset in training_datasets(config, model):
+                numbers = seeds(config) if is_trained(entry) else [ANY_SEED]
+                found += [Row(model, dataset, seed) for seed in numbers]
+    return found
+
+
+def tables(config: Config) -> list[tuple[str, str]]:
+    """The lines of Table 1: each model and dataset once, whatever its seeds."""
+    return list(dict.fromkeys((row.model, row.dataset) for row in rows(config)))
+
+
+def dataset_settings(config: Config, name: str) -> dict[str, Any]:
+    """How a dataset shows an image: the arguments of `geoloc.weighting.make_view`.
+
+    Keys that have no effect are left out, so that a change of one of them reruns nothing.
+    """
+    entry = config["datasets"].get(name, {})
+    if entry.get("curve", "none") == "none":
+        return {"curve": "none"}
+    unused = ()
+    if entry["curve"] != "piecewise":
+        unused = ("no_score_factor", "minimum_factor", "maximum_factor", "lower_score",
+                  "upper_score")  # fmt: skip
+    return {k: v for k, v in entry.items() if k not in (*NOT_FOR_PIXELS, *unused)}
+
+
+def street_test_sets(config: Config, dataset: str | None = None) -> dict[str, dict[str, Any]]:
+    """Datasets as which the street images of the test split are shown, with their settings.
+
+    Args:
+        config: the checked configuration.
+        dataset: of a row, which is tested on its own dataset too; None for the columns of Table 1.
+    """
+    names = [name for name, entry in config["datasets"].items() if entry["column"]]
+    if dataset in config["datasets"] and dataset not in names:
+        names.append(dataset)
+    return {name: dataset_settings(config, name) for name in names}
+
+
+def used_scores(*settings: Mapping[str, Any]) -> list[str]:
+    """Names of the score maps that datasets with these settings need, each once."""
+    return list(dict.fromkeys(s["scores"] for s in settings if s["curve"] != "none"))
+
+
+def titles_of_test_sets(config: Config) -> dict[str, str]:
+    """Title of each test set of photographs."""
+    return {name: entry["title"] or name for name, entry in config["test_sets"].items() if entry}
+
+
+def columns(config: Config) -> dict[str, str]:
+    """Title of each column of Table 1 by test set: datasets first, then photographs."""
+    titles = {name: f"{dataset_titles(config)[name]} Test" for name in street_test_sets(config)}
+    titles |= titles_of_test_sets(config)
+    return {name: f"{title} Accuracy" for name, title in titles.items()}
+
+
+def dataset_titles(config: Config) -> dict[str, str]:
+    """Title of each dataset, also of `default`."""
+    titles = {name: entry["title"] or name for name, entry in config["datasets"].items()}
+    return titles | {DEFAULT: "Default"}
+
+
+def model_titles(config: Config) -> dict[str, str]:
+    """Title of each model."""
+    return {name: entry["title"] for name, entry in config["models"].items()}
+
+
+def figure_titles(config: Config) -> dict[str, str]:
+    """Title of each test set: datasets, then photographs."""
+    return dataset_titles(config) | titles_of_test_sets(config)

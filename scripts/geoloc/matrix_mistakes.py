@@ -1,0 +1,96 @@
+"""Mistakes in the entries of the matrix that a schema cannot express."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from geoloc.matrix import DEFAULT, columns, is_trained
+
+RESERVED = {"street", DEFAULT}
+
+
+def matrix_mistakes(config: Mapping) -> list[str]:
+    """Lines that say which entries of a configuration don't fit together, and what to write."""
+    return [
+        *_unknown_names(config),
+        *_curve_mistakes(config),
+        *_name_clashes(config),
+        *_title_clashes(config),
+        *_dataset_mistakes(config),
+    ]
+
+
+def _unknown_names(config: Mapping) -> Iterator[str]:
+    """Names of other entries that do not exist."""
+    for name, entry in config["scores"].items():
+        yield from _unknown(config, f"scores.{name}.segmentation", "segmentations",
+                            entry["segmentation"])  # fmt: skip
+    for name, entry in config["datasets"].items():
+        if entry["scores"] is not None:
+            yield from _unknown(config, f"datasets.{name}.scores", "scores", entry["scores"])
+    for name, entry in config["models"].items():
+        for dataset in entry.get("datasets") or []:
+            yield from _unknown(config, f"models.{name}.datasets", "datasets", dataset)
+
+
+def _unknown(config: Mapping, key: str, section: str, name: str) -> Iterator[str]:
+    if name not in config[section]:
+        known = ", ".join(config[section]) or "none exist"
+        yield f"{key}: {section} has no entry {name!r}; write one of its entries ({known})"
+
+
+def _curve_mistakes(config: Mapping) -> Iterator[str]:
+    """Datasets whose keys contradict each other."""
+    for name, entry in config["datasets"].items():
+        key, lower, upper = f"datasets.{name}", entry["lower_score"], entry["upper_score"]
+        if entry["curve"] != "none" and entry["scores"] is None:
+            yield (f"{key}.scores: the curve {entry['curve']} needs score maps; write one of "
+                   f"{', '.join(config['scores']) or 'the entries of scores'}")  # fmt: skip
+        if entry["curve"] == "none":
+            others = ("invert", "scores_of", "fill", "scores")
+            defaults = {"invert": False, "scores_of": "self", "fill": "black", "scores": None}
+            if changed := [other for other in others if entry[other] != defaults[other]]:
+                yield (f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear "
+                       f"or piecewise, or remove {changed[0]}")  # fmt: skip
+        # Eqn. 1 divides by their difference.
+        if entry["curve"] == "piecewise" and lower >= upper:
+            yield (f"{key}.lower_score: must be below upper_score ({upper}), got {lower}; "
+                   f"for a step at {upper}, write lower_score: {upper - 1}")  # fmt: skip
+
+
+def _name_clashes(config: Mapping) -> Iterator[str]:
+    """Names that would make two folders or test sets the same."""
+    for name in config["datasets"]:
+        if name in RESERVED:
+            yield f"datasets.{name}: this name is reserved; rename the dataset"
+    used = {*RESERVED, *config["datasets"], *config["sources"]}
+    for name in config["test_sets"]:
+        if name in used:
+            yield f"test_sets.{name}: this name is already in use; rename the test set"
+
+
+def _title_clashes(config: Mapping) -> Iterator[str]:
+    """Titles that would make two rows or columns of Table 1 look the same."""
+    models = {name: entry["title"] for name, entry in config["models"].items()}
+    datasets = {name: entry["title"] or name for name, entry in config["datasets"].items()}
+    for section, titles in (("models", models), ("datasets", datasets)):
+        for title, count in Counter(titles.values()).items():
+            if count > 1:
+                yield f"{section}: {count} entries have the title {title!r}; give each its own"
+    for title, count in Counter(columns(config).values()).items():
+        if count > 1:
+            yield f"test_sets: {count} columns of Table 1 are named {title!r}; change a title"
+    for title in ("Model", "Trained On"):
+        if title in columns(config).values():
+            yield f"test_sets: the title {title!r} is reserved; change it"
+
+
+def _dataset_mistakes(config: Mapping) -> Iterator[str]:
+    """Models that would have no rows, and test sets that no dataset shows unchanged."""
+    trained = [name for name, entry in config["datasets"].items() if entry["train"]]
+    for name, entry in config["models"].items():
+        if is_trained(entry) and "datasets" in entry and not (entry["datasets"] or trained):
+            yield f"models.{name}.datasets: no dataset has train: true; name the datasets here"
+    if not any(entry["column"] for entry in config["datasets"].values()):
+        yield "datasets: no dataset has column: true; Table 1 needs at least one"

@@ -1,0 +1,52 @@
+"""Kinds of segmentations: what finds the regions of an image, and what names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from geoloc.errors import InputError
+from geoloc.segmentation.classifiers import Classifier, build_classifier
+from geoloc.segmentation.segmenters import Segmenter, build_segmenter
+
+Engine = Mapping[str, Any]
+
+
+def build_segmentation(entry: Mapping[str, Any], engine: Engine) -> tuple[Segmenter, Classifier]:
+    """Build what an entry of `segmentations` in the configuration describes.
+
+    Args:
+        entry: the entry without its engine.
+        engine: how the models run.
+
+    Raises:
+        InputError: for an unknown kind.
+        OSError: for weights that are missing, unreadable or not exactly the model's.
+    """
+    settings = dict(entry)
+    kind = settings.pop("kind")
+    if kind not in KINDS:
+        raise InputError(f"unknown kind of segmentation {kind!r}; use one of {', '.join(KINDS)}")
+    return KINDS[kind](settings, engine)
+
+
+def _sam(settings: dict[str, Any], engine: Engine) -> tuple[Segmenter, Classifier]:
+    model, weights, classifier = map(settings.pop, ("model", "weights", "classifier"))
+    names = ("points_per_batch", "image_batch", "compile")
+    segmenter = build_segmenter(
+        model, weights, **{name: engine[name] for name in names}, **settings
+    )
+    return segmenter, _classifier(classifier, settings, engine)
+
+
+def _classifier(entry: Mapping, settings: Mapping, engine: Engine) -> Classifier:
+    return build_classifier(
+        entry["kind"],
+        entry["weights"],
+        batch_size=engine["crop_batch"],
+        precision=settings["precision"],
+        compile=engine["compile"],
+    )
+
+
+KINDS: dict[str, Callable[[dict[str, Any], Engine], tuple[Segmenter, Classifier]]] = {"sam": _sam}

@@ -1,0 +1,190 @@
+"""Networks of transformers that name every pixel, from a local folder.
+
+Mask2Former (Cheng et al. 2022), OneFormer (Jain et al. 2023) and SegFormer (Xie et al. 2021). The
+class that the folder's config.json names decides which one it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPTokenizer, PreTrainedModel
+
+from geoloc.errors import FileError, InputError
+from geoloc.pytorch.model_folder import (
+    CONFIG,
+    NEEDED,
+    check_files,
+    load_network,
+    read_json,
+    unusable,
+)
+from geoloc.registry import Registry
+from geoloc.segmentation.vocabularies import TITLES, vocabulary
+
+REMEDY = "give the folder of a Mask2Former, OneFormer or SegFormer, or retrieve it again"
+FILES = (*NEEDED, (("preprocessor_config.json",), ("processor_config.json",)))
+TOKENIZER = ((("tokenizer.json",), ("vocab.json", "merges.txt")), (("tokenizer_config.json",),))
+TASK = "the task is semantic"
+
+ARCHITECTURES = Registry(
+    "architecture of a semantic network",
+    {
+        name: f"transformers:{name}"
+        for name in (
+            "Mask2FormerForUniversalSegmentation",
+            "OneFormerForUniversalSegmentation",
+            "SegformerForSemanticSegmentation",
+        )
+    },
+)
+"""Classes of transformers, by the name that config.json gives them."""
+
+# A Swin that serves as a backbone computes its last normalization for nothing, which the public
+# folders lack; they also hold indices that the network computes itself. Only training has a loss,
+# and texts for OneFormer.
+UNUSED = ("*.swin.layernorm.*", "*.relative_position_index", "criterion.*", "text_mapper.*")
+
+
+@dataclass
+class SemanticNetwork:
+    """A network and what goes into it.
+
+    mean, std: float32 (3,), of RGB in 0–1; inputs: what the network reads besides pixels, one row.
+    """
+
+    network: PreTrainedModel
+    vocabulary: str
+    mean: np.ndarray
+    std: np.ndarray
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+
+
+def load_semantic(folder: str | Path, vocabulary_name: str) -> SemanticNetwork:
+    """Load a network, float32, on the CPU.
+
+    Args:
+        folder: what transformers saved.
+        vocabulary_name: the vocabulary that the network has to have, see `vocabulary`.
+
+    Raises:
+        OSError: for a folder that lacks a file or holds a damaged one, of another architecture, or
+            whose weights are not exactly the network's; see `load_network`.
+        ValueError: if the labels of the network are not the vocabulary, or there is none such.
+    """
+    folder, names = Path(folder), vocabulary(vocabulary_name)
+    check_files(folder, FILES, "semantic network", REMEDY)
+    config = read_json(folder / CONFIG, REMEDY)
+    architecture = architecture_of(folder, config)
+    check_labels(folder, config.get("id2label"), names, vocabulary_name)
+    one_former = architecture.__name__.startswith("OneFormer")
+    changes = {"is_training": False} if one_former else {}
+    network = load_network(architecture, folder, REMEDY, unused=UNUSED, **changes)
+    mean, std = read_normalization(folder)
+    inputs = {"task_inputs": read_task(folder, network.config.task_seq_len)} if one_former else {}
+    return SemanticNetwork(network, vocabulary_name, mean, std, inputs)
+
+
+def architecture_of(folder: Path, config: dict) -> type[PreTrainedModel]:
+    """The class that config.json names; raises FileError for any but those of ARCHITECTURES."""
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else None
+    if name not in ARCHITECTURES:
+        raise FileError(
+            f"{folder / CONFIG}: of the architecture {name!r}, not one of "
+            f"{', '.join(ARCHITECTURES)}; {REMEDY}"
+        )
+    return ARCHITECTURES[name]
+
+
+def check_labels(folder: Path, id2label: Any, names: tuple[str, ...], vocabulary_name: str) -> None:
+    """Raise InputError, with the first difference, unless the labels are those of the vocabulary.
+
+    Capitals do not count: folders differ in them.
+    """
+    found = id2label if isinstance(id2label, dict) else {}
+    labels = {str(index): str(label) for index, label in found.items()}
+    expected = {str(index): name for index, name in enumerate(names)}
+    for index in sorted(expected.keys() | labels.keys(), key=lambda key: (len(key), key)):
+        ours, theirs = expected.get(index), labels.get(index)
+        if ours is None or theirs is None or ours.casefold() != theirs.casefold():
+            ours, theirs = (repr(x) if x is not None else "nothing" for x in (ours, theirs))
+            known = ", ".join(TITLES)
+            raise InputError(
+                f"{folder}: label {index} of the network is {theirs}, of the vocabulary "
+                f"{vocabulary_name} {ours}; set vocabulary to the network's, one of {known}"
+            )
+
+
+def read_normalization(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the image processor of a folder, float32 (3,) each.
+
+    Raises FileError unless both are three finite numbers and the deviations positive.
+    """
+    name = "preprocessor_config.json"
+    if not (folder / name).is_file():
+        name = "processor_config.json"
+    config = read_json(folder / name, REMEDY)
+    config = config.get("image_processor", config)
+    try:
+        mean, std = (np.array(config[key], np.float32) for key in ("image_mean", "image_std"))
+        usable = (
+            mean.shape == std.shape == (3,) and np.isfinite([mean, std]).all() and std.min() > 0
+        )
+    except (KeyError, TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise FileError(
+            f"{folder / name}: image_mean and image_std must be three numbers each; {REMEDY}"
+        )
+    return mean, std
+
+
+def read_task(folder: Path, length: int) -> Tensor:
+    """The tokens of OneFormer's task, int64 (1, length), 0 where the text has ended."""
+    check_files(folder, TOKENIZER, "OneFormer", REMEDY)
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokens = tokenizer(
+            [TASK], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+    except PermissionError:
+        raise
+    except Exception as error:  # the library raises whatever a damaged file leads it to
+        raise unusable(folder, "its tokenizer cannot be read", error, REMEDY) from error
+    return tokens["input_ids"] * tokens["attention_mask"]
+
+
+def label_probabilities(output: Any, row: int, size: tuple[int, int]) -> Tensor:
+    """The probability of each label at each pixel of an image.
+
+    SegFormer gives the softmax of its enlarged logits. Mask2Former and OneFormer give masks with
+    labels: the probabilities of a pixel are the sums over masks of mask times label (Cheng et al.
+    2021, "Per-Pixel Classification is Not All You Need", section 3.4), divided by their sum over
+    all labels where that exceeds 1. What is missing to 1 is the probability of no object.
+
+    Args:
+        output: what the network returned for a batch.
+        row: number of the image in the batch.
+        size: height and width of the image, to which logits are enlarged.
+
+    Returns:
+        float32 (labels, H, W) in 0–1.
+    """
+    if "logits" in output:
+        return enlarged(output.logits[row], size).softmax(0)
+    masks = enlarged(output.masks_queries_logits[row], size).sigmoid()
+    labels = output.class_queries_logits[row].float().softmax(-1)[:, :-1]  # the last is no object
+    sums = torch.einsum("qc,qhw->chw", labels, masks)
+    return sums / sums.sum(0).clamp(min=1)
+
+
+def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """(k, h, w) -> float32 (k, H, W), bilinear."""
+    return F.interpolate(logits[None].float(), size, mode="bilinear", align_corners=False)[0]

@@ -1,0 +1,89 @@
+"""Vocabularies: the classes that a segmentation can name, in the order of their indices.
+
+`imagenet` has the 1,000 classes of ImageNet-1k, which the crop classifiers know. `cityscapes` has
+the 19 classes that Cityscapes is evaluated on, in the order of their train IDs (Cordts et al.
+2016). `mapillary_vistas` has the 65 evaluated classes of Mapillary Vistas 1.2 (Neuhold et al. 2017)
+in the order and with the names of the public Mask2Former checkpoints. `demo` has the objects that
+the demo draws.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+
+from geoloc.errors import InputError
+
+TITLES = {
+    "imagenet": "ImageNet",
+    "cityscapes": "Cityscapes",
+    "mapillary_vistas": "Mapillary Vistas",
+    "demo": "demo",
+}
+OF_CLASSIFIERS = {
+    "resnet50": "imagenet",
+    "efficientnet_lite0": "imagenet",
+    "demo_objects": "demo",
+}
+"""Vocabulary of each classifier of crops."""
+
+AMBIGUOUS = ("first_meaning", "every_meaning")
+# ImageNet-1k has two names that stand for two classes each: `crane`, the bird (134) and the
+# machine (517), and `maillot` (638, 639). Of the former the machine belongs to street scenes.
+FIRST_MEANING = {"imagenet": {"crane": 517}}
+
+
+@cache
+def vocabulary(name: str) -> tuple[str, ...]:
+    """Return the class names of a vocabulary in the order of their indices.
+
+    Args:
+        name: `imagenet`, `cityscapes`, `mapillary_vistas` or `demo`.
+
+    Raises:
+        ValueError: for an unknown vocabulary.
+    """
+    if name not in TITLES:
+        raise InputError(f"no vocabulary named {name!r}: choose one of {', '.join(TITLES)}")
+    path = Path(__file__).parent / "data" / f"{name}_classes.txt"
+    return tuple(path.read_text(encoding="utf-8").rstrip("\n").split("\n"))
+
+
+def class_indices(
+    entry: str, ambiguous: str = "first_meaning", vocabulary_name: str = "imagenet"
+) -> list[int]:
+    """Return the indices of a class name, or of an index followed by its name.
+
+    Args:
+        entry: `street sign`, `919` or `919 street sign`.
+        ambiguous: how to read a name that stands for two classes. `first_meaning` takes the one of
+            `FIRST_MEANING`; `every_meaning` takes all of them, as the published code does.
+        vocabulary_name: the vocabulary of the name, see `vocabulary`.
+
+    Raises:
+        ValueError: if the entry names no class, with close names; if it names several and none of
+            them comes first; for an unknown reading or vocabulary.
+    """
+    if ambiguous not in AMBIGUOUS:
+        raise InputError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
+    names, title = vocabulary(vocabulary_name), TITLES[vocabulary_name]
+    first, _, rest = entry.partition(" ")
+    if first.isdecimal():
+        index = int(first)
+        if index >= len(names) or (rest.strip() and rest.strip() != names[index]):
+            known = f"; class {index} is {names[index]!r}" if index < len(names) else ""
+            raise InputError(f"{entry!r} is no {title} class{known}")
+        return [index]
+    found = [index for index, name in enumerate(names) if name == entry]
+    if not found:
+        close = difflib.get_close_matches(entry, names, n=3)
+        hint = f", did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise InputError(f"{entry!r} is no {title} class{hint}")
+    if len(found) == 1 or ambiguous == "every_meaning":
+        return found
+    meanings = FIRST_MEANING.get(vocabulary_name, {})
+    if entry not in meanings:
+        lines = " or ".join(f"'{index} {entry}'" for index in found)
+        raise InputError(f"{entry!r} stands for {len(found)} classes: write {lines}")
+    return [meanings[entry]]

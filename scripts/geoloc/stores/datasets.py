@@ -1,0 +1,91 @@
+"""The images of a split as a dataset needs them: with the score maps of its view, if any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from geoloc.stores.arrays import Arrays
+from geoloc.stores.images import read_image_columns
+from geoloc.stores.scores import ScoreMaps
+from geoloc.weighting import View, other_rows
+
+Paths = Sequence[str | Path]
+
+
+def by_name(names: Sequence[str], paths: Paths) -> dict[str, list[str | Path]]:
+    """Divide paths into parts of equal length, one for each name, in order."""
+    size = len(paths) // max(len(names), 1)
+    return {name: list(paths[n * size : (n + 1) * size]) for n, name in enumerate(names)}
+
+
+def dataset_arrays(
+    images: Paths,
+    scores: Mapping[str, Paths],
+    view: View,
+    split: str,
+    index: str | Path | None,
+    seed: int,
+) -> Arrays:
+    """The arrays of a split with the score maps that a view needs.
+
+    Args:
+        images: `arrays` stores of street images.
+        scores: `score_arrays` stores of the same shards by the name of the score maps.
+        view: how the dataset shows images.
+        split: train, val or test.
+        index: folder of the index to compare the stores with; not compared if None.
+        seed: draws the other image if the view shows the score map of one.
+
+    Raises:
+        StoreError: if a store is not what was written.
+    """
+    if view.unchanged:
+        return Arrays(images, split, index)
+    other = seed if view.scores_of == "other_image" else None
+    return Arrays(images, split, index, scores[view.scores], other)
+
+
+def open_score_maps(
+    stack: ExitStack,
+    images: Paths,
+    scores: Mapping[str, Paths],
+    views: Iterable[View],
+    index: str | Path | None,
+    seed: int,
+) -> dict[str, ScoreMaps]:
+    """The score maps at full size that views of the images of the test split need.
+
+    Args:
+        stack: closes the stores.
+        images: `images` stores of street images.
+        scores: `scores` stores of the same shards by the name of the score maps.
+        views: how datasets show images.
+        index: folder of the index to compare the stores with; not compared if None.
+        seed: as for `dataset_arrays`; the other image is the same.
+
+    Returns:
+        Score maps by `score_key` of the views.
+    """
+    found: dict[str, ScoreMaps] = {}
+    for view in views:
+        key = score_key(view)
+        if key and key not in found:
+            others = _other_images(images, seed) if view.scores_of == "other_image" else None
+            found[key] = stack.enter_context(ScoreMaps(scores[view.scores], index, others))
+    return found
+
+
+def score_key(view: View) -> str | None:
+    """A key of the score maps that a view needs; None if it needs none."""
+    return None if view.unchanged else f"{view.scores} of {view.scores_of}"
+
+
+def _other_images(images: Paths, seed: int) -> dict[str, str]:
+    """The other image of each image of the test split, as `Arrays` draws it."""
+    ids = []
+    for path in images:
+        columns = read_image_columns(path)
+        ids += columns["image_id"][columns["split"] == "test"].tolist()
+    return dict(zip(ids, (ids[row] for row in other_rows(len(ids), seed)), strict=True))
