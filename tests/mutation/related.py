@@ -84,7 +84,7 @@ SCIENCE = (
     "segmentation/segmenters/__init__", "segmentation/segmenters/sam/generator",
     "segmentation/segmenters/sam/decoder", "segmentation/segmenters/sam/models",
     "segmentation/segmenters/sam/postprocess", "segmentation/shard", "image_text/zero_shot",
-    "image_text/predict", "image_text/architecture", "image_text/training",
+    "evaluation/full_size", "image_text/architecture", "image_text/training",
     "keras_models/efficientnet_lite0", "keras_models/applications", "keras_models/cells",
     "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
     "evaluation/study", "matrix", "matrix_mistakes",

@@ -58,7 +58,7 @@ def load_keras(task: Mapping[str, Any]) -> str:
 
 def load_clip(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of a CLIP."""
-    from geoloc.image_text.predict import predict_images, read_full_size
+    from geoloc.evaluation.full_size import predict_images, read_full_size
     from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
     from geoloc.stores import open_score_maps, score_key
     from geoloc.weighting import make_view
@@ -79,10 +79,10 @@ def load_clip(task: Mapping[str, Any]) -> str:
     with ExitStack() as stack:
         maps = open_score_maps(stack, task["stores"], task["scores"], views.values(), None, 0)
         items = read_full_size(task["stores"], set(task["images"]), scores=maps)
-        image_ids, probabilities = predict_images(model, items, keyed)
+        image_ids, answers = predict_images(model, items, keyed, len(classes))
     order = {image_id: row for row, image_id in enumerate(image_ids)}
     rows = [order[image_id] for image_id in task["images"]]
-    return _disagreement(task, {name: found[rows] for name, found in probabilities.items()})
+    return _disagreement(task, {name: found.probabilities[rows] for name, found in answers.items()})
 
 
 def _disagreement(task: Mapping[str, Any], probabilities: Mapping[str, np.ndarray]) -> str:
