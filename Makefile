@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo missing test fuzz mutate test-slurm test-containers containers bench \
-  bench-masking bench-stores bench-training lint format clean-demo
+  bench-masking bench-stores bench-training lint format clean-demo calibrate
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -46,6 +46,10 @@ demo: setup ## run the whole workflow on a generated world and print Table 1
 results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
 	@snakemake $(DEMO) --report $@ >results/demo/logs/report.log 2>&1 || \
 	  { cat results/demo/logs/report.log; exit 1; }
+
+# CALIBRATE: options of demo/calibrate.py, for example --worlds none.
+calibrate: setup ## run worlds whose answer is known and print which expectations held (an hour)
+	@python demo/calibrate.py $(CALIBRATE)
 
 # ARGS: options of snakemake, such as --configfile my.yaml, --profile slurm or -n. TARGETS: further
 # files to make.
@@ -97,5 +101,5 @@ lint: setup ## run ruff, snakefmt and snakemake --lint
 format: setup ## format the code
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile rules
 
-clean-demo: ## delete the demo's data and results
-	rm -rf results/demo resources/demo
+clean-demo: ## delete the data and results of the demo and of make calibrate
+	rm -rf results/demo resources/demo results/calibrate* resources/calibrate_*

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from geoloc.config import (
     ConfigError,
     check_config,
+    default_config,
     files_of,
     load_schema,
     place_paths,
@@ -45,6 +46,7 @@ from geoloc.matrix import (
     training_datasets,
     used_scores,
 )
+from geoloc.segmentation.vocabularies import class_list_mistakes, vocabulary_of
 
 
 def placed(path):
@@ -103,6 +105,9 @@ SCORES_USED = used_scores(
         for settings in street_test_sets(config, row.dataset).values()
     )
 )
+if workflow.is_main_process:
+    if mistakes := class_list_mistakes(config, SCORES_USED):
+        raise WorkflowError("\n".join(mistakes))
 WEIGHTS = load_weights(ROOT / "config/weights.yaml")
 # Without those of models that only `predict` loads.
 WEIGHTS_USED = [

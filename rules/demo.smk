@@ -20,9 +20,8 @@ if config["demo"]:
             mem_mb=scaled(4000),
             runtime=scaled(30),
         params:
+            **config["demo"],
             seed=config["seed"],
-            images_per_country=config["demo"]["images_per_country"],
-            test_set_images=config["demo"]["test_set_images"],
         message:
             "Drawing the demo's world"
         script:

@@ -222,7 +222,11 @@ rule table1_comparison:
     input:
         table=rules.table1.output.table,
         countries=countries_table,
-        classes=[config["scores"][name]["classes"] for name in SCORES_USED],
+        classes=[
+            config["scores"][name]["classes"]
+            for name in default_config(SCHEMA)["scores"]
+            if name in SCORES_USED
+        ],
     output:
         comparison=report(
             "<results>/table1_comparison.csv",

@@ -76,6 +76,12 @@ def segments_to_score(wildcards):
     return f"<results>/segments/{name}/{wildcards.country}/{wildcards.shard}.h5"
 
 
+def vocabulary_to_score(wildcards):
+    """The vocabulary of the segmentation that score maps are made from."""
+    name = config["scores"][wildcards.scores]["segmentation"]
+    return vocabulary_of(config["segmentations"][name])
+
+
 def model_to_train(wildcards):
     """The entry of a model, reduced to the keys that its training depends on."""
     entry = config["models"][wildcards.model]

@@ -61,6 +61,7 @@ rule score:
         ambiguous_classes=lambda wildcards: (
             config["scores"][wildcards.scores]["ambiguous_classes"]
         ),
+        vocabulary=vocabulary_to_score,
         minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
         merge=lambda wildcards: config["scores"][wildcards.scores]["merge"],
     message:

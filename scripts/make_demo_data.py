@@ -8,8 +8,6 @@ from scenes.world import write_world
 start_log(snakemake.log[0])
 write_world(
     Path(snakemake.output.geoguessr).parent,
-    seed=snakemake.params.seed,
-    images_per_country=snakemake.params.images_per_country,
-    test_set_images=snakemake.params.test_set_images,
     workers=snakemake.threads,
+    **dict(snakemake.params.items()),
 )

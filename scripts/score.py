@@ -6,7 +6,7 @@ from geoloc.stores import read_segments, write_scores
 
 log = start_log(snakemake.log[0])
 params = snakemake.params
-selected = read_selected(snakemake.input.classes, params.ambiguous_classes)
+selected = read_selected(snakemake.input.classes, params.ambiguous_classes, params.vocabulary)
 count = write_scores(
     snakemake.output.scores,
     (

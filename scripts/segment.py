@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from geoloc.corpus.download import check_sum
-from geoloc.files import file_hash
+from geoloc.corpus.download import checked_hash
 from geoloc.logs import start_log
 from geoloc.pytorch.device import use_threads
 from geoloc.segmentation.kinds import build_segmentation
@@ -13,8 +12,7 @@ start_log(snakemake.log[0])
 use_threads(snakemake.threads)
 settings, weights = dict(snakemake.params.segmentation), {}
 for path, entry in snakemake.params.weights.items():
-    check_sum(Path(path), entry)
-    weights[path] = entry.get("sha256") or file_hash(path)
+    weights[path] = checked_hash(Path(path), entry)
 segment_shard(
     snakemake.input.images,
     snakemake.output.segments,

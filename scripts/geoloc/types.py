@@ -23,8 +23,9 @@ class Segments:
     size (height, width) in pixels; bbox (m, 4) int32 as x, y, width, height; area (m,) int32;
     predicted_iou (m,) float32, finite, may exceed 1; stability_score (m,) float32 in 0–1, anything
     for an empty mask; counts: m arrays uint32, uncompressed COCO run lengths of the whole image
-    (column by column, beginning with a run of zeros); class_id (m, 10) int16, ImageNet indices by
-    falling probability, -1 where there is none; class_probability (m, 10) float32 in 0–1.
+    (column by column, beginning with a run of zeros); class_id (m, 10) int16, indices in the
+    vocabulary of the segmentation by falling probability, -1 where there is none;
+    class_probability (m, 10) float32 in 0–1.
     """
 
     image_id: str

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from geoloc.corpus.archives import ArchiveError
-from geoloc.corpus.download import RetrieveError, download, load_weights, wrong_sizes
+from geoloc.corpus.download import RetrieveError, checked_hash, download, load_weights, wrong_sizes
 from geoloc.corpus.file_starts import described, is_web_page
 from geoloc.corpus.retrieve import retrieve_source
 from geoloc.logs import expected_at
@@ -400,6 +400,24 @@ def test_missing_credentials_say_how_to_give_them_and_how_to_do_without(kaggle, 
     message = str(error.value)
     for part in ("KAGGLE_API_TOKEN", "8 GB", "kaggle.com/datasets/owner/name", "set.zip"):
         assert part in message
+
+
+def test_a_folder_of_weights_has_a_hash_of_its_files_and_is_compared_with_known_sums(tmp_path):
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    weights.write_bytes(b"weights")
+    config.write_text("{}")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    entry = {
+        "hub_id": "a/b",
+        "files": {"model.safetensors": {"sha256": digest}, "config.json": None},
+    }
+    before = checked_hash(tmp_path, entry)
+    assert before == checked_hash(tmp_path, {})
+    config.write_text("{ }")
+    assert checked_hash(tmp_path, entry) != before
+    weights.write_bytes(b"others")
+    with pytest.raises(RetrieveError, match=f"expected {digest}"):
+        checked_hash(tmp_path, entry)
 
 
 # ------------------------------------------------------------------------------ the tables

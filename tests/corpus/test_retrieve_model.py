@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,6 +18,8 @@ from geoloc.image_text.folder import load_clip
 from geoloc.image_text.retrieve import retrieve_model
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.image_text.training import ClipParameters, build_clip
+from geoloc.segmentation.segmenters.semantic.networks import load_semantic
+from tests.small_segmenters import semantic_folder
 
 COMMIT = "1e943dfc2f4741793aa7b61577d7f1950d0b7ff5"
 
@@ -173,7 +176,7 @@ def test_a_model_that_is_not_whole_never_appears(hub, entry, tmp_path, change, f
     torch.save(state, tmp_path / "changed.bin")
     hub.files["pytorch_model.bin"] = (tmp_path / "changed.bin").read_bytes()
     entry["files"]["pytorch_model.bin"] = None
-    with pytest.raises(RetrieveError, match=f"owner/model .* is no whole CLIP: .*{fault}"):
+    with pytest.raises(RetrieveError, match=f"owner/model .* cannot be used: .*{fault}"):
         retrieve_model(entry, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["changed.bin"]
 
@@ -189,3 +192,14 @@ def test_what_the_hub_does_not_have_says_where_to_put_the_model(hub, entry, tmp_
     entry |= {"gigabytes": 1.71, "hub_id": "owner/other"}
     with pytest.raises(RetrieveError, match=r"about 1\.71 GB.*put it at .*model"):
         retrieve_model(entry, tmp_path / "model")
+
+
+def test_a_semantic_network_appears_only_if_it_has_its_vocabulary(hub, tmp_path):
+    made = semantic_folder(tmp_path / "made", "segformer")
+    hub.files = {path.name: path.read_bytes() for path in made.iterdir()}
+    entry = {"hub_id": "owner/model", "revision": COMMIT, "files": dict.fromkeys(hub.files)}
+    with pytest.raises(RetrieveError, match="cannot be used: .*label 0 of the network is 'road'"):
+        retrieve_model(entry, tmp_path / "m", partial(load_semantic, vocabulary_name="imagenet"))
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    retrieve_model(entry, tmp_path / "m", partial(load_semantic, vocabulary_name="cityscapes"))
+    assert load_semantic(tmp_path / "m", "cityscapes").vocabulary == "cityscapes"

@@ -65,6 +65,7 @@ OF_MODULES = {
     "image_text/retrieve": ("corpus/test_retrieve_model",),
     "matrix_mistakes": ("test_config",),
     "pytorch/finite": ("pytorch/test_weights",),
+    "pytorch/model_folder": ("image_text/test_folder", "segmentation/test_semantic"),
     "stores/sink": ("test_files",),
     "user_file": ("evaluation/test_user_model",),
 }
@@ -72,6 +73,7 @@ OF_MODULES = {
 # modules of safety.
 SCIENCE = (
     "weighting", "registry", "segmentation/scoring", "segmentation/rle", "segmentation/crops",
+    "segmentation/vocabularies", "segmentation/segments", "segmentation/kinds",
     "keras_models/augmentation", "keras_models/batches", "corpus/split", "corpus/spatial_split",
     "corpus/index", "corpus/index_tables", "evaluation/distances", "evaluation/metrics",
     "evaluation/table1", "evaluation/predictions", "config", "keras_models/batch_norm",
@@ -83,7 +85,10 @@ SCIENCE = (
     "segmentation/classifiers/efficientnet_lite0", "segmentation/classifiers/resnet50",
     "segmentation/segmenters/__init__", "segmentation/segmenters/sam/generator",
     "segmentation/segmenters/sam/decoder", "segmentation/segmenters/sam/models",
-    "segmentation/segmenters/sam/postprocess", "segmentation/shard", "image_text/zero_shot",
+    "segmentation/segmenters/sam/postprocess", "segmentation/segmenters/sam/point_grid",
+    "segmentation/segmenters/sam/sam2", "segmentation/segmenters/semantic/networks",
+    "segmentation/segmenters/semantic/regions", "segmentation/segmenters/semantic/segmenter",
+    "segmentation/shard", "image_text/zero_shot",
     "evaluation/full_size", "image_text/architecture", "image_text/training",
     "keras_models/efficientnet_lite0", "keras_models/applications", "keras_models/cells",
     "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
@@ -106,7 +111,8 @@ SAFETY = (
     "corpus/sources/contents", "corpus/sources/overlap", "corpus/sources/coordinates_table",
     "corpus/sources/country_folders", "corpus/sources/exif_folder", "corpus/sources/metadata_table",
     "corpus/sources/tables", "tensors", "pytorch/weights", "keras_models/weights",
-    "image_text/folder", "keras_models/divergence", "pytorch/finite", "probabilities",
+    "image_text/folder", "pytorch/model_folder", "keras_models/divergence", "pytorch/finite",
+    "probabilities",
     "user_file", "evaluation/read_predictions", "verify/command", "verify/index", "verify/loading",
     "verify/models", "verify/predictions", "verify/results", "verify/run", "verify/shards",
 )  # fmt: skip

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from snakemake.utils import update_config
 
+from geoloc.config import check_config, load_schema
 from tests.conftest import ROOT
 from tests.processes import ENVIRONMENT
 from tests.workflow.test_workflow import make_workdir, run_snakemake
@@ -33,6 +36,26 @@ def commands(page: Path) -> list[str]:
 
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+
+
+TEXT = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.partition(":")[0])
+def test_an_example_of_a_configuration_fits_the_study(example):
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    update_config(config, yaml.safe_load(example))
+    check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
+
+
+def test_the_list_of_kinds_is_complete():
+    """The tables below `segmentations` and `models` have a row for each kind of the schema."""
+    kinds = load_schema(ROOT / "config/config.schema.yaml")["$defs"]
+    for section, definition in (("segmentations", "segmentation"), ("models", "model")):
+        part = TEXT.partition(f"### `{section}`")[2].partition("\n### ")[0]
+        rows = re.findall(r"^\| `(\w+)` \|", part.partition("|---")[2], flags=re.MULTILINE)
+        assert sorted(rows) == sorted(kinds[definition]["kinds"]), section
 
 
 def of(program: str) -> list[str]:

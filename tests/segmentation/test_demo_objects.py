@@ -5,6 +5,7 @@ import numpy as np
 import object_data
 import pytest
 import torch
+from evaluate_scores import Judged
 from object_data import NAMES, OTHER, LabelledScene
 from safetensors.torch import save_file
 from torch import nn
@@ -80,3 +81,20 @@ def test_weights_that_are_not_the_heads_are_refused(tmp_path):
     save_file(state, tmp_path / "half.safetensors")
     with pytest.raises(OSError, match=r"2\.bias"):
         build_classifier("demo_objects", str(tmp_path / "half.safetensors"), "cpu")
+
+
+def test_marks_of_lit_objects_tell_the_country_and_dark_ones_nothing():
+    kinds = evaluate_scores.CLASS_LISTS[-1]
+    column = len(evaluate_scores.CLASS_LISTS) - 1
+    kind = np.array([NAMES.index("roof")] * 4 + [NAMES.index("house")] * 4)
+    share, empty = np.full(8, 0.01), np.empty((0, 2), int)
+    told = {
+        lit: evaluate_scores.told_by_marks(
+            Judged(kind, share, np.zeros((8, 3)), empty, np.full((8, column + 1), lit)),
+            column,
+            kinds,
+        )
+        for lit in (0.0, 1.0)
+    }
+    assert told[0.0] == pytest.approx(1 / 7, abs=0.08)
+    assert told[1.0] > 0.6

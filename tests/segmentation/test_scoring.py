@@ -13,6 +13,7 @@ from geoloc.segmentation.vocabularies import (
     OF_CLASSIFIERS,
     TITLES,
     class_indices,
+    class_list_mistakes,
     vocabulary,
 )
 from tests.conftest import ROOT
@@ -221,6 +222,33 @@ def test_a_list_is_read_with_its_vocabulary(tmp_path):
     assert read_selected(path, vocabulary_name="cityscapes").tolist() == [5, 7]
     with pytest.raises(ValueError, match="line 1: 'pole' is no Mapillary Vistas class, did you"):
         read_selected(path, vocabulary_name="mapillary_vistas")
+
+
+def test_a_class_list_that_does_not_fit_its_segmentation_is_told_before_the_first_job(tmp_path):
+    streets, objects = tmp_path / "streets.txt", tmp_path / "objects.txt"
+    streets.write_text("pole\n", encoding="utf-8")
+    objects.write_text("street sign\n", encoding="utf-8")
+    config = {
+        "segmentations": {
+            "sam": {"kind": "sam", "classifier": {"kind": "resnet50"}},
+            "street": {"kind": "semantic", "vocabulary": "cityscapes"},
+        },
+        "scores": {
+            name: {"segmentation": segmentation, "classes": str(path), "ambiguous_classes": how}
+            for name, segmentation, path, how in (
+                ("first", "sam", objects, "first_meaning"),
+                ("second", "street", streets, "first_meaning"),
+                ("third", "street", objects, "first_meaning"),
+                ("fourth", "sam", tmp_path / "none.txt", "first_meaning"),
+            )
+        },
+    }
+    assert not class_list_mistakes(config, ["first", "second"])
+    (third,) = class_list_mistakes(config, config["scores"])
+    assert third.startswith(
+        f"scores.third.classes: {objects}, line 1: 'street sign' is no Cityscapes class"
+    )
+    assert third.endswith("; the segmentation street names Cityscapes classes")
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "mapillary_vistas"])

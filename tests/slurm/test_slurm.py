@@ -31,7 +31,7 @@ PROFILE = (
 # Two countries are left, Brazil with its damaged files and the United States.
 TINY = SMALL | {
     "demo": {"images_per_country": 10, "test_set_images": 8},
-    "index": {"min_images": 12, "shard_size": 50, "max_rejected": 0.3},
+    "index": SMALL["index"] | {"min_images": 12},
     "segmentations": {"sam": {"points_per_side": 4}},
 }
 GPU_RULES = {"segment", "train", "train_clip", "predict", "predict_clip"}

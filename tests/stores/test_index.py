@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -202,12 +203,13 @@ def test_every_job_compares_each_of_its_stores_with_the_index(
 
     for module in ("images", "segments", "scores", "arrays", "check"):
         monkeypatch.setattr(f"geoloc.stores.{module}.check_manifest", stop)
+    segmentation = SimpleNamespace(vocabulary="imagenet"), None
     for function in (
         "geoloc.segmentation.kinds.build_segmentation",
         "geoloc.image_text.zero_shot.ClipZeroShot", "geoloc.image_text.zero_shot.check_classes",
         "geoloc.pytorch.device.use_threads",
     ):  # fmt: skip
-        monkeypatch.setattr(function, lambda *_, **__: (None, None))
+        monkeypatch.setattr(function, lambda *_, **__: segmentation)
     if script == "predict":
         monkeypatch.setattr("geoloc.keras_models.predict.load_trained", lambda *_, **__: None)
         monkeypatch.setattr("geoloc.keras_models.runtime.setup", lambda *_, **__: None)
@@ -228,7 +230,8 @@ def test_every_job_compares_each_of_its_stores_with_the_index(
         "index_folder": "the index", "seed": 1, "view": view, "views": {"a": view},
         "scores": ["objects"], "train": {"augmentation": {}}, "model": {}, "batch_size": 2,
         "test_sets": [], "prompt": "{country}", "ambiguous_classes": "first_meaning",
-        "minimum": 0.1, "merge": "maximum", "examples": 1, "near_duplicate_bits": 6,
+        "vocabulary": "imagenet", "minimum": 0.1, "merge": "maximum", "examples": 1,
+        "near_duplicate_bits": 6,
         "segmentation": {}, "engine": {}, "weights": {},
     }  # fmt: skip
     with pytest.raises(Compared, match="the index"):

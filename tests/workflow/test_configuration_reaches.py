@@ -167,6 +167,43 @@ FILES = {
     "models.geoclip.gallery": ("places.csv", ["predict_geoclip.input"]),
     "models.python.file": ("other.py", ["predict_python.input"]),
 }  # fmt: skip
+# Kinds of segmentations that the study does not use: an entry of each, and other values.
+FURTHER_ENTRIES = {
+    "segmentations.sam2.kind": "sam2", "segmentations.sam2.path": "elsewhere",
+    "segmentations.sam2.classifier.kind": "resnet50",
+    "segmentations.semantic.kind": "semantic", "segmentations.semantic.path": "elsewhere",
+    "segmentations.semantic.vocabulary": "cityscapes", "scores.sam2.segmentation": "sam2",
+    "scores.semantic.segmentation": "semantic", "scores.semantic.classes": "fifth.txt",
+    "datasets.sam2.scores": "sam2", "datasets.sam2.curve": "linear",
+    "datasets.semantic.scores": "semantic", "datasets.semantic.curve": "linear",
+}  # fmt: skip
+FURTHER: dict[str, tuple[Any, list[str]]] = {
+    key.replace(".sam.", ".sam2."): (value, [x.replace("segment.", "segment[sam2].") for x in at])
+    for key, (value, at) in WORKFLOW.items()
+    if key.startswith("segmentations.sam.") and not key.endswith(".model")
+} | {
+    "segmentations.sam2.classifier.weights": ("classes.txt", [
+        "segment[sam2].params.segmentation.classifier.weights",
+    ]),
+    "segmentations.sam2.path": ("given", ["segment[sam2].params.segmentation.path"]),
+    "segmentations.semantic.path": ("given", ["segment[semantic].params.segmentation.path"]),
+    "segmentations.semantic.vocabulary": ("mapillary_vistas", [
+        "segment[semantic].params.segmentation.vocabulary", "score[semantic].params.vocabulary",
+    ]),
+    "segmentations.semantic.image_size": (
+        320, ["segment[semantic].params.segmentation.image_size"],
+    ),
+    "segmentations.semantic.min_mask_region_area": (
+        9, ["segment[semantic].params.segmentation.min_mask_region_area"],
+    ),
+    "segmentations.semantic.precision": (
+        "float16", ["segment[semantic].params.segmentation.precision"],
+    ),
+    "segmentations.semantic.engine.image_batch": (
+        2, ["segment[semantic].params.engine.image_batch"],
+    ),
+    "segmentations.semantic.engine.compile": (True, ["segment[semantic].params.engine.compile"]),
+}  # fmt: skip
 # Keys of a source, and of a test set that is of the same kind.
 SOURCE: dict[str, tuple[Any, list[str]]] = {
     key: (value, [f"index.params.{{collection}}.other.{key}"])
@@ -184,7 +221,8 @@ RETRIEVE = {
 # Tested below, each by itself.
 OTHERS = {
     "run", "index.split_by", "source.title", "source.crop", "source.size",
-    "demo.images_per_country", "demo.test_set_images", "seeds", "scores.objects.segmentation",
+    "demo.images_per_country", "demo.test_set_images", "demo.countries", "demo.informative",
+    "demo.difficulty", "seeds", "scores.objects.segmentation",
     "datasets.weighted_custom.scores", "datasets.weighted_custom.curve",
     "datasets.weighted_custom.train", "datasets.weighted_custom.column",
     "models.cnn.datasets", "models.transfer.datasets", "models.contrastive.datasets",
@@ -247,6 +285,7 @@ def folder(tmp_path_factory) -> Path:
     for name in ("own.py", "other.py", "places.csv"):
         (folder / name).touch()
     (folder / "classes.txt").write_text("street sign\n")
+    (folder / "fifth.txt").write_text("5\n")
     config = tiny_study("reaches")
     entry = {"kind": "country_folders", **config["sources"]["geoguessr"]}
     test_set = {"kind": "coordinates_table", **config["test_sets"]["im2gps3k"]}
@@ -273,7 +312,7 @@ def jobs(folder):
             for name in config.get("models", {}):
                 config["models"][name].setdefault("kind", name)
             for section, entries in changes.items():
-                config[section] = config[section] | entries
+                config[section] = config.get(section, {}) | entries
             return planned(folder, config)
 
     return plan
@@ -295,7 +334,7 @@ def default(jobs) -> dict:
 
 def test_every_key_of_the_schema_is_tested():
     own = {f"source.{key}" for key in SOURCE} | {f"source.retrieve.{key}" for key in RETRIEVE}
-    assert leaves(SCHEMA) == {*WORKFLOW, *FILES, *own, *OTHERS}
+    assert leaves(SCHEMA) == {*WORKFLOW, *FILES, *FURTHER, *own, *OTHERS}
 
 
 @pytest.mark.parametrize("key", WORKFLOW)
@@ -304,6 +343,44 @@ def test_a_key_of_the_configuration_reaches_its_jobs(key, default, changed):
     for place in places:
         assert value_at(changed, place) == value, place
         assert value_at(default, place) != value, place
+
+
+def test_the_keys_of_further_kinds_of_segmentations_reach_their_jobs(jobs):
+    values = {key: value for key, (value, _) in FURTHER.items()}
+    default, changed = jobs(FURTHER_ENTRIES), jobs(FURTHER_ENTRIES | values)
+    for key, (value, places) in FURTHER.items():
+        for place in places:
+            assert value_at(changed, place) == value, key
+            assert value_at(default, place) != value, key
+    for name in ("sam2", "semantic"):
+        assert "given" in value_at(changed, f"segment[{name}].input")
+
+
+def test_a_class_list_of_another_vocabulary_stops_before_the_first_job(jobs):
+    entries = FURTHER_ENTRIES | {"scores.semantic.classes": "classes.txt"}
+    message = (
+        "scores.semantic.classes: classes.txt, line 1: 'street sign' is no Cityscapes class"
+        ".*; the segmentation semantic names Cityscapes classes"
+    )
+    with pytest.raises(WorkflowError, match=message):
+        jobs(entries)
+
+
+def test_other_segmenters_of_street_scenes_add_their_jobs_to_the_study(jobs, monkeypatch):
+    experiment = yaml.safe_load((ROOT / "config/experiments/street_segmenters.yaml").read_text())
+    found = jobs({}, **experiment)
+    names = {"sam", *experiment["segmentations"]}
+    assert {job.wildcards.segmentation for job in found["segment"]} == names
+    models = {path for job in found["segment"] for path in job.params.weights}
+    known = yaml.safe_load((ROOT / "config/weights.yaml").read_text(encoding="utf-8"))
+    assert {Path(path).name for path in models} <= known.keys()
+    retrieved = {str(job.wildcards.folder) for job in found["retrieve_model"]}
+    assert retrieved >= {Path(e["path"]).name for e in experiment["segmentations"].values()}
+    vocabularies = {job.wildcards.scores: job.params.vocabulary for job in found["score"]}
+    assert vocabularies["sam2"] == vocabularies["objects"] == "imagenet"
+    assert vocabularies["mask2former_mapillary"] == "mapillary_vistas"
+    trained = {job.wildcards.dataset for job in found["train"]}
+    assert trained == {"original", "weighted_base", "weighted_custom", *experiment["datasets"]}
 
 
 @pytest.mark.parametrize("key", FILES)
@@ -423,13 +500,14 @@ def test_the_figure_of_examples_has_four_of_them(default):
     assert value_at(default, "score_examples.params.examples") == 4
 
 
-def test_the_demo_draws_the_images_that_are_asked_for(tmp_path, monkeypatch):
+def test_the_demo_draws_the_world_that_is_asked_for(tmp_path, monkeypatch):
     folder = make_workdir(tmp_path)
     monkeypatch.chdir(folder)
-    config = {"seed": 9, "demo": {"images_per_country": 11, "test_set_images": 12}}
-    found = planned(folder, config, folder / "config/demo.yaml")
+    asked = {"images_per_country": 11, "test_set_images": 12, "countries": 5,
+             "informative": ["pole", "roof"], "difficulty": 0.5}  # fmt: skip
+    found = planned(folder, {"seed": 9, "demo": asked}, folder / "config/demo.yaml")
     params = value_at(found, "make_demo_data.params")
-    assert dict(params.items()) == {"seed": 9, "images_per_country": 11, "test_set_images": 12}
+    assert dict(params.items()) == {"seed": 9, **asked}
 
 
 def test_masks_are_of_street_images_only_and_tests_of_the_test_sets(default):

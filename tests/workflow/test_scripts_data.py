@@ -7,6 +7,7 @@ import io
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,17 +16,21 @@ from PIL import Image
 from geoloc.corpus.index_tables import read_rows
 from geoloc.corpus.sources import SourceError
 from geoloc.segmentation import rle
+from geoloc.segmentation.vocabularies import vocabulary
 from geoloc.stores import (
     Arrays,
     read_config,
     read_images,
     read_scores,
+    read_segments,
     write_images,
     write_scores,
     write_segments,
 )
 from geoloc.types import SCORE_SIZE, Segments
 from tests.script_runs import recorded, run_script
+from tests.small_sam import picture
+from tests.small_segmenters import semantic_folder
 
 FOLDERS = {
     "kind": "country_folders", "images": ".", "table": None, "file_column": None,
@@ -37,6 +42,11 @@ PALATINE = (41.8987, 12.4815)  # in Italy, nearest to the Vatican
 INDEX = {
     "min_images": 8, "shard_size": 5, "seed": 1, "split": [0.5, 0.25, 0.25], "place_km": None,
     "max_rejected": 0.2, "geocoder": "country_polygon",
+}  # fmt: skip
+
+SCORE = {
+    "ambiguous_classes": "first_meaning", "vocabulary": "imagenet", "minimum": 0.1,
+    "merge": "maximum",
 }  # fmt: skip
 
 
@@ -237,7 +247,7 @@ def segments(tmp_path_factory) -> Path:
     ],
 )
 def test_mask_scores_by_its_classes_minimum_and_merging(segments, tmp_path, changes, expected):
-    params = {"ambiguous_classes": "first_meaning", "minimum": 0.1, "merge": "maximum", **changes}
+    params = SCORE | changes
     (tmp_path / "c.txt").write_text(params.pop("classes", "street sign\ncrane\n"))
     run_script(
         "score",
@@ -250,7 +260,6 @@ def test_mask_scores_by_its_classes_minimum_and_merging(segments, tmp_path, chan
 
 
 def test_masks_know_by_which_settings_they_were_made(segments, tmp_path):
-    base = {"ambiguous_classes": "first_meaning", "minimum": 0.1, "merge": "maximum"}
     (tmp_path / "c.txt").write_text("street sign\ncrane\n")
     known = []
     for changes in ({}, {"minimum": 0.2}, {"merge": "as_published"},
@@ -259,7 +268,7 @@ def test_masks_know_by_which_settings_they_were_made(segments, tmp_path):
             "score",
             input={"segments": segments, "classes": tmp_path / "c.txt"},
             output={"scores": tmp_path / "m.h5"},
-            params=base | changes,
+            params=SCORE | changes,
         )
         known.append(read_config(tmp_path / "m.h5", "scores"))
     assert len(set(known)) == 4
@@ -363,6 +372,46 @@ def test_segment_gives_its_settings_to_segmenter_classifier_and_the_hash(monkeyp
                      "classifier": "classifier", "index": "the index"}  # fmt: skip
 
 
+def test_a_semantic_network_makes_segments_that_a_list_of_its_vocabulary_scores(tmp_path):
+    folder = semantic_folder(tmp_path / "network", "segformer")
+    place = {"latitude": 1.0, "longitude": 2.0, "split": "val", "source": "s"}
+    image = cv2.imencode(".png", picture(640, 640)[..., ::-1])[1].tobytes()
+    write_images(tmp_path / "i.h5", [{"image_id": "a", "image": image} | place])
+    entry = {"kind": "semantic", "path": str(folder), "vocabulary": "cityscapes", "image_size": 96,
+             "min_mask_region_area": 200, "precision": "float32"}  # fmt: skip
+    run_script(
+        "segment",
+        input={"images": tmp_path / "i.h5"},
+        output={"segments": tmp_path / "s.h5"},
+        params={
+            "segmentation": entry,
+            "engine": {"image_batch": None, "compile": False},
+            "weights": {str(folder): {}},
+        },
+    )
+    (segments,) = read_segments(tmp_path / "s.h5")
+    label = segments.class_id[0, 0]
+    (tmp_path / "c.txt").write_text(vocabulary("cityscapes")[label])
+    run_script(
+        "score",
+        input={"segments": tmp_path / "s.h5", "classes": tmp_path / "c.txt"},
+        output={"scores": tmp_path / "m.h5"},
+        params=SCORE | {"vocabulary": "cityscapes"},
+    )
+    ((image_id, score),) = read_scores(tmp_path / "m.h5")
+    expected = np.zeros((640, 640))
+    for counts, found, share in zip(
+        segments.counts, segments.class_id[:, 0], segments.class_probability[:, 0], strict=True
+    ):
+        mask = rle.decode(counts, (640, 640))
+        assert mask.sum() >= 200
+        if found == label and share > 0.1:
+            expected[mask] = round(100 * float(share))
+    assert image_id == "a"
+    assert np.array_equal(score, expected)
+    assert 0 < (score > 0).mean() < 1
+
+
 def test_segment_refuses_weights_of_another_sum(monkeypatch, tmp_path):
     (tmp_path / "sam.pt").write_bytes(b"sam")
     path = str(tmp_path / "sam.pt")
@@ -388,7 +437,16 @@ def test_what_is_retrieved_goes_where_the_rule_says(monkeypatch, tmp_path):
     assert fetched == [{"url": entry["url"], "path": Path("w.pt"), "entry": entry}]
     models = recorded(monkeypatch, "geoloc.image_text.retrieve.retrieve_model")
     run_script("retrieve_model", output={"folder": "m"}, params={"entry": entry})
-    assert models == [{"entry": entry, "folder": Path("m")}]
+    (model,) = models
+    assert model.pop("load").func.__name__ == "load_clip"
+    assert model == {"entry": entry, "folder": Path("m")}
+    entry = {"kind": "semantic", "vocabulary": "cityscapes"}
+    run_script("retrieve_model", output={"folder": "m"}, params={"entry": entry})
+    load = models[1]["load"]
+    assert (load.func.__name__, load.keywords) == (
+        "load_semantic",
+        {"vocabulary_name": "cityscapes"},
+    )
     sources = recorded(monkeypatch, "geoloc.corpus.retrieve.retrieve_source")
     entry = {"kind": "k", "path": "p", "images": "i", "table": "t", "retrieve": {"kaggle": "a/b"}}
     run_script("retrieve_source", params={"entry": entry}, wildcards={"source": "x"})

@@ -28,18 +28,26 @@ LINKED = (
 SMALL = {
     "run": "small",
     "demo": {"images_per_country": 10, "test_set_images": 8},
-    "index": {"min_images": 6, "shard_size": 50, "max_rejected": 0.3},
+    "index": {
+        "min_images": 6,
+        "shard_size": 50,
+        "max_rejected": 0.3,
+        "split": [0.7, 0.15, 0.15],
+    },
     "prepare": {"max_unreadable": 0.3},
+    "scores": {"objects": {"classes": "config/small_classes.txt"}},
     "segmentations": {"sam": {"points_per_side": 6}},
     "train": {"epochs": 1},
 }
 
 
 def make_workdir(folder: Path) -> Path:
-    """A checkout with nothing in it but the project: what a fresh clone is."""
+    """A checkout with nothing in it but the project, as a fresh clone is, and a class list for
+    `SMALL`."""
     for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "config", folder / "config")
+    shutil.copy(ROOT / "demo/selected_classes.txt", folder / "config/small_classes.txt")
     return folder
 
 
@@ -359,9 +367,9 @@ def test_a_finished_run_has_nothing_to_do(world):
 
 def test_another_class_list_reruns_scores_and_not_segments(world):
     folder, _ = world
-    path = folder / "config/selected_classes.txt"
+    path = folder / SMALL["scores"]["objects"]["classes"]
     before = path.read_text()
-    path.write_text(before + "mountain bike\nbeacon\n")
+    path.write_text(before + "house\n")
     try:
         jobs = replan(world)
     finally:
@@ -370,7 +378,8 @@ def test_another_class_list_reruns_scores_and_not_segments(world):
 
 
 def test_another_minimum_of_the_score_reruns_scores_and_not_segments(world):
-    assert replan(world, scores={"objects": {"minimum": 0.2}}) == {"score": 7} | AFTER_SCORES
+    objects = SMALL["scores"]["objects"] | {"minimum": 0.2}
+    assert replan(world, scores={"objects": objects}) == {"score": 7} | AFTER_SCORES
 
 
 def test_another_number_of_epochs_reruns_training_only(world):
@@ -428,6 +437,7 @@ def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path)
     clone = make_workdir(tmp_path)
     shutil.rmtree(clone / "config")
     shutil.copytree(ROOT / "config", clone / "config", copy_function=shutil.copyfile)
+    shutil.copyfile(ROOT / "demo/selected_classes.txt", clone / "config/small_classes.txt")
     shutil.copy(world[1], clone)
     for name in ("results", "resources"):
         shutil.copytree(world[0] / name, clone / name)
@@ -465,10 +475,10 @@ def test_other_parameters_of_eqn_1_train_the_models_of_their_dataset_only(world)
 
 def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
     classes = world[0] / "signs.txt"
-    classes.write_text("street sign\n")
+    classes.write_text("sign\n")
     jobs = replan(
         world,
-        scores={"signs": {"segmentation": "sam", "classes": "signs.txt"}},
+        scores=SMALL["scores"] | {"signs": {"segmentation": "sam", "classes": "signs.txt"}},
         datasets={"signs": {"scores": "signs", "curve": "linear"}},
     )
     own = {"score": 7, "pack_scores": 7, "score_examples": 1, "train": 2, "predict": 2}

@@ -5,6 +5,7 @@ Pooch verifies too, but begins a file anew after an interruption, and these have
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import shutil
 import urllib.error
@@ -50,6 +51,28 @@ def check_sum(path: Path, entry: Mapping) -> None:
         raise RetrieveError(f"{path} has {size} bytes, expected {entry['size']}; delete it")
     if "sha256" in entry and (found := file_hash(path)) != entry["sha256"]:
         raise RetrieveError(f"{path} has the sha256 {found}, expected {entry['sha256']}; delete it")
+
+
+def checked_hash(path: Path, entry: Mapping) -> str:
+    """Compare weights with their entry in config/weights.yaml.
+
+    Args:
+        path: a file, or a folder, of which subfolders do not count.
+        entry: the entry, or an empty one.
+
+    Returns:
+        The sha256 of the file, or of the names and hashes of the files in the folder.
+
+    Raises:
+        RetrieveError: if a file has not the size or the sha256 of the entry.
+    """
+    if path.is_dir():
+        sums = entry.get("files") or {}
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        lines = [f"{checked_hash(file, sums.get(file.name) or {})} {file.name}" for file in files]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    check_sum(path, entry)
+    return entry.get("sha256") or file_hash(path)
 
 
 def download(

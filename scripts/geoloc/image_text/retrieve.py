@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from geoloc.corpus.download import RetrieveError, check_sum
+from geoloc.errors import InputError
 from geoloc.image_text.folder import load_clip
 from geoloc.pytorch.weights import read_tensors
 
 log = logging.getLogger(__name__)
 
 
-def retrieve_model(entry: Mapping, folder: Path) -> None:
-    """Fetch a model folder from its hub at a pinned revision: the files of the entry, each with
-    the sums that are known, and nothing else.
+def retrieve_model(
+    entry: Mapping, folder: Path, load: Callable[[Path], object] = load_clip
+) -> None:
+    """Fetch a model folder from its hub at a pinned revision.
 
-    Pickled weights are converted to safetensors once, read with `weights_only`. The folder appears
-    only when it holds a whole CLIP, see `load_clip`. Raises RetrieveError with the remedy.
+    Only the files of the entry are fetched. Pickled weights are read with `weights_only` and
+    converted to safetensors.
+
+    Args:
+        entry: of config/weights.yaml: hub_id, revision, and the files with the sums that are known.
+        folder: appears only when `load` accepts it.
+        load: loads the model, and raises OSError or InputError for a folder that is not whole.
+
+    Raises:
+        RetrieveError: with the remedy.
     """
     from huggingface_hub import snapshot_download
 
@@ -41,12 +51,12 @@ def retrieve_model(entry: Mapping, folder: Path) -> None:
     try:
         if "pytorch_model.bin" in entry["files"]:
             _convert(temporary / "pytorch_model.bin")
-        load_clip(temporary)
-    except OSError as error:
-        if error.errno is None:  # not the machine's: fetched again, it could be another
+        load(temporary)
+    except (OSError, InputError) as error:
+        if getattr(error, "errno", None) is None:  # not the machine's: fetch it again
             shutil.rmtree(temporary)
         raise RetrieveError(
-            f"{entry['hub_id']} at revision {entry['revision']} is no whole CLIP: {error}"
+            f"{entry['hub_id']} at revision {entry['revision']} cannot be used: {error}"
         ) from error
     shutil.rmtree(temporary / ".cache", ignore_errors=True)
     temporary.replace(folder)

@@ -10,17 +10,25 @@ from geoloc.segmentation.classifiers import Classifier, build_classifier
 from geoloc.segmentation.segmenters import Segmenter, build_segmenter
 
 Engine = Mapping[str, Any]
+Pair = tuple[Segmenter, Classifier | None]
+PROMPTED = ("points_per_batch", "image_batch", "compile")
+"""Keys of the engine of a segmenter that is prompted with points."""
 
 
-def build_segmentation(entry: Mapping[str, Any], engine: Engine) -> tuple[Segmenter, Classifier]:
+def build_segmentation(
+    entry: Mapping[str, Any], engine: Engine
+) -> tuple[Segmenter, Classifier | None]:
     """Build what an entry of `segmentations` in the configuration describes.
 
     Args:
         entry: the entry without its engine.
         engine: how the models run.
 
+    Returns:
+        The segmenter, and the classifier of its masks; None if the segmenter names them itself.
+
     Raises:
-        InputError: for an unknown kind.
+        InputError: for an unknown kind, or a network of another vocabulary.
         OSError: for weights that are missing, unreadable or not exactly the model's.
     """
     settings = dict(entry)
@@ -30,11 +38,10 @@ def build_segmentation(entry: Mapping[str, Any], engine: Engine) -> tuple[Segmen
     return KINDS[kind](settings, engine)
 
 
-def _sam(settings: dict[str, Any], engine: Engine) -> tuple[Segmenter, Classifier]:
+def _sam(settings: dict[str, Any], engine: Engine) -> Pair:
     model, weights, classifier = map(settings.pop, ("model", "weights", "classifier"))
-    names = ("points_per_batch", "image_batch", "compile")
     segmenter = build_segmenter(
-        model, weights, **{name: engine[name] for name in names}, **settings
+        model, weights, **{name: engine[name] for name in PROMPTED}, **settings
     )
     return segmenter, _classifier(classifier, settings, engine)
 
@@ -49,4 +56,22 @@ def _classifier(entry: Mapping, settings: Mapping, engine: Engine) -> Classifier
     )
 
 
-KINDS: dict[str, Callable[[dict[str, Any], Engine], tuple[Segmenter, Classifier]]] = {"sam": _sam}
+def _sam2(settings: dict[str, Any], engine: Engine) -> Pair:
+    from geoloc.segmentation.segmenters.sam.sam2 import build
+
+    path, classifier = map(settings.pop, ("path", "classifier"))
+    segmenter = build(path, **{name: engine[name] for name in PROMPTED}, **settings)
+    return segmenter, _classifier(classifier, settings, engine)
+
+
+def _semantic(settings: dict[str, Any], engine: Engine) -> Pair:
+    from geoloc.segmentation.segmenters.semantic.segmenter import build
+
+    return build(settings.pop("path"), **engine, **settings), None
+
+
+KINDS: dict[str, Callable[[dict[str, Any], Engine], Pair]] = {
+    "sam": _sam,
+    "sam2": _sam2,
+    "semantic": _semantic,
+}

@@ -14,7 +14,7 @@ import numpy as np
 
 from geoloc.errors import InputError
 from geoloc.segmentation import rle
-from geoloc.segmentation.vocabularies import TITLES, class_indices
+from geoloc.segmentation.vocabularies import read_class_list
 from geoloc.types import Segments
 
 MERGES = ("maximum", "as_published")
@@ -23,36 +23,8 @@ MERGES = ("maximum", "as_published")
 def read_selected(
     path: str | Path, ambiguous: str = "first_meaning", vocabulary_name: str = "imagenet"
 ) -> np.ndarray:
-    """Read the class indices of a class list.
-
-    A line is a name (`street sign`) or an index with its name (`919 street sign`). Empty lines and
-    what follows `#` are ignored; a class may stand twice.
-
-    Args:
-        path: the class list.
-        ambiguous: how to read a name of two classes, see `class_indices`.
-        vocabulary_name: the vocabulary that the names belong to, see `vocabulary`.
-
-    Returns:
-        int16 (n,), sorted and distinct, n ≥ 1.
-
-    Raises:
-        ValueError: with the file, the line and close names where a line names no class; for a list
-            without a class, an unknown reading or an unknown vocabulary.
-    """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    selected: set[int] = set()
-    for number, line in enumerate(lines, start=1):
-        entry = line.split("#")[0].strip()
-        if entry:
-            try:
-                selected.update(class_indices(entry, ambiguous, vocabulary_name))
-            except ValueError as error:
-                raise InputError(f"{path}, line {number}: {error}") from None
-    if not selected:
-        title = TITLES[vocabulary_name]
-        raise InputError(f"{path} selects no class: write one {title} class name a line")
-    return np.array(sorted(selected), np.int16)
+    """Read a class list, see `read_class_list`, as int16 (n,), sorted and distinct, n ≥ 1."""
+    return np.array(read_class_list(path, ambiguous, vocabulary_name), np.int16)
 
 
 def segment_scores(

@@ -10,6 +10,7 @@ the demo draws.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -87,3 +88,69 @@ def class_indices(
         lines = " or ".join(f"'{index} {entry}'" for index in found)
         raise InputError(f"{entry!r} stands for {len(found)} classes: write {lines}")
     return [meanings[entry]]
+
+
+def read_class_list(
+    path: str | Path, ambiguous: str = "first_meaning", vocabulary_name: str = "imagenet"
+) -> list[int]:
+    """Read the class indices of a class list.
+
+    A line is a name (`street sign`) or an index with its name (`919 street sign`). Empty lines and
+    what follows `#` are ignored; a class may stand twice.
+
+    Args:
+        path: the class list.
+        ambiguous: how to read a name of two classes, see `class_indices`.
+        vocabulary_name: the vocabulary that the names belong to, see `vocabulary`.
+
+    Returns:
+        The indices, sorted and distinct, at least one.
+
+    Raises:
+        ValueError: with the file, the line and close names where a line names no class; for a list
+            without a class, an unknown reading or an unknown vocabulary.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    selected: set[int] = set()
+    for number, line in enumerate(lines, start=1):
+        entry = line.split("#")[0].strip()
+        if entry:
+            try:
+                selected.update(class_indices(entry, ambiguous, vocabulary_name))
+            except ValueError as error:
+                raise InputError(f"{path}, line {number}: {error}") from None
+    if not selected:
+        title = TITLES[vocabulary_name]
+        raise InputError(f"{path} selects no class: write one {title} class name a line")
+    return sorted(selected)
+
+
+def vocabulary_of(segmentation: Mapping) -> str:
+    """Return the vocabulary of an entry of `segmentations` in the configuration: its own, or that
+    of its classifier."""
+    return segmentation.get("vocabulary") or OF_CLASSIFIERS[segmentation["classifier"]["kind"]]
+
+
+def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
+    """Say which class lists don't fit the segmentations that they are for, one line each.
+
+    A list that does not exist is not a mistake: another workflow may make it.
+
+    Args:
+        config: the checked configuration.
+        names: entries of `scores` to check.
+    """
+    mistakes = []
+    for name in names:
+        entry = config["scores"][name]
+        if not Path(entry["classes"]).is_file():
+            continue
+        known = vocabulary_of(config["segmentations"][entry["segmentation"]])
+        try:
+            read_class_list(entry["classes"], entry["ambiguous_classes"], known)
+        except ValueError as error:
+            mistakes.append(
+                f"scores.{name}.classes: {error}; the segmentation {entry['segmentation']} names "
+                f"{TITLES[known]} classes"
+            )
+    return mistakes

@@ -15,6 +15,7 @@ from geoloc.corpus.index_tables import REJECTED_COLUMNS
 from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.images import decode, resize_nearest
 from geoloc.segmentation.scoring import read_selected, score_map
+from geoloc.segmentation.vocabularies import vocabulary_of
 from geoloc.stores import (
     Arrays,
     StoreError,
@@ -172,7 +173,9 @@ def score_settings(run: Run, name: str) -> dict:
     """What the job `score` takes from the configuration, as its stores record it, and the
     segmentation."""
     entry = run.config["scores"][name]
-    selected = read_selected(run.base / entry["classes"], entry["ambiguous_classes"]).tolist()
+    vocabulary = vocabulary_of(run.config["segmentations"][entry["segmentation"]])
+    path = run.base / entry["classes"]
+    selected = read_selected(path, entry["ambiguous_classes"], vocabulary).tolist()
     return {"selected": selected, "minimum": entry["minimum"], "merge": entry["merge"],
             "segmentation": entry["segmentation"]}  # fmt: skip
 

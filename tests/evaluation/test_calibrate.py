@@ -1,0 +1,67 @@
+"""Calibration says which expectations held, and cannot pass by saying nothing."""
+
+import calibrate
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from geoloc.config import check_config, load_schema
+from geoloc.matrix import rows
+from tests.conftest import ROOT
+
+IMAGES, SEEDS = 150, 3
+
+
+def answers(**accuracy):
+    """Right answers of every dataset, independent between images."""
+    rng = np.random.default_rng(3)
+    return {name: rng.random((IMAGES, SEEDS)) < share for name, share in accuracy.items()}
+
+
+def verdicts(world, **accuracy):
+    lines = calibrate.judge(world, answers(**accuracy))
+    return [line.split()[0] for line in lines]
+
+
+def test_a_world_that_answers_as_expected_holds():
+    objects = {"original": 0.6, "weighted_base": 0.7, "other_image": 0.3, "inverted": 0.22}
+    assert verdicts("objects", **objects, majority=0.2) == ["held"] * 4
+    background = {"original": 0.6, "weighted_base": 0.2, "other_image": 0.4, "inverted": 0.6}
+    assert verdicts("background", **background, majority=0.2) == ["held"] * 4
+    none = dict.fromkeys(calibrate.DATASETS, 0.2)
+    assert verdicts("none", **none, majority=0.2) == ["held"] * 4
+
+
+def test_a_world_that_answers_the_other_way_round_fails():
+    objects = {"original": 0.6, "weighted_base": 0.2, "other_image": 0.5, "inverted": 0.6}
+    assert verdicts("objects", **objects, majority=0.2) == ["held", "failed", "failed", "failed"]
+    none = {"original": 0.5, "weighted_base": 0.2, "other_image": 0.2, "inverted": 0.2}
+    assert verdicts("none", **none, majority=0.2)[0] == "failed"
+
+
+def test_no_difference_decides_nothing():
+    same = dict.fromkeys((*calibrate.DATASETS, "majority"), 0.3)
+    assert verdicts("objects", **same)[1] == "undecided"
+
+
+@pytest.mark.parametrize(("significant", "verdict"), [(3, "held"), (12, "failed")])
+def test_significant_tests_are_counted_against_their_level(significant, verdict):
+    tests = pd.DataFrame({"p_value": [0.01] * significant + [0.6] * (60 - significant)})
+    (line,) = calibrate.judge_tests(tests)
+    assert line.startswith(verdict)
+    assert f"{significant} of 60" in line
+
+
+@pytest.mark.parametrize("world", calibrate.WORLDS)
+def test_each_world_is_a_configuration_of_the_workflow(world, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["calibrate.py"])
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    update_config(config, yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")))
+    update_config(config, calibrate.world_config(world, calibrate.parse_arguments()))
+    check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
+    assert config["demo"]["informative"] == world
+    trained = {(row.model, row.dataset) for row in rows(config)}
+    assert trained == {(calibrate.MODEL, dataset) for dataset in calibrate.DATASETS}
