@@ -145,4 +145,4 @@ def test_countries_without_images_of_a_split_are_named(caplog):
     table["split"] = ["train", "val", "test", "train", "train", "test", "val", "val", "val"]
     index._warn_of_missing_splits(table)
     (message,) = caplog.messages
-    assert message.startswith("NA lie in so few places")
+    assert message.startswith("NA: too few places for all three splits")

@@ -80,9 +80,9 @@ def test_every_entry_of_a_folder_is_read_or_counted_and_named(messy, caplog, tmp
     }
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert any("folder Iceland (Iceland): 2 unsupported format" in text for text in warnings)
-    assert any("folder Norway (Norway): it has none" in text for text in warnings)
-    assert any("folder notes (no country): it has none" in text for text in warnings)
-    assert any("left out: 3 unsupported format (France/x.gif, Iceland" in text for text in warnings)
+    assert any("folder Norway (Norway): it has no image" in text for text in warnings)
+    assert any("folder notes (not a country): it has no image" in text for text in warnings)
+    assert any("skipped: 3 unsupported format (France/x.gif, Iceland" in text for text in warnings)
     assert any("4 not an image, 3 read" in record.getMessage() for record in caplog.records)
 
 
@@ -198,7 +198,7 @@ def test_all_folders_of_no_country_are_named_in_one_message(tmp_path):
         list_source(source)
     text = str(error.value)
     assert "3 folders of" in text
-    assert "'Frnace' is not the name of a country (do you mean France?)" in text
+    assert "'Frnace' is not the name of a country (did you mean France?)" in text
     assert "'Congo' can mean Democratic Republic of the Congo (CD) or Republic of the Congo" in text
     assert "'x' is not" in text
 
@@ -233,7 +233,7 @@ FILES = {
 def test_two_sources_in_one_folder_are_refused_before_anything_is_listed(tmp_path, change):
     with pytest.raises(SourceError, match=r"sources\.(one|two) and sources\.(one|two) share files"):
         check_folders(sources := shared(tmp_path, change))
-    with pytest.raises(SourceError, match="share files: the images of .* lie in "):
+    with pytest.raises(SourceError, match="share files: the images of .* are in "):
         list_sources(sources, max_rejected=0)
 
 

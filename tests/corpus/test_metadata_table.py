@@ -62,8 +62,8 @@ def test_an_id_is_no_part_of_a_name(tmp_path):
     assert listed_countries(source) == {
         "00.zip/317.jpg": "not named in the table",
         "00.zip/xa/b.jpg": "not named in the table",
-        "17": "named in the table, but there is no such image (line 2)",
-        "a/b": "named in the table, but there is no such image (line 3)",
+        "17": "named in the table, but the image is missing (line 2)",
+        "a/b": "named in the table, but the image is missing (line 3)",
     }
 
 
@@ -114,9 +114,9 @@ def test_what_does_not_fit_together_is_rejected_with_its_reason(tmp_path):
     assert found == {
         "00.zip/1.jpg": "named twice in the table (line 2, line 3)",
         "00.zip/2.jpg": "no coordinates (line 4)",
-        "00.zip/x/3.jpg": "fits the same id as others: 3 (line 5)",
-        "01.zip/y/3.jpg": "fits the same id as others: 3 (line 5)",
-        "4": "named in the table, but there is no such image (line 6)",
+        "00.zip/x/3.jpg": "several images match its id: 3 (line 5)",
+        "01.zip/y/3.jpg": "several images match its id: 3 (line 5)",
+        "4": "named in the table, but the image is missing (line 6)",
         "table.csv, line 7": "no id in the table (line 7)",
         "00.zip/5.jpg": "not named in the table",
         "00.zip/../6.jpg": "its path points outside the archive",
@@ -167,9 +167,9 @@ def test_numbers_with_gaps_in_a_parquet_table_stay_whole(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("00.zip", b"cut off", r"00\.zip is no whole zip archive"),
-        ("00.tar", b"cut off" * 200, r"00\.tar is no whole, uncompressed tar"),
-        ("00.tar.gz", b"", "make a plain .tar or .zip of it"),
+        ("00.zip", b"cut off", r"00\.zip is not a complete zip archive"),
+        ("00.tar", b"cut off" * 200, r"00\.tar is not a complete, uncompressed tar"),
+        ("00.tar.gz", b"", "repack it as a plain .tar or .zip"),
     ],
 )
 def test_an_archive_that_cannot_be_read_stops_the_run_and_is_named(
@@ -184,7 +184,7 @@ def test_an_archive_that_cannot_be_read_stops_the_run_and_is_named(
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (b"name,latitude,longitude\n", "no column 'id' but name, latitude, longitude.*id_column"),
+        (b"name,latitude,longitude\n", "no column 'id', only name, latitude, longitude.*id_column"),
         (b"317,48.85,2.35\n318,48.85,2.35\n", "first row seems to be data"),
         (b"", "cannot read the table"),
         (b"id,latitude,longitude,caf\xe9\n", "its header: not UTF-8; save the table as UTF-8"),

@@ -70,7 +70,7 @@ def test_a_file_is_fetched_and_verified(server, tmp_path):
 def test_a_download_that_was_cut_off_goes_on(server, tmp_path, path):
     """Where it stopped or, with a server that knows no ranges, from the beginning."""
     target = tmp_path / "file.pth"
-    with pytest.raises(RetrieveError, match="Run again to go on"):
+    with pytest.raises(RetrieveError, match="Run again to resume"):
         download(server.url + path, target, ENTRY)
     assert not target.exists()
     download(server.url + path, target, ENTRY)
@@ -107,7 +107,7 @@ def test_what_cannot_be_fetched_says_how_large_it_is_and_where_to_put_it(server,
 
 
 def test_a_file_larger_than_the_disk_is_not_begun(server, tmp_path):
-    with pytest.raises(RetrieveError, match="has not the 1000000.0 GB free"):
+    with pytest.raises(RetrieveError, match="it needs 1000000.0 GB, which are not free"):
         download(f"{server.url}/file", tmp_path / "file.pth", {"size": 10**15})
     assert server.requests == []
 
@@ -215,9 +215,9 @@ def test_a_link_to_an_archive_will_do(tmp_path):
     [
         (
             ["pictures/Chad/1.jpg"],
-            "no folder compressed_dataset, only pictures; set sources",
+            "has pictures, but no folder compressed_dataset; set sources",
         ),
-        (["readme.txt"], "only readme.txt"),
+        (["readme.txt"], "the archive has readme.txt, but no folder"),
     ],
 )
 def test_an_archive_of_something_else_says_what_is_in_it(tmp_path, names, message):
@@ -248,7 +248,7 @@ OTHERS = {
     "a web page": (SIGN_IN, "a web page .'Sign in to go on'."),
     "XML": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "AccessDenied"),
     "JSON": (b'{"message": "quota exceeded"}', "quota exceeded"),
-    "nothing": (b" ", "a file of blanks"),
+    "nothing": (b" ", "a file with only whitespace"),
     "bytes": (b"\x89PNG\r\n\x1a\n" + bytes(600), "the bytes 89 50 4e 47"),
 }
 
@@ -257,22 +257,22 @@ OTHERS = {
     ("data", "seems", "page"),
     [
         (b"", "an empty file", False),
-        (b"\r\n ", "a file of blanks", False),
+        (b"\r\n ", "a file with only whitespace", False),
         (b"\xef\xbb\xbf<!-- a\nb --> <HTML><Title>\n A  b </title>", "a web page ('A b')", True),
         (b"<?xml version='1.0'?>\n<!DOCTYPE html>", "a web page", True),
         (b"<script>x</script>", "a web page", True),
-        (b"<title>" + b"y" * 90, "a text that begins with '<title>" + "y" * 53 + "'", False),
+        (b"<title>" + b"y" * 90, "a text file that starts with '<title>" + "y" * 53 + "'", False),
         (b"<html><title>" + b"y" * 90, f"a web page ({'y' * 60!r})", True),
         (
             b"<headers>" + b"y" * 60_000,
-            "a text that begins with '<headers>" + "y" * 51 + "'",
+            "a text file that starts with '<headers>" + "y" * 51 + "'",
             False,
         ),
-        ("é,\n b".encode(), "a text that begins with 'é, b'", False),
-        (b"a\x00b" + bytes(9), "a file that begins with the bytes 61 00 62 00 00 00 00 00", False),
-        (b"<!---->" * 9000, f"a text that begins with {'<!---->' * 8 + '<!--'!r}", False),
+        ("é,\n b".encode(), "a text file that starts with 'é, b'", False),
+        (b"a\x00b" + bytes(9), "a file that starts with the bytes 61 00 62 00 00 00 00 00", False),
+        (b"<!---->" * 9000, f"a text file that starts with {'<!---->' * 8 + '<!--'!r}", False),
         (b"<!--\n-->" * 30 + b"<body>", "a web page", True),
-        (b"caf\xe9", "a file that begins with the bytes 63 61 66 e9", False),
+        (b"caf\xe9", "a file that starts with the bytes 63 61 66 e9", False),
     ],
 )
 def test_a_file_is_described_by_its_beginning(tmp_path, data, seems, page):
@@ -303,7 +303,7 @@ def test_an_answer_that_is_something_else_is_not_accepted_and_the_next_run_heals
         retrieve()
     assert expected_at(error.value, error.tb)
     if what != "weights" or other == "a web page":
-        assert re.search(rf"{server.url}/{name} gave .*{seems}.*in a browser", str(error.value))
+        assert re.search(rf"{server.url}/{name} returned .*{seems}.*in a browser", str(error.value))
     assert name not in [file.rpartition("/")[2] for file in files_of(tmp_path)]
     server.files |= files
     retrieve()
@@ -314,7 +314,7 @@ def test_an_answer_that_is_something_else_is_not_accepted_and_the_next_run_heals
     ("table", "reason"),
     [
         (b"lat,lon\n1,2\n", "no column 'IMG_ID'"),
-        (b"IMG_ID,LAT,LON\n", "it has no rows"),
+        (b"IMG_ID,LAT,LON\n", "it is empty below its header"),
         (b"a.jpg,1.0,2.0\nb.jpg,3.0,4.0\n", "first row seems to be data"),
     ],
 )

@@ -57,19 +57,19 @@ def test_row_i_of_a_table_without_file_names_belongs_to_image_i(tmp_path):
     listed = list_source(streetview(tmp_path, 12, [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11]))
     found = {item.path: item.country or item.rejected for item in listed}
     assert found == {f"{i}.png": ["FR", "JP", "NA"][i % 3] for i in range(12)} | {
-        "8.png": "named in the table, but there is no such image file (line 10)"
+        "8.png": "named in the table, but the image file is missing (line 10)"
     }
 
 
 @pytest.mark.parametrize(
     ("rows", "numbers", "options", "message"),
     [
-        (4, [1, 2, 3, 4], {}, r"images 0 to 3, but .* numbered 1 to 4: their .*first_image: 1"),
-        (300, range(1, 301), {}, "numbering starts at 1; set sources.s.first_image: 1"),
-        (4, [1, 2, 4], {}, "numbering starts at 1"),
-        (4, [0, 1, 2, 3], {"first_image": 1}, "numbering starts at 0"),
-        (4, [1, 2, 3, 4], {"first_image": 0}, "numbering starts at 1"),
-        (4, [1000, 1001, 1003], {}, "numbered 1000 to 1003.*starts at 1000"),
+        (4, [1, 2, 3, 4], {}, r"images 0 to 3, but .* numbered 1 to 4. Their .*first_image: 1"),
+        (300, range(1, 301), {}, "numbers start at 1; set sources.s.first_image: 1"),
+        (4, [1, 2, 4], {}, "numbers start at 1"),
+        (4, [0, 1, 2, 3], {"first_image": 1}, "numbers start at 0"),
+        (4, [1, 2, 3, 4], {"first_image": 0}, "numbers start at 1"),
+        (4, [1000, 1001, 1003], {}, "numbered 1000 to 1003.*start at 1000"),
         (4, [1, 2, 3], {}, "rows may belong to other images"),
         (4, [0, 1, 2], {}, "rows may belong to other images"),
         (4, [0, 1, 2, 3, 4], {}, "rows may belong to other images.*first_image: 0"),
@@ -97,7 +97,7 @@ def test_rows_are_not_moved_between_a_line_too_many_and_two_rows_in_one(
     first, last = "48.85,2.35\n", f"48.85,2.35{end}35.68,139.69\n"
     table = f"latitude,longitude\n{first}{second}\n{first}{first}{last}"
     (tmp_path / "table.csv").write_text(table)
-    message = rf"line 7 may hold several rows .* and line {part} a part of one"
+    message = rf"line 7 may contain several rows .* and line {part} a part of one"
     with pytest.raises(SourceError, match=message):
         list_source(source)
 
@@ -105,7 +105,7 @@ def test_rows_are_not_moved_between_a_line_too_many_and_two_rows_in_one(
 def test_where_the_numbering_is_said_images_and_rows_beyond_each_other_are_rejected(tmp_path):
     listed = list_source(streetview(tmp_path, 3, [1, 2, 3, 10], first_image=0))
     assert {item.path: item.country or item.rejected for item in listed} == {
-        "0.png": "named in the table, but there is no such image file (line 2)",
+        "0.png": "named in the table, but the image file is missing (line 2)",
         "1.png": "JP",
         "2.png": "NA",
         "3.png": "not named in the table",
@@ -117,7 +117,7 @@ def test_numbers_may_have_zeros_before_them_but_not_be_those_of_two_images(tmp_p
     source = streetview(tmp_path, 3, ["0000", "0001", "2"])
     (tmp_path / "images/02.jpg").touch()
     found = {item.path: item.country or item.rejected for item in list_source(source)}
-    reason = "has the number of others: 02.jpg, 2.png (line 4)"
+    reason = "several images have this number: 02.jpg, 2.png (line 4)"
     assert found == {"0000.png": "FR", "0001.png": "JP", "02.jpg": reason, "2.png": reason}
 
 
@@ -125,12 +125,12 @@ TRAPS = [
     ("", "2.35", "no coordinates"),
     ("48.85", " ", "no coordinates"),
     ("48,85", "2.35", "decimal commas: '48,85', '2.35'; write 48.85"),
-    ("48.85 N", "2.35 E", "no numbers"),
-    ("4_8", "2.35", "no numbers"),
-    ("n/a", "2.35", "no numbers"),
-    ("NA", "NA", "no numbers"),
-    ("0x30", "2.35", "no numbers"),
-    ("٤٨", "2.35", "no numbers"),
+    ("48.85 N", "2.35 E", "not numbers"),
+    ("4_8", "2.35", "not numbers"),
+    ("n/a", "2.35", "not numbers"),
+    ("NA", "NA", "not numbers"),
+    ("0x30", "2.35", "not numbers"),
+    ("٤٨", "2.35", "not numbers"),
     ("nan", "2.35", "out of range"),
     ("inf", "2.35", "out of range"),
     ("139.69", "35.68", "out of range"),
@@ -176,11 +176,11 @@ REST = b"b.jpg,35.68,139.69\nc.jpg,-22.56,17.08\n"
     [
         (
             b"a.jpg,48,85,2,35",
-            "another number of fields than the header: 5 for 3, perhaps by a dec",
+            "wrong number of fields: 5 instead of 3, perhaps because of a dec",
         ),
-        (b"a.jpg,48.85", "another number of fields than the header: 2 for 3"),
-        (b"a.jpg,48.85,2.35,", "another number of fields than the header: 4 for 3"),
-        (b"a.jpg;48.85;2.35", "another number of fields than the header: 1 for 3"),
+        (b"a.jpg,48.85", "wrong number of fields: 2 instead of 3"),
+        (b"a.jpg,48.85,2.35,", "wrong number of fields: 4 instead of 3"),
+        (b"a.jpg;48.85;2.35", "wrong number of fields: 1 instead of 3"),
         (b"a.jpg,48.85,2.3\x005", "a control character"),
         (b"a.jpg,48.85,2.35\x1b", "a control character"),
         (b"a.j\rpg,48.85,2.35", "a control character"),
@@ -189,7 +189,7 @@ REST = b"b.jpg,35.68,139.69\nc.jpg,-22.56,17.08\n"
         ("a.jpg\u2028,48.85,2.35".encode(), "a control character"),
         (b"a.jpg,48.85,\t2.35", "a control character"),
         (b"a.jpg,48.85,2.35\xe9", "not UTF-8"),
-        (b'"a".jpg,48.85,2.35', "quotes are not as in a CSV"),
+        (b'"a".jpg,48.85,2.35', "quotes are not valid CSV"),
         (b'"a.jpg,48.85,2.35', "a quote is opened and not closed"),
         (b"", "the line is empty"),
         (b"   ", "the line is empty"),
@@ -275,9 +275,9 @@ def test_rows_of_a_parquet_table_are_checked_as_those_of_a_csv(tmp_path):
         (b"file\xe9,b\n", "its header: not UTF-8; save"),
         (b"file\0,b\n", "its header: a control character; save"),
         (b'"file,b\n', "a quote in its header is not closed"),
-        (b'"fi"le",b"\n', "quotes in its header are not as in a CSV"),
+        (b'"fi"le",b"\n', "quotes in its header are not valid CSV"),
         (b"file,b,file\n", "has 2 columns 'file'; rename all but one"),
-        (b"files,b\n", r"no column 'file' but files, b; set file_column \(perhaps to 'files'\)"),
+        (b"files,b\n", r"no column 'file', only files, b; set file_column \(perhaps to 'files'\)"),
         (b"1.jpg,-2.5\n", "its first row seems to be data"),
     ],
 )
@@ -309,7 +309,7 @@ def test_an_empty_line_keeps_its_place_in_a_table_without_file_names(tmp_path):
     found = written(tmp_path, text, files, file_column=None)
     assert found["0.png"] == "FR"
     assert found["1.png"] == "the line is empty (line 3)"
-    assert found["2.png"] == "another number of fields than the header: 1 for 2 (line 4)"
+    assert found["2.png"] == "wrong number of fields: 1 instead of 2 (line 4)"
     assert found["3.png"] == "NA"
     (tmp_path / "images/3.png").unlink()
     with pytest.raises(SourceError, match="other images; line 3 of the table is empty"):
@@ -348,7 +348,7 @@ def test_a_name_that_points_outside_the_folder_is_rejected(tmp_path, name):
 def test_a_table_without_a_header_is_refused_and_moves_no_image_by_one(tmp_path):
     """Streetview's rows go by number: to take the first row for the header would move them all."""
     source = table_source(tmp_path, ["48.85", "2.35"], [["-22.56", "17.08"]], ["0.png", "1.png"])
-    with pytest.raises(SourceError, match="first row seems to be data: write the names"):
+    with pytest.raises(SourceError, match="first row seems to be data: add a header"):
         list_source(source)
 
 
@@ -365,7 +365,7 @@ def test_a_file_whose_name_is_not_utf_8_is_rejected_by_a_name_that_can_be_writte
 
 def test_a_missing_column_is_named_with_the_key_to_set(tmp_path):
     source = table_source(tmp_path, ["lat", "lon"], [["1", "2"]], ["0.png"])
-    with pytest.raises(SourceError, match=r"no column 'latitude' but lat, lon.*latitude_column"):
+    with pytest.raises(SourceError, match=r"no column 'latitude', only lat, lon.*latitude_column"):
         list_source(source)
 
 
@@ -378,11 +378,13 @@ def test_a_table_may_name_the_author_of_each_image(tmp_path):
     plain = table_source(tmp_path, header, rows, [], file_column="file")
     assert [item.author for item in list_source(plain)] == ["", ""]
     missing = table_source(tmp_path, header[:3], [], [], author_column="who")
-    with pytest.raises(SourceError, match=r"no column 'who' but file.*sources\.s\.author_column"):
+    with pytest.raises(SourceError, match=r"no column 'who', only file.*sources\.s\.author_column"):
         list_source(missing)
 
 
-@pytest.mark.parametrize(("files", "message"), [([], "there is no folder"), (["Foo/a.jpg"], "Foo")])
+@pytest.mark.parametrize(
+    ("files", "message"), [([], "data does not exist"), (["Foo/a.jpg"], "Foo")]
+)
 def test_a_source_that_is_not_as_configured_says_what_to_do(tmp_path, files, message):
     source = folder_source(tmp_path / "data", files)
     with pytest.raises(SourceError, match=message):

@@ -81,7 +81,7 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, make, monkeypatch)
 def test_an_archive_that_does_not_fit_on_the_disk_is_not_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     make_zip(tmp_path / "archive", {"a.jpg": bytes(2000)})
-    with pytest.raises(ArchiveError, match="more room than is free"):
+    with pytest.raises(ArchiveError, match="not enough disk space"):
         unpack(tmp_path / "archive", tmp_path / "out")
 
 
@@ -146,7 +146,7 @@ def test_data_after_a_compressed_tar_are_refused_and_zeros_are_not(tmp_path, mod
     """It is no damage: fetched again, the archive would be the same."""
     data = module.compress(plain_tar(tmp_path / "archive"))
     (tmp_path / "archive").write_bytes(data + rest)
-    with pytest.raises(ArchiveError, match="follow the end of its compressed data") as error:
+    with pytest.raises(ArchiveError, match="extra bytes after its compressed data") as error:
         unpack(tmp_path / "archive", tmp_path / "out")
     assert not isinstance(error.value, DamagedArchive)
     (tmp_path / "archive").write_bytes(data + bytes(len(rest)))
@@ -157,7 +157,7 @@ def test_data_after_a_compressed_tar_are_refused_and_zeros_are_not(tmp_path, mod
 def test_a_zip_that_python_would_expand_without_limit_is_refused(tmp_path, method):
     with zipfile.ZipFile(tmp_path / "archive", "w", method) as file:
         file.writestr("a.jpg", bytes(1000))
-    with pytest.raises(ArchiveError, match="a.jpg is a file that is compressed in another way"):
+    with pytest.raises(ArchiveError, match="a.jpg is a file with a compression other than deflate"):
         unpack(tmp_path / "archive", tmp_path / "out")
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_no_damage_to_the_archive(tmp_path, make, monkeypatch):
 
 def test_what_is_no_archive_is_said_to_be_none(tmp_path):
     (tmp_path / "archive").write_text("<html>please log in</html>")
-    with pytest.raises(ArchiveError, match="neither a zip nor a tar"):
+    with pytest.raises(ArchiveError, match="not a zip or tar archive"):
         unpack(tmp_path / "archive", tmp_path / "out")
 
 
@@ -196,7 +196,7 @@ def test_of_two_archives_none_is_guessed(tmp_path):
     (tmp_path / "set.tar.gz").touch()
     assert find_archive(tmp_path / "set") == tmp_path / "set.tar.gz"
     (tmp_path / "set.zip").touch()
-    with pytest.raises(ArchiveError, match="take one of them away"):
+    with pytest.raises(ArchiveError, match="remove one of them"):
         find_archive(tmp_path / "set")
 
 

@@ -76,7 +76,7 @@ def test_mean_place_of_a_cell_across_the_antimeridian_is_in_it():
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [((5, 6), "minimum_images is 6 and maximum_images 5"), ((5, 0), "at least 1"),
-     ((1000, 900), r"1 cells with at least 900 of 1000 images.*lower minimum_images")],
+     ((1000, 900), r"1 cells have at least 900 of 1000 images.*lower minimum_images")],
 )  # fmt: skip
 def test_numbers_that_leave_no_cells_are_refused(numbers, message):
     with pytest.raises(InputError, match=message):
@@ -121,7 +121,7 @@ def swap(content: dict) -> None:
         (lambda c: c.update(cells=c["cells"][:1]), "1 cells"),
         (swap, "out of order or overlaps"),
         (lambda c: c["cells"][1].update(token=c["cells"][0]["token"]), "overlaps"),
-        (lambda c: c["cells"][0].update(token="xyz"), "'xyz' is no S2 cell"),
+        (lambda c: c["cells"][0].update(token="xyz"), "'xyz' is not an S2 cell"),
         (lambda c: c["cells"][0].update(latitude=91), "latitude 91"),
         (lambda c: c["cells"][0].update(latitude=None), "latitude nan"),
         (lambda c: c["cells"][0].update(images=0), "a cell without images"),

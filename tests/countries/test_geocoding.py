@@ -86,9 +86,9 @@ def test_the_name_of_several_countries_is_refused_with_the_choices(name, choices
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match=r"'Frnace' .*\(do you mean France\?\)"):
+    with pytest.raises(ValueError, match=r"'Frnace' .*\(did you mean France\?\)"):
         country_of_name("Frnace")
-    with pytest.raises(ValueError, match=r"'fra' .*three letters in capitals: FRA"):
+    with pytest.raises(ValueError, match=r"'fra' .*three-letter codes in capitals: FRA"):
         country_of_name("fra")
 
 
@@ -175,7 +175,7 @@ def test_a_table_without_the_columns_is_refused(tmp_path, capsys):
     (tmp_path / "t.csv").write_text("file,latitude,longitude\n")
     assert main([str(tmp_path / "t.csv")]) == 1
     error = capsys.readouterr().err
-    assert "no column 'IMG_ID' but file, latitude, longitude; set --image-column" in error
+    assert "no column 'IMG_ID', only file, latitude, longitude; set --image-column" in error
 
 
 def test_a_row_of_more_fields_moves_no_coordinate_of_the_comparison(tmp_path):
@@ -183,12 +183,12 @@ def test_a_row_of_more_fields_moves_no_coordinate_of_the_comparison(tmp_path):
     path.write_text("IMG_ID,heading,LAT,LON\na,12,5,48.85,2.35\nb,1,35.68,139.69\n")
     places, rejected = read_places(path, ("IMG_ID", "LAT", "LON"))
     assert places.to_numpy().tolist() == [["b", 35.68, 139.69]]
-    assert dict(rejected) == {"another number of fields than the header": 1}
+    assert dict(rejected) == {"wrong number of fields": 1}
 
 
 @pytest.mark.parametrize("code", ["ZZ", "FRA", "", "not found"])
 def test_a_code_of_no_country_has_no_name(code):
-    with pytest.raises(ValueError, match="is no ISO 3166-1 alpha-2"):
+    with pytest.raises(ValueError, match="is not an ISO 3166-1 alpha-2"):
         display_name(code)
 
 

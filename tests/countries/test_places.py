@@ -80,5 +80,5 @@ def test_coordinates_that_are_no_places_are_refused(coordinates, message):
 
 
 def test_probabilities_of_other_places_are_refused():
-    with pytest.raises(InputError, match=r"\(1, 3\) for 2 places"):
+    with pytest.raises(InputError, match=r"shape \(1, 3\), expected \(n, 2\)"):
         places(PARIS, BERLIN).answer(np.full((1, 3), 1 / 3))

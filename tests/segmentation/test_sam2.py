@@ -1,5 +1,8 @@
 """SAM 2 finds the masks that the mask generation of transformers finds."""
 
+import copy
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -132,6 +135,22 @@ def test_images_of_different_sizes_in_one_batch_do_not_mix(network_and_processor
         assert segments.size == image.shape[:2]
         assert segments.predicted_iou == pytest.approx(alone.predicted_iou, abs=1e-5)
         assert segments.area == pytest.approx(alone.area, abs=2)
+
+
+@pytest.mark.parametrize("settings", [{"precision": "float16"}, {"compile": True}], ids=str)
+def test_another_engine_finds_nearly_the_same_masks(network_and_processor, settings, monkeypatch):
+    """Compiled as a graph only: machine code takes minutes to make, and is torch's own work."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    knobs = LOOSE | {"points_per_side": 2, "device": "cpu"}
+    (plain,), (other,) = (
+        Sam2Segmenter(*copy.deepcopy(network_and_processor), **knobs, **more).segment(
+            [picture(50, 60)]
+        )
+        for more in ({}, settings)
+    )
+    assert other.predicted_iou.dtype == np.float32
+    assert other.predicted_iou == pytest.approx(plain.predicted_iou, abs=0.01)
+    assert other.area == pytest.approx(plain.area, rel=0.1)
 
 
 @pytest.mark.parametrize("crops", [{}, {"crop_n_layers": 1}], ids=str)

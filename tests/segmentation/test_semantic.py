@@ -1,6 +1,7 @@
 """Semantic networks name every pixel as transformers does, and their regions are the labels'."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -137,6 +138,22 @@ def test_images_of_different_sizes_in_one_batch_do_not_mix(folders, architecture
         (alone,) = segmenter(folders[architecture]).segment([image])
         assert segments.size == image.shape[:2]
         assert (label_map(segments) == label_map(alone)).mean() >= 0.999
+
+
+def test_half_precision_gives_nearly_the_same_labels(folders, architecture):
+    image = picture(*SEEN)
+    (full,) = segmenter(folders[architecture]).segment([image])
+    (half,) = segmenter(folders[architecture], precision="float16").segment([image])
+    assert half.class_probability.dtype == np.float32
+    assert (label_map(half) == label_map(full)).mean() >= 0.9
+
+
+def test_a_compiled_network_gives_the_same_labels(folders, monkeypatch):
+    """As a graph only: to make machine code of it takes minutes, and is torch's own work."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    (plain,) = segmenter(folders["segformer"]).segment([picture(*SEEN)])
+    (compiled,) = segmenter(folders["segformer"], compile=True).segment([picture(*SEEN)])
+    assert (label_map(compiled) == label_map(plain)).mean() >= 0.999
 
 
 @pytest.mark.parametrize(

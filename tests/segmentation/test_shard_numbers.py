@@ -145,7 +145,7 @@ def test_an_overflow_names_the_image_and_the_precision(tmp_path, classifier, cro
     half = SamSegmenter(overflowing_sam(), device="cpu", precision="float16", **knobs)
     message = (
         r"images\.h5: image 0: the predicted IoU of SAM is not finite in float16; "
-        "set segment.precision to float32 and run again"
+        "set the precision of the segmentation to float32 and run again"
     )
     with pytest.raises(NotFinite, match=message):
         segment_shard(shard, tmp_path / "s.h5", half, classifier)
@@ -181,7 +181,7 @@ def test_classes_that_are_none_name_the_image(tmp_path):
     shard = write_shard(tmp_path / "images.h5", images)
     segmenter = SamSegmenter(random_sam(), device="cpu", points_per_side=1, **EVERYTHING)
     message = (
-        "image 0: the output of the classifier is not finite in bfloat16; set segment.precision"
+        "image 0: the output of the classifier is not finite in bfloat16; set the precision of"
     )
     with pytest.raises(NotFinite, match=message):
         segment_shard(shard, tmp_path / "s.h5", segmenter, spoiled)

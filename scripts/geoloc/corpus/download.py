@@ -1,6 +1,6 @@
-"""Files from elsewhere: resumed, verified, and whole or absent.
+"""Download files: resumed after an interruption, verified, and complete or absent.
 
-Pooch verifies too, but begins a file anew after an interruption, and these have gigabytes.
+Pooch verifies too, but starts again after an interruption, and these files have gigabytes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,26 @@ TIMEOUT = 60  # seconds without a byte
 
 
 class RetrieveError(GeolocError, RuntimeError):
-    """Something could not be fetched; the message says what to put where by hand."""
+    """A download failed. The message says what to put where by hand."""
 
 
 def load_weights(path: str | Path) -> dict[str, dict]:
-    """Entries of config/weights.yaml by file or folder name."""
+    """Read the entries of config/weights.yaml, by file or folder name."""
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
 def wrong_sizes(weights: Mapping[str, Mapping], folder: Path) -> list[str]:
-    """A line for each file of weights in `folder` that has not the size of its entry, as half a
-    copy has. Looks at nothing but sizes, so it is done before every run."""
+    """Find weights whose file size differs from their entry, such as incomplete copies.
+
+    Compares only sizes, which is fast enough to do before every run.
+
+    Args:
+        weights: entries of config/weights.yaml by file name.
+        folder: where the files are.
+
+    Returns:
+        A message for each such file.
+    """
     paths = ((folder / name, entry["size"]) for name, entry in weights.items() if "size" in entry)
     return [
         f"{path} has {path.stat().st_size} bytes, expected {size}; delete it"
@@ -45,7 +54,11 @@ def wrong_sizes(weights: Mapping[str, Mapping], folder: Path) -> list[str]:
 
 
 def check_sum(path: Path, entry: Mapping) -> None:
-    """Raise RetrieveError where a file has not the size and the sha256 of its entry."""
+    """Compare a file with the size and SHA-256 of its entry in config/weights.yaml.
+
+    Raises:
+        RetrieveError: if they differ.
+    """
     size = path.stat().st_size
     if size != entry.get("size", size):
         raise RetrieveError(f"{path} has {size} bytes, expected {entry['size']}; delete it")
@@ -81,30 +94,32 @@ def download(
     entry: Mapping | None = None,
     check: Callable[[Path], str] = lambda path: "",
 ) -> None:
-    """Fetch `url` to `path`, going on with what an earlier try left behind.
+    """Download `url` to `path`, resuming an earlier attempt.
 
-    The file takes its name only when it is what was asked for. Otherwise it is deleted, so that the
-    next run fetches it again.
+    The file gets its final name only if its content is the expected one. Otherwise it is deleted,
+    so the next run downloads it again.
 
     Args:
-        entry: its `size` and `sha256`, where they are known.
-        check: says what is wrong with the content of a file, "" where nothing is.
+        url: the address.
+        path: the file to write.
+        entry: its expected `size` in bytes and `sha256`, if known.
+        check: returns what is wrong with the content of a file, or "".
 
     Raises:
-        RetrieveError: with the remedy.
+        RetrieveError: if the download fails or is not the expected file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     size = (entry or {}).get("size")
     try:
         if size and size > shutil.disk_usage(path.parent).free + _size(partial):
-            raise FileError(f"{path.parent} has not the {size / 1e9:.1f} GB free that it needs")
+            raise FileError(f"it needs {size / 1e9:.1f} GB, which are not free in {path.parent}")
         _fetch(url, partial)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         large = f" ({size / 1e9:.1f} GB)" if size else ""
         raise RetrieveError(
-            f"cannot fetch {url}{large}: {error}. Run again to go on, or fetch it elsewhere and "
-            f"put it at {path}"
+            f"cannot download {url}{large}: {error}. Run again to resume, or download it elsewhere "
+            f"and put it at {path}"
         ) from error
     try:
         _check_content(url, partial, path, check)
@@ -116,12 +131,12 @@ def download(
 
 
 def _check_content(url: str, partial: Path, path: Path, check: Callable[[Path], str]) -> None:
-    """Nothing that is retrieved here is a web page, whatever its status."""
+    """Raise RetrieveError for a web page, which is never what was asked for, or by `check`."""
     problem = check(partial) or ("it is not the file" if is_web_page(partial) else "")
     if problem:
         raise RetrieveError(
-            f"{url} gave {described(partial)}: {problem}. If it asks to sign in, download it in a "
-            f"browser and put it at {path}; otherwise correct the address or run again"
+            f"{url} returned {described(partial)}: {problem}. If it asks to sign in, download it "
+            f"in a browser and put it at {path}; otherwise correct the address or run again"
         )
 
 
@@ -135,7 +150,7 @@ def _fetch(url: str, partial: Path) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if start and error.code == 416:  # nothing is left to fetch, or it is another file
+        if start and error.code == 416:  # complete already, or another file
             if error.headers.get("Content-Range", "").endswith(f"/{start}"):
                 return
             partial.unlink()

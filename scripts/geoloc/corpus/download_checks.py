@@ -1,5 +1,4 @@
-"""What a download is, by its content: a server may answer with a page for signing in, or with an
-error as text, and the status 200."""
+"""Check downloads by their content: a server may send a sign-in page with the status 200."""
 
 from __future__ import annotations
 
@@ -12,20 +11,21 @@ from geoloc.corpus.unpack import is_archive_start
 
 
 def check_archive(path: Path) -> str:
-    """What is wrong with a file that should be a zip or tar archive; "" where it may be one."""
+    """Return what is wrong with a file that should be a zip or tar archive, or ""."""
     return "" if is_archive_start(start(path)) else "it is not a zip or tar archive"
 
 
 def check_table(path: Path, name: str, entry: Mapping, final: Path | None = None) -> str:
-    """What is wrong with a file that should be the table of a source.
+    """Return what is wrong with a file that should be the table of a source.
 
     Args:
-        path: the file, whose suffix may be another than that of the table.
-        name, entry: the source and its entry in the configuration, with the names of its columns.
+        path: the file. Its suffix may differ from the table's.
+        name: name of the source.
+        entry: its entry in the configuration, which names the columns.
         final: where the table will be.
 
     Returns:
-        The reason why it is not the table; "" where it has the configured columns and a row.
+        The reason why it is not the table, or "" if it has the configured columns and a row.
     """
     from geoloc.corpus.sources import KINDS  # with all that geocoding needs
     from geoloc.corpus.sources.base import Source, SourceError
@@ -43,4 +43,4 @@ def check_table(path: Path, name: str, entry: Mapping, final: Path | None = None
             first = next(read_rows(source, KINDS[entry["kind"]].KEYS), None)
         except SourceError as error:
             return str(error).replace(str(link), str(final))
-    return "" if first else "it has no rows"
+    return "" if first else "it is empty below its header"

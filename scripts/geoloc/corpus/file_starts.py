@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes."""
+"""Tell what a file is from its first bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 START = 1 << 16  # bytes
 SHOWN = 60  # characters
-# Nothing is matched in two ways: many comments would take a time that doubles with each.
+# No text matches in two ways; otherwise, the time would double with every comment.
 WEB_PAGE = re.compile(
     r"(?:(?><!--.*?-->)|<\?xml[^>]*>|\s)*+<(!doctype\s+html|html|head|body|script|meta)\b",
     re.DOTALL,
@@ -20,22 +20,22 @@ def is_web_page(path: Path) -> bool:
 
 
 def described(path: Path) -> str:
-    """What a file seems to be, for a message."""
+    """Describe what a file seems to be, for a message."""
     text = _text(path)
     if not text.strip():
-        return "an empty file" if not text else "a file of blanks"
+        return "an empty file" if not text else "a file with only whitespace"
     if is_web_page(path):
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
         title = " ".join(title[1].split())[:SHOWN] if title else ""
         return f"a web page ({title!r})" if title else "a web page"
     line = " ".join(text.split())[:SHOWN]
     if not line.isprintable() or "\ufffd" in line:
-        return f"a file that begins with the bytes {start(path)[:8].hex(' ')}"
-    return f"a text that begins with {line!r}"
+        return f"a file that starts with the bytes {start(path)[:8].hex(' ')}"
+    return f"a text file that starts with {line!r}"
 
 
 def start(path: Path) -> bytes:
-    """The first bytes of a file."""
+    """Return the first bytes of a file, at most START."""
     with path.open("rb") as file:
         return file.read(START)
 

@@ -1,7 +1,7 @@
-"""The index: which images there are, of which country, in which split and shard.
+"""The index: every image with its country, split and shard.
 
-Everything after it is decided by this one table. Each shard also gets a manifest of its own,
-which is the only thing that its jobs depend on.
+Everything after it follows from this one table. Each shard also gets a manifest of its own, and its
+jobs depend on nothing else in the index.
 """
 
 from __future__ import annotations
@@ -39,9 +39,15 @@ log = logging.getLogger(__name__)
 
 
 class Tables(NamedTuple):
-    """The tables of the index: images (INDEX_COLUMNS), a row for every country that occurs
-    (country, name, images, train, val, test, kept), what could not be placed (REJECTED_COLUMNS)
-    and what lies in the folders of the sources (LISTING_COLUMNS)."""
+    """The tables of the index.
+
+    Attributes:
+        images: columns INDEX_COLUMNS.
+        countries: a row for each country with street images: country, name, images, train, val,
+            test, kept.
+        rejected: images without a usable place, REJECTED_COLUMNS.
+        listing: the content of the sources' folders, LISTING_COLUMNS.
+    """
 
     images: pd.DataFrame
     countries: pd.DataFrame
@@ -52,10 +58,21 @@ class Tables(NamedTuple):
 def list_sources(
     sources: Sequence[Source], max_rejected: float, geocoder: str = "nearest_city"
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """List all sources: a table of images (INDEX_COLUMNS without split and shard), one of what
-    could not be placed (REJECTED_COLUMNS) and one of what lies in their folders (LISTING_COLUMNS).
-    Raises SourceError where more than the share `max_rejected` of a source cannot be placed, or two
-    sources use the same file."""
+    """List the images of all sources.
+
+    Args:
+        sources: the sources.
+        max_rejected: largest allowed share (0–1) of a source's images without a usable place.
+        geocoder: a key of `geoloc.countries.geocoding.GEOCODERS`.
+
+    Returns:
+        Tables of the images (INDEX_COLUMNS without split and shard), the rejected images
+        (REJECTED_COLUMNS) and the content of the folders (LISTING_COLUMNS).
+
+    Raises:
+        SourceError: if more of a source's images have no usable place, or two sources share a
+            file.
+    """
     images, rejected, listing, used = [], [], [], []
     check_folders(sources)
     for source in sources:
@@ -82,7 +99,7 @@ def list_sources(
 
 
 def listing_rows(source: Source, tally: Tally) -> list[tuple[str, str, int, str]]:
-    """A row of LISTING_COLUMNS for each kind of entry in a source's folder, sorted by kind."""
+    """Return a row of LISTING_COLUMNS for each kind of entry in a folder, sorted by kind."""
     return [
         (source.name, kind, count, utf8_name("; ".join(tally.examples[kind])))
         for kind, count in sorted(tally.counts.items())
@@ -90,12 +107,16 @@ def listing_rows(source: Source, tally: Tally) -> list[tuple[str, str, int, str]
 
 
 def kept_countries(images: pd.DataFrame, min_images: int) -> list[str]:
-    """ISO codes of the countries with at least `min_images` street images, sorted."""
+    """Return the sorted ISO codes of the countries with at least `min_images` street images.
+
+    Raises:
+        SourceError: if there are fewer than two.
+    """
     counts = images.loc[images.collection == "street", "country"].value_counts()
     kept = sorted(counts[counts >= min_images].index)
     if len(kept) < 2:
         raise SourceError(
-            f"{len(kept)} countries have at least {min_images} street images, and a classifier "
+            f"{len(kept)} countries have at least {min_images} street images, but a classifier "
             "needs two; lower index.min_images or add images"
         )
     return kept
@@ -104,11 +125,17 @@ def kept_countries(images: pd.DataFrame, min_images: int) -> list[str]:
 def assign_splits(
     images: pd.DataFrame, seed: int, ratio: Sequence[float], place_km: float | None = None
 ) -> pd.Series:
-    """The split of each image: train, val or test for street images, country by country, and test
-    for every image of a test set.
+    """Assign each image to `train`, `val` or `test`; images of test sets are always in `test`.
 
-    With `place_km`, street images with coordinates are split by whole cells of that size in km
-    (geoloc.corpus.spatial_split), those without image by image.
+    Args:
+        images: columns collection, source, path, country, latitude and longitude.
+        seed: draws the split.
+        ratio: shares of the three splits, which each country is divided by.
+        place_km: if given, street images with coordinates are split by whole grid cells of this
+            size in km (`geoloc.corpus.spatial_split`). Others are split image by image.
+
+    Returns:
+        The split of each row.
     """
     split = pd.Series("test", index=images.index)
     street = images[images.collection == "street"]
@@ -129,8 +156,18 @@ def assign_splits(
 
 
 def assign_shards(images: pd.DataFrame, shard_size: int) -> pd.Series:
-    """The shard of each image, text of four digits: the images of a country in their order, cut
-    into as few shards of nearly equal size as hold at most `shard_size` each."""
+    """Assign each image to a shard.
+
+    The images of a country, in their order, are divided into as few shards as possible, of nearly
+    equal size.
+
+    Args:
+        images: columns collection, country and path.
+        shard_size: largest number of images per shard.
+
+    Returns:
+        The shard of each row, as text of four digits.
+    """
     groups = images.groupby(["collection", "country"])
     position, count = groups.cumcount(), groups.path.transform("size")
     shards = -(-count // shard_size)
@@ -147,8 +184,23 @@ def build_index(
     geocoder: str = "nearest_city",
     place_km: float | None = None,
 ) -> Tables:
-    """Build the index of all sources, with the images of the kept countries. Test set images of
-    other countries are left out, as in the study."""
+    """Build the index of all sources, with the images of the kept countries.
+
+    Images of a test set from other countries are skipped, as in the study.
+
+    Args:
+        sources: the sources.
+        min_images: street images that a country needs to be kept.
+        shard_size: largest number of images per shard.
+        seed: draws the split.
+        ratio: shares of training, validation and test images.
+        max_rejected: see `list_sources`.
+        geocoder: see `list_sources`.
+        place_km: see `assign_splits`.
+
+    Raises:
+        SourceError: see `list_sources` and `kept_countries`.
+    """
     images, rejected, listing = list_sources(sources, max_rejected, geocoder)
     kept = kept_countries(images, min_images)
     countries = images[images.collection == "street"].country.value_counts()
@@ -164,17 +216,25 @@ def build_index(
 def _warn_of_missing_splits(images: pd.DataFrame) -> None:
     street = images[images.collection == "street"]
     present = street.groupby("country").split.nunique()
-    if lacking := sorted(present[present < 3].index):
+    if incomplete := sorted(present[present < 3].index):
         log.warning(
-            "%s lie in so few places that a split has no image of them; lower index.place_km",
-            ", ".join(lacking),
+            "%s: too few places for all three splits; lower index.place_km", ", ".join(incomplete)
         )
 
 
 def summarize_countries(
     images: pd.DataFrame, counts: pd.Series, kept: Sequence[str]
 ) -> pd.DataFrame:
-    """A row a country that has street images: country, name, images, train, val, test, kept."""
+    """Count the street images of each country.
+
+    Args:
+        images: the images of the kept countries, with their splits.
+        counts: number of street images of every country.
+        kept: the kept countries.
+
+    Returns:
+        A row for each country: country, name, images, train, val, test, kept.
+    """
     street = images[images.collection == "street"]
     splits = street.groupby(["country", "split"]).size().unstack(fill_value=0)
     splits = splits.reindex(index=sorted(counts.index), columns=["train", "val", "test"])
@@ -192,8 +252,11 @@ def write_index(
     rejected: pd.DataFrame,
     listing: pd.DataFrame,
 ) -> None:
-    """Write images.parquet, countries.csv, rejected.csv, listing.csv, shards.csv and the manifests
-    shards/{collection}/{country}/{shard}.csv below `folder`."""
+    """Write the tables of the index to `folder`.
+
+    The files are images.parquet, countries.csv, rejected.csv, listing.csv, shards.csv and the
+    manifests shards/{collection}/{country}/{shard}.csv.
+    """
     for (collection, country, shard), rows in images.groupby(SHARD_KEYS):
         target = folder / "shards" / collection / country / f"{shard}.csv"
         _write_csv(target, rows[MANIFEST_COLUMNS])
@@ -206,8 +269,10 @@ def write_index(
 
 
 def shard_table(images: pd.DataFrame) -> pd.DataFrame:
-    """A row a shard, sorted: collection, country, shard, its number of images, and the names of
-    their sources, sorted, with spaces between."""
+    """Return a sorted row for each shard: collection, country, shard, images, sources.
+
+    `images` is their number, `sources` their sorted names with spaces between.
+    """
     shards = images.groupby(SHARD_KEYS)
     sources = shards.source.agg(lambda names: " ".join(sorted(set(names))))
     return pd.DataFrame({"images": shards.size(), "sources": sources}).reset_index()

@@ -1,4 +1,4 @@
-"""Rules `pack_images` and `pack_scores`: what the Keras models read, at their size."""
+"""Rules `pack_images` and `pack_scores`: arrays in the size that the Keras models read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pack_images(images: Path, label: str, arrays: Path, index: str | Path | None
         index: folder of the index to compare the store with; not compared if None.
 
     Raises:
-        StoreError: for a damaged store.
+        StoreError: if the store is damaged.
     """
     columns = read_image_columns(images, index)
     columns["label"] = np.full(len(columns["image_id"]), label)
@@ -45,7 +45,7 @@ def pack_scores(scores: Path, arrays: Path, index: str | Path | None = None) -> 
         index: folder of the index to compare the store with; not compared if None.
 
     Raises:
-        StoreError: for a damaged store.
+        StoreError: if the store is damaged.
     """
     ids = check_store(scores, "scores", digests=False, index=index)["image_id"].tolist()
     rows = (resize_nearest(score, ARRAY_SIZE) for _, score in read_scores(scores))

@@ -1,4 +1,4 @@
-"""Rule `prepare`: raw files of a shard, decoded, oriented, cropped and resized."""
+"""Rule `prepare`: decode, orient, crop and resize the raw files of a shard."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from geoloc.stores import write_images
 
 log = logging.getLogger(__name__)
 
-# What is wrong with one file. Any other error of the system (a disk that fails, a server that does
-# not answer, too many open files) would make all files unreadable and stops the job.
+# Errors of a single file. Any other system error (a failing disk, a server that does not answer,
+# too many open files) would make all files unreadable, so it stops the job.
 OF_THE_FILE = {
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
     errno.ENAMETOOLONG,
@@ -40,9 +40,19 @@ def prepare_shard(
 ) -> None:
     """Prepare every image of a manifest and write the `images` layout.
 
-    What cannot be read goes to the CSV `quarantine` (source, path, reason) and the rest goes on.
-    Raises SourceError where a source's folder cannot be reached, and OSError where not a file but
-    the disk or the machine is at fault.
+    Images that can't be read are listed in the CSV `quarantine` (source, path, reason), and the job
+    continues.
+
+    Args:
+        manifest: CSV of the shard's images.
+        sources: the sources by name.
+        images: the store to write.
+        quarantine: the CSV to write.
+        max_megapixels: larger images are quarantined.
+
+    Raises:
+        SourceError: if a source's folder can't be reached.
+        OSError: if the disk or the machine fails, not a single file.
     """
     rejected: list[tuple[str, str, str]] = []
     rows = read_rows(manifest)
@@ -73,8 +83,11 @@ def _prepared(
 
 
 def _reason(error: UnreadableImage | OSError, source: Source) -> str:
-    """Why an image cannot be read. Raises the error where that is not the image's fault, and
-    SourceError where the folder of its source is gone."""
+    """Return why an image can't be read.
+
+    Raises the error if it does not concern this file alone, and SourceError if the folder of the
+    source is gone.
+    """
     if isinstance(error, OSError) and error.errno not in OF_THE_FILE:
         raise error
     _check_folder(source)
@@ -82,8 +95,8 @@ def _reason(error: UnreadableImage | OSError, source: Source) -> str:
 
 
 def _check_folder(source: Source) -> None:
-    """Raise SourceError where a source's folder cannot be listed or is empty, as that of a disk
-    that is not mounted."""
+    """Raise SourceError if a source's folder can't be listed or is empty, as when its disk is not
+    mounted."""
     try:
         with os.scandir(source.folder) as entries:
             problem = "" if any(entries) else "is empty"

@@ -1,4 +1,4 @@
-"""Rule `collect_quarantine`: what the index and the shards left out, in one table."""
+"""Rule `collect_quarantine`: all excluded images in one table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,19 @@ NAMED = 5  # files that a message names
 def collect_quarantine(
     rejected: Path, shards: Sequence[Path], sizes: Mapping[str, int], max_unreadable: float
 ) -> list[tuple[str, str, str]]:
-    """Gather what the index and the shards left out, sorted by source and path.
+    """Collect the images that the index and `prepare` excluded.
 
-    rejected: CSV of the index; shards: CSVs of `prepare_shard`; sizes: images by source. Raises
-    SourceError where more than the share `max_unreadable` of a source could not be read.
+    Args:
+        rejected: `rejected.csv` of the index.
+        shards: quarantine CSVs of `prepare_shard`.
+        sizes: number of images by source.
+        max_unreadable: largest allowed share (0–1) of a source's images that can't be read.
+
+    Returns:
+        Rows (source, path, reason), sorted.
+
+    Raises:
+        SourceError: if more of a source's images can't be read.
     """
     unreadable = {path: [tuple(row.values()) for row in read_rows(path)] for path in shards}
     for source, size in sizes.items():
@@ -36,19 +45,24 @@ def collect_quarantine(
 
 
 def _remedy(source: str, lists: Sequence[Path]) -> str:
-    """What to do about the unreadable images of a source. lists: the files of `prepare_shard` that
-    name them, `quarantine/{collection}/{country}/{shard}.csv`, all of one collection."""
+    """Say what to do about the unreadable images of a source.
+
+    Args:
+        source: its name.
+        lists: the CSVs that name them, `quarantine/{collection}/{country}/{shard}.csv`, all of one
+            collection.
+    """
     folder = lists[0].parents[1]
     named = ", ".join(map(str, lists[:NAMED]))
     more = f" and {len(lists) - NAMED} more" if len(lists) > NAMED else ""
     command = f"grep -rl '^{source},' {shlex.quote(str(folder))} | xargs rm"
     return (
-        f"The reasons are in {named}{more}. Mend the images and delete these files, so that "
+        f"The reasons are in {named}{more}. Fix the images and delete these files, so that "
         f"snakemake prepares their shards again (`{command}`), or raise the limit"
     )
 
 
 def write_quarantine(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Write the gathered quarantine as CSV."""
+    """Write the rows of `collect_quarantine` as CSV."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([REJECTED_COLUMNS, *rows])

@@ -17,11 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def retrieve_source(name: str, entry: Mapping) -> None:
-    """Put a source into its folder: from the archive next to the folder or, if there is none, from
-    where its `retrieve` entry in the configuration says.
+    """Put a source into its folder, from an archive next to the folder or as `retrieve` says.
 
     The folder appears only when its images and its table are where the configuration expects them.
-    A damaged archive that was downloaded is deleted, so that the next run downloads it again.
+    A downloaded archive that is damaged is deleted, so the next run downloads it again.
+
+    Args:
+        name: name of the source, for messages.
+        entry: its entry in the configuration, with `path` and `retrieve`.
 
     Raises:
         RetrieveError: with what is missing, where to get it, where to put it and how large it is.
@@ -101,7 +104,7 @@ def _fetch_kaggle(name: str, entry: Mapping, folder: Path) -> Path:
 
 
 def _fetch_table(name: str, entry: Mapping) -> Path | None:
-    """The table that does not come with the images, next to the source's folder."""
+    """Return the table that does not come with the images, next to the source's folder."""
     how = entry["retrieve"]
     if not how.get("table_url"):
         return None
@@ -110,15 +113,15 @@ def _fetch_table(name: str, entry: Mapping) -> Path | None:
         download(how["table_url"], table, None, lambda path: check_table(path, name, entry, table))
     elif problem := check_table(table, name, entry):
         raise RetrieveError(
-            f"{table} is {described(table)}: {problem}. Delete it and run again to retrieve it, or "
+            f"{table} is {described(table)}: {problem}. Delete it and run again to download it, or "
             "put the right table there"
         )
     return table
 
 
 def _arrange(name: str, entry: Mapping, folder: Path, table: Path | None) -> None:
-    """Bring the images of an unpacked archive to where the configuration has them: out of a folder
-    around everything, or out of the only folder of images whatever its name."""
+    """Move the images of an unpacked archive to where the configuration expects them, if they are
+    in one outer folder or in a folder with another name."""
     wanted = folder / entry.get("images", ".")
     if not wanted.is_dir():
         found = [path for path in folder.rglob(wanted.name) if path.is_dir()]
@@ -127,7 +130,7 @@ def _arrange(name: str, entry: Mapping, folder: Path, table: Path | None) -> Non
         if len(found) != 1:
             names = ", ".join(sorted(path.name for path in folder.iterdir())[:9])
             raise RetrieveError(
-                f"{name}: the archive has no folder {entry['images']}, only {names}; set "
+                f"{name}: the archive has {names}, but no folder {entry['images']}; set "
                 f"sources.{name}.images to the folder of the images, or repack the archive"
             )
         _move(found[0], wanted)
@@ -137,7 +140,8 @@ def _arrange(name: str, entry: Mapping, folder: Path, table: Path | None) -> Non
     found = list(folder.rglob(target.name)) if table is None else [table]
     if not target.is_file() and len(found) != 1:
         raise RetrieveError(
-            f"{name}: the archive has no {entry['table']}; set sources.{name}.table to its table"
+            f"{name}: {entry['table']} is missing from the archive; set sources.{name}.table to "
+            "the path of its table"
         )
     if not target.is_file():
         shutil.copyfile(found[0], target)
@@ -149,7 +153,7 @@ def _folders_of_images(folder: Path) -> list[Path]:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename a folder, or move what is in it where the target is inside it."""
+    """Rename a folder, or move its content if the target is inside it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source not in target.parents:
         source.rename(target)

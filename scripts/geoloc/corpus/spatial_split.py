@@ -1,4 +1,4 @@
-"""A split by place: images taken near each other never fall on both sides of it."""
+"""Split by place: images from the same grid cell are always in the same split."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ EARTH_RADIUS = 6371.0  # km
 
 
 def grid_cells(latitude: np.ndarray, longitude: np.ndarray, size: float) -> np.ndarray:
-    """The cell of each place (n,) in degrees, int64 (n,), in a grid of the earth whose cells are
-    about `size` km wide and high: bands of equal height, each cut into cells of equal width.
+    """Find the grid cell of each place.
 
-    Neighbours on both sides of a border between cells are in different ones, so `size` is the
-    scale of a place and no smallest distance.
+    The grid divides the earth into bands of equal height, and each band into cells of equal width,
+    so that cells are about `size` km wide and high. Neighbours on both sides of a border are in
+    different cells: `size` is a scale, not a minimum distance between splits.
+
+    Args:
+        latitude: (n,) degrees.
+        longitude: (n,) degrees.
+        size: side of a cell in km.
+
+    Returns:
+        int64 (n,), the number of each cell.
     """
     bands = max(1, round(np.pi * EARTH_RADIUS / size))
     band = np.clip(np.floor((latitude + 90) / 180 * bands), 0, bands - 1).astype(np.int64)
@@ -30,11 +38,19 @@ def grid_cells(latitude: np.ndarray, longitude: np.ndarray, size: float) -> np.n
 def split_cells(
     cells: np.ndarray, countries: np.ndarray, seed: int, ratio: Sequence[float]
 ) -> np.ndarray:
-    """The split of each of n images, by whole cells: text (n,), `train`, `val` or `test`.
+    """Split n images by whole cells.
 
-    cells (n,): see `grid_cells`; countries (n,): so that each country is divided by `ratio` as
-    nearly as its cells allow. Cells are taken in an order drawn by `seed`, each to the split that
-    its countries lack most.
+    Cells are taken in an order drawn by `seed`. Each goes to the split that misses most images of
+    its countries, so that each country is divided by `ratio` as nearly as its cells allow.
+
+    Args:
+        cells: (n,) the cell of each image, see `grid_cells`.
+        countries: (n,) the country of each image.
+        seed: draws the order.
+        ratio: shares of training, validation and test images.
+
+    Returns:
+        Text (n,): `train`, `val` or `test`.
     """
     cell_names, cell = np.unique(cells, return_inverse=True)
     country_names, country = np.unique(countries, return_inverse=True)
@@ -42,7 +58,7 @@ def split_cells(
     cell_of_pair, country_of_pair = np.divmod(pairs, len(country_names))
     starts = np.searchsorted(cell_of_pair, np.arange(len(cell_names) + 1))
     totals = np.bincount(country, minlength=len(country_names))
-    missing = np.outer(ratio, totals)  # images that each split still lacks, by country
+    missing = np.outer(ratio, totals)  # images that each split still needs, by country
     chosen = np.empty(len(cell_names), np.int64)
     for number in np.random.default_rng(seed).permutation(len(cell_names)):
         part = slice(starts[number], starts[number + 1])

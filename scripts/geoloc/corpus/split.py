@@ -1,4 +1,4 @@
-"""Training, validation and test images of a country, by split-folders."""
+"""Split the images of a country with split-folders."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SPLITS = ("train", "val", "test")
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
-    """The last part of each path, made unique where two are the same by the number of the
-    repetition before the suffix (`a.jpg`, `a~1.jpg`)."""
+    """Return the last part of each path, with a number before the suffix if it occurred already
+    (`a.jpg`, `a~1.jpg`)."""
     names, taken = [], set()
     tried: Counter[str] = Counter()  # repetitions of a name, all of which are taken
     for path in map(Path, paths):
@@ -31,9 +31,16 @@ def unique_names(paths: Sequence[str]) -> list[str]:
 def split_names(names: Sequence[str], seed: int, ratio: Sequence[float]) -> dict[str, str]:
     """Assign each file name of one country to `train`, `val` or `test`.
 
-    The study ran split-folders (seed 42, 80/10/10) on its image folders. Its functions decide here
-    too, on empty files of the same names; they are not moved, which takes most of its time. `ratio`
-    are three shares that add up to 1. Raises ValueError where names repeat.
+    The study ran split-folders (seed 42, 80/10/10) on its image folders. The same functions decide
+    here, on empty files with the same names, without moving them, which takes most of its time.
+
+    Args:
+        names: unique file names of one country.
+        seed: draws the split.
+        ratio: shares of the three splits, which add up to 1.
+
+    Raises:
+        InputError: if a name occurs twice.
     """
     from splitfolders.split import setup_files, split_files
 

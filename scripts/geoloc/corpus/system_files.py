@@ -1,4 +1,4 @@
-"""Files and folders that operating systems, network drives and notebooks leave among the user's."""
+"""Names of files and folders that operating systems, network drives and notebooks create."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ NAMES = frozenset({
 
 
 def is_system_name(name: str) -> bool:
-    """Whether a file or folder of this name, without the folders above it, is the system's."""
+    """Whether a file or folder with this name, without its parent folders, is a system's."""
     return name.startswith(("._", ".Trash-")) or name.casefold() in NAMES

@@ -1,5 +1,7 @@
-"""Archives of images from elsewhere, unpacked without trust: only regular files and folders, at
-paths that are checked here, no more than was announced; the folder appears only when complete."""
+"""Unpack untrusted archives: only regular files and folders, at checked paths, up to a size limit.
+
+The target folder appears only when it is complete.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,16 @@ from geoloc.corpus.file_starts import described
 from geoloc.progress import Progress
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MAX_EXPANSION = 20  # of an archive of pictures, which hardly shrink; a bomb expands a thousandfold
-SMALL = 256 << 20  # bytes below which an archive may expand as it likes
+MAX_EXPANSION = 20  # pictures hardly shrink when packed; a bomb expands a thousandfold
+SMALL = 256 << 20  # bytes that any archive may expand to
 MAX_FILES = 50_000_000
-MIN_COST = 4096  # bytes that every file and folder takes at least, on the disk or of time
+MIN_COST = 4096  # bytes that each file and folder counts as at least
 
 Contents = Iterator[tuple[Entry, Iterable[bytes]]]
 
 
 class _Budget:
-    """How much an archive may still write."""
+    """How many files and bytes an archive may still write."""
 
     def __init__(self, archive: Path, folder: Path) -> None:
         self.files = MAX_FILES
@@ -36,7 +38,7 @@ class _Budget:
         self.free = shutil.disk_usage(folder).free
 
     def spend(self, size: int) -> None:
-        """Take off a member of `size` bytes. Raises Refused where it is too much."""
+        """Count a member of `size` bytes, and raise Refused if it exceeds a limit."""
         size = max(size, MIN_COST)
         self.files -= 1
         self.allowed -= size
@@ -44,23 +46,26 @@ class _Budget:
         if self.allowed < 0 or self.files < 0:
             raise Refused(
                 f"it unpacks to more than {MAX_EXPANSION} times its size or to more than "
-                f"{MAX_FILES} files, which images do not"
+                f"{MAX_FILES} files, which is implausible for images"
             )
         if self.free < 0:
-            raise Refused(
-                f"it needs more room than is free; make {-self.free / 1e9:.1f} GB free at least"
-            )
+            raise Refused(f"not enough disk space; free at least {-self.free / 1e9:.1f} GB")
 
 
 def find_archive(folder: Path) -> Path | None:
-    """The archive that was put next to `folder` under its name (`geoguessr.zip`), if one exists.
+    """Find the archive next to `folder` that has its name, such as `geoguessr.zip`.
 
-    Raises ArchiveError where there are several."""
+    Returns:
+        Its path, or None if it does not exist.
+
+    Raises:
+        ArchiveError: if several exist.
+    """
     found = [folder.with_name(folder.name + suffix) for suffix in SUFFIXES]
     found = [path for path in found if path.is_file()]
     if len(found) > 1:
         raise ArchiveError(
-            f"both {found[0]} and {found[1]} could become {folder}; take one of them away"
+            f"both {found[0]} and {found[1]} could be unpacked to {folder}; remove one of them"
         )
     return found[0] if found else None
 
@@ -68,22 +73,26 @@ def find_archive(folder: Path) -> Path | None:
 def unpack(
     archive: Path, folder: Path, arrange: Callable[[Path], None] = lambda folder: None
 ) -> None:
-    """Unpack a zip or tar archive into `folder`, which appears only when complete and after
-    `arrange`, called with the folder under its temporary name.
+    """Unpack a zip or tar archive into `folder`, which appears only when it is complete.
 
-    Files get the rights and the time of new files. Files of operating systems, such as `__MACOSX/`,
-    are left out.
+    Files get the permissions and times of new files. Files that operating systems create, such as
+    `__MACOSX/`, are skipped.
+
+    Args:
+        archive: the archive.
+        folder: the folder to create; an existing one is replaced.
+        arrange: called with the unpacked folder under its temporary name.
 
     Raises:
-        DamagedArchive: for what is no archive or no whole one.
-        ArchiveError: for an archive with links, special or encrypted files, names that point
-            outside the folder or are one file on some file system, data after its end, or more
-            content than its size allows or the disk has room for.
+        DamagedArchive: if the archive is damaged or truncated, or the file is not an archive.
+        ArchiveError: if it has links, special or encrypted files, names that point outside the
+            folder or mean the same file on some file system, data after its end, or more content
+            than its size allows or the disk has room for.
     """
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     if os.path.lexists(temporary):
-        raise ArchiveError(f"{temporary} is in the way of unpacking {archive}; delete it")
+        raise ArchiveError(f"cannot unpack {archive}: {temporary} is in the way; delete it")
     temporary.mkdir(parents=True)
     try:
         _extract(archive, temporary)
@@ -101,17 +110,17 @@ def _extract(archive: Path, folder: Path) -> None:
             if path := plan.admit(entry):
                 _write(folder, path, entry, content)
     except Damage as error:
-        raise DamagedArchive(f"cannot unpack {archive}: {error}; fetch it again") from error
+        raise DamagedArchive(f"cannot unpack {archive}: {error}; get it again") from error
     except Refused as error:
         raise ArchiveError(
             f"cannot unpack {archive}: {error}. If you trust it, unpack it by hand"
         ) from error
     except OSError as error:
-        raise ArchiveError(f"cannot unpack {archive}: {error}; mend that and run again") from error
+        raise ArchiveError(f"cannot unpack {archive}: {error}; fix this and run again") from error
 
 
 def _contents(archive: Path, folder: Path) -> Contents:
-    """Every member with its content, which is read before the next one or not at all."""
+    """Yield every member with its content, to be read before the next member is requested."""
     with archive.open("rb") as file:
         start = file.read(BLOCK)
         file.seek(0)
@@ -123,13 +132,11 @@ def _contents(archive: Path, folder: Path) -> Contents:
         elif _is_tar(start):
             yield from _tar_contents(Stream(file, archive.stat().st_size))
         else:
-            raise Damage(
-                f"it is neither a zip nor a tar archive but {described(archive)}, or was cut off"
-            )
+            raise Damage(f"it is {described(archive)}, not a zip or tar archive, or it was cut off")
 
 
 def is_archive_start(start: bytes) -> bool:
-    """Whether a file with this start, of a block or more, may be an archive that `unpack` reads."""
+    """Whether a file with these first bytes (512 or more) may be an archive for `unpack`."""
     return start.startswith(SIGNATURES) or _compression(start) is not None or _is_tar(start[:BLOCK])
 
 
@@ -138,8 +145,7 @@ def _compression(start: bytes) -> bytes | None:
 
 
 def _is_tar(block: bytes) -> bool:
-    """Whether the first block of a file is that of a tar, with or without the mark that old ones
-    lack, or its end."""
+    """Whether the first block of a file is that of a tar archive, possibly an old or empty one."""
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.EOFHeaderError:
@@ -150,7 +156,7 @@ def _is_tar(block: bytes) -> bool:
 
 
 def _zip_contents(archive: Path, rehearsal: _Plan) -> Contents:
-    """The list of members stands by itself, so that all are checked before the first is written."""
+    """Check all members before the first is written; a zip archive has a list of them."""
     with open_zip(archive) as file:
         for info in file.infolist():
             rehearsal.admit(zip_entry(info))
@@ -170,7 +176,7 @@ class _Plan:
         self.budget, self.names = budget, Names()
 
     def admit(self, entry: Entry) -> str | None:
-        """The checked path of a member, None for one that is left out. Raises Refused."""
+        """Return the checked path of a member, or None to skip it. Raises Refused."""
         self.budget.spend(entry.cost)
         folder = entry.kind == FOLDER
         try:
@@ -183,18 +189,17 @@ class _Plan:
             raise Refused(f"member {shown(entry.raw)} is {entry.kind}")
         other = self.names.add(path, folder)
         if other == path:
-            raise Refused(f"it holds {shown(path)} twice")
+            raise Refused(f"it has {shown(path)} twice")
         if other is not None:
             raise Refused(
-                f"its members {shown(other)} and {shown(path)} are the same file, or a file and a "
-                "folder of one name, on some file systems"
+                f"on some file systems, its members {shown(other)} and {shown(path)} are the same "
+                "file, or a file and a folder with the same name"
             )
         return path
 
 
 def _write(folder: Path, path: str, entry: Entry, content: Iterable[bytes]) -> None:
-    """Make a folder, or write a file that did not exist. No link is ever made in `folder`, so none
-    can be followed."""
+    """Make a folder or write a new file. `folder` never has a link in it that could be followed."""
     target = folder / path
     if entry.kind == FOLDER:
         target.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -204,5 +209,5 @@ def _write(folder: Path, path: str, entry: Entry, content: Iterable[bytes]) -> N
     with open(os.open(target, flags, mode=0o644), "wb", buffering=0) as file:
         for data in content:
             view = memoryview(data)
-            while view:  # a full disk can take a part
+            while view:  # a full disk may write only a part
                 view = view[file.write(view) :]

@@ -1,1 +1,1 @@
-"""Countries: from coordinates, from names, and their names for reading."""
+"""Find countries by coordinates or by name, and name them."""

@@ -1,10 +1,10 @@
-"""The earth in cells that hold about as many images each: where a model of places may answer.
+"""Divide the earth into cells with similar numbers of images: the outputs of a model of places.
 
-As in PlaNet (Weyand et al., 2016) and in the hierarchical models of Müller-Budack et al. (2018),
-the cells are those of S2. Each of the six faces of the cube around the earth is split into four as
-long as a cell holds more than `maximum_images`; cells with fewer than `minimum_images` are then
-dropped. PlaNet had 10,000 and 50 of 91 million images; Müller-Budack et al. had 1,000 to 5,000 and
-50 of 4.7 million.
+Cells are those of S2, as in PlaNet (Weyand et al., 2016) and in the hierarchical models of
+Müller-Budack et al. (2018). Starting from the six faces of the cube around the earth, a cell with
+more than `maximum_images` is split into four, again and again; then, cells with fewer than
+`minimum_images` are dropped. PlaNet used 10,000 and 50 for 91 million images, Müller-Budack et al.
+1,000 to 5,000 and 50 for 4.7 million.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ LEAF_LEVEL = 30  # of the smallest cells, about a centimetre wide
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells that do not overlap, c of them, in the order of a model's outputs.
+    """c cells that do not overlap, in the order of a model's outputs.
 
     Attributes:
-        tokens: S2 tokens, sorted, which is also the order along S2's curve.
-        coordinates: (c, 2) float64, mean latitude and longitude of the images of each, degrees.
-        images: (c,) int64, training images of each.
+        tokens: sorted S2 tokens, which is also their order along S2's curve.
+        coordinates: (c, 2) float64, mean latitude and longitude of each cell's images in degrees.
+        images: (c,) int64, number of training images in each cell.
     """
 
     tokens: list[str]
@@ -44,10 +44,13 @@ class Cells:
         return len(self.tokens)
 
     def index_of(self, coordinates: np.ndarray) -> np.ndarray:
-        """Number int64 (n,) of the cell that holds each place, OUTSIDE where none does.
+        """Find the cell of each place.
 
         Args:
             coordinates: (n, 2) latitude and longitude in degrees.
+
+        Returns:
+            int64 (n,), the index of the cell, or OUTSIDE.
         """
         first, last = _spans(self.tokens)
         return _cell_of(_leaves(coordinates), first, last)
@@ -56,16 +59,16 @@ class Cells:
 def adaptive_cells(coordinates: np.ndarray, maximum_images: int, minimum_images: int) -> Cells:
     """Divide the earth by where images were taken.
 
-    Images at one place cannot be divided; their cell is not split, however many they are.
+    A cell whose images were all taken at the same place is not split, however many they are.
 
     Args:
-        coordinates: (n, 2) latitude and longitude of the training images, degrees.
-        maximum_images: a cell with more is split into four.
-        minimum_images: a cell with fewer is dropped, and its images are in no cell.
+        coordinates: (n, 2) latitude and longitude of the training images in degrees.
+        maximum_images: a cell with more images is split into four.
+        minimum_images: a cell with fewer images is dropped; its images are outside all cells.
 
     Raises:
-        InputError: for numbers that exclude each other, coordinates that are no places, and images
-            of which fewer than two cells are left.
+        InputError: if the two numbers contradict each other, coordinates are invalid, or fewer than
+            two cells are left.
     """
     if not 1 <= minimum_images <= maximum_images:
         raise InputError(
@@ -78,8 +81,8 @@ def adaptive_cells(coordinates: np.ndarray, maximum_images: int, minimum_images:
     ids, counts = (values[counts >= minimum_images][kept] for values in (ids, counts))
     if len(ids) < 2:
         raise InputError(
-            f"{len(ids)} cells with at least {minimum_images} of {len(coordinates)} images; a "
-            "model needs two: lower minimum_images or maximum_images, or add images with "
+            f"{len(ids)} cells have at least {minimum_images} of {len(coordinates)} images, but a "
+            "model needs two; lower minimum_images or maximum_images, or add images with "
             "coordinates"
         )
     tokens = [s2cell.cell_id_to_token(int(cell)) for cell in ids]
@@ -88,27 +91,27 @@ def adaptive_cells(coordinates: np.ndarray, maximum_images: int, minimum_images:
 
 
 def _leaves(coordinates: np.ndarray) -> np.ndarray:
-    """Number uint64 (n,) of the leaf cell of each place."""
+    """Return the id, uint64 (n,), of the leaf cell of each place."""
     places = check_coordinates(coordinates).tolist()
     return np.array([s2cell.lat_lon_to_cell_id(*place, LEAF_LEVEL) for place in places], np.uint64)
 
 
 def _spans(tokens: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers uint64 (c,) of the first and the last leaf of each cell. Those of a cell are its own
-    number ± the lowest bit of that, less 1."""
+    """Return the ids, uint64 (c,), of the first and last leaf of each cell: its own id minus and
+    plus (its lowest set bit − 1)."""
     ids = np.array([s2cell.token_to_cell_id(token) for token in tokens], np.uint64)
     reach = (ids & ~(ids - np.uint64(1))) - np.uint64(1)
     return ids - reach, ids + reach
 
 
 def _cell_of(leaves: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Number int64 (n,) of the cell, given by the spans of its leaves, that holds each leaf."""
+    """Return the index, int64 (n,), of the cell of each leaf, or OUTSIDE."""
     found = np.searchsorted(first, leaves, side="right") - 1
     return np.where((found >= 0) & (leaves <= last[found]), found, OUTSIDE)
 
 
 def _split(leaves: np.ndarray, maximum_images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers uint64 of the cells, unsorted, and how many of the leaves each holds."""
+    """Return the ids, uint64, of the cells, unsorted, and the number of leaves in each."""
     ids, counts, rest = [], [], np.sort(leaves)
     for level in range(LEAF_LEVEL + 1):
         lowest_bit = 1 << 2 * (LEAF_LEVEL - level)
@@ -123,8 +126,8 @@ def _split(leaves: np.ndarray, maximum_images: int) -> tuple[np.ndarray, np.ndar
 
 
 def _means(coordinates: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Mean place (c, 2) of the places of each cell, that of their unit vectors; `cell` (n,) is
-    OUTSIDE for places that do not count."""
+    """Return the mean place (c, 2) of each cell, as the mean of unit vectors. Places whose `cell`
+    (n,) is OUTSIDE are skipped."""
     vectors = unit_vectors(coordinates[cell != OUTSIDE])
     sums = [np.bincount(cell[cell != OUTSIDE], weights=part) for part in vectors.T]
     return places_of_vectors(np.column_stack(sums))
@@ -132,12 +135,12 @@ def _means(coordinates: np.ndarray, cell: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CellsRecord:
-    """What `cells.json` in a model's folder says: its outputs, and how they become countries.
+    """The content of `cells.json` in a model's folder: its outputs, and how they become countries.
 
     Attributes:
         cells: the outputs of the model.
-        countries: sorted ISO codes that the model tells apart.
-        geocoder: that finds the country of each cell's place.
+        countries: sorted ISO codes of the countries that the model distinguishes.
+        geocoder: key of `GEOCODERS`, which finds the country of each cell.
     """
 
     cells: Cells
@@ -146,7 +149,7 @@ class CellsRecord:
 
 
 def write_cells(folder: str | Path, record: CellsRecord) -> None:
-    """Write `cells.json` into a model's folder, whole or not at all."""
+    """Write `cells.json` to a model's folder, completely or not at all."""
     rows = zip(
         record.cells.tokens, record.cells.coordinates.tolist(), record.cells.images.tolist(),
         strict=True,
@@ -166,8 +169,8 @@ def read_cells(folder: str | Path) -> CellsRecord:
     """Read the `cells.json` of a model's folder.
 
     Raises:
-        OSError: if the file is missing, damaged or not one that `write_cells` wrote: cells that are
-            no S2 cells, are not sorted or overlap, or places that are none.
+        OSError: if the file is missing, damaged or invalid: unknown S2 cells, cells that are not
+            sorted or overlap, or invalid coordinates.
     """
     path = Path(folder, FILE)
     try:
@@ -184,24 +187,26 @@ def read_cells(folder: str | Path) -> CellsRecord:
     except PermissionError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{path}: not the cells of a model ({error!r}); train it again") from error
+        raise FileError(
+            f"{path} does not describe the cells of a model ({error!r}); train it again"
+        ) from error
     if fault:
-        raise FileError(f"{path}: not the cells of a model ({fault}); train it again")
+        raise FileError(f"{path} does not describe the cells of a model ({fault}); train it again")
     return record
 
 
 def _fault(record: CellsRecord) -> str:
-    """What is wrong with cells that were read, or ""."""
+    """Return what is wrong with cells that were read, or ""."""
     tokens, countries = record.cells.tokens, record.countries
     if not countries or countries != sorted(set(map(str, countries))):
-        return "its countries are not sorted codes, each once"
+        return "its countries are not sorted or not unique"
     if record.geocoder not in GEOCODERS:
         return f"unknown geocoder {record.geocoder!r}"
     if len(tokens) < 2:
         return f"{len(tokens)} cells"
     for token in tokens:
         if not s2cell.token_is_valid(token) or s2cell.token_to_canonical_token(token) != token:
-            return f"{token!r} is no S2 cell"
+            return f"{token!r} is not an S2 cell"
     first, last = _spans(tokens)
     if len(wrong := np.flatnonzero(last[:-1] >= first[1:])):
         return f"{tokens[wrong[0] + 1]} is out of order or overlaps another cell"

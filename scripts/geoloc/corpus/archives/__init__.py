@@ -1,8 +1,8 @@
 """Images in zip and tar archives, read without unpacking.
 
-An image in an archive has the path that it would have if the archive were a folder of its name:
-`train/00.zip/00/317.jpg` is the member `00/317.jpg` of `train/00.zip`. The path says by itself
-which of its parts is the archive, since a name cannot be both a file and a folder.
+The path of an image in an archive treats the archive as a folder: `train/00.zip/00/317.jpg` is the
+member `00/317.jpg` of `train/00.zip`. The path is unambiguous, because a name can't be both a file
+and a folder.
 """
 
 from __future__ import annotations
@@ -31,30 +31,42 @@ PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst",
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file is by its name an archive whose members can be read one by one."""
+    """Whether a file name is that of an archive whose members can be read one by one."""
     return name.lower().endswith(tuple(ARCHIVES))
 
 
 def is_packed(name: str) -> bool:
-    """Whether a file is by its name an archive that is compressed as a whole."""
+    """Whether a file name is that of an archive that is compressed as a whole."""
     return name.lower().endswith(PACKED)
 
 
 def open_archive(path: Path) -> ZipArchive | TarArchive:
-    """Open an archive. Raises ArchiveError where it cannot be read."""
+    """Open a zip or tar archive.
+
+    Raises:
+        ArchiveError: if it can't be read.
+    """
     return ARCHIVES[path.suffix.lower()](path)
 
 
 def list_members(path: Path) -> Iterator[Member]:
-    """The images of an archive; none of them is read. Raises ArchiveError where the archive is
-    damaged."""
+    """List the images of an archive without reading them.
+
+    Raises:
+        ArchiveError: if the archive is damaged.
+    """
     with closing(open_archive(path)) as archive:
         yield from archive.members()
 
 
 class ImageFiles:
-    """Reads the images of a folder, also those in archives. The last archive stays open, so that
-    images that are sorted by path open each archive once."""
+    """Reads the images of a folder, including those in archives.
+
+    The last archive stays open, so images sorted by path open each archive only once.
+
+    Args:
+        folder: the folder that paths are relative to.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,8 +74,13 @@ class ImageFiles:
         self.archive: ZipArchive | TarArchive | None = None
 
     def read(self, path: str) -> bytes:
-        """The bytes of the image at `path` below the folder. Raises OSError, or UnreadableImage for
-        what is not a regular file, too large, or a member that is missing, encrypted or damaged."""
+        """Return the bytes of the image at `path`, relative to the folder.
+
+        Raises:
+            UnreadableImage: if the image is too large or not a regular file, or if it is a member
+                that is missing, encrypted or damaged.
+            OSError: if the file can't be read.
+        """
         try:
             return read_file(self.folder / path)
         except NotADirectoryError:
@@ -78,16 +95,16 @@ class ImageFiles:
         return self.archive.read(member)
 
     def _split(self, path: str) -> tuple[Path, str]:
-        """The archive and the member that a path means."""
+        """Split a path into the archive and the name of its member."""
         parts = path.split("/")
         for count in range(1, len(parts)):
             archive = self.folder.joinpath(*parts[:count])
             if archive.is_file() and is_archive(archive.name):
                 return archive, "/".join(parts[count:])
-        raise UnreadableImage(f"{path} is in no archive")
+        raise UnreadableImage(f"{path} is not in an archive")
 
     def close(self) -> None:
-        """Close the archive that is open."""
+        """Close the archive that is still open."""
         if self.archive is not None:
             self.archive.close()
         self.path = self.archive = None

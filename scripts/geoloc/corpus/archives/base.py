@@ -6,35 +6,35 @@ from dataclasses import dataclass
 
 from geoloc.errors import GeolocError
 
-FILE, FOLDER = "file", "folder"  # kinds of members; every other kind says in words what it is
+FILE, FOLDER = "file", "folder"  # kinds of members; other kinds are descriptions for messages
 ENCRYPTED = "an encrypted file"
 
 
 class ArchiveError(GeolocError, ValueError):
-    """An archive cannot be read; the message names it and says what to do."""
+    """An archive can't be read. The message names it and says what to do."""
 
 
 class DamagedArchive(ArchiveError):
-    """The bytes are no whole archive; fetched again, it may be one."""
+    """An archive is damaged or truncated. Downloading it again may help."""
 
 
 class Damage(GeolocError, ValueError):
-    """What is wrong with the bytes of an archive, for the message of a DamagedArchive."""
+    """Damaged bytes in an archive; becomes the message of a DamagedArchive."""
 
 
 class Refused(GeolocError, ValueError):
-    """What in an archive is neither listed nor extracted, for the message of an ArchiveError."""
+    """Content that is never listed or extracted; becomes the message of an ArchiveError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an archive says of a member.
+    """A member as its archive describes it.
 
     Attributes:
-        raw: its name, unchecked.
-        kind: FILE, FOLDER, or in words what else it is, such as "a symbolic link".
-        size: bytes of its content, not negative.
-        cost: bytes that are written or read for it, with its headers.
+        raw: its unchecked name.
+        kind: FILE, FOLDER, or a description such as "a symbolic link".
+        size: size of its content in bytes, at least 0.
+        cost: bytes to read or write for it, including its headers.
     """
 
     raw: str
@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An image in an archive: its path there, or as `problem` the reason why it is not used."""
+    """An image in an archive: its path, and in `problem` the reason if it can't be used."""
 
     name: str
     problem: str = ""

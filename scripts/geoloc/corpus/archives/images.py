@@ -1,4 +1,4 @@
-"""Which members of an archive are images, and which of those can be used."""
+"""Find the images among the members of an archive, and those that can be used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from geoloc.images import MAX_BYTES, is_image
 
 
 def image_member(entry: Entry) -> Member | None:
-    """The image that a member is by its name; None where it is none or is hidden."""
+    """Return the member as an image, or None if its name is not that of an image or is hidden."""
     if entry.kind == FOLDER or not is_image(entry.raw):
         return None
     try:
@@ -25,20 +25,23 @@ def image_member(entry: Entry) -> Member | None:
 
 
 class Doubles:
-    """Finds images that are one file on some file system. None of them is used: which one is meant
-    cannot be known."""
+    """Finds images whose names mean the same file on some file systems.
+
+    None of them is used, because nothing says which one is meant.
+    """
 
     def __init__(self) -> None:
         self.seen: dict[str, str] = {}
         self.problems: dict[str, str] = {}  # of images by path
 
     def check(self, member: Member) -> None:
-        """Compare an image with those before it."""
+        """Compare an image with the images before it."""
         other = self.seen.setdefault(same_file(member.name), member.name)
         if other is member.name:
             return
         if other == member.name:
-            self.problems[member.name] = "its archive holds several files of this name"
+            self.problems[member.name] = "several files in its archive have this name"
         else:
-            self.problems[member.name] = f"its archive holds the same name as {other}"
-            self.problems.setdefault(other, f"its archive holds the same name as {member.name}")
+            same = "has the same name as {} on some file systems"
+            self.problems[member.name] = same.format(other)
+            self.problems.setdefault(other, same.format(member.name))

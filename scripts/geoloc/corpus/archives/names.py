@@ -1,4 +1,4 @@
-"""Names in archives, and the paths below a folder that they may become."""
+"""Check the names of members and turn them into paths below a folder."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def member_path(raw: str, folder: bool = False) -> str | None:
-    r"""Turn the name of a member into the path that it may have below a folder.
+    r"""Turn the name of a member into a safe path below a folder.
 
-    A `\` separates as `/` does. Empty parts and `.` are dropped.
+    `\` separates folders like `/` does. Empty parts and `.` are dropped.
 
     Args:
-        raw: the name as it stands in the archive, with surrogates for bytes that are not UTF-8.
+        raw: the name in the archive, with surrogates for bytes that are not UTF-8.
         folder: whether the member is a folder.
 
     Returns:
-        A relative path of plain names, joined by `/`; None for what is treated as if it did not
-        exist: files of operating systems (`geoloc.corpus.system_files`), and the folder itself
-        as `.`.
+        A relative path of plain names, joined by `/`. None if the member is ignored: files that
+        operating systems create (`geoloc.corpus.system_files`), and the top folder `.`.
 
     Raises:
-        Refused: with the reason, for a name that points outside the folder, is none, is too long
-            or could not be written to a table.
+        Refused: with the reason, if the name is empty or too long, points outside the folder, or
+            can't be written to a table.
     """
     name = raw.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -47,7 +46,7 @@ def member_path(raw: str, folder: bool = False) -> str | None:
             return None
         raise Refused("its name is empty")
     if not folder and name.endswith(("/", "/.")):
-        raise Refused("it is a file with the name of a folder")
+        raise Refused("it is a file, but its name ends like a folder's")
     _check_length(parts)
     for part in parts:
         _check_part(part)
@@ -69,11 +68,13 @@ def _check_part(part: str) -> None:
         raise Refused("its name has a control character or line break")
     plain = unicodedata.normalize("NFKC", part)
     if "/" in plain or "\\" in plain or not plain.strip(". "):
-        raise Refused("its name only looks like one: it means a separator, a dot or a space")
+        raise Refused(
+            "its name has only dots and spaces, or a character that looks like a separator"
+        )
 
 
 def shown(raw: str) -> str:
-    """A member's name for messages and tables: on one line, what is not printable escaped."""
+    """Return a member's name for messages and tables, on one line and with escapes."""
     name = utf8_name(raw)
     name = "".join(
         c if unicodedata.category(c) not in UNPRINTABLE else c.encode("unicode_escape").decode()
@@ -83,9 +84,11 @@ def shown(raw: str) -> str:
 
 
 def same_file(path: str) -> str:
-    """What two paths have in common that are one file on some file system: those of Windows and
-    macOS ignore case, the form of accents, characters without width, and dots and spaces at the end
-    of a name."""
+    """Return a key that is equal for two paths that mean the same file on some file system.
+
+    File systems of Windows and macOS ignore case, the Unicode form of accents, zero-width
+    characters, and dots and spaces at the end of a name.
+    """
     if not path.isascii():
         path = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
         path = "".join(c for c in path if unicodedata.category(c) != "Cf")
@@ -93,18 +96,19 @@ def same_file(path: str) -> str:
 
 
 class Names:
-    """Paths of one archive, of which no two may be the same file on any file system, and none both
-    a file and a folder."""
+    """The paths of one archive. No two may mean the same file on any file system, and no path may
+    be both a file and a folder."""
 
     def __init__(self) -> None:
         self.taken: dict[str, str] = {}  # folders with a / at the end
 
     def add(self, path: str, folder: bool = False) -> str | None:
-        """Take a path and the folders above it.
+        """Add a path and the folders above it.
+
+        A folder may be added again if it is spelled the same way.
 
         Returns:
-            None, or the path it is not to be told from, which may be the same one; then it is not
-            taken. A folder may come again, if it is written in the same way.
+            None if it was added; otherwise the path that it clashes with, which may be itself.
         """
         entry = path + "/" if folder else path
         parent = path.rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""Bytes of archives, read forward in bounded memory."""
+"""Read archives forward in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_TRAILING = 16 << 20  # bytes after the end of a tar; tar itself fills up to 
 
 
 class Decoder(Protocol):
-    """A decompressor of the standard library, for one stream."""
+    """The interface of the standard library's decompressors, for one stream."""
 
     eof: bool
     unused_data: bytes
@@ -27,7 +27,7 @@ class Decoder(Protocol):
 
 
 class GzipDecoder:
-    """zlib's, with the interface of the others."""
+    """Gives zlib's decompressor the interface of the others."""
 
     def __init__(self) -> None:
         self.inner = zlib.decompressobj(wbits=31)
@@ -56,8 +56,14 @@ DECODERS: dict[bytes, Callable[[], Decoder]] = {
 
 
 class Decompressed:
-    """The content of a file in gzip, bzip2 or xz, of all its streams one after another, with their
-    checksums checked. Bytes after the last stream are refused, as they would be lost in silence."""
+    """The decompressed content of a gzip, bzip2 or xz file: all its streams, with their checksums.
+
+    Bytes after the last stream are refused, because they would be lost without a message.
+
+    Args:
+        file: the compressed file.
+        magic: its first bytes, a key of `DECODERS`.
+    """
 
     def __init__(self, file: BinaryIO, magic: bytes) -> None:
         self.file, self.magic = file, magic
@@ -67,7 +73,12 @@ class Decompressed:
         self.streams = self.produced = 0
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes, none at the end. Raises Damage or Refused."""
+        """Return up to `size` bytes, and no bytes at the end.
+
+        Raises:
+            Damage: if the compressed data are damaged or truncated.
+            Refused: if bytes follow the last stream, or decompression needs too much memory.
+        """
         while self.decoder is not None or self._start():
             data = b"" if self.pending else (self.input or self.file.read(READ))
             ended = not self.pending and not data
@@ -85,7 +96,7 @@ class Decompressed:
         return b""
 
     def _start(self) -> bool:
-        """Begin the next stream, if there is one."""
+        """Start the next stream, if one exists."""
         while self.streams and not self.input.strip(b"\0"):  # streams are filled up with zeros
             self.input = self.file.read(READ)
             if not self.input:
@@ -94,10 +105,10 @@ class Decompressed:
             self.input = self.input.lstrip(b"\0")
             self.input += self.file.read(len(self.magic)) if len(self.input) < 8 else b""
             if not self.input.startswith(self.magic):
-                raise Refused("bytes follow the end of its compressed data")
+                raise Refused("it has extra bytes after its compressed data")
         self.streams += 1
         if self.streams > MAX_STREAMS + self.produced / 1024:
-            raise Refused("it consists of too many compressed streams with hardly any content")
+            raise Refused("it has too many compressed streams with hardly any content")
         self.decoder = DECODERS[self.magic]()
         return True
 
@@ -107,7 +118,7 @@ class Decompressed:
         except lzma.LZMAError as error:
             if "memory" in str(error).lower():
                 raise Refused(
-                    f"it takes more than {MAX_DICTIONARY >> 20} MiB of memory to decompress"
+                    f"decompressing it needs more than {MAX_DICTIONARY >> 20} MiB of memory"
                 ) from error
             raise Damage(f"damaged compressed data: {error}") from error
         except (zlib.error, OSError, ValueError, EOFError) as error:
@@ -115,19 +126,27 @@ class Decompressed:
 
 
 class Stream:
-    """An archive that is read forward. `position` counts from its first byte."""
+    """An archive that is read forward. `position` counts from its first byte.
+
+    Args:
+        file: the archive, or its decompressed content.
+        size: size of a seekable file in bytes; if None, skipped bytes are read.
+    """
 
     def __init__(self, file: BinaryIO | Decompressed, size: int | None = None) -> None:
-        """`size` is that of a file that can be sought in; without it, what is skipped is read."""
         self.file, self.size, self.position = file, size, 0
 
     def seek(self, position: int) -> None:
-        """Go on at another byte; only of a file with a known size."""
+        """Continue at another byte. Needs a file with a known size."""
         self.file.seek(position)
         self.position = position
 
     def copy(self, count: int) -> Iterator[bytes]:
-        """The next `count` bytes in pieces. Raises Damage where there are fewer."""
+        """Yield the next `count` bytes in pieces.
+
+        Raises:
+            Damage: if fewer bytes are left.
+        """
         while count > 0:
             data = self.file.read(min(count, CHUNK))
             if not data:
@@ -137,25 +156,31 @@ class Stream:
             yield data
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes, which the caller has found to be few."""
+        """Return the next `count` bytes at once; the caller has checked that they are few."""
         return b"".join(self.copy(count))
 
     def skip(self, count: int) -> None:
-        """Pass over `count` bytes. Raises Damage where there are fewer."""
+        """Skip `count` bytes.
+
+        Raises:
+            Damage: if fewer bytes are left.
+        """
         if self.size is None:
             for _ in self.copy(count):
                 pass
         elif self.position + count > self.size:
-            raise Damage(f"cut off: byte {self.position + count} is announced, {self.size} exist")
+            raise Damage(
+                f"cut off: it has {self.size} bytes, expected at least {self.position + count}"
+            )
         elif count:
             self.seek(self.position + count)
 
     def check_end(self) -> None:
-        """Read what follows the end of the archive, with the checksum of compressed data.
+        """Read the bytes after the end of the archive, including the checksum of compressed data.
 
         Raises:
-            Refused: for anything but some zeros.
-            Damage: for damaged compressed data.
+            Refused: if they are not only some zeros.
+            Damage: if the compressed data are damaged.
         """
         start, zeros = self.position, True
         known = 0 if self.size is None else self.size - start
@@ -164,6 +189,8 @@ class Stream:
             zeros = zeros and data.count(0) == len(data)
             known = max(known, self.position - start)
         if known > MAX_TRAILING:
-            raise Refused(f"more than {MAX_TRAILING >> 20} MiB follow its end at byte {start}")
+            raise Refused(
+                f"it has more than {MAX_TRAILING >> 20} MiB after its end at byte {start}"
+            )
         if not zeros:
-            raise Refused(f"other data follow its end at byte {start}")
+            raise Refused(f"it has extra data after its end at byte {start}")

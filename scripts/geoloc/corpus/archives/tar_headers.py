@@ -1,7 +1,8 @@
-"""The headers of a tar archive.
+"""Parse the headers of a tar archive.
 
 `tarfile` reads PAX headers and long names of any size into memory, follows negative sizes, and
-takes damage for the end. Here it only parses single blocks of 512 bytes; all else is checked.
+mistakes damage for the end. Here it only parses single blocks of 512 bytes; this module checks
+everything else.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ SPARSE_MORE = {BLOCK: 504, 0: 482}  # where an old sparse header says that anoth
 
 @dataclass(frozen=True, slots=True)
 class TarEntry(Entry):
-    """A member with the first byte of its headers, `at`, and of its content, `start`."""
+    """A member whose headers begin at byte `at` and whose content begins at byte `start`."""
 
     at: int
     start: int
 
 
 def members(stream: Stream) -> Iterator[TarEntry]:
-    """Every member of an archive, up to its end and what follows that.
+    """Yield every member of an archive, and check the bytes after its end.
 
-    The content of the last member that was given may be read off the stream, or not.
+    The caller may read the content of each member from the stream before it asks for the next.
 
     Raises:
-        Damage: where there is neither a whole member nor the end.
-        Refused: for data after the end.
+        Damage: if a member is damaged or the end is missing.
+        Refused: if data follow the end.
     """
     while (entry := next_member(stream)) is not None:
         yield entry
@@ -52,8 +53,14 @@ def members(stream: Stream) -> Iterator[TarEntry]:
 
 
 def next_member(stream: Stream) -> TarEntry | None:
-    """The member whose headers begin at the stream's position, None at the end. The stream then is
-    at its content. Raises Damage."""
+    """Read the headers of the next member, up to its content.
+
+    Returns:
+        The member, or None at the end of the archive.
+
+    Raises:
+        Damage: if the headers are damaged.
+    """
     at, pax, long_name = stream.position, {}, None
     for _ in range(MAX_HEADERS):
         block = stream.take(BLOCK)
@@ -95,7 +102,7 @@ def _extra(stream: Stream, size: int) -> bytes:
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """The entries of a PAX header, which are `LENGTH KEY=VALUE` and a line feed each."""
+    """Parse a PAX header: entries of the form `LENGTH KEY=VALUE` and a line feed."""
     records, position = {}, 0
     while position < len(data) and data[position]:
         digits, space, _ = data[position : position + 20].partition(b" ")

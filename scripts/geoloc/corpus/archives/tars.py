@@ -1,11 +1,10 @@
-"""Images in a plain tar archive, whose members are looked up once.
+"""Images in a plain tar archive, which is scanned only once.
 
-They stand scattered through the archive, so that their places are kept beside it, in a small SQLite
-file `<archive>.members`. It is made again when the archive has another size, date or sample of its
-bytes, or when the list is damaged. Where it cannot be written, every job walks through the archive
-once.
+A tar archive has no list of its members, so their positions are stored next to it in a small SQLite
+file, `<archive>.members`. The list is made again if the archive's size, date or a sample of its
+bytes changes, or if the list is damaged. If it can't be written, every job scans the archive.
 
-What an image is read from is its header in the archive, which must say what the list says.
+Before an image is read, its header in the archive is compared with the list.
 """
 
 from __future__ import annotations
@@ -39,14 +38,20 @@ SAMPLES = 16  # blocks of 512 bytes by which two archives of one size and date a
 
 
 class ListMismatch(GeolocError, ValueError):
-    """The list of members is damaged or that of another archive."""
+    """The list of members is damaged or belongs to another archive."""
 
 
 class TarArchive:
-    """The images of an uncompressed tar archive."""
+    """The images of an uncompressed tar archive.
+
+    Args:
+        path: the archive.
+
+    Raises:
+        ArchiveError: if it is damaged, truncated or compressed.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises ArchiveError for what is no whole, uncompressed tar archive."""
         self.path = path
         self.index = _open_index(path)
         self.renewed = False
@@ -54,7 +59,11 @@ class TarArchive:
         self.stream = Stream(self.file, path.stat().st_size)
 
     def members(self) -> Iterator[Member]:
-        """Every image, sorted by name. Raises ArchiveError."""
+        """Return every image, sorted by name.
+
+        Raises:
+            ArchiveError: if the archive is damaged.
+        """
         try:
             rows = _checked_rows(self.index)
         except (sqlite3.Error, ListMismatch) as error:
@@ -63,7 +72,11 @@ class TarArchive:
         return (Member(name, problem) for name, _, _, problem in rows)
 
     def read(self, name: str) -> bytes:
-        """The bytes of an image. Raises UnreadableImage with the reason."""
+        """Return the bytes of an image.
+
+        Raises:
+            UnreadableImage: with the reason.
+        """
         try:
             return self._read(name)
         except (sqlite3.Error, ListMismatch) as mismatch:
@@ -77,7 +90,7 @@ class TarArchive:
         query = "SELECT at, size, problem FROM members WHERE name = ?"
         row = self.index.execute(query, (name,)).fetchone()
         if row is None and self.renewed:
-            raise UnreadableImage("the archive has no such member")
+            raise UnreadableImage("missing from its archive")
         if row is None or not _valid((name, *row)):
             raise ListMismatch(f"no usable entry for {name}")
         at, size, problem = row
@@ -93,10 +106,12 @@ class TarArchive:
             raise ListMismatch(str(error)) from error
 
     def _renew(self, error: Exception) -> None:
-        """Make the list anew, once for an archive that is open."""
+        """Make the list again, at most once while the archive is open."""
         if self.renewed:
             raise ListMismatch(str(error)) from error
-        log.warning("%s does not fit its archive (%s): made again", _beside(self.path), error)
+        log.warning(
+            "%s does not match its archive (%s); making it again", _list_path(self.path), error
+        )
         self.renewed = True
         index = _make_index(self.path, _state(self.path))
         self.index.close()
@@ -112,7 +127,7 @@ def _is(entry: TarEntry, name: str, size: int) -> bool:
 
 
 def _valid(row: tuple) -> bool:
-    """Whether a row of the list has the types and ranges of one that was written here."""
+    """Whether a row of the list has valid types and ranges."""
     name, at, size, problem = row
     numbers = isinstance(at, int) and isinstance(size, int) and at >= 0 and at % BLOCK == 0
     texts = isinstance(name, str) and isinstance(problem, str)
@@ -131,14 +146,14 @@ def _digest(index: sqlite3.Connection) -> bytes:
 
 
 def _checked_rows(index: sqlite3.Connection) -> Iterator[tuple]:
-    """All rows of the list. Raises ListMismatch where it is not as it was written."""
+    """Return all rows of the list, after comparing them with its digest."""
     if index.execute("SELECT digest FROM archive").fetchall() != [(_digest(index),)]:
-        raise ListMismatch("not as it was written")
+        raise ListMismatch("its digest differs")
     return _rows(index)
 
 
 def _state(path: Path) -> tuple[int, int, bytes]:
-    """What an archive is recognized by: size, time and a hash of some of its blocks."""
+    """Identify an archive by its size, time and a hash of some of its blocks."""
     status = path.stat()
     blocks = status.st_size // BLOCK
     digest = hashlib.sha256()
@@ -149,28 +164,28 @@ def _state(path: Path) -> tuple[int, int, bytes]:
     return status.st_size, status.st_mtime_ns, digest.digest()
 
 
-def _beside(path: Path) -> Path:
+def _list_path(path: Path) -> Path:
     return path.with_name(path.name + ".members")
 
 
 def _open_index(path: Path) -> sqlite3.Connection:
     state = _state(path)
-    return _read_index(_beside(path), state) or _make_index(path, state)
+    return _read_index(_list_path(path), state) or _make_index(path, state)
 
 
 def _make_index(path: Path, state: tuple[int, int, bytes]) -> sqlite3.Connection:
-    """Walk through an archive. Raises ArchiveError."""
-    beside = _beside(path)
+    """Scan an archive and write the list of its members."""
+    target = _list_path(path)
     try:
         with (
-            atomic_path(beside) as temporary,
+            atomic_path(target) as temporary,
             contextlib.closing(sqlite3.connect(temporary)) as index,
         ):
             _fill(index, path, state)
     except (sqlite3.OperationalError, OSError) as error:
-        log.warning("cannot write %s (%s): every job looks its members up anew", beside, error)
+        log.warning("cannot write %s (%s); every job will scan the archive", target, error)
     else:
-        if index := _read_index(beside, state):
+        if index := _read_index(target, state):
             return index
     index = sqlite3.connect(":memory:")
     _fill(index, path, state)
@@ -178,11 +193,11 @@ def _make_index(path: Path, state: tuple[int, int, bytes]) -> sqlite3.Connection
 
 
 def _read_index(path: Path, state: tuple[int, int, bytes]) -> sqlite3.Connection | None:
-    """The kept places, None where there are none, or those of another state of the archive or in
-    another form."""
+    """Open the list of members; None if it is missing, in another format, or of another state of
+    the archive."""
     if not path.is_file():
         return None
-    # Immutable: no locks, which network file systems lack, and no journal beside the data.
+    # Immutable: needs no locks, which some network file systems don't have, and no journal.
     index = sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)
     with contextlib.suppress(sqlite3.Error):
         schema = index.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
@@ -205,7 +220,7 @@ def _fill(index: sqlite3.Connection, path: Path, state: tuple[int, int, bytes]) 
 
 
 def _scan(path: Path, doubles: Doubles) -> Iterator[tuple[str, int, int, str]]:
-    """Name, first byte, size and problem of every image. Only headers are read."""
+    """Yield name, first byte, size and problem of every image. Reads only headers."""
     with path.open("rb", buffering=0) as file:  # unbuffered, so that a header is 512 bytes
         stream = Stream(file, path.stat().st_size)
         try:
@@ -215,8 +230,8 @@ def _scan(path: Path, doubles: Doubles) -> Iterator[tuple[str, int, int, str]]:
                     yield member.name, entry.at, min(entry.size, MAX_BYTES + 1), member.problem
         except Damage as error:
             raise ArchiveError(
-                f"{path} is no whole, uncompressed tar archive ({error}); get it again or, if it "
-                "is compressed, decompress it"
+                f"{path} is not a complete, uncompressed tar archive ({error}); get it again, or "
+                "decompress it if it is compressed"
             ) from error
         except Refused as error:
-            raise ArchiveError(f"{path} is not read: {error}; pack it again") from error
+            raise ArchiveError(f"cannot read {path}: {error}; pack it again") from error

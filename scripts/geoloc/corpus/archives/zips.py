@@ -1,4 +1,4 @@
-"""Zip archives: their members, and the images among them."""
+"""Read zip archives and the images in them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,11 @@ DAMAGED = (
 
 
 class NoSuchPlace(zipfile.BadZipFile, OSError):
-    """An offset outside the file; an OSError as of `seek`, which zipfile expects in one place."""
+    """An offset outside the file. Also an OSError, which zipfile expects from `seek`."""
 
 
 class BoundedFile(io.BufferedReader):
-    """A file of which zipfile cannot read a list of members that is larger than an honest one, nor
-    go to where no byte can be."""
+    """A file that limits how much zipfile reads at once, and rejects offsets outside the file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
@@ -64,7 +63,7 @@ class BoundedFile(io.BufferedReader):
 
 
 class CheckedZip(zipfile.ZipFile):
-    """Closes the file that it was given, too."""
+    """A ZipFile that also closes the file that it was given."""
 
     def close(self) -> None:
         file = self.fp
@@ -74,16 +73,16 @@ class CheckedZip(zipfile.ZipFile):
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip archive whose members do not overlap and that has no other archive before it.
+    """Open a zip archive and check where its members are.
 
     Raises:
-        Damage: for what is no whole zip archive.
-        OSError: where the file cannot be read.
+        Damage: if it is not a complete zip archive, its members overlap, or bytes precede them.
+        OSError: if the file can't be read.
     """
     raw = BoundedFile(path)
     try:
         if not raw.peek(8).startswith(SIGNATURES):
-            raise Damage("it does not begin as a zip archive does")
+            raise Damage("it does not start like a zip archive")
         file = CheckedZip(raw)
         _check_places(file)
     except DAMAGED as error:
@@ -97,8 +96,8 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _check_places(file: zipfile.ZipFile) -> None:
-    """Raise Damage where members share bytes, as those of a bomb do, or the first one is not at the
-    beginning, as of two archives in one file."""
+    """Raise Damage if members share bytes, as in a zip bomb, or if the first one does not start the
+    file, as with two archives in one file."""
     end = file.start_dir
     for info in sorted(file.infolist(), key=lambda info: -info.header_offset):
         name = len(info.orig_filename)  # characters, no more than its bytes
@@ -110,7 +109,7 @@ def _check_places(file: zipfile.ZipFile) -> None:
 
 
 def zip_entry(info: zipfile.ZipInfo) -> Entry:
-    """What the list of members says of one. Of a name with a NUL, zipfile drops the rest."""
+    """Return a member as the archive describes it, with its full name even if it has a NUL."""
     raw = info.orig_filename if "\0" in info.orig_filename else info.filename
     return Entry(raw, _kind(raw, info), info.file_size, info.file_size)
 
@@ -122,12 +121,16 @@ def _kind(raw: str, info: zipfile.ZipInfo) -> str:
     if raw.endswith(("/", "\\")) or mode == stat.S_IFDIR:
         return "a folder with data" if info.file_size or info.compress_size > 2 else FOLDER
     if info.compress_type not in METHODS:
-        return "a file that is compressed in another way than deflate"
+        return "a file with a compression other than deflate"
     return ENCRYPTED if info.flag_bits & FLAG_ENCRYPTED else FILE
 
 
 def zip_content(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The content of a member in pieces, its checksum checked. Raises Damage."""
+    """Yield the content of a member in pieces and check its checksum.
+
+    Raises:
+        Damage: if the content is damaged or truncated.
+    """
     left = info.file_size
     try:
         with file.open(info) as stream:
@@ -141,14 +144,22 @@ def zip_content(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]
 
 
 class ZipArchive:
-    """The images of a zip archive, whose list of members is read when it is opened."""
+    """The images of a zip archive. Its list of members is read when it is opened.
+
+    Args:
+        path: the archive.
+
+    Raises:
+        ArchiveError: if it is not a complete zip archive.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises ArchiveError for what is no whole zip archive."""
         try:
             self.file = open_zip(path)
         except Damage as error:
-            raise ArchiveError(f"{path} is no whole zip archive ({error}); get it again") from error
+            raise ArchiveError(
+                f"{path} is not a complete zip archive ({error}); get it again"
+            ) from error
         self.images: dict[str, tuple[Member, zipfile.ZipInfo]] = {}
         doubles = Doubles()
         for info in self.file.infolist():
@@ -159,13 +170,17 @@ class ZipArchive:
             self.images[name] = Member(name, problem), self.images[name][1]
 
     def members(self) -> Iterator[Member]:
-        """Every image, in the order of the archive."""
+        """Return every image, in the order of the archive."""
         return (member for member, _ in self.images.values())
 
     def read(self, name: str) -> bytes:
-        """The bytes of an image. Raises UnreadableImage with the reason."""
+        """Return the bytes of an image.
+
+        Raises:
+            UnreadableImage: with the reason.
+        """
         if name not in self.images:
-            raise UnreadableImage("the archive has no such member")
+            raise UnreadableImage("missing from its archive")
         member, info = self.images[name]
         if member.problem:
             raise UnreadableImage(member.problem)

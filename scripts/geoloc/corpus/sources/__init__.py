@@ -1,14 +1,14 @@
-"""What a source of images is: a folder on disk in one of the known layouts.
+"""Sources of images: folders on disk in one of the known layouts.
 
-`country_folders`     one folder a country, named in English or by ISO code (GeoGuessr)
+`country_folders`     one folder per country, named in English or by ISO code (GeoGuessr)
 `coordinates_table`   a folder of images and a table with a row of coordinates for each (Streetview,
                       Im2GPS3k); without a file column, row i belongs to the image `i.*`
-`exif_folder`         photographs in any folders, with their places in EXIF
+`exif_folder`         photos in any folders, with GPS coordinates in EXIF
 `metadata_table`      a table of ids and coordinates, and images in folders, zip or tar archives
                       (OpenStreetView-5M, MP-16)
 
-A kind is a module of KINDS: its `list_images` gives every image of the folder's contents with its
-country or coordinates.
+A kind is a module of KINDS. Its `list_images` returns every image of the folder with its country or
+coordinates.
 """
 
 from __future__ import annotations
@@ -60,19 +60,18 @@ KINDS = Registry(
     },
 )
 CHUNK = 1 << 20  # bytes of a table
-BATCH = 1 << 17  # places that are named at once, so that memory does not grow with them
+BATCH = 1 << 17  # places geocoded at once, so that memory does not grow with their number
 
 
 def configured_sources(config: dict) -> list[Source]:
-    """All sources of a validated configuration: those of the street collection first. A source
-    that is set to null is left out."""
+    """Return all sources of a checked configuration, street images first, without null entries."""
     street = [Source.from_config(n, "street", e) for n, e in config["sources"].items() if e]
     others = [Source.from_config(n, n, e) for n, e in config["test_sets"].items() if e]
     return street + others
 
 
 def _linked_folders(source: Source) -> bool:
-    """Whether folders of a source may be links: those of countries, which have their own name."""
+    """Whether folders of a source may be links: country folders, which keep their own names."""
     return source.kind == "country_folders"
 
 
@@ -81,10 +80,15 @@ def _reads_archives(source: Source) -> bool:
 
 
 def listing_digest(source: Source) -> str:
-    """A hash of the names of the source's images, the names and sizes of its archives and its
-    table: it changes when an image is added or taken away, and is the same on another machine.
-    Empty where there is no such folder. Nothing but the table is opened; what cannot be listed or
-    opened is told by the index, which has another digest then."""
+    """Hash the names of a source's images, the names and sizes of its archives, and its table.
+
+    The digest changes when an image is added or removed, and is the same on another machine. Only
+    the table is opened. Errors become part of the digest, so that the rule `index` runs and reports
+    them.
+
+    Returns:
+        16 hexadecimal digits, or "" if the folder does not exist.
+    """
     digest = hashlib.sha256()
     if not source.folder.is_dir():
         return ""
@@ -101,7 +105,7 @@ def listing_digest(source: Source) -> str:
 
 
 def _noticed(source: Source) -> Iterator[str]:
-    """By what a change of a folder is noticed."""
+    """Yield what must change for a folder to count as changed."""
     for entry in entries(source, _linked_folders(source)):
         if entry.kind == READ or entry.problem:
             yield f"{entry.path}\0{entry.problem}"
@@ -111,8 +115,13 @@ def _noticed(source: Source) -> Iterator[str]:
 
 @dataclass
 class Listing:
-    """A source as it was found: its images, how many entries of its folder are of which kind, and
-    the files that it uses, archives among them."""
+    """The content of a source.
+
+    Attributes:
+        images: its images, sorted by path.
+        tally: the entries of its folder by kind.
+        files: the files that it uses, including archives.
+    """
 
     images: list[Listed]
     tally: Tally
@@ -120,21 +129,25 @@ class Listing:
 
 
 def list_source(source: Source, geocoder: str = "nearest_city") -> list[Listed]:
-    """The images of `read_source`."""
+    """Return only the images of `read_source`."""
     return read_source(source, geocoder).images
 
 
 def read_source(source: Source, geocoder: str = "nearest_city") -> Listing:
-    """Every image of a source with its country, in the order of file names, and what else lies in
-    its folder. Coordinates become countries by `geocoder` (geoloc.countries.geocoding.GEOCODERS).
+    """List every image of a source with its country, and everything else in its folder.
 
-    Raises SourceError where the folder, the table or a column is missing, an archive cannot be read
-    or a folder is named after no country.
+    Args:
+        source: the source.
+        geocoder: a key of `geoloc.countries.geocoding.GEOCODERS`, for images with coordinates.
+
+    Raises:
+        SourceError: if the folder, the table or a column is missing, an archive can't be read, or a
+            folder is not named after a country.
     """
     if not source.folder.is_dir():
         raise SourceError(
-            f"source {source.name}: there is no folder {source.folder}; put the images there or "
-            f"change {section(source)}.path"
+            f"source {source.name}: the folder {source.folder} does not exist; put the images "
+            f"there or change {section(source)}.path"
         )
     contents = read_contents(source, _linked_folders(source))
     listed = KINDS[source.kind].list_images(source, contents)
@@ -142,8 +155,10 @@ def read_source(source: Source, geocoder: str = "nearest_city") -> Listing:
     if not listed:
         others = "; ".join(map(tally.describe, tally.counts))
         raise SourceError(
-            f"source {source.name}: no image file in {source.folder} "
-            f"(looked for {', '.join(sorted(EXTENSIONS))})" + (f" but {others}" if others else "")
+            f"source {source.name}: {source.folder} has no image files "
+            f"({', '.join(sorted(EXTENSIONS))})"
+            + (f", only {others}" if others else "")
+            + f"; put the images there or change {section(source)}.path"
         )
     problems = contents.problems
     listed = [
@@ -162,7 +177,7 @@ def read_source(source: Source, geocoder: str = "nearest_city") -> Listing:
 
 
 def _tally_rest(source: Source, contents: Contents, listed: list[Listed]) -> Tally:
-    """Count archives too, by whether they are searched and hold an image."""
+    """Add the archives to the tally: those that are searched, and those that can't be."""
     tally = contents.tally
     for path in contents.packed:
         tally.add(PACKED, path)
@@ -172,23 +187,23 @@ def _tally_rest(source: Source, contents: Contents, listed: list[Listed]) -> Tal
 
 
 def log_tally(source: Source, tally: Tally) -> None:
-    """A line with all that lies in a source's folder, and a warning with what one may miss."""
+    """Log the content of a source's folder, and warn about files that are skipped."""
     counts = ", ".join(f"{tally.counts[kind]} {kind}" for kind in sorted(tally.counts))
     log.info("source %s: %s: %s", source.name, source.folder, counts)
     if missed := [kind for kind in SURPRISING if tally.counts[kind]]:
-        log.warning("source %s: left out: %s", source.name, "; ".join(map(tally.describe, missed)))
+        log.warning("source %s: skipped: %s", source.name, "; ".join(map(tally.describe, missed)))
 
 
 def _printable(item: Listed) -> Listed:
-    """Reject a file whose name is not UTF-8: no table could hold it."""
+    """Reject a file whose name is not UTF-8, because tables can't store it."""
     path = utf8_name(item.path)
     if path == item.path:
         return item
-    return Listed(path, rejected="the name of the file is not UTF-8; rename it", absent=item.absent)
+    return Listed(path, rejected="the file name is not UTF-8; rename the file", absent=item.absent)
 
 
 def _name_countries(listed: list[Listed], geocoder: str) -> list[Listed]:
-    """Name the countries of the images that have coordinates and none yet."""
+    """Find the countries of the images that have only coordinates."""
     placed = [i for i, item in enumerate(listed) if not item.country and not item.rejected]
     for start in range(0, len(placed), BATCH):
         rows = placed[start : start + BATCH]
@@ -202,24 +217,33 @@ def _name_countries(listed: list[Listed], geocoder: str) -> list[Listed]:
 
 
 def _kind_of_reason(reason: str) -> str:
-    """A reason without what is particular to one image: the line of its row, and details."""
+    """Strip a reason of what differs between images: the line of the row, and details."""
     return re.sub(r" \((line|row) [^()]*\)$", "", reason).split(":")[0]
 
 
 def check_rejected(source: Source, listed: list[Listed], largest_share: float) -> None:
-    """Raise SourceError where more than `largest_share` of a source cannot be placed: then the
-    table or the folder is the wrong one."""
+    """Check that few images of a source have no usable place; otherwise its table or folder is
+    probably the wrong one.
+
+    Args:
+        source: the source.
+        listed: its images.
+        largest_share: largest allowed share (0–1) of images without a place.
+
+    Raises:
+        SourceError: if the share is larger.
+    """
     reasons = Counter(_kind_of_reason(item.rejected) for item in listed if item.rejected)
     if sum(reasons.values()) > largest_share * len(listed):
         ((commonest, _),) = reasons.most_common(1)
         hints = {
             "coordinates out of range": "; are latitude and longitude swapped in it?",
-            "named in the table, but there is no such image": (
+            "named in the table, but the image is missing": (
                 f"; if the table is meant to name more images, set {section(source)}.subset"
             ),
         }
         raise SourceError(
             f"source {source.name}: {sum(reasons.values())} of {len(listed)} images have no usable "
-            f"place ({'; '.join(f'{r}: {n}' for r, n in reasons.most_common(3))}); mend "
+            f"place ({'; '.join(f'{r}: {n}' for r, n in reasons.most_common(3))}); correct "
             f"{source.path} or raise index.max_rejected{hints.get(commonest, '')}"
         )

@@ -1,4 +1,4 @@
-"""What all kinds of sources share: the configured source, a listed image, its coordinates."""
+"""What all kinds of sources share: the configuration, a listed image, its coordinates."""
 
 from __future__ import annotations
 
@@ -12,16 +12,29 @@ from geoloc.images import Preparation
 
 
 class SourceError(GeolocError, ValueError):
-    """A source is missing or not laid out as configured; the message says what to do."""
+    """A source is missing or has another layout than configured. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One source of images as configured (config/config.yaml, `sources` and `test_sets`).
+    """A source of images, an entry of `sources` or `test_sets` in the configuration.
 
-    path is the folder of the downloaded data; `images` and `table` are relative to it.
-    `author_column` is None where the table does not tell who took a photograph, `first_image` where
-    the numbering of images without a file column is not said.
+    Attributes:
+        name: its key.
+        collection: `street`, or the name of the test set.
+        kind: a key of `geoloc.corpus.sources.KINDS`.
+        path: folder of the data.
+        images: folder of the images, relative to `path`.
+        table: table of coordinates, relative to `path`; None for kinds without one.
+        file_column: column of the file names; None if row i belongs to image i.
+        latitude_column: column of the latitudes in degrees.
+        longitude_column: column of the longitudes in degrees.
+        author_column: column of the photographers; None if the table has none.
+        preparation: how its images are cropped and resized.
+        id_column: column of the ids, for `metadata_table`.
+        subset: whether a `metadata_table` may name images that do not exist.
+        first_image: number of the image of the first row, without a `file_column`; None if not
+            configured.
     """
 
     name: str
@@ -41,12 +54,12 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """Where the images lie."""
+        """The folder of the images."""
         return self.path / self.images
 
     @classmethod
     def from_config(cls, name: str, collection: str, entry: dict) -> Source:
-        """Make a source of its entry in the configuration."""
+        """Create a source from its entry in the configuration."""
         keys = (
             "kind", "images", "table", "file_column", "latitude_column", "longitude_column",
             "author_column", "id_column", "subset", "first_image",
@@ -58,16 +71,24 @@ class Source:
 
 
 def section(source: Source) -> str:
-    """The key of a source in the configuration."""
+    """Return the key of a source in the configuration, such as `sources.geoguessr`."""
     return f"{'sources' if source.collection == 'street' else 'test_sets'}.{source.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An image of a source, or the reason why it cannot be placed. `path` is relative to the
-    source's folder, in the form of geoloc.corpus.archives; coordinates are NaN where
-    unknown; `country` is an ISO code; `author` is empty where unknown. `absent` marks a row of a
-    table for which there is no file: `path` is then what it names, or where it stands."""
+    """An image of a source, or a row of its table without an image.
+
+    Attributes:
+        path: relative to the source's folder, in the form of `geoloc.corpus.archives`. For a row
+            without an image, the name in the row, or the position of the row.
+        latitude: degrees, NaN if unknown.
+        longitude: degrees, NaN if unknown.
+        country: ISO code, "" if unknown.
+        rejected: the reason why the image has no usable place, or "".
+        author: the photographer, "" if unknown.
+        absent: whether this is a row without an image.
+    """
 
     path: str
     latitude: float = math.nan
@@ -79,10 +100,11 @@ class Listed:
 
 
 def parse_coordinates(latitude: str | None, longitude: str | None) -> tuple[float, float]:
-    """Latitude and longitude in degrees from the text of a table.
+    """Parse a latitude and a longitude in degrees from the text of a table.
 
-    Raises ValueError with the reason for what is missing, no number, or what `check_coordinates`
-    refuses.
+    Raises:
+        InputError: with the reason, if one is missing or not a number, or `check_coordinates`
+            rejects them.
     """
     if not (latitude or "").strip() or not (longitude or "").strip():
         raise InputError("no coordinates")
@@ -95,15 +117,19 @@ def parse_coordinates(latitude: str | None, longitude: str | None) -> tuple[floa
             raise ValueError
         place = float(latitude), float(longitude)
     except ValueError as error:
-        raise InputError(f"coordinates are no numbers: {latitude!r}, {longitude!r}") from error
+        raise InputError(f"coordinates are not numbers: {latitude!r}, {longitude!r}") from error
     return check_coordinates(*place)
 
 
 def check_coordinates(latitude: float, longitude: float) -> tuple[float, float]:
-    """The same coordinates. Raises ValueError with the reason for what is out of range and for
-    (0, 0), which stands where a place is unknown."""
+    """Return the same coordinates if they are valid.
+
+    Raises:
+        InputError: with the reason, if they are out of range or (0, 0), which many tables use for
+            an unknown place.
+    """
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         raise InputError(f"coordinates out of range: {latitude}, {longitude}")
     if (latitude, longitude) == (0, 0):
-        raise InputError("coordinates (0, 0) stand for an unknown place")
+        raise InputError("coordinates (0, 0) mean an unknown place")
     return latitude, longitude

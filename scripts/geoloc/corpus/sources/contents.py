@@ -1,5 +1,7 @@
-"""What lies in a source's folder. Every entry is an image, an archive or counted by its kind, so
-that nothing is left out in silence."""
+"""List the content of a source's folder: every entry is an image, an archive, or counted by kind.
+
+So nothing is skipped without a message.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,14 @@ NESTED = "image in a folder that is not searched"
 OUTSIDE = "image in no country folder"
 UNREAD_ARCHIVE = "archive that is not searched"
 EMPTY_FOLDER = "folder without images"  # an empty one, and of a country one without any
-# Of these a user may think that they are used.
+# Kinds that a user may expect to be used.
 SURPRISING = (
     UNSUPPORTED, BROKEN, SPECIAL, LINKED_FOLDER, NESTED, OUTSIDE, UNREAD_ARCHIVE, PACKED,
     EMPTY_FOLDER,
 )  # fmt: skip
 EXAMPLES = 3
 
-# Pictures that no rule reads, unless geoloc.images says so.
+# Picture formats, for the listing; geoloc.images decides which are read.
 PICTURES = frozenset(
     """
     gif svg svgz psd psb ai eps xcf kra heic heif hif avif avifs jxl jp2 j2k jpf jpx jpc jxr wdp hdp
@@ -52,9 +54,14 @@ PICTURES = frozenset(
 
 
 class Entry(NamedTuple):
-    """An entry of a source's folder: its path below it, READ for an image that can be opened,
-    ARCHIVE, or the kind that it is left out as. `problem` says why an image cannot be opened;
-    `linked` that a link leads to it."""
+    """An entry of a source's folder.
+
+    Attributes:
+        path: relative to the folder.
+        kind: READ for an image that can be opened, ARCHIVE, or the kind of a skipped entry.
+        problem: why an image can't be opened, or "".
+        linked: whether it is reached through a link.
+    """
 
     path: str
     kind: str
@@ -64,30 +71,35 @@ class Entry(NamedTuple):
 
 @dataclass
 class Tally:
-    """How many entries there are of each kind, with a few examples."""
+    """The number of entries of each kind, with a few examples."""
 
     counts: Counter = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, kind: str, path: str) -> None:
+        """Count an entry."""
         self.counts[kind] += 1
         if len(self.examples[kind]) < EXAMPLES:
             self.examples[kind].append(path)
 
     def describe(self, kind: str) -> str:
-        """Count, kind and examples, for a message."""
+        """Return count, kind and examples, for a message."""
         more = ", …" if self.counts[kind] > EXAMPLES else ""
         return f"{self.counts[kind]} {kind} ({', '.join(self.examples[kind])}{more})"
 
 
 @dataclass
 class Contents:
-    """What a source's folder holds: paths below it, sorted.
+    """The content of a source's folder, as sorted paths below it.
 
-    images: all files with the suffix of an image; problems: why some of them cannot be opened;
-    archives, packed: archives that can and that cannot be searched; linked: images and archives
-    that a link leads to; tally: everything that is neither; folders: the kinds in each folder at
-    the top.
+    Attributes:
+        images: all files with the suffix of an image.
+        archives: archives that can be searched.
+        packed: archives that are compressed as a whole.
+        problems: why some images can't be opened, by path.
+        linked: images and archives that are reached through a link.
+        tally: everything else.
+        folders: the kinds of entries in each top folder.
     """
 
     images: list[str] = field(default_factory=list)
@@ -105,8 +117,15 @@ class Contents:
 
 
 def read_contents(source: Source, linked_folders: bool = False) -> Contents:
-    """List a source's folder. linked_folders: whether links to folders at its top are followed.
-    Raises SourceError for a folder that cannot be listed."""
+    """List a source's folder.
+
+    Args:
+        source: the source.
+        linked_folders: whether to follow links to folders at its top.
+
+    Raises:
+        SourceError: if a folder can't be listed.
+    """
     contents = Contents()
     lists = {ARCHIVE: contents.archives, PACKED: contents.packed}
     for entry in entries(source, linked_folders):
@@ -127,9 +146,18 @@ def read_contents(source: Source, linked_folders: bool = False) -> Contents:
 
 
 def entries(source: Source, linked_folders: bool = False) -> Iterator[Entry]:
-    """Every entry below a source's folder but folders that are searched, folder by folder, each
-    sorted by name. System folders are not searched. Nothing is opened. Raises SourceError for a
-    folder that cannot be listed."""
+    """Yield every entry below a source's folder, folder by folder, sorted by name.
+
+    Folders that are searched are not entries themselves. System folders are not searched. No file
+    is opened.
+
+    Args:
+        source: the source.
+        linked_folders: see `read_contents`.
+
+    Raises:
+        SourceError: if a folder can't be listed.
+    """
     waiting = [("", False)]
     while waiting:
         prefix, linked = waiting.pop()
@@ -153,13 +181,13 @@ def _scan(source: Source, prefix: str) -> list[os.DirEntry]:
     except OSError as error:
         raise SourceError(
             f"source {source.name}: cannot list the folder {source.folder / prefix} "
-            f"({error.strerror}); make it readable or move it elsewhere"
+            f"({error.strerror}); make it readable or move it out of the source"
         ) from error
 
 
 def _is_searched(found: os.DirEntry, source: Source, linked_folders: bool) -> bool:
-    """Whether an entry is a folder that is searched: no system folder, and no link but one at the
-    top that leads neither to the source's folder nor above it, which would be a circle."""
+    """Whether an entry is a folder to search: not a system folder, and no link except at the top,
+    if it does not lead to the source's folder or above it, which would be a cycle."""
     if not found.is_symlink():
         return found.is_dir(follow_symlinks=False) and not is_system(found.name)
     if not linked_folders or is_system(found.name) or not os.path.isdir(found.path):
@@ -169,7 +197,7 @@ def _is_searched(found: os.DirEntry, source: Source, linked_folders: bool) -> bo
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder is hidden or made by a system, by its name."""
+    """Whether the name of a file or folder is hidden or that of a system file."""
     return name.startswith(".") or is_system_name(name)
 
 

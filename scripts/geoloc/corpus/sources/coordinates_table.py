@@ -1,5 +1,7 @@
-"""A folder of images and a table with a row of coordinates for each, as Streetview and Im2GPS3k;
-without a file column, row i belongs to the image `i.*`."""
+"""A folder of images and a table with a row of coordinates for each, like Streetview and Im2GPS3k.
+
+Without a file column, row i belongs to the image `i.*`.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,22 @@ from geoloc.errors import InputError
 
 KEYS = ("file_column", "latitude_column", "longitude_column", "author_column")
 UNNAMED = "not named in the table"
-MISSING = "named in the table, but there is no such image file"
+MISSING = "named in the table, but the image file is missing"
 
 
 def list_images(source: Source, contents: Contents) -> list[Listed]:
-    """Every image and every row, with the coordinates or the reason why there are none. Of the
-    folders below, those count of which the table names an image. Raises SourceError where the table
-    or a column is missing, or the rows do not fit the numbers of the images."""
+    """List every image and every row, with coordinates or the reason why they are missing.
+
+    Images in subfolders count only if the table names an image in the same folder.
+
+    Args:
+        source: the source.
+        contents: its folder.
+
+    Raises:
+        SourceError: if the table or a column is missing, or the rows do not match the image
+            numbers.
+    """
     listed = (_named if source.file_column else _numbered)(source, contents)
     known = {item.path for item in listed if not item.absent}
     folders = {"", *(path.rpartition("/")[0] for path in known)}
@@ -37,8 +48,10 @@ def list_images(source: Source, contents: Contents) -> list[Listed]:
 
 
 def placed(path: str, rows: Sequence[Row]) -> Listed:
-    """An image with the place of its row. Several rows for one image are all refused: nobody knows
-    which is right."""
+    """Return an image with the coordinates of its row.
+
+    An image with several rows is rejected, because nothing says which row is right.
+    """
     if len(rows) > 1:
         where = ", ".join(row.where for row in rows)
         return Listed(path, rejected=f"named twice in the table ({where})")
@@ -53,7 +66,7 @@ def placed(path: str, rows: Sequence[Row]) -> Listed:
 
 
 def unplaced(source: Source, row: Row, reason: str, name: str = "") -> Listed:
-    """A row of which no image is known."""
+    """Return a row without an image as a rejected entry."""
     path = name.strip() or f"{source.table}, {row.where}"
     return Listed(path, rejected=f"{reason} ({row.where})", absent=True)
 
@@ -73,7 +86,7 @@ def _named(source: Source, contents: Contents) -> list[Listed]:
 
 
 class _Names:
-    """Finds the image that a table means by a name."""
+    """Finds the image that a name in the table means."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.exact = set(paths)
@@ -82,8 +95,11 @@ class _Names:
             self.spelled[_spelling(path)].append(path)
 
     def find(self, name: str) -> str:
-        """The path that is the name, or is spelled otherwise: with `./`, `\\` or other forms of the
-        same letters. Raises ValueError with the reason where there is none."""
+        """Return the path that a name means, also with `./`, `\\` or another Unicode form.
+
+        Raises:
+            InputError: with the reason, if no image or several images match.
+        """
         if name in self.exact:
             return name
         if not name.strip():
@@ -97,14 +113,14 @@ class _Names:
             raise InputError("named in the table with a path outside the folder")
         found = self.spelled.get(spelling, [])
         if len(found) > 1:
-            raise InputError(f"fits several images: {', '.join(found)}")
+            raise InputError(f"matches several images: {', '.join(found)}")
         if not found:
             raise InputError(MISSING)
         return found[0]
 
 
 def _spelling(name: str) -> str:
-    """One form for all spellings of a relative path."""
+    """Return one form for all spellings of a relative path."""
     parts = unicodedata.normalize("NFC", name.strip()).replace("\\", "/").split("/")
     kept = [part for part in parts[1:] if part not in ("", ".")]
     return "/".join(([] if parts[0] == "." else parts[:1]) + kept)
@@ -127,37 +143,37 @@ def _numbered(source: Source, contents: Contents) -> list[Listed]:
         elif len(found) == 1:
             listed.append(placed(found[0], [row]))
         else:
-            reason = f"has the number of others: {', '.join(found)} ({row.where})"
+            reason = f"several images have this number: {', '.join(found)} ({row.where})"
             listed += [Listed(name, rejected=reason) for name in found]
     return listed
 
 
 def _check_lines(source: Source, rows: Sequence[Row]) -> None:
-    """Raise SourceError where rows may have been moved between two damaged lines.
+    """Raise SourceError if rows between two damaged lines may have been shifted.
 
-    A line that holds two rows moves all that follow, and one that was split in two moves them back,
-    so that the numbering fits at both ends.
+    A line with two rows shifts all rows after it, and a row on two lines shifts them back, so the
+    numbers still match at both ends.
     """
     several = [row for row in rows if isinstance(row.problem, Several)]
     parts = [row for row in rows if isinstance(row.problem, Part)]
     if several and parts:
         raise SourceError(
-            f"source {source.name}: {source.path / source.table}: {several[0].where} may hold "
+            f"source {source.name}: {source.path / source.table}: {several[0].where} may contain "
             f"several rows ({several[0].problem}) and {parts[0].where} a part of one "
-            f"({parts[0].problem}), so the rows between them may belong to other images; mend "
+            f"({parts[0].problem}), so the rows between them may belong to other images; correct "
             "these lines"
         )
 
 
 def _first_image(source: Source, rows: Sequence[Row], images: Mapping[int, list[str]]) -> int:
-    """Number of the image that the first row belongs to.
+    """Return the number of the image that the first row belongs to.
 
-    A number that is missing in between leaves all others in their place. At the ends it may mean
-    that all rows are shifted, which nothing else would show.
+    A missing number in between shifts no other row. At the ends, it may mean that all rows are
+    shifted, which nothing else would show.
 
     Raises:
-        SourceError: the first or the last row has no image, or an image is beyond them, and
-            `first_image` is not set or fits worse than another number.
+        SourceError: if the first or last row has no image, or an image is beyond them, and
+            `first_image` is not set or another number matches better.
     """
     first = source.first_image or 0
     if not rows or not images:
@@ -169,16 +185,16 @@ def _first_image(source: Source, rows: Sequence[Row], images: Mapping[int, list[
     key, last = f"{section(source)}.first_image", first + len(rows) - 1
     table = source.path / source.table
     told = (
-        f"source {source.name}: {table} has {len(rows)} rows, for the images {first} to {last}, "
-        f"but the images in {source.folder} are numbered {lowest} to {highest}"
+        f"source {source.name}: {table} has {len(rows)} rows, for images {first} to {last}, but "
+        f"the images in {source.folder} are numbered {lowest} to {highest}"
     )
     if fits:
-        raise SourceError(f"{told}: their numbering starts at {lowest}; set {key}: {lowest}")
+        raise SourceError(f"{told}. Their numbers start at {lowest}; set {key}: {lowest}")
     if source.first_image is not None:
         return first
     empty = [row.where for row in rows if row.problem == EMPTY]
     hint = f"; {', '.join(empty[:3])} of the table is empty" if empty else ""
     raise SourceError(
-        f"{told}: the rows may belong to other images{hint}. Mend the table or the folder; if its "
-        f"first row belongs to the image {first}, set {key}: {first}, else to the number it has"
+        f"{told}. The rows may belong to other images{hint}. Correct the table or the folder; "
+        f"if the first row belongs to image {first}, set {key}: {first}, otherwise to its number"
     )

@@ -1,4 +1,4 @@
-"""One folder a country, named in English or by ISO code, as GeoGuessr's images."""
+"""One folder per country, named in English or by ISO code, like GeoGuessr's images."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ log = logging.getLogger(__name__)
 
 
 def list_images(source: Source, contents: Contents) -> list[Listed]:
-    """Every image in a country's folder, or in folders below it, with that country. Raises
-    SourceError where folders with images are named after no country, with all of them."""
+    """List every image in a country's folder or its subfolders, with that country.
+
+    Args:
+        source: the source.
+        contents: its folder.
+
+    Raises:
+        SourceError: if folders with images are not named after a country; the message lists all.
+    """
     folders: dict[str, list[str]] = {}
     for path in contents.images:
         folder, slash, _ = path.partition("/")
@@ -39,7 +46,7 @@ def list_images(source: Source, contents: Contents) -> list[Listed]:
 
 
 def _countries(source: Source, folders: list[str]) -> dict[str, str]:
-    """The country of each folder."""
+    """Return the country of each folder."""
     countries, mistakes = {}, []
     for folder in folders:
         try:
@@ -55,19 +62,19 @@ def _countries(source: Source, folders: list[str]) -> dict[str, str]:
 
 
 def _warn_of_unread(source: Source, contents: Contents) -> None:
-    """Say which folders no image is read of: their country would be missing without a word."""
+    """Warn about folders without usable images, whose country would be missing silently."""
     for folder, tally in sorted(contents.folders.items()):
         if tally.counts[READ]:
             continue
         if set(tally.counts) != {EMPTY_FOLDER}:  # which is counted already
             contents.tally.add(EMPTY_FOLDER, folder + "/")
         usual = (NOT_AN_IMAGE, SYSTEM_FILE, SYSTEM_FOLDER, EMPTY_FOLDER)
-        left_out = [kind for kind in tally.counts if kind not in usual]
+        skipped = [kind for kind in tally.counts if kind not in usual]
         try:
             name = display_name(country_of_name(folder))
         except ValueError:
-            name = "no country"
+            name = "not a country"
         log.warning(
-            "source %s: no image is read from the folder %s (%s): %s", source.name, folder, name,
-            "; ".join(map(tally.describe, left_out)) or "it has none",
+            "source %s: no usable image in the folder %s (%s): %s", source.name, folder, name,
+            "; ".join(map(tally.describe, skipped)) or "it has no image",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Photographs in any folders, with their places in EXIF, as a camera or a phone writes them."""
+"""Photos in any folders, with GPS coordinates in EXIF as cameras and phones write them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ HEMISPHERES = {"latitude": ("N", "S"), "longitude": ("E", "W")}
 
 
 def list_images(source: Source, contents: Contents) -> list[Listed]:
-    """Every photograph with the coordinates of its EXIF, or the reason why it has none. Only the
-    headers of the files are read."""
+    """List every photo with its EXIF coordinates, or the reason why they are missing.
+
+    Reads only the headers of the files.
+    """
     paths = contents.readable
     with ThreadPool(THREADS) as pool:
         read = pool.imap(partial(_listed, source.folder), paths, chunksize=16)
@@ -38,8 +40,13 @@ def _listed(folder: Path, path: str) -> Listed:
 
 
 def exif_coordinates(path: Path) -> tuple[float, float]:
-    """Latitude and longitude in degrees from the GPS tags of an image file (Exif 2.32, section
-    4.6.6). Raises ValueError with the reason where there are none or they are nonsense."""
+    """Read latitude and longitude in degrees from the GPS tags of an image file.
+
+    The tags are those of Exif 2.32, section 4.6.6.
+
+    Raises:
+        InputError: with the reason, if the coordinates are missing or invalid.
+    """
     gps = _gps_tags(path)
     if not gps:
         raise InputError("no GPS coordinates in EXIF")
@@ -53,7 +60,7 @@ def exif_coordinates(path: Path) -> tuple[float, float]:
 def _gps_tags(path: Path) -> dict:
     try:
         with open_file(path) as file, Image.open(file, formats=FORMATS) as image:
-            # Pillow decodes a whole PNG in search of EXIF behind the pixels; it stands before them.
+            # For EXIF after the pixels, Pillow would decode the whole PNG; it is usually before.
             if image.format == "PNG" and "exif" not in image.info:
                 return {}
             return dict(image.getexif().get_ifd(ExifTags.IFD.GPSInfo))
@@ -62,18 +69,18 @@ def _gps_tags(path: Path) -> dict:
 
 
 def _degrees(value: object, hemisphere: object, axis: str) -> float:
-    """Degrees of degrees, minutes and seconds, negative in the south and west."""
+    """Convert degrees, minutes and seconds to degrees, negative in the south and west."""
     if value is None:
         raise InputError(f"no {axis} in EXIF")
     parts = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
     try:
         degrees, minutes, seconds = ([float(part) for part in parts] + [0.0, 0.0])[:3]
     except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
-        raise InputError(f"{axis} in EXIF is no number: {value}") from error
+        raise InputError(f"{axis} in EXIF is not a number: {value}") from error
     if not all(map(math.isfinite, (degrees, minutes, seconds))) or len(parts) > 3:
-        raise InputError(f"{axis} in EXIF is no number: {value}")
+        raise InputError(f"{axis} in EXIF is not a number: {value}")
     if degrees < 0 or not (0 <= minutes <= 60 and 0 <= seconds <= 60):
-        raise InputError(f"{axis} in EXIF is nonsense: {value}")
+        raise InputError(f"{axis} in EXIF is out of range: {value}")
     text = hemisphere.decode("ascii", "replace") if isinstance(hemisphere, bytes) else hemisphere
     letter = str(text or "").strip("\0 ").upper()[:1]
     positive, negative = HEMISPHERES[axis]

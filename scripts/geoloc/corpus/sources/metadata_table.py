@@ -1,5 +1,7 @@
-"""A table of ids and coordinates with images in folders or in zip and tar archives, as
-OpenStreetView-5M and MP-16 publish. The archives are read as they are."""
+"""A table of ids and coordinates, and images in folders or in zip and tar archives.
+
+OpenStreetView-5M and MP-16 are published like this. Archives are read without unpacking them.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,16 @@ from geoloc.images import is_image
 from geoloc.progress import Progress
 
 log = logging.getLogger(__name__)
-MISSING = "named in the table, but there is no such image"
+MISSING = "named in the table, but the image is missing"
 KEYS = ("id_column", "latitude_column", "longitude_column", "author_column")
 
 
 def _present(source: Source, contents: Contents) -> Iterator[Listed]:
-    """Every image in folders and archives, without its place. No image is read."""
+    """Yield every image in folders and archives, without coordinates. Reads no image."""
     if contents.packed:
         raise SourceError(
             f"source {source.name}: {source.folder / contents.packed[0]} is compressed as a "
-            "whole, so no image in it can be read by itself; make a plain .tar or .zip of it"
+            "whole, so its images can't be read one by one; repack it as a plain .tar or .zip"
         )
     yield from map(Listed, contents.images)
     archives = contents.archives
@@ -41,24 +43,24 @@ def _present(source: Source, contents: Contents) -> Iterator[Listed]:
 
 
 def _key(path: str) -> str:
-    """What an id is compared with: the path without suffix, in one form of its letters."""
+    """Return what ids are compared with: the path without suffix, in one Unicode form."""
     path = os.path.splitext(path)[0] if is_image(path) else path
     return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
 def _id(text: str) -> str:
-    """An id of the table as a path: `\\` separates folders, and `./` is none."""
+    """Turn an id of the table into a path: `\\` separates folders, and `./` is dropped."""
     path = re.sub(r"/(\.?/)+", "/", text.strip().replace("\\", "/"))
     return path.removeprefix("./")
 
 
 def _end(path: str, depth: int) -> str:
-    """The last `depth` parts of a path, or all that it has, without suffix."""
+    """Return the last `depth` parts of a path, or all if it has fewer, without suffix."""
     return "/".join(_key(path).rsplit("/", depth)[-depth:])
 
 
 def _by_end(paths: Iterable[str], depth: int) -> dict[str, list[str]]:
-    """Paths by their last `depth` parts, in their order."""
+    """Group paths by their last `depth` parts, keeping their order."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         found[_end(path, depth)].append(path)
@@ -66,7 +68,7 @@ def _by_end(paths: Iterable[str], depth: int) -> dict[str, list[str]]:
 
 
 class _Images:
-    """Finds the images of an id: those whose path without suffix is the id or ends with it."""
+    """Finds the images whose path without suffix equals an id or ends with it."""
 
     def __init__(self, paths: Iterator[str]) -> None:
         self.by_name: dict[str, str | list[str]] = {}
@@ -93,8 +95,15 @@ class _Images:
 
 
 def list_images(source: Source, contents: Contents) -> list[Listed]:
-    """Every image and every row, with the coordinates or the reason why there are none. Raises
-    SourceError where the table, a column or an archive cannot be read."""
+    """List every image and every row, with coordinates or the reason why they are missing.
+
+    Args:
+        source: the source.
+        contents: its folder.
+
+    Raises:
+        SourceError: if the table, a column or an archive can't be read.
+    """
     listed = {item.path: item for item in _present(source, contents)}
     images = _Images(path for path, item in listed.items() if not item.rejected)
     rows: dict[str, Row | list[Row]] = {}
@@ -110,7 +119,7 @@ def list_images(source: Source, contents: Contents) -> list[Listed]:
         if not found and not source.subset:
             absent.append(unplaced(source, row, MISSING, identity))
         for path in found if len(found) > 1 else []:
-            reason = f"fits the same id as others: {identity} ({row.where})"
+            reason = f"several images match its id: {identity} ({row.where})"
             listed[path] = Listed(path, rejected=reason)
         if len(found) == 1:
             _add(rows, found[0], row)
@@ -123,8 +132,8 @@ def list_images(source: Source, contents: Contents) -> list[Listed]:
 
 
 def _add(rows: dict[str, Row | list[Row]], path: str, row: Row) -> None:
-    """Note a row of an image. Only of several rows there is a list, as for millions of images one
-    for each would take much memory."""
+    """Add a row of an image. Only several rows become a list, because millions of lists would need
+    a lot of memory."""
     known = rows.get(path)
     if known is None:
         rows[path] = row

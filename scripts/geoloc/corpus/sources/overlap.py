@@ -1,4 +1,4 @@
-"""Files that are used twice: by two sources, or in one source through a link."""
+"""Find files that are used twice: by two sources, or in one source through a link."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ REMEDY = (
 
 
 def check_folders(sources: Sequence[Source]) -> None:
-    """Raise SourceError where a source's images lie in the folder of another one or below it, also
-    by links. Folders that do not exist yet are compared by their names."""
+    """Check that no source's images are in the folder of another one or below it, links included.
+
+    Folders that do not exist yet are compared by their names.
+
+    Raises:
+        SourceError: if two sources share files.
+    """
     for one, other in itertools.permutations(sources, 2):
         if _lies_in(other, one):
             raise SourceError(
                 f"{section(one)} and {section(other)} share files: the images of {section(other)} "
-                f"in {other.folder} lie in {one.folder}, the folder of {section(one)}; {REMEDY}"
+                f"in {other.folder} are in {one.folder}, the folder of {section(one)}; {REMEDY}"
             )
 
 
 def _lies_in(inner: Source, outer: Source) -> bool:
-    """Whether the images of a source are among those that another one lists."""
+    """Whether the images of a source are among those of another one."""
     folder, target = Path(os.path.realpath(inner.folder)), _identity(os.path.realpath(outer.folder))
     depth = next(
         (n for n, p in enumerate([folder, *folder.parents]) if _identity(p) == target), None
@@ -44,7 +49,7 @@ def _lies_in(inner: Source, outer: Source) -> bool:
 
 
 def _identity(path: str | Path) -> tuple:
-    """What is the same for all paths of a folder, bind mounts included."""
+    """Return what all paths of a folder have in common, bind mounts included."""
     try:
         status = os.stat(path)
     except OSError:
@@ -53,8 +58,14 @@ def _identity(path: str | Path) -> tuple:
 
 
 def check_files(used: Sequence[tuple[Source, list[str]]]) -> None:
-    """Raise SourceError where two sources use the same file, through links of any kind. used: each
-    source with its files, relative to its folder."""
+    """Check that no two sources use the same file, also through links of any kind.
+
+    Args:
+        used: each source with its files, relative to its folder.
+
+    Raises:
+        SourceError: if two sources share a file.
+    """
     if len(used) < 2:
         return
     files = [(source, paths, _identities(source, paths)) for source, paths in used]
@@ -68,7 +79,7 @@ def check_files(used: Sequence[tuple[Source, list[str]]]) -> None:
 
 
 def _identities(source: Source, paths: list[str]) -> np.ndarray:
-    """Device and number of each file."""
+    """Return device and inode of each file."""
     numbers = np.zeros((len(paths), 2), np.uint64)
     for row, path in enumerate(paths):
         status = os.stat(source.folder / path)
@@ -77,8 +88,13 @@ def _identities(source: Source, paths: list[str]) -> np.ndarray:
 
 
 def without_repeated(source: Source, contents: Contents, listed: Sequence[Listed]) -> list[Listed]:
-    """Refuse images that are there a second time through a link: the links, and where they give it
-    another country also the file. Raises SourceError for an archive that is there twice."""
+    """Reject links to images that the source lists already.
+
+    If link and file have different countries, both are rejected.
+
+    Raises:
+        SourceError: if an archive is listed twice.
+    """
     groups = _same_files(source, contents)
     if archives := [paths for paths in groups if paths[0] in contents.archives]:
         raise SourceError(
@@ -96,7 +112,7 @@ def without_repeated(source: Source, contents: Contents, listed: Sequence[Listed
 
 
 def _same_files(source: Source, contents: Contents) -> list[list[str]]:
-    """Paths that lead to one file, the file itself first."""
+    """Return the paths that lead to the same file, the file itself first."""
     if not contents.linked:
         return []
     same: dict[str, list[str]] = defaultdict(list)

@@ -1,5 +1,7 @@
-"""Tables of coordinates, read so that no row is shifted, cut or dropped: a row that is not as the
-header says is a row with a problem, known by the line it stands on."""
+"""Read tables of coordinates without shifting, cutting or dropping a row.
+
+A row that does not match the header is returned with its problem and its line number.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,21 @@ from geoloc.errors import GeolocError, InputError
 
 PARQUET = (".parquet", ".pq")
 SEPARATORS = (",", ";", "\t", "|")
-LONGEST_LINE = 1 << 20  # characters; a longer one is no row of a table
-LONGEST_FIELD = 1000  # lines that a field in quotes may go over to be taken for one
+LONGEST_LINE = 1 << 20  # characters; a longer line is not a row of a table
+LONGEST_FIELD = 1000  # lines; a quote that spans more is a mistake, not a field
 CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 EMPTY = "the line is empty"
 
 
 class Row(NamedTuple):
-    """A row of a table: where it stands (`line 4`, of a Parquet file `row 3`), its cells by the
-    key of their column, and what is wrong with the row, for which its cells are not to be used."""
+    """A row of a table.
+
+    Attributes:
+        where: its position: `line 4`, or `row 3` of a Parquet file.
+        cells: its cells by the key of their column.
+        problem: what is wrong with it, or ""; then its cells must not be used.
+    """
 
     where: str
     cells: dict[str, str]
@@ -33,36 +40,42 @@ class Row(NamedTuple):
 
 
 class Several(str):
-    """The problem of a line that may hold several rows, whose line end is damaged."""
+    """The problem of a line that may contain several rows, because a line end is damaged."""
 
 
 class Part(str):
-    """The problem of a line that may hold a part of a row, into which a line end has come."""
+    """The problem of a line that may contain a part of a row, split by a line end."""
 
 
 class TableError(GeolocError, ValueError):
-    """A table cannot be read as a whole; the message says why and what to do."""
+    """A table can't be read. The message says why and what to do."""
 
 
 class ColumnError(GeolocError, ValueError):
-    """A table has not the columns that it must have; the message says what to set."""
+    """A table does not have the configured columns. The message says what to set."""
 
 
 def read_rows(source: Source, keys: Sequence[str]) -> Iterator[Row]:
-    """Every row of the source's CSV or Parquet table with the columns that the source names under
-    `keys` (such as `latitude_column`), by key; "" where a cell is empty or no column is named.
-    `NA`, spaces and leading zeros stay what they are.
+    """Yield every row of a source's CSV or Parquet table.
 
-    Columns are separated by commas, semicolons, tabs or bars: by what splits the header into the
-    columns that are needed. A field may be in quotes but not go over several lines. Empty lines at
-    the end are no rows.
+    Columns are separated by commas, semicolons, tabs or bars, whichever splits the header into the
+    needed columns. A field may be in quotes but can't span lines. Empty lines at the end are
+    ignored. `NA`, spaces and leading zeros are kept.
+
+    Args:
+        source: the source.
+        keys: keys of the source that name columns, such as `latitude_column`. A cell is "" if it is
+            empty or the source names no column.
 
     Raises:
-        SourceError: the table or a column is missing, or the file cannot be read.
+        SourceError: if the table or a column is missing, or the file can't be read.
     """
     path = source.path / (source.table or "")
     if not source.table or not path.is_file():
-        raise SourceError(f"source {source.name}: there is no table {path}")
+        raise SourceError(
+            f"source {source.name}: the table {path} does not exist; put it there or change "
+            f"{section(source)}.table"
+        )
     columns = {key: getattr(source, key) for key in keys if getattr(source, key) is not None}
     options = {key: f"{section(source)}.{key}" for key in keys}
     try:
@@ -72,9 +85,17 @@ def read_rows(source: Source, keys: Sequence[str]) -> Iterator[Row]:
 
 
 def table_rows(path: Path, columns: dict[str, str], options: dict[str, str]) -> Iterator[Row]:
-    """Every row of a table, as in `read_rows`. columns: names of columns by key; options: what to
-    set, by key, where there is no such column. Raises ValueError where a column is missing or the
-    file cannot be read, and OSError."""
+    """Yield every row of a table, as in `read_rows`.
+
+    Args:
+        path: the table.
+        columns: names of columns by key.
+        options: what to set if a column is missing, by key.
+
+    Raises:
+        InputError: if a column is missing or the content can't be read.
+        OSError: if the file can't be read.
+    """
     empty = dict.fromkeys(options, "")
     read = _read_parquet if path.suffix.lower() in PARQUET else _read_csv
     try:
@@ -86,7 +107,7 @@ def table_rows(path: Path, columns: dict[str, str], options: dict[str, str]) -> 
         raise InputError(f"cannot read the table {path}: {error}") from error
 
 
-# Where a row stands, the cells of the wanted columns, and its problem.
+# Position of a row, the cells of the needed columns, and its problem.
 Cells = tuple[str, Sequence[str], str]
 
 
@@ -106,8 +127,8 @@ def _read_csv(path: Path, columns: dict, options: dict) -> Iterator[Cells]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file by their numbers, without line ends. Bytes that are not UTF-8 are
-    escaped, as those of file names."""
+    """Yield the lines of a file with their numbers, without line ends. Bytes that are not UTF-8 are
+    escaped, as in file names."""
     with path.open("rb") as file:
         start = file.read(LONGEST_LINE)
     if start.startswith(UTF_16):
@@ -121,15 +142,15 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 class Broken(str):
-    """A line that cannot be a row, as the reason why."""
+    """A line that can't be a row; the text is the reason."""
 
 
 def _without_last_empty(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """All lines up to the last that is not empty; those that a quote leaves open are Broken.
+    """Yield all lines up to the last one that is not empty; lines within an open quote are Broken.
 
-    A quote that its line does not close either opens a field over several lines or is a mistake:
-    the rows up to the next such line may be text of that field, and none of them is used. Where
-    no other closes it within LONGEST_FIELD lines, only its own line is wrong.
+    A quote that is not closed on its line either starts a field over several lines or is a mistake.
+    The lines up to the next such quote may be text of that field, so none of them is used. If no
+    quote follows within LONGEST_FIELD lines, only its own line is wrong.
     """
     empty: list[int] = []
     opened: list[tuple[int, str]] = []
@@ -157,7 +178,7 @@ def _without_last_empty(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int,
 
 
 def _without_its_quote(opened: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Lines of which the first has a quote too many."""
+    """Yield lines of which the first has a stray quote."""
     while opened and not opened[-1][1].strip():
         opened.pop()
     for position, (number, line) in enumerate(opened):
@@ -168,35 +189,37 @@ def _without_its_quote(opened: list[tuple[int, str]]) -> Iterator[tuple[int, str
 
 
 def _damage(line: str) -> str:
-    """What no line may hold."""
+    """Return what a line contains that no line may contain, or ""."""
     if not line.isascii() and line != line.encode("utf-8", "replace").decode():
         return "not UTF-8"
     return "a control character" if CONTROL.search(line) else ""
 
 
 def _fields(line: str, separator: str, count: int) -> tuple[str, list[str]]:
-    """What is wrong with a row, and its fields."""
+    """Return what is wrong with a row, and its fields."""
     problem = _damage(line)
     if problem or ("\t" in line and separator != "\t"):
         return _kind(line.count(separator) + 1, count)(problem or "a control character"), []
     try:
         fields = _split(line, separator)
     except csv.Error as error:
-        return Part(f"quotes are not as in a CSV: {error}"), []
+        return Part(f"quotes are not valid CSV: {error}"), []
     if len(fields) == count:
         return "", fields
-    hint = ", perhaps by a decimal comma" if separator == "," and len(fields) > count else ""
+    hint = (
+        ", perhaps because of a decimal comma" if separator == "," and len(fields) > count else ""
+    )
     kind = _kind(len(fields), count)
-    return kind(f"another number of fields than the header: {len(fields)} for {count}{hint}"), []
+    return kind(f"wrong number of fields: {len(fields)} instead of {count}{hint}"), []
 
 
 def _kind(fields: int, count: int) -> type[str]:
-    """What a line of so many fields may be where a row has `count`."""
+    """Return the kind of problem of a line with another number of fields than `count`."""
     return Several if fields > count else Part if fields < count else str
 
 
 def _split(line: str, separator: str) -> list[str]:
-    """The fields of a line. Raises csv.Error where its quotes do not fit."""
+    """Split a line into fields. Raises csv.Error if its quotes don't match."""
     if '"' not in line:
         return line.split(separator)
     (fields,) = csv.reader([line], delimiter=separator, strict=True)
@@ -204,8 +227,10 @@ def _split(line: str, separator: str) -> list[str]:
 
 
 def _header(line: str, path: Path, columns: dict, options: dict) -> tuple[str, list[str]]:
-    """The separator, by which the header has the needed columns, and the names of all columns.
-    Raises ColumnError where a column is missing."""
+    """Return the separator that splits the header into the needed columns, and all column names.
+
+    Raises ColumnError if a column is missing.
+    """
     if problem := _damage(line):
         raise TableError(f"its header: {problem}; save the table as UTF-8 text")
     if line.count('"') % 2:
@@ -219,14 +244,14 @@ def _header(line: str, path: Path, columns: dict, options: dict) -> tuple[str, l
                 break
     else:
         if not found:
-            raise TableError("quotes in its header are not as in a CSV")
+            raise TableError("quotes in its header are not valid CSV")
         found.sort(key=lambda pair: len(pair[1]))
     _check_columns(path, columns, options, found[-1][1])
     return found[-1]
 
 
 def _check_columns(path: Path, columns: dict, options: dict, present: list[str]) -> None:
-    """Raise ColumnError for a column that the header has not, or has twice."""
+    """Raise ColumnError for a column that is missing from the header or occurs twice."""
     for key, column in columns.items():
         if present.count(column) > 1:
             raise ColumnError(
@@ -239,8 +264,8 @@ def _check_columns(path: Path, columns: dict, options: dict, present: list[str])
         if near := difflib.get_close_matches(column.lower(), lower, n=1):
             hint += f" (perhaps to {lower[near[0]]!r})"
         if any(re.fullmatch(r"-?\d+(\.\d*)?", text) for text in present):
-            hint = "its first row seems to be data: write the names of the columns above it"
-        raise ColumnError(f"{path} has no column {column!r} but {', '.join(present)}; {hint}")
+            hint = "its first row seems to be data: add a header with the names of the columns"
+        raise ColumnError(f"{path} has no column {column!r}, only {', '.join(present)}; {hint}")
 
 
 def _read_parquet(path: Path, columns: dict, options: dict) -> Iterator[Cells]:

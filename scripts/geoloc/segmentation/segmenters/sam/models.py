@@ -40,7 +40,7 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
         from geoloc.pytorch.weights import load_weights
 
         remedy = (
-            "set segment.segmenter to the SAM that the file is of, or segment.segmenter_weights to "
+            "set the model of the segmentation to the SAM that the file is of, or its weights to "
             f"the file of {name}; if both are right, delete the file and retrieve it again"
         )
         load_weights(sam, checkpoint, f"SAM {name}", remedy)
