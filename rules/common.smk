@@ -44,6 +44,7 @@ from geoloc.matrix import (
     rows,
     street_test_sets,
     training_datasets,
+    used_crops,
     used_scores,
 )
 from geoloc.segmentation.vocabularies import class_list_mistakes, vocabulary_of
@@ -97,16 +98,15 @@ ROWS = rows(config)
 TRAINED_ROWS = rows(config, trained=True)
 MODEL_TITLES, DATASET_TITLES = model_titles(config), dataset_titles(config)
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
-# Score maps that some row is trained or tested on.
-SCORES_USED = used_scores(
-    *(
-        settings
-        for row in ROWS
-        for settings in street_test_sets(config, row.dataset).values()
-    )
-)
+# Score maps, and crops, that some row is trained or tested on.
+VIEWS_USED = [
+    settings
+    for row in ROWS
+    for settings in street_test_sets(config, row.dataset).values()
+]
+SCORES_USED, CROPS_USED = used_scores(*VIEWS_USED), used_crops(*VIEWS_USED)
 if workflow.is_main_process:
-    if mistakes := class_list_mistakes(config, SCORES_USED):
+    if mistakes := class_list_mistakes(config, [*SCORES_USED, *CROPS_USED]):
         raise WorkflowError("\n".join(mistakes))
 WEIGHTS = load_weights(ROOT / "config/weights.yaml")
 # Without those of models that only `predict` loads.
@@ -115,7 +115,7 @@ WEIGHTS_USED = [
     for entry in [
         *(
             config["segmentations"][config["scores"][name]["segmentation"]]
-            for name in SCORES_USED
+            for name in SCORES_USED + CROPS_USED
         ),
         *(entry for entry in config["models"].values() if is_trained(entry)),
     ]

@@ -4,9 +4,12 @@ if config["demo"]:
 
     rule make_demo_data:
         output:
-            geoguessr=directory(FOLDERS["geoguessr"]),
-            streetview=directory(FOLDERS["streetview"]),
-            im2gps3k=directory(FOLDERS["im2gps3k"]),
+            # An experiment may use some of the sources only.
+            [
+                directory(FOLDERS[name])
+                for name in ("geoguessr", "streetview", "im2gps3k")
+                if name in FOLDERS
+            ],
         log:
             "<logs>/make_demo_data.log",
         benchmark:

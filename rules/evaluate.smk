@@ -12,6 +12,9 @@ rule predict:
         scores=scores_of(
             "<results>/arrays/scores/{scores}/{country}/{shard}.h5", test_scores
         ),
+        crops=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", test_crops
+        ),
         test_sets=of_shards(
             "<results>/arrays/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -38,6 +41,7 @@ rule predict:
         seed=config["seed"],
         views=test_views,
         scores=test_scores,
+        crops=test_crops,
         batch_size=config["train"]["batch_size"],
         test_sets=TEST_SETS,
     message:
@@ -55,6 +59,9 @@ rule predict_clip:
         ),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -82,6 +89,7 @@ rule predict_clip:
         seed=config["seed"],
         views=test_views,
         scores=test_scores,
+        crops=test_crops,
         prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
         batch_size=lambda wildcards: config["models"][wildcards.model]["batch_size"],
         test_sets=TEST_SETS,
@@ -97,6 +105,9 @@ rule predict_geoclip:
         gallery=lambda wildcards: config["models"][wildcards.model]["gallery"] or [],
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -124,6 +135,7 @@ rule predict_geoclip:
         seed=config["seed"],
         views=test_views,
         scores=test_scores,
+        crops=test_crops,
         geocoder=config["index"]["geocoder"],
         batch_size=model_setting("batch_size"),
         test_sets=TEST_SETS,
@@ -138,6 +150,9 @@ rule predict_python:
         file=model_setting("file"),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -165,6 +180,7 @@ rule predict_python:
         seed=config["seed"],
         views=test_views,
         scores=test_scores,
+        crops=test_crops,
         geocoder=config["index"]["geocoder"],
         options=model_setting("options"),
         batch_size=model_setting("batch_size"),

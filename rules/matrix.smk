@@ -59,6 +59,16 @@ def training_scores(wildcards):
     return used_scores(training_view(wildcards))
 
 
+def training_crops(wildcards):
+    """Names of the score maps by whose best objects a row's images are cropped in training."""
+    return used_crops(training_view(wildcards))
+
+
+def test_crops(wildcards):
+    """The same for the images that a row is tested on."""
+    return used_crops(*test_views(wildcards).values())
+
+
 def test_scores(wildcards):
     """Names of the score maps that a row is tested on."""
     return used_scores(*test_views(wildcards).values())
@@ -103,7 +113,7 @@ def weighted_views(wildcards):
         DATASET_TITLES[name]: settings
         for name, settings in shown.items()
         if settings.get("scores") == wildcards.scores
-        and settings["scores_of"] == "self"
+        and settings.get("scores_of") == "self"
     }
 
 

@@ -1,5 +1,5 @@
-# The arrays that models are trained on: a 224x224 image, and a 224x224 score map. They are separate
-# files, so that other score maps leave the images alone.
+# The arrays that models are trained on: a 224x224 image, and a 224x224 score map or the crop of an
+# object. They are separate files, so that other score maps leave the images alone.
 
 
 rule pack_images:
@@ -50,3 +50,36 @@ rule pack_scores:
         "Packing score maps of {wildcards.country} {wildcards.shard} ({wildcards.scores})"
     script:
         "../scripts/pack_scores.py"
+
+
+rule pack_crops:
+    input:
+        images="<results>/images/street/{country}/{shard}.h5",
+        segments=segments_to_score,
+        classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+    output:
+        arrays="<results>/arrays/crops/{scores}/{country}/{shard}.h5",
+        boxes="<results>/arrays/crops/{scores}/{country}/{shard}.csv",
+    log:
+        "<logs>/pack_crops/{scores}/{country}/{shard}.log",
+    benchmark:
+        "<benchmarks>/pack_crops/{scores}/{country}/{shard}.tsv"
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        mem_mb=scaled(1000 + decoding()),
+        runtime=scaled(60),
+    params:
+        index_folder=INDEX,
+        ambiguous_classes=lambda wildcards: (
+            config["scores"][wildcards.scores]["ambiguous_classes"]
+        ),
+        vocabulary=vocabulary_to_score,
+        minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
+    message:
+        "Packing objects of {wildcards.country} {wildcards.shard} ({wildcards.scores})"
+    script:
+        "../scripts/pack_crops.py"

@@ -9,6 +9,9 @@ rule train:
         scores=scores_of(
             "<results>/arrays/scores/{scores}/{country}/{shard}.h5", training_scores
         ),
+        crops=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", training_crops
+        ),
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
         backbone_weights=lambda wildcards: files_of(config["models"][wildcards.model]),
@@ -37,6 +40,7 @@ rule train:
         model=model_to_train,
         view=training_view,
         scores=training_scores,
+        crops=training_crops,
         train=config["train"],
     message:
         "Training {wildcards.model} on {wildcards.dataset} (seed {wildcards.seed})"
@@ -58,6 +62,7 @@ use rule train as train_cells with:
         model=model_to_train,
         view=training_view,
         scores=training_scores,
+        crops=training_crops,
         train=config["train"],
         geocoder=config["index"]["geocoder"],
     message:
@@ -71,6 +76,9 @@ rule train_clip:
         ),
         scores=scores_of(
             "<results>/arrays/scores/{scores}/{country}/{shard}.h5", training_scores
+        ),
+        crops=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", training_crops
         ),
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
@@ -97,6 +105,7 @@ rule train_clip:
         model=clip_parameters,
         view=training_view,
         scores=training_scores,
+        crops=training_crops,
     message:
         "Training {wildcards.model} from scratch on {wildcards.dataset} (seed {wildcards.seed})"
     script:

@@ -7,7 +7,7 @@ from scenes.world import write_world
 
 start_log(snakemake.log[0])
 write_world(
-    Path(snakemake.output.geoguessr).parent,
+    Path(snakemake.output[0]).parent,
     workers=snakemake.threads,
     **dict(snakemake.params.items()),
 )

@@ -26,6 +26,7 @@ if inputs.get("cells"):
 else:
     trained, places = load_trained(folder, classes), None
 scores = by_name(params.scores, inputs.scores)
+crops = by_name(params.crops, inputs.crops)
 
 
 def columns(arrays: Arrays) -> tuple:
@@ -41,7 +42,9 @@ def answers(arrays: Arrays, test_set: str, view: View) -> Answers:
 frames = []
 for dataset, settings in params.views.items():
     view = make_view(settings)
-    street = dataset_arrays(inputs.street, scores, view, "test", params.index_folder, params.seed)
+    street = dataset_arrays(
+        inputs.street, scores, view, "test", params.index_folder, params.seed, crops
+    )
     found = answers(street, dataset, view)
     frames.append(
         predictions_frame(

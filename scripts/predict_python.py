@@ -19,6 +19,7 @@ table = predictions_at_full_size(
     pd.read_parquet(inputs.index),
     inputs.street,
     by_name(params.scores, inputs.scores),
+    by_name(params.crops, inputs.boxes),
     {name: make_view(settings) for name, settings in params.views.items()},
     inputs.test_sets,
     params.test_sets,

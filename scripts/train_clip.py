@@ -13,8 +13,9 @@ use_threads(snakemake.threads)
 params, inputs = snakemake.params, snakemake.input
 view = make_view(params.view)
 scores = by_name(params.scores, inputs.scores)
+crops = by_name(params.crops, inputs.crops)
 train_arrays, val_arrays = (
-    dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed)
+    dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed, crops)
     for split in ("train", "val")
 )
 train_clip(

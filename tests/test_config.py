@@ -64,6 +64,10 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("datasets.weighted_base.scores", "gone", "scores has no entry 'gone'"),
         ("datasets.weighted_base.scores", None, "the curve linear needs score maps; write one of"),
         ("datasets.original.invert", True, "invert: has no effect with curve: none; write curve"),
+        ("datasets.other", {"like": "gone"}, "datasets.other.like: must be an entry without like"),
+        ("datasets.other", {"like": "other"}, "got 'other'; write one of original, weighted_base"),
+        ("datasets.original.view", "object", "scores: the view object needs scores; write one of"),
+        ("datasets.weighted_base.view", "object", "curve: a crop is not dimmed; write curve: none"),
         ("datasets.default", {}, "datasets.default: this name is reserved"),
         ("datasets.other", {"title": "Original"}, "2 entries have the title 'Original'"),
         ("models.other", {"kind": "cnn", "title": "StreetCLIP"}, "2 entries have the title 'Str"),
@@ -124,6 +128,15 @@ def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
     config["models"]["clip"] |= clip
     check_config(config, SCHEMA)
     assert config["models"]["clip"]["title"] == title
+
+
+def test_an_entry_that_is_like_another_one_has_its_keys_and_its_own():
+    config = copy.deepcopy(STUDY)
+    config["models"]["other"] = {"like": "transfer", "title": "T", "preprocessing": "imagenet"}
+    check_config(config, SCHEMA)
+    expected = config["models"]["transfer"] | {"title": "T", "preprocessing": "imagenet"}
+    assert config["models"]["other"] == expected
+    assert config["models"]["transfer"]["preprocessing"] == "rescale"
 
 
 def test_an_entry_of_the_matrix_set_to_null_is_removed():

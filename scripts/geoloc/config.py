@@ -89,12 +89,13 @@ MOVED = {"segment": "segmentations.sam", "score": "scores.objects", "benchmarks"
 def check_config(config: dict, schema: dict) -> None:
     """Fill in the defaults of `schema` and check `config` against it, in place.
 
-    Entries of the matrix that are null are removed, and each model gets its title.
+    Entries of the matrix that are null are removed, those that are `like` another one get its
+    keys, and each model gets its title.
 
     Raises:
         ConfigError: with one line per mistake: the key, what is wrong, what to write.
     """
-    if lines := list(_value_mistakes(config)):
+    if lines := [*_value_mistakes(config), *_complete_likes(config)]:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
     _set_defaults(config, schema, schema)
     errors = sorted(
@@ -111,6 +112,31 @@ def check_config(config: dict, schema: dict) -> None:
         lines += _size_mistakes(config) + matrix_mistakes(config) + _prompt_mistakes(config)
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _complete_likes(config: dict) -> list[str]:
+    """Give each entry that is `like` another one the keys of that entry that it does not have.
+
+    Returns:
+        Mistakes.
+    """
+    lines = []
+    for section in MATRIX:
+        entries = config.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if not isinstance(entry, dict) or "like" not in entry:
+                continue
+            other = entries.get(entry["like"]) if isinstance(entry["like"], str) else None
+            if not isinstance(other, dict) or "like" in other or other is entry:
+                known = [n for n, e in entries.items() if isinstance(e, dict) and "like" not in e]
+                lines.append(
+                    f"{section}.{name}.like: must be an entry without like, got "
+                    f"{_shown(entry['like'])}; write one of {', '.join(known)}"
+                )
+                continue
+            own = {key: value for key, value in entry.items() if key != "like"}
+            entries[name] = copy.deepcopy(other) | own
+    return lines
 
 
 def _set_titles(config: dict) -> None:

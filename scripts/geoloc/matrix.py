@@ -90,13 +90,15 @@ def dataset_settings(config: Config, name: str) -> dict[str, Any]:
     Keys that have no effect are left out, so that a change of one of them reruns nothing.
     """
     entry = config["datasets"].get(name, {})
+    if entry.get("view") == "object":
+        return {"view": "object", "curve": "none", "scores": entry["scores"]}
     if entry.get("curve", "none") == "none":
         return {"curve": "none"}
     unused = ()
     if entry["curve"] != "piecewise":
         unused = ("no_score_factor", "minimum_factor", "maximum_factor", "lower_score",
                   "upper_score")  # fmt: skip
-    return {k: v for k, v in entry.items() if k not in (*NOT_FOR_PIXELS, *unused)}
+    return {k: v for k, v in entry.items() if k not in (*NOT_FOR_PIXELS, "view", *unused)}
 
 
 def street_test_sets(config: Config, dataset: str | None = None) -> dict[str, dict[str, Any]]:
@@ -115,6 +117,11 @@ def street_test_sets(config: Config, dataset: str | None = None) -> dict[str, di
 def used_scores(*settings: Mapping[str, Any]) -> list[str]:
     """Names of the score maps that datasets with these settings need, each once."""
     return list(dict.fromkeys(s["scores"] for s in settings if s["curve"] != "none"))
+
+
+def used_crops(*settings: Mapping[str, Any]) -> list[str]:
+    """Names of the score maps by whose best segment datasets with these settings crop images."""
+    return list(dict.fromkeys(s["scores"] for s in settings if s.get("view") == "object"))
 
 
 def titles_of_test_sets(config: Config) -> dict[str, str]:

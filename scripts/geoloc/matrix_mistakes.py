@@ -50,7 +50,13 @@ def _curve_mistakes(config: Mapping) -> Iterator[str]:
         if entry["curve"] != "none" and entry["scores"] is None:
             yield (f"{key}.scores: the curve {entry['curve']} needs score maps; write one of "
                    f"{', '.join(config['scores']) or 'the entries of scores'}")  # fmt: skip
-        if entry["curve"] == "none":
+        if entry["view"] == "object":
+            if entry["scores"] is None:
+                yield (f"{key}.scores: the view object needs scores; write one of "
+                       f"{', '.join(config['scores']) or 'the entries of scores'}")  # fmt: skip
+            if entry["curve"] != "none":
+                yield f"{key}.curve: a crop is not dimmed; write curve: none, or view: whole"
+        elif entry["curve"] == "none":
             others = ("invert", "scores_of", "fill", "scores")
             defaults = {"invert": False, "scores_of": "self", "fill": "black", "scores": None}
             if changed := [other for other in others if entry[other] != defaults[other]]:

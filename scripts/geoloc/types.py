@@ -16,6 +16,23 @@ BEST_CLASSES = 10
 """Classes that are kept of each segment."""
 
 
+@dataclass(frozen=True)
+class Box:
+    """Where an object is in its image: left, top, width and height in pixels, its score (1–100)
+    and the index of its class."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    score: int
+    class_id: int
+
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """The part of an image (H, W, …) in the box, without a copy."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
 @dataclass
 class Segments:
     """The masks of one image, m of them.

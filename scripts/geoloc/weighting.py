@@ -28,6 +28,8 @@ class View:
         fill: `black`, `mean` (the mean colour of the image) or `blur` (a blurred copy of it).
         scores: name of the score maps.
         scores_of: `self`, or `other_image`: the score map of another image, see `other_rows`.
+        view: `whole`, or `object`: the crop of the segment with the highest score, see
+            `geoloc.segmentation.objects`.
     """
 
     curve: str = "none"
@@ -40,16 +42,32 @@ class View:
     fill: str = "black"
     scores: str | None = None
     scores_of: str = "self"
+    view: str = "whole"
 
     def __post_init__(self) -> None:
-        for key, known in (("curve", CURVES), ("fill", FILLS), ("scores_of", SCORES_OF)):
+        for key, known in (
+            ("view", VIEWS),
+            ("curve", CURVES),
+            ("fill", FILLS),
+            ("scores_of", SCORES_OF),
+        ):
             if (value := getattr(self, key)) not in known:
                 raise InputError(f"unknown {key} {value!r}; write one of {', '.join(known)}")
 
     @property
+    def needs_scores(self) -> bool:
+        """Whether score maps decide how bright pixels are."""
+        return self.curve != "none"
+
+    @property
+    def is_crop(self) -> bool:
+        """Whether images are cropped to an object."""
+        return self.view == "object"
+
+    @property
     def unchanged(self) -> bool:
-        """Whether images are shown as they are, so that no score map is needed."""
-        return self.curve == "none"
+        """Whether images are shown as they are."""
+        return not self.needs_scores and not self.is_crop
 
     @cached_property
     def factor(self) -> np.ndarray:
@@ -65,13 +83,13 @@ class View:
 
         Args:
             image: uint8 (…, H, W, 3).
-            score: uint8 (…, H, W) in 0–100; None only if the view is `unchanged`.
+            score: uint8 (…, H, W) in 0–100; may be None unless the view `needs_scores`.
 
         Returns:
             uint8 (…, H, W, 3). With black the product is truncated, not rounded, as in the study's
             code; other fills are rounded, so that a pixel equal to its fill stays the same.
         """
-        if self.unchanged:
+        if not self.needs_scores:
             return image
         if score is None:
             raise InputError("a weighted image needs a score map; give the scores of its shard")
@@ -92,10 +110,14 @@ class View:
 
     def settings(self) -> dict[str, Any]:
         """What decides how images look, as the model's record keeps it."""
-        if self.unchanged:
+        if self.is_crop:
+            return {"view": self.view, "curve": "none", "scores": self.scores}
+        if not self.needs_scores:
             return {"curve": "none"}
         skipped = PIECEWISE if self.curve != "piecewise" else ()
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped}
+        return {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*skipped, "view")
+        }
 
 
 def custom_factor(score: np.ndarray, view: View) -> np.ndarray:
@@ -140,6 +162,7 @@ FILLS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "mean": _mean,
     "blur": _blurred,
 }
+VIEWS = ("whole", "object")
 SCORES_OF = ("self", "other_image")
 UNCHANGED = View()
 

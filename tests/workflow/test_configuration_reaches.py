@@ -167,6 +167,7 @@ FILES = {
     "models.geoclip.gallery": ("places.csv", ["predict_geoclip.input"]),
     "models.python.file": ("other.py", ["predict_python.input"]),
 }  # fmt: skip
+DATASETS = ["original", "weighted_base", "weighted_custom"]
 # Kinds of segmentations that the study does not use: an entry of each, and other values.
 FURTHER_ENTRIES = {
     "segmentations.sam2.kind": "sam2", "segmentations.sam2.path": "elsewhere",
@@ -224,7 +225,8 @@ OTHERS = {
     "demo.images_per_country", "demo.test_set_images", "demo.countries", "demo.informative",
     "demo.difficulty", "seeds", "scores.objects.segmentation",
     "datasets.weighted_custom.scores", "datasets.weighted_custom.curve",
-    "datasets.weighted_custom.train", "datasets.weighted_custom.column",
+    "datasets.weighted_custom.view", "datasets.weighted_custom.train",
+    "datasets.weighted_custom.column",
     "models.cnn.datasets", "models.transfer.datasets", "models.contrastive.datasets",
     "models.cells.datasets",
 }  # fmt: skip
@@ -327,9 +329,12 @@ def changed(jobs) -> dict:
 
 @pytest.fixture(scope="module")
 def default(jobs) -> dict:
-    """The jobs with the study's values, and a model of each kind that the study does not have."""
+    """The jobs with the study's values, and an entry of each kind that the study does not have."""
     kinds = {f"models.{kind}.kind": kind for kind in ("contrastive", "cells", "geoclip")}
-    return jobs(kinds | {"models.python.file": "own.py"})
+    objects = {"datasets.objects.view": "object", "datasets.objects.scores": "objects"}
+    own = {"models.python.file": "own.py"}
+    trained = {f"models.{kind}.datasets": DATASETS for kind in ("contrastive", "cells")}
+    return jobs(kinds | own | trained | objects)
 
 
 def test_every_key_of_the_schema_is_tested():
@@ -438,8 +443,8 @@ def test_the_name_of_the_run_is_its_folder(default):
 
 
 READ_STORES = (
-    "segment", "score", "pack_images", "pack_scores", "train", "train_cells", "train_clip",
-    "predict", "predict_clip", "predict_geoclip", "predict_python", "check_leakage",
+    "segment", "score", "pack_images", "pack_scores", "pack_crops", "train", "train_cells",
+    "train_clip", "predict", "predict_clip", "predict_geoclip", "predict_python", "check_leakage",
     "score_examples",
 )  # fmt: skip
 
@@ -523,7 +528,7 @@ def test_masks_are_of_street_images_only_and_tests_of_the_test_sets(default):
 
 
 def test_a_row_waits_only_for_the_score_maps_that_its_datasets_need(default):
-    scores = {"original": 0, "weighted_base": 2, "weighted_custom": 2}
+    scores = {"original": 0, "weighted_base": 2, "weighted_custom": 2, "objects": 0}
     for job in default["train"]:
         found = [path for path in map(str, job.input) if "/arrays/scores/" in path]
         assert len(found) == scores[job.wildcards.dataset]

@@ -456,5 +456,5 @@ def test_what_is_retrieved_goes_where_the_rule_says(monkeypatch, tmp_path):
 def test_the_demo_is_drawn_as_it_is_asked_for(monkeypatch):
     drawn = recorded(monkeypatch, "scenes.world.write_world")
     params = {"seed": 3, "images_per_country": 4, "test_set_images": 5}
-    run_script("make_demo_data", output={"geoguessr": "d/geoguessr"}, params=params, threads=2)
+    run_script("make_demo_data", output={"folder": "d/geoguessr"}, params=params, threads=2)
     assert drawn == [{"folder": Path("d"), **params, "workers": 2}]

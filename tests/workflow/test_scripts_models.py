@@ -77,11 +77,11 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch, compa
     }
     run_script(
         "train",
-        input={"arrays": stores(folder), "scores": score_stores(folder),
+        input={"arrays": stores(folder), "scores": score_stores(folder), "crops": [],
                "countries": folder / "countries.csv"},
         output={"model": "m/model.keras"},
         params={"seed": 5, "model": {"kind": "transfer", "backbone": "b"}, "train": settings,
-                "index_folder": "the index", "view": CUSTOM, "scores": ["objects"]},
+                "index_folder": "the index", "view": CUSTOM, "scores": ["objects"], "crops": []},
         wildcards={"model": "head", "dataset": "weighted_base", "seed": "8"},
         threads=6,
     )  # fmt: skip
@@ -109,11 +109,11 @@ def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch, 
     calls = recorded(monkeypatch, "geoloc.image_text.training.train_clip")
     run_script(
         "train_clip",
-        input={"arrays": stores(folder), "scores": score_stores(folder),
+        input={"arrays": stores(folder), "scores": score_stores(folder), "crops": [],
                "countries": folder / "countries.csv"},
         output={"model": "m"},
         params={"seed": 5, "model": {"epochs": 4}, "view": CUSTOM, "scores": ["objects"],
-                "index_folder": "the index"},
+                "crops": [], "index_folder": "the index"},
         wildcards={"model": "contrastive", "dataset": "weighted_custom", "seed": "8"},
         threads=6,
     )  # fmt: skip
@@ -149,11 +149,11 @@ def predictions(
     folder: Path, model: Path, target: Path, countries: str = "countries.csv", **changes
 ) -> pd.DataFrame:
     params = {"seed": 1, "batch_size": 4, "test_sets": ["far"]}
-    params |= {"views": VIEWS, "scores": ["objects"]} | changes
+    params |= {"views": VIEWS, "scores": ["objects"], "crops": []} | changes
     run_script(
         "predict",
         input={"model": model, "street": stores(folder), "scores": score_stores(folder),
-               "test_sets": [folder / "bench.h5"], "countries": folder / countries},
+               "crops": [], "test_sets": [folder / "bench.h5"], "countries": folder / countries},
         output={"predictions": target},
         params=params,
     )  # fmt: skip
@@ -281,11 +281,13 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
     run_script(
         "predict_clip",
         input={"model": "clip", "street": [shards / "street_images.h5"],
-               "scores": [shards / "scores.h5"], "test_sets": [shards / "bench_images.h5"],
-               "countries": shards / "countries.csv", "index": shards / "index.parquet"},
+               "scores": [shards / "scores.h5"], "boxes": [],
+               "test_sets": [shards / "bench_images.h5"], "countries": shards / "countries.csv",
+               "index": shards / "index.parquet"},
         output={"predictions": shards / "c.parquet"},
-        params={"views": VIEWS, "scores": ["objects"], "seed": 1, "prompt": "in {country}",
-                "batch_size": 7, "test_sets": ["far"], "index_folder": "the index"},
+        params={"views": VIEWS, "scores": ["objects"], "crops": [], "seed": 1,
+                "prompt": "in {country}", "batch_size": 7, "test_sets": ["far"],
+                "index_folder": "the index"},
         threads=3,
     )  # fmt: skip
     assert FakeClip.last.made_of == ("clip", ["Germany", "France", "Namibia"], "in {country}")

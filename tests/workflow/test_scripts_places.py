@@ -72,10 +72,10 @@ def test_a_model_of_cells_is_trained_and_predicts_places(folder, monkeypatch):
     run_script(
         "train",
         input={"arrays": [folder / "train.h5", folder / "val.h5"], "scores": [],
-               "countries": folder / "countries.csv"},
+               "crops": [], "countries": folder / "countries.csv"},
         output={"model": model / "model.keras"},
         params={"seed": 5, "model": CELLS, "train": TRAIN, "view": VIEWS["original"],
-                "scores": [], "geocoder": "country_polygon"},
+                "scores": [], "crops": [], "geocoder": "country_polygon"},
         wildcards={"model": "planet", "dataset": "original", "seed": "8"},
         threads=0,  # as many as TensorFlow likes: other tests of this process have had it start
     )  # fmt: skip
@@ -85,10 +85,10 @@ def test_a_model_of_cells_is_trained_and_predicts_places(folder, monkeypatch):
     run_script(
         "predict",
         input={"model": model / "model.keras", "cells": model / "cells.json",
-               "street": [folder / "test.h5"], "scores": [], "test_sets": [],
+               "street": [folder / "test.h5"], "scores": [], "crops": [], "test_sets": [],
                "countries": folder / "countries.csv"},
         output={"predictions": folder / "cells.parquet"},
-        params={"seed": 1, "batch_size": 5, "test_sets": ["far"], "scores": [],
+        params={"seed": 1, "batch_size": 5, "test_sets": ["far"], "scores": [], "crops": [],
                 "views": {"original": VIEWS["original"]}},
     )  # fmt: skip
     parts = []
@@ -120,7 +120,7 @@ def verify(folder: Path, image_ids: list[str]) -> None:
     task = {
         "folder": str(folder / "model"), "classes": COUNTRIES, "cells": True,
         "views": {"original": VIEWS["original"]}, "images": image_ids[:4], "scores": {},
-        "stores": [str(folder / "test.h5")], "prompt": None, "name": "planet",
+        "crops": {}, "stores": [str(folder / "test.h5")], "prompt": None, "name": "planet",
         "predictions": json.loads(table.iloc[:4].to_json(orient="records")),
     }  # fmt: skip
     assert load("keras", [task]) == [""]
@@ -158,10 +158,10 @@ def predict(script: str, folder: Path, inputs: dict, **params) -> tuple[pd.DataF
     run_script(
         script,
         input={"street": [folder / "street_images.h5"], "scores": [folder / "scores.h5"],
-               "test_sets": [folder / "far_images.h5"], "countries": folder / "countries.csv",
-               "index": folder / "index.parquet"} | inputs,
+               "boxes": [], "test_sets": [folder / "far_images.h5"],
+               "countries": folder / "countries.csv", "index": folder / "index.parquet"} | inputs,
         output={"predictions": target},
-        params={"views": VIEWS, "scores": ["objects"], "seed": 1, "batch_size": 2,
+        params={"views": VIEWS, "scores": ["objects"], "crops": [], "seed": 1, "batch_size": 2,
                 "test_sets": ["far"], "geocoder": "nearest_city"} | params,
     )  # fmt: skip
     index = pd.read_parquet(folder / "index.parquet")

@@ -23,7 +23,7 @@ import pandas as pd
 from geoloc.config import SCHEMA, ConfigError, load_schema, read_config
 from geoloc.corpus.index_tables import read_rows
 from geoloc.evaluation.study import differences
-from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_scores
+from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_crops, used_scores
 
 ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "accuracy_figure",
@@ -36,7 +36,11 @@ examples:
   another run, with seconds per image that you measured:
     geoloc estimate --configfile my.yaml --rate segment.sam=2.1 --rate score.objects=0.3
 """
-ARRAY_BYTES = {"pack_images": 224 * 224 * 3, "pack_scores": 224 * 224}  # of an image
+ARRAY_BYTES = {
+    "pack_images": 224 * 224 * 3,
+    "pack_scores": 224 * 224,
+    "pack_crops": 224 * 224 * 3,
+}  # of an image
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,11 @@ def expected_sizes(config: dict, images: int, countries: int, test_set_images: i
 def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     """All stages of a run in their order."""
     views = [street_test_sets(config, row.dataset).values() for row in rows(config)]
-    scores = used_scores(*(settings for settings in chain(*views)))
-    segmentations = dict.fromkeys(config["scores"][name]["segmentation"] for name in scores)
+    settings = list(chain(*views))
+    scores, crops = used_scores(*settings), used_crops(*settings)
+    segmentations = dict.fromkeys(config["scores"][n]["segmentation"] for n in scores + crops)
     return [
-        *_shard_stages(sizes, list(segmentations), scores),
+        *_shard_stages(sizes, list(segmentations), scores, crops),
         *_model_stages(config, sizes),
         # Only the Table 1 of the study is compared with the published one.
         Stage("once each", len(ONCE) + len(scores)
@@ -116,7 +121,9 @@ def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     ]  # fmt: skip
 
 
-def _shard_stages(sizes: Sizes, segmentations: list[str], scores: list[str]) -> Iterator[Stage]:
+def _shard_stages(
+    sizes: Sizes, segmentations: list[str], scores: list[str], crops: list[str]
+) -> Iterator[Stage]:
     images, shards = sizes.street + sizes.test_set, sizes.street_shards + sizes.test_set_shards
     street = {"jobs": sizes.street_shards, "units": sizes.street, "of_shards": True}
     every = {"jobs": shards, "units": images, "of_shards": True}
@@ -133,6 +140,9 @@ def _shard_stages(sizes: Sizes, segmentations: list[str], scores: list[str]) -> 
     for name in scores:
         yield Stage(f"pack_scores.{name}", pattern=f"pack_scores/{name}/*/*.tsv",
                     output=f"arrays/scores/{name}/*/*.h5", **street)  # fmt: skip
+    for name in crops:
+        yield Stage(f"pack_crops.{name}", pattern=f"pack_crops/{name}/*/*.tsv",
+                    output=f"arrays/crops/{name}/*/*.h5", **street)  # fmt: skip
 
 
 def _model_stages(config: dict, sizes: Sizes) -> Iterator[Stage]:

@@ -18,10 +18,11 @@ from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
 from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 from geoloc.stores import ScoreMaps, open_score_maps, score_key
+from geoloc.types import Box
 from geoloc.weighting import UNCHANGED, View
 
-FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray]]
-"""Image id, image uint8 (H, W, 3), and its score maps uint8 (H, W) by key."""
+FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray | Box | None]]
+"""Image id, image uint8 (H, W, 3), and by key its score maps uint8 (H, W), or its boxes."""
 Paths = Sequence[str | Path]
 
 
@@ -39,6 +40,7 @@ def predictions_at_full_size(
     index: pd.DataFrame,
     street: Paths,
     scores: Mapping[str, Paths],
+    boxes: Mapping[str, Paths],
     views: Mapping[str, View],
     photographs: Paths,
     test_sets: Sequence[str],
@@ -54,6 +56,7 @@ def predictions_at_full_size(
         index: table of the index; only images of its test split are predicted.
         street: `images` stores of street images.
         scores: `scores` stores of the same shards by the name of the score maps.
+        boxes: files of the boxes of the same shards by the name of the score maps.
         views: how each dataset shows the street images.
         photographs: `images` stores of the test sets, which are shown unchanged.
         test_sets: their names.
@@ -73,7 +76,7 @@ def predictions_at_full_size(
         return answers, [rows[name].to_numpy() for name in names]
 
     with ExitStack() as stack:
-        maps = open_score_maps(stack, street, scores, views.values(), index_folder, seed)
+        maps = open_score_maps(stack, street, scores, views.values(), index_folder, seed, boxes)
         answers, columns = predict(street, views, maps)
     frames = [
         predictions_frame(found.probabilities, classes, *columns, name, places=found.places)
@@ -117,9 +120,10 @@ def predict_images(
     for batch in _batched(Progress(items, description="predict"), batch_size):
         image_ids += [image_id for image_id, _, _ in batch]
         for test_set, (view, key) in views.items():
-            if key and (missing := [i for i, _, scores in batch if key not in scores]):
+            if key and (missing := [i for i, _, found in batch if key not in found]):
                 raise InputError(f"{missing[0]} has no score map; give the scores of its shard")
-            answers = model.answer([view(image, scores.get(key)) for _, image, scores in batch])
+            shown = [_shown(view, image, found.get(key)) for _, image, found in batch]
+            answers = model.answer(shown)
             check_probabilities(
                 answers.probabilities,
                 image_ids[-len(batch) :],
@@ -129,6 +133,13 @@ def predict_images(
             )
             parts[test_set].append(answers)
     return image_ids, {test_set: _joined(found, classes) for test_set, found in parts.items()}
+
+
+def _shown(view: View, image: np.ndarray, found: np.ndarray | Box | None) -> np.ndarray:
+    """An image as a view shows it, given its score map or its box."""
+    if view.is_crop:
+        return found.crop(image) if found else image
+    return view(image, found)
 
 
 def _joined(parts: Sequence[Answers], classes: int) -> Answers:
@@ -152,7 +163,7 @@ def read_full_size(
     images_paths: Iterable[str | Path],
     image_ids: Container[str],
     index: str | Path | None = None,
-    scores: Mapping[str, ScoreMaps] | None = None,
+    scores: Mapping[str, ScoreMaps | Mapping[str, Box | None]] | None = None,
 ) -> Iterator[FullSize]:
     """Yield those images of the `images` stores whose ids are among `image_ids`, one at a time.
 
@@ -160,7 +171,7 @@ def read_full_size(
         images_paths: `images` stores.
         image_ids: ids of the images.
         index: folder of the index to compare the stores with; not compared if None.
-        scores: score maps by key.
+        scores: score maps or boxes by key, from `geoloc.stores.open_score_maps`.
 
     Raises:
         StoreError: for a damaged store, or an image without a score map.

@@ -15,6 +15,7 @@ from geoloc.stores.base import (
     read_digest,
     software_versions,
 )
+from geoloc.stores.boxes import read_boxes, write_boxes
 from geoloc.stores.check import check_store
 from geoloc.stores.datasets import by_name, dataset_arrays, open_score_maps, score_key
 from geoloc.stores.errors import StoreError
@@ -40,6 +41,7 @@ __all__ = [
     "manifest_of",
     "open_score_maps",
     "open_store",
+    "read_boxes",
     "read_config",
     "read_digest",
     "read_image_columns",
@@ -52,6 +54,7 @@ __all__ = [
     "segments_problem",
     "software_versions",
     "write_arrays",
+    "write_boxes",
     "write_images",
     "write_score_arrays",
     "write_scores",

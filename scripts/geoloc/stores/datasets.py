@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from geoloc.stores.arrays import Arrays
+from geoloc.stores.boxes import read_boxes
 from geoloc.stores.images import read_image_columns
 from geoloc.stores.scores import ScoreMaps
+from geoloc.types import Box
 from geoloc.weighting import View, other_rows
 
 Paths = Sequence[str | Path]
@@ -27,8 +29,9 @@ def dataset_arrays(
     split: str,
     index: str | Path | None,
     seed: int,
+    crops: Mapping[str, Paths] | None = None,
 ) -> Arrays:
-    """The arrays of a split with the score maps that a view needs.
+    """The arrays of a split as a view needs them: with its score maps, or of its crops.
 
     Args:
         images: `arrays` stores of street images.
@@ -37,10 +40,13 @@ def dataset_arrays(
         split: train, val or test.
         index: folder of the index to compare the stores with; not compared if None.
         seed: draws the other image if the view shows the score map of one.
+        crops: `arrays` stores of crops by the name of the score maps that choose them.
 
     Raises:
         StoreError: if a store is not what was written.
     """
+    if view.is_crop:
+        return Arrays((crops or {})[view.scores], split, index)
     if view.unchanged:
         return Arrays(images, split, index)
     other = seed if view.scores_of == "other_image" else None
@@ -54,8 +60,9 @@ def open_score_maps(
     views: Iterable[View],
     index: str | Path | None,
     seed: int,
-) -> dict[str, ScoreMaps]:
-    """The score maps at full size that views of the images of the test split need.
+    boxes: Mapping[str, Paths] | None = None,
+) -> dict[str, ScoreMaps | Mapping[str, Box | None]]:
+    """What views of the images of the test split need at full size: score maps, or boxes.
 
     Args:
         stack: closes the stores.
@@ -64,22 +71,29 @@ def open_score_maps(
         views: how datasets show images.
         index: folder of the index to compare the stores with; not compared if None.
         seed: as for `dataset_arrays`; the other image is the same.
+        boxes: tables of boxes of the same shards by the name of the score maps that choose them.
 
     Returns:
-        Score maps by `score_key` of the views.
+        Score maps, or boxes, by image id, by `score_key` of the views.
     """
-    found: dict[str, ScoreMaps] = {}
+    found: dict[str, ScoreMaps | Mapping[str, Box | None]] = {}
     for view in views:
         key = score_key(view)
-        if key and key not in found:
+        if key is None or key in found:
+            continue
+        if view.is_crop:
+            found[key] = read_boxes((boxes or {})[view.scores])
+        else:
             others = _other_images(images, seed) if view.scores_of == "other_image" else None
             found[key] = stack.enter_context(ScoreMaps(scores[view.scores], index, others))
     return found
 
 
 def score_key(view: View) -> str | None:
-    """A key of the score maps that a view needs; None if it needs none."""
-    return None if view.unchanged else f"{view.scores} of {view.scores_of}"
+    """A key of the score maps or boxes that a view needs; None if it needs none."""
+    if view.is_crop:
+        return f"boxes of {view.scores}"
+    return f"{view.scores} of {view.scores_of}" if view.needs_scores else None
 
 
 def _other_images(images: Paths, seed: int) -> dict[str, str]:

@@ -17,12 +17,12 @@ def manifest_of(store: str | Path, index: str | Path) -> Path:
     Args:
         store: `…/{collection}/{country}/{shard}.h5`; segments and scores, which only street images
             have, are in `…/segments/{segmentation}/{country}/{shard}.h5` and
-            `…/scores/{scores}/{country}/{shard}.h5`.
+            `…/scores/{scores}/{country}/{shard}.h5`, crops in `…/crops/{scores}/…`.
         index: the folder `index` of the same run.
     """
     store, shards = Path(store), Path(index, "shards")
     shard = store.with_suffix(".csv").relative_to(store.parents[1])
-    named = store.parents[2].name in ("segments", "scores")
+    named = store.parents[2].name in ("segments", "scores", "crops")
     collection = "street" if named else store.parents[1].name
     return shards / collection / shard
 

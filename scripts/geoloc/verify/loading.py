@@ -54,7 +54,9 @@ def load_keras(task: Mapping[str, Any]) -> str:
     probabilities = {}
     for name, settings in task["views"].items() if task["images"] else ():
         view = make_view(settings)
-        arrays = dataset_arrays(task["stores"], task["scores"], view, "test", None, 0)
+        arrays = dataset_arrays(
+            task["stores"], task["scores"], view, "test", None, 0, task["crops"]
+        )
         row_of = {image_id: row for row, image_id in enumerate(arrays.image_id)}
         rows = np.array([row_of[image_id] for image_id in task["images"]])
         found = trained.model.predict_on_batch(view(*arrays.read(rows)))
@@ -83,7 +85,9 @@ def load_clip(task: Mapping[str, Any]) -> str:
     views = {name: make_view(settings) for name, settings in task["views"].items()}
     keyed = {name: (view, score_key(view)) for name, view in views.items()}
     with ExitStack() as stack:
-        maps = open_score_maps(stack, task["stores"], task["scores"], views.values(), None, 0)
+        maps = open_score_maps(
+            stack, task["stores"], task["scores"], views.values(), None, 0, task["crops"]
+        )
         items = read_full_size(task["stores"], set(task["images"]), scores=maps)
         image_ids, answers = predict_images(model, items, keyed, len(classes))
     order = {image_id: row for row, image_id in enumerate(image_ids)}

@@ -22,6 +22,7 @@ from geoloc.matrix import (
     is_trained,
     rows,
     street_test_sets,
+    used_crops,
     used_scores,
 )
 from geoloc.verify.loading import TESTED, load
@@ -181,6 +182,7 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
         "images": [],
         "stores": [],
         "scores": {},
+        "crops": {},
         "predictions": [],
     }
     if frame is not None and (test := tested_shard(run)):
@@ -193,6 +195,11 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
         task["stores"] = [str(shard.path(images))]
         task["scores"] = {
             name: [str(shard.path(f"{scores}/{name}"))] for name in used_scores(*views.values())
+        }
+        suffix = ".h5" if kind == "keras" else ".csv"
+        task["crops"] = {
+            name: [str(shard.path(f"arrays/crops/{name}").with_suffix(suffix))]
+            for name in used_crops(*views.values())
         }
         task["predictions"] = json.loads(chosen.to_json(orient="records"))
     return task

@@ -48,7 +48,7 @@ class NotChecked(Exception):
 
 def of_street_images(stage: str) -> bool:
     """Whether a stage has files of street images only."""
-    return stage.startswith(("segments/", "scores/", "arrays/scores/"))
+    return stage.startswith(("segments/", "scores/", "arrays/scores/", "arrays/crops/"))
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Shard:
 
     def path(self, stage: str) -> Path:
         """Its file of a stage: index, quarantine, images, segments/{segmentation},
-        scores/{scores}, arrays/images or arrays/scores/{scores}."""
+        scores/{scores}, arrays/images, arrays/scores/{scores} or arrays/crops/{scores}."""
         if stage == "index":
             stage = "index/shards"
         suffix = "csv" if stage in ("index/shards", "quarantine") else "h5"

@@ -14,6 +14,7 @@ from geoloc import matrix
 from geoloc.corpus.index_tables import REJECTED_COLUMNS
 from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.images import decode, resize_nearest
+from geoloc.segmentation.objects import best_object
 from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.segmentation.vocabularies import vocabulary_of
 from geoloc.stores import (
@@ -21,6 +22,7 @@ from geoloc.stores import (
     StoreError,
     check_store,
     config_hash,
+    read_boxes,
     read_config,
     read_images,
     read_score_arrays,
@@ -120,10 +122,16 @@ def used_scores_of(run: Run) -> list[str]:
     return matrix.used_scores(*(settings for views in shown for settings in views.values()))
 
 
+def used_crops_of(run: Run) -> list[str]:
+    """Names of the score maps by whose best object rows of the run see images."""
+    shown = [matrix.street_test_sets(run.config, row.dataset) for row in matrix.rows(run.config)]
+    return matrix.used_crops(*(settings for views in shown for settings in views.values()))
+
+
 def used_segmentations(run: Run) -> list[str]:
     """Names of the segmentations that these are made of."""
-    names = (run.config["scores"][name]["segmentation"] for name in used_scores_of(run))
-    return list(dict.fromkeys(names))
+    names = used_scores_of(run) + used_crops_of(run)
+    return list(dict.fromkeys(run.config["scores"][name]["segmentation"] for name in names))
 
 
 def street_shards(run: Run) -> list[tuple[Shard, pd.DataFrame]]:
@@ -218,6 +226,14 @@ def check_arrays(run: Run) -> Check:
         if shard.street
     ]
     yield from run.map(score_arrays_of_shard, tasks)
+    tasks = [
+        (shard.name(f"arrays/crops/{name}"), shard, name, rows, score_settings(run, name),
+         run.digests)
+        for name in used_crops_of(run)
+        for shard, rows in shards
+        if shard.street
+    ]  # fmt: skip
+    yield from run.map(crops_of_shard, tasks)
     return f"{len(run.need(PACKED)):,} images, with {', '.join(names) or 'no score maps'}"
 
 
@@ -252,6 +268,32 @@ def score_arrays_of_shard(
         for image_id, score in read_scores(shard.path(source), chosen):
             other += not np.array_equal(found[image_id], resize_nearest(score, ARRAY_SIZE))
     return _differing(name, "scores", shard.name(source), other, len(chosen))
+
+
+def crops_of_shard(
+    name: str, shard: Shard, scores_name: str, rows: pd.DataFrame, settings: dict, digests: bool
+) -> list[Finding]:
+    path = shard.path(f"arrays/crops/{scores_name}")
+    arrays, boxes = Arrays([path]), read_boxes([path.with_suffix(".csv")])
+    if findings := compare_ids(name, arrays.image_id, rows.image_id):
+        return findings
+    if findings := compare_ids(f"{name[:-3]}.csv", boxes, rows.image_id):
+        return findings
+    chosen, stage = (
+        set(sample(name, rows.image_id, digests)),
+        f"segments/{settings['segmentation']}",
+    )
+    position = {image_id: row for row, image_id in enumerate(arrays.image_id)}
+    other = 0
+    with contextlib.suppress(StoreError):  # the checks of images and segments tell of it
+        images = dict(read_images(shard.path("images"), image_ids=chosen))
+        for each in read_segments(shard.path(stage), chosen):
+            box = best_object(each, settings["selected"], settings["minimum"])
+            image = decode(images[each.image_id])
+            wanted = resize_nearest(box.crop(image) if box else image, ARRAY_SIZE)
+            found, _ = arrays.read(np.array([position[each.image_id]]))
+            other += box != boxes[each.image_id] or not np.array_equal(found[0], wanted)
+    return _differing(name, "crops", shard.name(stage), other, len(chosen))
 
 
 def _differing(name: str, what: str, source: str, count: int, of: int) -> list[Finding]:
@@ -325,12 +367,14 @@ def check_strays(run: Run) -> Check:
     stages += [f"segments/{name}" for name in run.config["segmentations"]]
     stages += [f"{kind}/{name}" for kind in ("scores", "arrays/scores")
                for name in run.config["scores"]]  # fmt: skip
+    stages += (crops := [f"arrays/crops/{name}" for name in run.config["scores"]])
     known = {
         shard.name(stage)
         for shard, _ in run.shards()
         for stage in stages
         if shard.street or not of_street_images(stage)
     }
+    known |= {f"{shard.name(stage)[:-3]}.csv" for shard, _ in run.shards() for stage in crops}
     count = 0
     for stage in STAGES:
         for path in sorted((run.folder / stage).rglob("*")):
