@@ -110,3 +110,13 @@ def test_snakemake_plans_what_it_is_asked_for(command, tmp_path, monkeypatch):
     (folder / "slurm").symlink_to(ROOT / "profiles/slurm")
     arguments = [word for word in shlex.split(command)[1:] if word != "-n"]
     run_snakemake(folder, "-n", *arguments)
+
+
+def test_every_rule_with_a_gpu_has_a_partition_in_the_profile_for_slurm():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    blocks = re.split(r"^ *(?:rule|checkpoint) (\w+):$", rules, flags=re.MULTILINE)[1:]
+    with_gpu = {
+        name for name, text in zip(blocks[::2], blocks[1::2], strict=True) if "gpu=" in text
+    }
+    assert with_gpu == profile["set-resources"].keys()
