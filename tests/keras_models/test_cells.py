@@ -13,7 +13,7 @@ from geoloc.countries.polygons import place_within
 from geoloc.errors import InputError
 from geoloc.keras_models import training
 from geoloc.keras_models.cells import CellParameters, label_with_cells, load_places
-from geoloc.keras_models.predict import load_trained, predict
+from geoloc.keras_models.predict import load_trained, predict_places
 from geoloc.keras_models.training import TrainingParameters
 from geoloc.stores import Arrays, write_arrays
 from tests.small_keras import small_model
@@ -128,7 +128,7 @@ def test_a_model_learns_the_cells_and_answers_with_their_places(tmp_path, monkey
     training.train("cnn", "original", *found, tmp_path, 1, parameters)
     trained = load_trained(tmp_path)
     places = load_places(tmp_path, trained.classes, COUNTRIES)
-    answers = places.answer(predict(trained, train, "original"))
+    answers = predict_places(trained, places, train, "original", batch_size=5)
     assert answers.probabilities.argmax(1).tolist() == [COUNTRIES.index(c) for c in labels]
     towns = np.array([TOWNS[c][i % len(TOWNS[c])] for i, c in enumerate(labels)])
     assert np.abs(answers.places - towns).max() < 0.05
