@@ -115,8 +115,10 @@ def test_snakemake_plans_what_it_is_asked_for(command, tmp_path, monkeypatch):
 def test_every_rule_with_a_gpu_has_a_partition_in_the_profile_for_slurm():
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
-    blocks = re.split(r"^ *(?:rule|checkpoint) (\w+):$", rules, flags=re.MULTILINE)[1:]
-    with_gpu = {
-        name for name, text in zip(blocks[::2], blocks[1::2], strict=True) if "gpu=" in text
-    }
+    head = r"^ *(?:use rule (\w+) as|rule|checkpoint) (\w+)(?: with)?:$"
+    blocks = re.split(head, rules, flags=re.MULTILINE)[1:]
+    with_gpu: set[str] = set()
+    for base, name, text in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
+        if "gpu=" in text or base in with_gpu:  # a rule made of another has its resources
+            with_gpu.add(name)
     assert with_gpu == profile["set-resources"].keys()

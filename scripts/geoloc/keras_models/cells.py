@@ -185,7 +185,7 @@ def _warn_of_unanswered(cells: Cells, countries: Sequence[str], geocoder: str) -
     )
     if unanswered := [c for column, c in enumerate(countries) if column not in answered]:
         log.warning(
-            "no cell lies in %s, so the model never answers with them; lower minimum_images, or "
-            "set centroids to true",
+            "the place of no cell is in %s, so the model never answers with them; lower "
+            "maximum_images or minimum_images, or set centroids to true",
             ", ".join(unanswered),
         )
