@@ -55,5 +55,6 @@ def test_the_schema_allows_what_the_registries_know():
         assert sorted(names["enum"]) == sorted(registry)
     assert sorted(parts["segmentation"]["kinds"]) == sorted(SEGMENTATIONS)
     assert sorted(parts["model"]["kinds"]) == sorted(ROOMS)
-    assert [kind for kind, room in ROOMS.items() if room == "keras_models"] == list(KERAS_MODELS)
+    of_keras = {kind for kind, room in ROOMS.items() if room == "keras_models"}
+    assert of_keras - {"cells"} == set(KERAS_MODELS)  # cells are trained as one of the others
     assert all(callable(r[n].build) for r in (KERAS_MODELS, CLASSIFIERS, SEGMENTERS) for n in r)
