@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from geoloc.config import (
     ConfigError,
     check_config,
+    check_keys_once,
     default_config,
     files_of,
     load_schema,
@@ -57,6 +58,8 @@ def placed(path):
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
 try:
+    if workflow.is_main_process:
+        check_keys_once(workflow.configfiles)
     check_config(config, SCHEMA)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -96,7 +99,8 @@ except SourceError as error:
 TEST_SETS = [name for name, source in SOURCES.items() if source.collection == name]
 ROWS = rows(config)
 TRAINED_ROWS = rows(config, trained=True)
-MODEL_TITLES, DATASET_TITLES = model_titles(config), dataset_titles(config)
+MODEL_TITLES = model_titles(config)
+DATASET_TITLES = {row.dataset: dataset_titles(config)[row.dataset] for row in ROWS}
 DIFFERENCES_FROM_STUDY = differences(config, SCHEMA)
 # Score maps, and crops, that some row is trained or tested on.
 VIEWS_USED = [

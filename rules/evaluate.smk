@@ -193,6 +193,11 @@ rule predict_python:
 
 # What each row is tested on, besides photographs.
 DATASETS_OF_ROWS = [list(street_test_sets(config, row.dataset)) for row in ROWS]
+TITLES_OF_TEST_SETS = {
+    name: title
+    for name, title in figure_titles(config).items()
+    if name in TEST_SETS or any(name in shown for shown in DATASETS_OF_ROWS)
+}
 PREDICTIONS = [f"<results>/predictions/{row.path}.parquet" for row in ROWS]
 
 

@@ -110,7 +110,7 @@ def weighted_views(wildcards):
     """How the datasets that weight images by some score maps show them, by title."""
     shown = {name: dataset_settings(config, name) for name in config["datasets"]}
     return {
-        DATASET_TITLES[name]: settings
+        dataset_titles(config)[name]: settings
         for name, settings in shown.items()
         if settings.get("scores") == wildcards.scores
         and settings.get("scores_of") == "self"

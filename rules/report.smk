@@ -108,7 +108,7 @@ rule accuracy_figure:
     params:
         model_titles=MODEL_TITLES,
         dataset_titles=DATASET_TITLES,
-        test_set_titles=figure_titles(config),
+        test_set_titles=TITLES_OF_TEST_SETS,
     message:
         "Drawing accuracies and baselines"
     script:

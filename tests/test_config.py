@@ -1,4 +1,5 @@
 import copy
+import re
 
 import pytest
 import yaml
@@ -6,6 +7,7 @@ import yaml
 from geoloc.config import (
     ConfigError,
     check_config,
+    check_keys_once,
     default_config,
     load_schema,
     read_written_config,
@@ -139,6 +141,46 @@ def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
     config["models"]["clip"] |= clip
     check_config(config, SCHEMA)
     assert config["models"]["clip"]["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {epochs: 1}\nrun: a\ntrain: {batch_size: 2}\n",
+         "line 3: train is given twice (before in line 1); keep one, with the keys of both"),
+        ("train:\n  epochs: 1\n  epochs: 2\n", "line 3: train.epochs is given twice"),
+        ("- a\n", "has no keys"),
+        ("a: [1\n", "is not YAML"),
+    ],
+)  # fmt: skip
+def test_keys_given_twice_and_other_files_are_refused_with_their_line(tmp_path, text, message):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        check_keys_once([path])
+    assert str(path) in str(error.value)
+
+
+def test_a_key_of_two_entries_is_no_repetition(tmp_path):
+    (tmp_path / "my.yaml").write_text("a: {b: 1}\nc: {b: 1}\nd: [{b: 1}, {b: 1}]\n")
+    check_keys_once([tmp_path / "my.yaml", ROOT / "config/config.yaml"])
+
+
+def test_an_entry_of_the_study_needs_only_the_keys_that_differ():
+    """As in a workflow that uses this one as a module, without config/config.yaml."""
+    config = {
+        "sources": copy.deepcopy(STUDY["sources"]),
+        "segmentations": {"sam": {"model": "demo", "classifier": {"kind": "efficientnet_lite0"}}},
+        "datasets": {"weighted_custom": {"lower_score": 20}},
+        "models": {"clip": {"path": None}},
+    }
+    check_config(config, SCHEMA)
+    sam, study = config["segmentations"]["sam"], STUDY["segmentations"]["sam"]
+    assert (sam["kind"], sam["weights"]) == ("sam", study["weights"])
+    assert sam["classifier"] == {"kind": "efficientnet_lite0", "weights": None}
+    assert config["datasets"]["weighted_custom"]["curve"] == "piecewise"
+    assert list(config["models"]) == ["clip"]
+    assert list(config["scores"]) == ["objects"]
 
 
 def test_an_entry_that_is_like_another_one_has_its_keys_and_its_own():

@@ -63,14 +63,54 @@ def read_written_config(path: str | Path, schema: dict) -> dict:
 
 
 def read_config(configfiles: Sequence[Path]) -> dict:
-    """Read config/config.yaml with `configfiles` on top, as Snakemake does, and check it."""
+    """Read config/config.yaml with `configfiles` on top, as Snakemake does, and check it.
+
+    Raises:
+        ConfigError: for a file that is no mapping of keys, keys given twice, and mistakes.
+        OSError: for a file that can't be read.
+    """
     from snakemake.utils import update_config
 
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-    for path in configfiles:
-        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    files, config = [Path("config/config.yaml"), *configfiles], {}
+    check_keys_once(files)
+    for path in files:
+        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     check_config(config, load_schema(SCHEMA))
     return config
+
+
+def check_keys_once(paths: Sequence[str | Path]) -> None:
+    """Check that configuration files give each key once: YAML would silently take the last one.
+
+    Raises:
+        ConfigError: with the file and the line of each key, also for a file that isn't YAML.
+    """
+    lines = []
+    for path in paths:
+        try:
+            node = yaml.compose(Path(path).read_text(encoding="utf-8"), yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        if node is not None and not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{path} has no keys; write keys and values, as in config/demo.yaml")
+        lines += [f"{path}, {line}" for line in _repeated(node, "")]
+    if lines:
+        raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _repeated(node: yaml.Node | None, place: str) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for number, inner in enumerate(node.value):
+            yield from _repeated(inner, f"{place}{number}.")
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in first:
+                yield (f"line {line}: {place}{name} is given twice (before in line {first[name]}); "
+                       "keep one, with the keys of both")  # fmt: skip
+            first.setdefault(name, line)
+            yield from _repeated(value, f"{place}{name}.")
 
 
 def default_config(schema: dict) -> dict:
@@ -95,6 +135,7 @@ def check_config(config: dict, schema: dict) -> None:
     Raises:
         ConfigError: with one line per mistake: the key, what is wrong, what to write.
     """
+    _complete_study_entries(config, schema)
     if lines := [*_value_mistakes(config), *_complete_likes(config)]:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
     _set_defaults(config, schema, schema)
@@ -112,6 +153,32 @@ def check_config(config: dict, schema: dict) -> None:
         lines += _size_mistakes(config) + matrix_mistakes(config) + _prompt_mistakes(config)
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _complete_study_entries(config: dict, schema: dict) -> None:
+    """Give entries with the name and kind of one of the study's the keys that they don't have.
+
+    A workflow that uses this one as a module has no config/config.yaml under its configuration.
+    """
+    for section in MATRIX:
+        default, entries = schema["properties"][section]["default"], config.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            study = default.get(name, {})
+            if isinstance(entry, dict) and entry.get("kind", study.get("kind")) == study.get(
+                "kind"
+            ):
+                entries[name] = _merged(study, entry)
+
+
+def _merged(defaults: dict, values: dict) -> dict:
+    """`values` over `defaults`, in the order of `values`, also in mappings within them."""
+    result = dict(values)
+    for key, value in values.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            same_kind = value.get("kind", default.get("kind")) == default.get("kind")
+            result[key] = _merged(default, value) if same_kind else value
+    return result | {k: copy.deepcopy(v) for k, v in defaults.items() if k not in values}
 
 
 def _complete_likes(config: dict) -> list[str]:

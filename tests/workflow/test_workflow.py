@@ -499,15 +499,14 @@ def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):
 
 def test_a_removed_entry_leaves_its_files_and_disappears_from_the_tables(copied):
     folder, config = copied
-    gone = {"datasets": {"weighted_base": None}, "models": {"clip": None}}
+    gone = {"models": {"clip": None, "transfer": None}}
     (folder / "gone.yaml").write_text(yaml.safe_dump(SMALL | gone))
     files = ("--configfile", "config/demo.yaml", str(config), "gone.yaml")
     run_snakemake(folder, *files, "--rerun-triggers", "mtime", "--forcerun", "table1", "--",
                   "results/small/table1.csv")  # fmt: skip
     table = pd.read_csv(folder / "results/small/table1.csv")
-    assert set(table["Trained On"]) == {"Original", "Weighted Custom"}
-    assert len(table) == 4
-    assert (folder / "results/small/models/cnn/weighted_base/42/model.keras").exists()
+    assert set(table["Model"]) == {"Convolutional Neural Network"}
+    assert (folder / "results/small/models/transfer/original/42/model.keras").exists()
 
 
 def test_a_new_image_reruns_its_own_country_only(world):
