@@ -50,7 +50,7 @@ def load_user_object(path: str | Path, options: Mapping[str, Any]) -> Any:
         spec.loader.exec_module(module)
     load = getattr(module, "load", None)
     if not callable(load):
-        raise InputError(f"{path}: has no function load(**options); add one (docs/usage.md)")
+        raise InputError(f"{path}: has no function load(**options); add one (docs/models.md)")
     with user_errors(path):
         return load(**options)
 
