@@ -80,7 +80,7 @@ def study(folder: Path) -> dict:
         "prepare": {"max_unreadable": 0.3},
         "train": {"epochs": 2},
         "models": {"cnn": {"kind": "cnn"}, "transfer": {"kind": "transfer", "weights": "w.h5"},
-                   "clip": {"kind": "clip"}},
+                   "clip": {"kind": "clip", "path": None}},
     }  # fmt: skip
     check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
     return config
