@@ -12,7 +12,7 @@ DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo missing test fuzz mutate test-slurm test-containers containers bench \
+.PHONY: help setup lock demo missing test fuzz mutate test-experiments test-slurm test-containers containers bench \
   bench-masking bench-stores bench-training lint format clean-demo calibrate
 
 help: ## list the targets
@@ -79,6 +79,9 @@ JOBS ?= $(shell nproc)
 mutate: setup ## change the code one place at a time and list the changes that no test notices
 	@python -m tests.mutation --jobs $(JOBS) $(if $(MODULES),--modules $(MODULES)) \
 	  $(if $(SAMPLE),--sample $(SAMPLE))
+
+test-experiments: setup ## run every experiment on a tiny world, with small networks (an hour)
+	@TEST_EXPERIMENTS=1 python -m pytest tests/experiments
 
 test-slurm: setup ## run a small world on a real Slurm that the test starts (needs root)
 	@python -m tests.slurm.cluster check

@@ -3,10 +3,10 @@
     python bench/scale.py LISTS /tmp/scale [--factor 100] [--shard-size 5000]
 
 LISTS is a folder with the published lists that bench/study_tree.py names. The study's tree (made by
-it) is indexed and planned; then it is finished with empty files,
-so that nothing is to be done, and planned again. The larger corpus has no images: its shards and
-their manifests are the study's, each image repeated under other names. Prints a table. Wall
-seconds depend on what else the machine does, CPU seconds hardly. Needs 1 GB below the second
+it) is indexed and planned, alone and with three experiments together; then it is finished with
+empty files, so that nothing is to be done, and planned again. The larger corpus has no images: its
+shards and their manifests are the study's, each image repeated under other names. Prints a table.
+Wall seconds depend on what else the machine does, CPU seconds hardly. Needs 1 GB below the second
 folder, which must be new.
 """
 
@@ -33,6 +33,7 @@ from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
 INDEX = "results/study/index"
+EXPERIMENTS = ("controls", "seeds", "street_segmenters")
 STORE_BYTES = 2_000_000  # of a finished HDF5 file: above what Snakemake compares by checksum
 
 
@@ -52,6 +53,9 @@ def main() -> None:
     in_process(lay_out, options.reference, study)
     show("index of the study", measure(study, ["-c", "1", f"{INDEX}/countries.csv"]))
     show("plan of the study", least(study, ["-n", "-q"], options.repetitions))
+    files = [f"config/experiments/{name}.yaml" for name in EXPERIMENTS]
+    planned = ["-n", "-q", "--configfile", *files]
+    show("plan with experiments", least(study, planned, options.repetitions))
     in_process(enlarge, study, large, options.factor, options.shard_size)
     show("plan of the larger corpus", least(large, ["-n", "-q"], options.repetitions))
     finish(study)

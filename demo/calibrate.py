@@ -4,7 +4,8 @@
 
 Every world is a run of the workflow with the transfer model, three seeds and four datasets: the
 original images, images weighted by their scores, and two controls, the scores of another image and
-inverted scores. `EXPECTATIONS` was written before the first run.
+inverted scores. `EXPECTATIONS` was written before the first run, but after a look at linear probes
+on scenes that were weighted by the generator's own masks.
 
 Run it again to go on where it stopped. Writes results/calibrate/.
 """

@@ -5,6 +5,7 @@ rule predict:
     input:
         model="<results>/models/{model}/{dataset}/{seed}/model.keras",
         classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
+        cells=cells_of_model,
         street=of_shards(
             "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
         ),
@@ -96,6 +97,98 @@ rule predict_clip:
         "Predicting with {input.model}"
     script:
         "../scripts/predict_clip.py"
+
+
+rule predict_geoclip:
+    input:
+        model=model_setting("path"),
+        gallery=lambda wildcards: config["models"][wildcards.model]["gallery"] or [],
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
+        test_sets=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
+        ),
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
+    log:
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
+    wildcard_constraints:
+        model=models_of("coordinates"),
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(240),
+    params:
+        index_folder=INDEX,
+        seed=config["seed"],
+        views=test_views,
+        scores=test_scores,
+        crops=test_crops,
+        geocoder=config["index"]["geocoder"],
+        batch_size=model_setting("batch_size"),
+        test_sets=TEST_SETS,
+    message:
+        "Predicting with GeoCLIP"
+    script:
+        "../scripts/predict_geoclip.py"
+
+
+rule predict_python:
+    input:
+        file=model_setting("file"),
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
+        test_sets=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
+        ),
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
+    log:
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
+    wildcard_constraints:
+        model=models_of("evaluation"),
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(240),
+    params:
+        index_folder=INDEX,
+        seed=config["seed"],
+        views=test_views,
+        scores=test_scores,
+        crops=test_crops,
+        geocoder=config["index"]["geocoder"],
+        options=model_setting("options"),
+        batch_size=model_setting("batch_size"),
+        test_sets=TEST_SETS,
+    message:
+        "Predicting with {input.file}"
+    script:
+        "../scripts/predict_python.py"
 
 
 # What each row is tested on, besides photographs.

@@ -26,6 +26,24 @@ def models_of(*rooms, trained=None):
     return "|".join(sorted(names)) or "none"
 
 
+def models_of_kinds(*kinds):
+    """A wildcard constraint for the models of some kinds."""
+    names = [name for name, entry in config["models"].items() if entry["kind"] in kinds]
+    return "|".join(sorted(names)) or "none"
+
+
+def cells_of_model(wildcards):
+    """What the outputs of a model of cells stand for; nothing for other models."""
+    if config["models"][wildcards.model]["kind"] != "cells":
+        return []
+    return f"<results>/models/{wildcards.model}/{wildcards.dataset}/{wildcards.seed}/cells.json"
+
+
+def model_setting(key):
+    """A function of the wildcards that returns a key of the entry of a model."""
+    return lambda wildcards: config["models"][wildcards.model][key]
+
+
 def training_view(wildcards):
     """How the dataset of a row shows images."""
     return dataset_settings(config, wildcards.dataset)

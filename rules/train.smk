@@ -24,7 +24,7 @@ rule train:
     benchmark:
         "<benchmarks>/train/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
-        model=models_of("keras_models"),
+        model=models_of_kinds("cnn", "transfer"),
     conda:
         "../envs/tensorflow.yaml"
     container:
@@ -46,6 +46,27 @@ rule train:
         "Training {wildcards.model} on {wildcards.dataset} (seed {wildcards.seed})"
     script:
         "../scripts/train.py"
+
+
+use rule train as train_cells with:
+    output:
+        model="<results>/models/{model}/{dataset}/{seed}/model.keras",
+        classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
+        history="<results>/models/{model}/{dataset}/{seed}/history.csv",
+        cells="<results>/models/{model}/{dataset}/{seed}/cells.json",
+    wildcard_constraints:
+        model=models_of_kinds("cells"),
+    params:
+        index_folder=INDEX,
+        seed=config["seed"],
+        model=model_to_train,
+        view=training_view,
+        scores=training_scores,
+        crops=training_crops,
+        train=config["train"],
+        geocoder=config["index"]["geocoder"],
+    message:
+        "Training {wildcards.model}, of cells, on {wildcards.dataset} (seed {wildcards.seed})"
 
 
 rule train_clip:

@@ -5,19 +5,26 @@ from pathlib import Path
 import pandas as pd
 
 from geoloc.corpus.index_tables import kept_classes
+from geoloc.countries.places import Answers
 from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
 from geoloc.files import atomic_path
 from geoloc.keras_models import runtime
-from geoloc.keras_models.predict import load_trained, predict
+from geoloc.keras_models.cells import load_places
+from geoloc.keras_models.predict import load_trained, predict, predict_places
 from geoloc.logs import start_log
 from geoloc.stores import Arrays, by_name, dataset_arrays
-from geoloc.weighting import make_view
+from geoloc.weighting import UNCHANGED, View, make_view
 
 start_log(snakemake.log[0])
 params, inputs = snakemake.params, snakemake.input
 runtime.setup(params.seed, snakemake.threads)
 classes = kept_classes(inputs.countries)
-trained = load_trained(Path(inputs.model).parent, classes)
+folder = Path(inputs.model).parent
+if inputs.get("cells"):
+    trained = load_trained(folder)
+    places = load_places(folder, trained.classes, classes)
+else:
+    trained, places = load_trained(folder, classes), None
 scores = by_name(params.scores, inputs.scores)
 crops = by_name(params.crops, inputs.crops)
 
@@ -26,16 +33,28 @@ def columns(arrays: Arrays) -> tuple:
     return arrays.image_id, arrays.source, arrays.label, arrays.latitude, arrays.longitude
 
 
+def answers(arrays: Arrays, test_set: str, view: View) -> Answers:
+    if places is None:
+        return Answers(predict(trained, arrays, test_set, view, params.batch_size))
+    return predict_places(trained, places, arrays, test_set, view, params.batch_size)
+
+
 frames = []
 for dataset, settings in params.views.items():
     view = make_view(settings)
     street = dataset_arrays(
         inputs.street, scores, view, "test", params.index_folder, params.seed, crops
     )
-    probabilities = predict(trained, street, dataset, view, params.batch_size)
-    frames.append(predictions_frame(probabilities, classes, *columns(street), dataset))
+    found = answers(street, dataset, view)
+    frames.append(
+        predictions_frame(
+            found.probabilities, classes, *columns(street), dataset, places=found.places
+        )
+    )
 photographs = Arrays(inputs.test_sets, index=params.index_folder)
-probabilities = predict(trained, photographs, "photographs", batch_size=params.batch_size)
-frames += frames_of_test_sets(probabilities, classes, *columns(photographs), params.test_sets)
+found = answers(photographs, "photographs", UNCHANGED)
+frames += frames_of_test_sets(
+    found.probabilities, classes, *columns(photographs), params.test_sets, found.places
+)
 with atomic_path(snakemake.output.predictions) as temporary:
     pd.concat(frames).to_parquet(temporary, index=False)

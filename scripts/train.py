@@ -4,6 +4,7 @@ from pathlib import Path
 
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.keras_models.augmentation import Augmentation
+from geoloc.keras_models.cells import divide_options, label_with_cells
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.logs import start_log
 from geoloc.stores import by_name, dataset_arrays
@@ -18,18 +19,25 @@ train_arrays, val_arrays = (
     dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed, crops)
     for split in ("train", "val")
 )
+classes, folder = kept_classes(inputs.countries), Path(snakemake.output.model).parent
+network, options = params.model["kind"], {k: v for k, v in params.model.items() if k != "kind"}
+if network == "cells":
+    network, options, settings = divide_options(options)
+    train_arrays, val_arrays, classes = label_with_cells(
+        train_arrays, val_arrays, classes, folder, settings, params.geocoder
+    )
 train(
-    params.model["kind"],
+    network,
     snakemake.wildcards.dataset,
     train_arrays,
     val_arrays,
-    kept_classes(inputs.countries),
-    Path(snakemake.output.model).parent,
+    classes,
+    folder,
     int(snakemake.wildcards.seed),
     TrainingParameters(
         **params.train | {"augmentation": Augmentation(**params.train["augmentation"])}
     ),
-    {key: value for key, value in params.model.items() if key != "kind"},
+    options,
     view,
     snakemake.threads,
 )

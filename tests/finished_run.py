@@ -30,11 +30,11 @@ from geoloc.evaluation.answers import (
     write_json,
 )
 from geoloc.evaluation.distances import median_positions
+from geoloc.evaluation.full_size import predict_images, read_full_size
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.table1 import baselines, format_table, table1, table1_seeds
 from geoloc.evaluation.verdict import verdict
-from geoloc.image_text.predict import predict_images, read_full_size
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.image_text.zero_shot import ClipZeroShot
 from geoloc.keras_models import runtime, training
@@ -312,11 +312,11 @@ def clip_predictions(
         images = stores["street images"]
         maps = open_score_maps(stack, images, scores, views.values(), None, 42)
         items = read_full_size(images, set(street.image_id), scores=maps)
-        _, probabilities = predict_images(model, items, keyed)
+        _, answers = predict_images(model, items, keyed, len(names))
     items = read_full_size(stores["test_sets images"], set(others.image_id))
-    _, photographs = predict_images(model, items, {"photographs": (UNCHANGED, None)})
-    parts = {name: (values, street) for name, values in probabilities.items()}
-    return parts | {"im2gps3k": (photographs["photographs"], others)}
+    _, photographs = predict_images(model, items, {"photographs": (UNCHANGED, None)}, len(names))
+    parts = {name: (found.probabilities, street) for name, found in answers.items()}
+    return parts | {"im2gps3k": (photographs["photographs"].probabilities, others)}
 
 
 def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict) -> None:

@@ -88,6 +88,17 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("sources.geoguessr.size", 512, "size: must be 640, the size of the masks, got 512"),
         ("sources.streetview.first_image", -1, "first_image: must be at least 0, got -1"),
         ("sources.streetview.table", None, "streetview.table: must be text, got null"),
+        ("models.transfer.backbone", "resnet51", "backbone: must be one of 'resnet50', 'efficie"),
+        ("models.transfer.backbone", "ConvNeXtTiny", "ConvNeXtTiny scales its input itself; write"),
+        ("models.other", {"kind": "transfer", "weights": "w.h5", "backbone": "VGG16",
+                          "fine_tune": "last_block"}, "last block of VGG16 is not known; write"),
+        ("models.other", {"kind": "cells", "minimum_images": 9, "maximum_images": 5},
+         "minimum_images: must be at most maximum_images (5), got 9"),
+        ("models.other", {"kind": "cells", "network": "transfer"}, "weights: the network transfer"),
+        ("models.other", {"kind": "cells", "weights": "w.h5"}, "network cnn has none; write netw"),
+        ("models.other", {"kind": "cells", "network": "transfer", "weights": "w.h5",
+                          "backbone": "EfficientNetB0"}, "EfficientNetB0 scales its input itself"),
+        ("models.other", {"kind": "python", "file": "own.txt"}, "file: must match \\.py$, got"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_answered_with_what_to_write(path, value, message):

@@ -9,6 +9,8 @@ from contextlib import nullcontext
 import cv2
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from geoloc import rgb
@@ -420,8 +422,11 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(files, monkeypa
         read_file(files / "pipe.jpg")
 
 
-@pytest.mark.parametrize("size", [224, 640])
-def test_nearest_resizing_is_that_of_pillow(size):
-    image = np.random.default_rng(0).integers(0, 256, (333, 517, 3), np.uint8)
+@given(st.integers(1, 1500), st.integers(1, 1500), st.sampled_from([224, 640, 7]))
+@example(640, 640, 224)  # of a score map to an array: many centres lie between two pixels
+@example(662, 662, 640)  # of a cropped panorama to an image
+@settings(max_examples=60, deadline=None)
+def test_nearest_resizing_is_that_of_pillow(height, width, size):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     expected = Image.fromarray(image).resize((size, size), Image.Resampling.NEAREST)
     np.testing.assert_array_equal(resize_nearest(image, size), np.asarray(expected))

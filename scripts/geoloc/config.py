@@ -213,6 +213,8 @@ def _set_titles(config: dict) -> None:
 
 def _model_title(name: str, entry: dict) -> str:
     """The title of a model that has none in the configuration."""
+    if entry["kind"] == "geoclip":
+        return "GeoCLIP"
     if entry["kind"] != "clip":
         return name
     if not entry["path"]:
@@ -250,7 +252,7 @@ def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
     return config
 
 
-PATH_KEYS = ("weights", "path", "classes", "file")
+PATH_KEYS = ("weights", "path", "classes", "file", "gallery")
 """Keys of entries of the matrix that are paths."""
 
 

@@ -14,11 +14,15 @@ Config = Mapping[str, Any]
 ROOMS = {
     "cnn": "keras_models",
     "transfer": "keras_models",
+    "cells": "keras_models",
     "clip": "image_text",
     "contrastive": "image_text",
+    "geoclip": "coordinates",
+    "python": "evaluation",
 }
 """The package of `geoloc` that trains and evaluates each kind of model."""
 DEFAULT = "default"  # the dataset of models that have no choice of one, as in the study's table
+NEVER_TRAINED = ("geoclip", "python")  # kinds of models
 ANY_SEED = "any"  # of models that the workflow does not train
 
 # Keys of a dataset that do not change how it shows an image.
@@ -42,7 +46,7 @@ class Row(NamedTuple):
 
 def is_trained(entry: Mapping[str, Any]) -> bool:
     """Whether the workflow trains the model of an entry of `models`."""
-    return not (entry["kind"] == "clip" and entry["path"])
+    return entry["kind"] not in NEVER_TRAINED and not (entry["kind"] == "clip" and entry["path"])
 
 
 def training_datasets(config: Config, model: str) -> list[str]:

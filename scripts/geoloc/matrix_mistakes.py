@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from geoloc.matrix import DEFAULT, columns, is_trained
 
 RESERVED = {"street", DEFAULT}
+SCALE_THEIR_INPUT = ("ConvNeXt", "EfficientNet", "MobileNetV3")  # of keras.applications
+KNOWN_BLOCKS = ("resnet50", "efficientnet_lite0")
 
 
 def matrix_mistakes(config: Mapping) -> list[str]:
@@ -18,6 +20,7 @@ def matrix_mistakes(config: Mapping) -> list[str]:
         *_name_clashes(config),
         *_title_clashes(config),
         *_dataset_mistakes(config),
+        *_network_mistakes(config),
     ]
 
 
@@ -100,3 +103,29 @@ def _dataset_mistakes(config: Mapping) -> Iterator[str]:
             yield f"models.{name}.datasets: no dataset has train: true; name the datasets here"
     if not any(entry["column"] for entry in config["datasets"].values()):
         yield "datasets: no dataset has column: true; Table 1 needs at least one"
+
+
+def _network_mistakes(config: Mapping) -> Iterator[str]:
+    """Choices that a network does not have, see `geoloc.keras_models.transfer`."""
+    for name, entry in config["models"].items():
+        key = f"models.{name}"
+        if entry["kind"] == "cells":
+            least, most = entry["minimum_images"], entry["maximum_images"]
+            if least > most:
+                yield (f"{key}.minimum_images: must be at most maximum_images ({most}), got "
+                       f"{least}; write a smaller one")  # fmt: skip
+            if (entry["network"] == "transfer") != (entry["weights"] is not None):
+                yield (f"{key}.weights: the network transfer needs the file of its backbone, and "
+                       "the network cnn has none; write network: transfer and weights, or neither"
+                )  # fmt: skip
+        if entry["kind"] == "transfer" or entry.get("network") == "transfer":
+            yield from _backbone_mistakes(key, entry)
+
+
+def _backbone_mistakes(key: str, entry: Mapping) -> Iterator[str]:
+    backbone = entry["backbone"]
+    if backbone.startswith(SCALE_THEIR_INPUT) and entry["preprocessing"] == "rescale":
+        yield f"{key}.preprocessing: {backbone} scales its input itself; write imagenet"
+    if backbone not in KNOWN_BLOCKS and entry["fine_tune"] == "last_block":
+        yield (f"{key}.fine_tune: the last block of {backbone} is not known; write none, or one of "
+               f"{', '.join(KNOWN_BLOCKS)} as backbone")  # fmt: skip

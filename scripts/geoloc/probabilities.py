@@ -16,7 +16,11 @@ class NotADistribution(GeolocError, ValueError):
 
 
 def check_probabilities(
-    probabilities: np.ndarray, image_ids: Sequence[object], model: str, test_set: str
+    probabilities: np.ndarray,
+    image_ids: Sequence[object],
+    model: str,
+    test_set: str,
+    whole: bool = True,
 ) -> None:
     """Check that each row is a distribution over the countries.
 
@@ -25,10 +29,12 @@ def check_probabilities(
         image_ids: (n,) ids or paths of the images.
         model: folder of the model, for the message.
         test_set: dataset that the images are seen as, or test set, for the message.
+        whole: whether rows add up to 1, not to less, as those of a model of places may.
 
     Raises:
         NotADistribution: names the model, the test set and the first image whose probabilities
-            are not finite, are negative, or do not add up to 1 within `SUM_TOLERANCE`.
+            are not finite, are negative, or do not add up to 1 (to at most 1) within
+            `SUM_TOLERANCE`.
         ValueError: if there is not one row an image.
     """
     probabilities = np.asarray(probabilities)
@@ -39,7 +45,8 @@ def check_probabilities(
     finite = np.isfinite(probabilities).all(axis=1)
     totals = probabilities.sum(axis=1, dtype=np.float64, where=finite[:, None])
     negative = (probabilities < 0).any(axis=1)
-    wrong = ~finite | negative | (np.abs(totals - 1) > SUM_TOLERANCE)
+    excess = np.abs(totals - 1) if whole else totals - 1
+    wrong = ~finite | negative | (excess > SUM_TOLERANCE)
     if not wrong.any():
         return
     row = int(wrong.argmax())
@@ -48,7 +55,7 @@ def check_probabilities(
     elif negative[row]:
         fault = f"are negative ({probabilities[row].min():.3g})"
     else:
-        fault = f"add up to {totals[row]:.6g}, not to 1"
+        fault = f"add up to {totals[row]:.6g}, not to {'' if whole else 'at most '}1"
     raise NotADistribution(
         f"{model}: the probabilities of {image_ids[row]} ({test_set}) {fault}, as those of "
         f"{int(wrong.sum())} of {len(wrong)} images checked at once; the model is not usable: "

@@ -15,10 +15,12 @@ import torch
 from transformers import CLIPImageProcessor, CLIPProcessor
 
 from geoloc.coordinates.geoclip import GeoClip, read_gallery
+from geoloc.countries.geocoding import country_of_coordinates
 from geoloc.errors import InputError
 from geoloc.image_text.architecture import ClipParameters, build_clip
 from geoloc.image_text.tokenizer import train_tokenizer
 
+CLASSES = ["BR", "CN", "US"]
 PACKAGE = Path(geoclip.__file__).parent / "model"
 
 
@@ -50,7 +52,7 @@ def gallery(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(clip, gallery) -> GeoClip:
-    return GeoClip(clip, gallery, "cpu")
+    return GeoClip(CLASSES, "nearest_city", clip, gallery, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,9 @@ def probabilities_of_the_package(model: GeoClip, images: list[np.ndarray]) -> np
     rows = []
     for image in images:
         pixels = model._processor.image_processor(image, return_tensors="pt")["pixel_values"]
-        logits = geoclip.GeoCLIP.forward(parts, pixels, torch.tensor(model.coordinates).float())
+        logits = geoclip.GeoCLIP.forward(
+            parts, pixels, torch.tensor(model.places.coordinates).float()
+        )
         rows.append(logits.softmax(dim=-1).numpy()[0])
     return np.array(rows)
 
@@ -93,6 +97,13 @@ def test_probabilities_are_those_of_the_package(model, photographs):
         found, probabilities_of_the_package(model, photographs), rtol=1e-3, atol=1e-7
     )
     assert found.max() > 1.2 * found.mean()  # the images say something about the places
+
+
+def test_answers_are_places_of_the_gallery_in_the_countries_that_they_name(model, photographs):
+    answers = model.answer(photographs)
+    countries = country_of_coordinates(*answers.places.T)
+    assert [CLASSES[column] for column in answers.probabilities.argmax(1)] == countries.tolist()
+    assert (answers.probabilities.sum(1) < 1).all()
 
 
 def test_gallery_of_the_package_is_its_hundred_thousand_places():
@@ -121,12 +132,12 @@ def test_a_gallery_that_is_none_is_refused(text, fault, tmp_path):
 
 def test_a_missing_gallery_and_a_clip_of_another_width_are_named(clip, gallery, tmp_path):
     with pytest.raises(OSError, match=r"none\.csv: no such gallery"):
-        GeoClip(clip, tmp_path / "none.csv", "cpu")
+        GeoClip(CLASSES, "nearest_city", clip, tmp_path / "none.csv", "cpu")
     narrow = write_clip(tmp_path / "narrow", 16)
     with pytest.raises(InputError, match=r"narrow: this CLIP gives 16 features, .*768 of openai"):
-        GeoClip(narrow, gallery, "cpu")
+        GeoClip(CLASSES, "nearest_city", narrow, gallery, "cpu")
 
 
 def test_a_clip_that_is_not_the_one_it_was_trained_with_is_told(clip, gallery, caplog):
-    GeoClip(clip, gallery, "cpu")
+    GeoClip(CLASSES, "nearest_city", clip, gallery, "cpu")
     assert f"{clip} is not openai/clip-vit-large-patch14" in caplog.text

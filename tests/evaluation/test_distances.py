@@ -94,3 +94,29 @@ def test_position_is_the_median_of_training_images_with_coordinates():
 def test_a_country_across_the_date_line_stays_there():
     position = median_positions(images("FJ", [(-17, 178), (-17, 179.9), (-17, -179)])).loc["FJ"]
     assert abs(position.longitude) == pytest.approx(179.9, abs=0.2)
+
+
+def places_of(found, places):
+    """Answers of a model of places; `found` are those, in the country of the class beside it."""
+    coordinates = np.array([place for _, place in found])
+    shares = np.array([[name == country for name in CLASSES] for country, _ in found])
+    ids = [str(number) for number in range(len(found))]
+    latitude, longitude = zip(*places, strict=True)
+    return predictions_frame(
+        shares, CLASSES, ids, ["s"] * len(ids), ["FR"] * len(ids), latitude, longitude, "original",
+        places=coordinates,
+    )  # fmt: skip
+
+
+def test_distance_of_a_model_of_places_is_to_its_place_whatever_the_country():
+    ocean = (0.0, -30.0)
+    frame = places_of([("FR", LONDON), ("GB", LONDON), (None, ocean)], [PARIS, LONDON, ocean])
+    assert distances(frame, POSITIONS) == pytest.approx([PARIS_TO_LONDON, 0, 0], abs=0.5)
+    found = distance_metrics(frame, POSITIONS)
+    assert (found["distances_to"], found["n_unplaced"]) == ("places", 0)
+    assert found["within_1_km"] == pytest.approx(2 / 3)
+
+
+def test_distances_of_a_model_of_countries_say_that_they_are_to_medians():
+    found = distance_metrics(answers(["FR"], [LONDON]), POSITIONS)
+    assert found["distances_to"] == "country_medians"

@@ -367,3 +367,20 @@ def test_the_interval_over_seeds_and_images_is_the_one_of_a_normal_mean():
     authors = pd.Series([f"a{n // 10}" for n in range(400)], index=[str(n) for n in range(400)])
     wide = interval_over_seeds(right, authors, seed=1)  # forty authors of ten images alike
     assert width(wide) / width((low, high)) == pytest.approx(10**0.5, 0.1)
+
+
+def test_an_answer_in_no_class_is_wrong_and_has_no_share_in_the_first_class():
+    shares, label = one_hot(["US", "BR", "BR"]), ["US", "BR", "BR"]
+    shares[2] = 0  # its place is in none of the classes, of which BR is the first
+    places = np.array([[40.0, -100.0], [-10.0, -55.0], [0.0, -30.0]])
+    frame = predictions_frame(
+        shares, CLASSES, ["a", "b", "c"], ["s"] * 3, label, *places.T, "original", places=places
+    )
+    (row,) = metrics_table([("geoclip", "default", "any", frame)], "US", POSITIONS).to_dict(
+        "records"
+    )
+    assert row["accuracy"] == row["top5_accuracy"] == pytest.approx(2 / 3)
+    assert row["balanced_accuracy"] == pytest.approx(3 / 4)
+    assert row["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert (row["distances_to"], row["within_1_km"], row["n_unplaced"]) == ("places", 1.0, 0)
+    assert math.isfinite(row["log_loss"])

@@ -116,3 +116,35 @@ def test_of_many_equal_classes_the_earlier_ones_come_first():
     frame = predictions_frame(probabilities, classes, *columns, "original")
     for rank in range(5):
         assert frame[f"country_{rank + 1}"].tolist() == [classes[36 + rank]] * 2
+
+
+def test_a_model_of_places_has_them_and_names_no_country_without_probability(tmp_path):
+    shares = np.array([[0, 0.7, 0, 0, 0, 0.2, 0], np.zeros(7)], np.float32)
+    places = np.array([[61.5, 23.8], [0.0, -30.0]])
+    columns = (["a", "b"], ["far"] * 2, ["FI", "BR"], [60.0, 1.0], [25.0, 2.0])
+    (frame,) = frames_of_test_sets(shares, CLASSES, *columns, ["far"], places)
+    frame.to_parquet(tmp_path / "p.parquet")
+    frame = pd.read_parquet(tmp_path / "p.parquet")
+    assert frame[["predicted_latitude", "predicted_longitude"]].to_numpy().tolist() == (
+        places.tolist()
+    )
+    named = frame.loc[:, "country_1":"country_5"]
+    assert named.notna().to_numpy().sum(1).tolist() == [2, 0]
+    assert named.iloc[0, :2].tolist() == ["FI", "NA"]
+    np.testing.assert_allclose(
+        frame.loc[0, "probability_1":"probability_3"].tolist(), [0.7, 0.2, 0]
+    )
+
+
+def test_a_model_of_countries_has_no_places():
+    frame = make_frame(np.eye(7)[:1], ["BR"])
+    assert frame[["predicted_latitude", "predicted_longitude"]].isna().all(axis=None)
+    assert frame.loc[0, "country_2":"country_5"].notna().all()
+
+
+def test_places_of_other_images_are_refused():
+    with pytest.raises(ValueError, match=r"places \(2, 2\) for 1 images"):
+        predictions_frame(
+            np.eye(7)[:1], CLASSES, ["i"], ["s"], ["BR"], [0.0], [0.0], "original",
+            places=np.zeros((2, 2)),
+        )  # fmt: skip

@@ -212,3 +212,50 @@ def test_predictions_of_another_index_are_refused(column, value):
         ValueError, match=r"^p\.parquet: 1 images are not .*, such as street/3\.jpg"
     ):
         check_index(table, "p.parquet", index)
+
+
+def of_places(outside: int = 0) -> pd.DataFrame:
+    """Predictions of a model of places, the first `outside` of which are in none of the classes."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for test_set in STREET:
+        shares = 0.9 * rng.dirichlet(np.ones(7), 6)
+        shares[:, 2:] = 0  # so that no third country is named
+        shares[:outside] = 0
+        frames.append(
+            predictions_frame(
+                shares, CLASSES, [f"street/{i}.jpg" for i in range(6)], ["street"] * 6,
+                CLASSES[:6], [1.0] * 6, [2.0] * 6, test_set, places=rng.uniform(-90, 90, (6, 2)),
+            )
+        )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize("outside", [0, 2, 6])
+def test_a_model_of_places_may_leave_probability_and_images_without_a_country(outside, tmp_path):
+    table = of_places(outside)
+    (found,) = read(write(tmp_path / "p.parquet", table))
+    pd.testing.assert_frame_equal(found, table)
+    assert found.country_1.isna().sum() == 3 * outside
+
+
+PLACE_CHANGES = {
+    "no place": (put(["predicted_latitude", "predicted_longitude"], np.nan), "no country_3 in 1"),
+    "no named place": (
+        lambda t: put(["predicted_latitude", "predicted_longitude"], np.nan)(
+            put([f"country_{r}" for r in (3, 4, 5)], CLASSES[2:5])(t)
+        ),
+        r"street/3\.jpg \(original\) has no predicted place, but others have",
+    ),
+    "half a place": (put("predicted_latitude", np.nan), "no country_3|predicted to be at no such"),
+    "beyond the pole": (put("predicted_latitude", 91.0), "is predicted to be at no such place"),
+    "a country without": (put("country_3", "GB"), "is 0, but names a country"),
+    "no answer": (put("country_1", None), "no country_1 in 1 rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "fault"), PLACE_CHANGES.values(), ids=PLACE_CHANGES)
+def test_what_no_model_of_places_predicts_is_refused(change, fault, tmp_path):
+    path = write(tmp_path / "p.parquet", change(of_places()))
+    with pytest.raises(ValueError, match=rf"{path}.*{fault}.*; delete {path} and run"):
+        read(path)

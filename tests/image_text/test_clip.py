@@ -15,7 +15,7 @@ from transformers import AutoProcessor, CLIPModel, CLIPProcessor
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from geoloc import stores
-from geoloc.image_text.predict import predict_images, read_full_size
+from geoloc.evaluation.full_size import predict_images, read_full_size
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.image_text.training import (
     ClipParameters,
@@ -126,7 +126,8 @@ def test_images_are_weighted_at_full_size_before_the_processor(trained, photogra
     items = [(str(row), image, {"a": score, "b": 100 - score}) for row, (image, score) in pairs]
     view = View("piecewise", fill="mean")
     views = {"original": (UNCHANGED, None), "custom": (view, "a"), "other": (view, "b")}
-    ids, found = predict_images(model, iter(items), views, batch_size=3)
+    ids, found = predict_images(model, iter(items), views, 3, batch_size=3)
+    found = {name: answers.probabilities for name, answers in found.items()}
     assert ids == ["0", "1", "2", "3"]
     np.testing.assert_allclose(found["original"], model.probabilities(photographs), atol=1e-4)
     for test_set, key in (("custom", "a"), ("other", "b")):
@@ -141,14 +142,14 @@ def test_probabilities_that_are_none_name_the_model_and_the_image(trained, photo
     items = [(f"photo-{row}", photographs[row], {}) for row in range(3)]
     message = rf"^{trained[0]}: the probabilities of photo-0 \(original\) are not finite"
     with pytest.raises(NotADistribution, match=message):
-        predict_images(model, items, {"original": (UNCHANGED, None)})
+        predict_images(model, items, {"original": (UNCHANGED, None)}, 2)
 
 
 def test_weighting_without_a_score_map_is_refused(trained, photographs):
     model = ClipZeroShot(trained[0], ["Brazil", "Namibia"], device="cpu")
     items = [("photo-1", photographs[0], {"other": np.zeros(photographs[0].shape[:2], np.uint8)})]
-    with pytest.raises(ValueError, match="needs a score map"):
-        predict_images(model, items, {"weighted_base": (View("linear"), "objects")})
+    with pytest.raises(ValueError, match="has no score map"):
+        predict_images(model, items, {"weighted_base": (View("linear"), "objects")}, 2)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +204,8 @@ def test_masks_of_other_images_are_refused(shard, tmp_path):
 
 def test_no_images_give_no_rows(trained):
     model = ClipZeroShot(trained[0], ["Brazil", "Namibia"], device="cpu")
-    assert predict_images(model, [], {"original": (UNCHANGED, None)})[1]["original"].shape == (0, 2)
+    _, found = predict_images(model, [], {"original": (UNCHANGED, None)}, 2)
+    assert found["original"].probabilities.shape == (0, 2)
 
 
 def test_processor_loads_without_naming_its_class(trained):

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
+from geoloc.config import load_schema
 from geoloc.errors import InputError
 from geoloc.keras_models.applications import Application, application_names
 from geoloc.keras_models.build import build_model
+from geoloc.keras_models.transfer import BACKBONES
 from geoloc.keras_models.weights import load_weights_by_layer
+from geoloc.matrix_mistakes import KNOWN_BLOCKS, SCALE_THEIR_INPUT
+from tests.conftest import ROOT
 
 
 def randomized(name: str) -> keras.Model:
@@ -125,7 +129,11 @@ def test_choices_that_a_backbone_does_not_have_are_refused(options, message):
         build_model("transfer", 3, options)
 
 
-def test_networks_that_scale_their_input_are_told_from_others():
-    found = {name for name in application_names() if Application(name).scales_its_input}
-    families = ("ConvNeXt", "EfficientNet", "MobileNetV3")
-    assert found == {name for name in application_names() if name.startswith(families)}
+def test_what_planning_knows_of_the_networks_is_true_without_loading_keras():
+    names = application_names()
+    scaling = {name for name in names if Application(name).scales_its_input}
+    assert scaling == {name for name in names if name.startswith(SCALE_THEIR_INPUT)}
+    assert list(BACKBONES) == list(KNOWN_BLOCKS)
+    kinds = load_schema(ROOT / "config/config.schema.yaml")["$defs"]["model"]["kinds"]
+    for kind in ("transfer", "cells"):
+        assert kinds[kind]["properties"]["backbone"]["enum"] == [*BACKBONES, *names]

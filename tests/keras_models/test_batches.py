@@ -146,7 +146,7 @@ def test_keras_is_given_bytes_and_shares_of_one(stores):
     images, labels = feed.dataset([0]).element_spec
     assert (images.shape.as_list(), images.dtype) == ([None, 224, 224, 3], tf.uint8)
     assert (labels.shape.as_list(), labels.dtype) == ([None, 3], tf.float32)
-    assert feed.class_index.dtype == np.int16  # one-hot labels of all would be most of the memory
+    assert feed.class_index.dtype == np.int32  # one-hot labels of all would be most of the memory
 
 
 def test_as_many_threads_make_batches_as_are_asked_for(stores, monkeypatch):

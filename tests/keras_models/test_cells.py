@@ -13,7 +13,7 @@ from geoloc.countries.polygons import place_within
 from geoloc.errors import InputError
 from geoloc.keras_models import training
 from geoloc.keras_models.cells import CellParameters, label_with_cells, load_places
-from geoloc.keras_models.predict import load_trained, predict
+from geoloc.keras_models.predict import load_trained, predict_places
 from geoloc.keras_models.training import TrainingParameters
 from geoloc.stores import Arrays, write_arrays
 from tests.small_keras import small_model
@@ -79,7 +79,7 @@ def test_what_is_left_out_is_counted_and_countries_without_a_cell_are_named(
     told = caplog.text
     assert "6 of 18 training images are left out: 4 have no coordinates, 2 are in cells" in told
     assert "2 of 3 validation images are left out: 1 have no coordinates, 1 are in cells" in told
-    assert "no cell lies in NA, so the model never answers with them" in told
+    assert "the place of no cell is in NA, so the model never answers with them" in told
 
 
 def test_images_without_coordinates_stand_at_their_countrys_median(images, tmp_path, caplog):
@@ -89,7 +89,7 @@ def test_images_without_coordinates_stand_at_their_countrys_median(images, tmp_p
         found, _, tokens = label_with_cells(
             train, val, COUNTRIES, tmp_path, settings, "country_polygon"
         )
-    assert "no cell lies in" not in caplog.text
+    assert "the place of no cell" not in caplog.text
     known = (train.label == "NA") & ~np.isnan(train.latitude)
     median = np.column_stack([train.latitude, train.longitude])[known].mean(0)  # of two images
     cells = read_cells(tmp_path).cells
@@ -128,7 +128,7 @@ def test_a_model_learns_the_cells_and_answers_with_their_places(tmp_path, monkey
     training.train("cnn", "original", *found, tmp_path, 1, parameters)
     trained = load_trained(tmp_path)
     places = load_places(tmp_path, trained.classes, COUNTRIES)
-    answers = places.answer(predict(trained, train, "original"))
+    answers = predict_places(trained, places, train, "original", batch_size=5)
     assert answers.probabilities.argmax(1).tolist() == [COUNTRIES.index(c) for c in labels]
     towns = np.array([TOWNS[c][i % len(TOWNS[c])] for i, c in enumerate(labels)])
     assert np.abs(answers.places - towns).max() < 0.05

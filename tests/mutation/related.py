@@ -38,7 +38,8 @@ BY_NAME = {
 # Packages of which a test uses one module without the others.
 ROOMS = {
     "geoloc", "geoloc.countries", "geoloc.corpus", "geoloc.segmentation", "geoloc.pytorch",
-    "geoloc.keras_models", "geoloc.image_text", "geoloc.evaluation", "geoloc.cli",
+    "geoloc.keras_models", "geoloc.image_text", "geoloc.coordinates", "geoloc.evaluation",
+    "geoloc.cli",
 }  # fmt: skip
 
 # What tests of a module do not import but run: scripts and rules.
@@ -66,6 +67,7 @@ OF_MODULES = {
     "pytorch/finite": ("pytorch/test_weights",),
     "pytorch/model_folder": ("image_text/test_folder", "segmentation/test_semantic"),
     "stores/sink": ("test_files",),
+    "user_file": ("evaluation/test_user_model",),
 }
 # What `make mutate` changes: the modules of the science, what passes values on to them, and the
 # modules of safety.
@@ -87,8 +89,10 @@ SCIENCE = (
     "segmentation/segmenters/sam/sam2", "segmentation/segmenters/semantic/networks",
     "segmentation/segmenters/semantic/regions", "segmentation/segmenters/semantic/segmenter",
     "segmentation/shard", "image_text/zero_shot",
-    "image_text/predict", "image_text/architecture", "image_text/training",
-    "keras_models/efficientnet_lite0", "evaluation/study", "matrix", "matrix_mistakes",
+    "evaluation/full_size", "image_text/architecture", "image_text/training",
+    "keras_models/efficientnet_lite0", "keras_models/applications", "keras_models/cells",
+    "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
+    "evaluation/study", "matrix", "matrix_mistakes",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()
@@ -109,7 +113,7 @@ SAFETY = (
     "corpus/sources/tables", "tensors", "pytorch/weights", "keras_models/weights",
     "image_text/folder", "pytorch/model_folder", "keras_models/divergence", "pytorch/finite",
     "probabilities",
-    "evaluation/read_predictions", "verify/command", "verify/index", "verify/loading",
+    "user_file", "evaluation/read_predictions", "verify/command", "verify/index", "verify/loading",
     "verify/models", "verify/predictions", "verify/results", "verify/run", "verify/shards",
 )  # fmt: skip
 

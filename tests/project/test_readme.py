@@ -66,6 +66,12 @@ def test_the_readme_fits_on_150_lines():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+def test_the_readme_has_a_line_for_every_experiment():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| experiment |")[2]
+    named = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], flags=re.MULTILINE)
+    assert sorted(named) == sorted(p.stem for p in (ROOT / "config/experiments").glob("*.yaml"))
+
+
 def test_every_page_that_is_named_exists():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
@@ -104,3 +110,15 @@ def test_snakemake_plans_what_it_is_asked_for(command, tmp_path, monkeypatch):
     (folder / "slurm").symlink_to(ROOT / "profiles/slurm")
     arguments = [word for word in shlex.split(command)[1:] if word != "-n"]
     run_snakemake(folder, "-n", *arguments)
+
+
+def test_every_rule_with_a_gpu_has_a_partition_in_the_profile_for_slurm():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    head = r"^ *(?:use rule (\w+) as|rule|checkpoint) (\w+)(?: with)?:$"
+    blocks = re.split(head, rules, flags=re.MULTILINE)[1:]
+    with_gpu: set[str] = set()
+    for base, name, text in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
+        if "gpu=" in text or base in with_gpu:  # a rule made of another has its resources
+            with_gpu.add(name)
+    assert with_gpu == profile["set-resources"].keys()

@@ -37,7 +37,11 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "index.place_km": (9, ["index.params.place_km"]),
     "index.shard_size": (4, ["index.params.shard_size"]),
     "index.max_rejected": (0.5, ["index.params.max_rejected"]),
-    "index.geocoder": ("country_polygon", ["index.params.geocoder"]),
+    "index.geocoder": (
+        "country_polygon",
+        [f"{rule}.params.geocoder"
+         for rule in ("index", "train_cells", "predict_geoclip", "predict_python")],
+    ),
     "prepare.max_unreadable": (0.4, ["collect_quarantine.params.max_unreadable"]),
     "prepare.max_megapixels": (40, ["prepare.params.max_megapixels"]),
     "leakage.near_duplicate_bits": (
@@ -118,6 +122,19 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "models.contrastive.batch_size": (6, ["train_clip.params.model.batch_size"]),
     "models.contrastive.learning_rate": (0.2, ["train_clip.params.model.learning_rate"]),
     "models.contrastive.image_size": (64, ["train_clip.params.model.image_size"]),
+    "models.cells.title": ("Cells", ["table1.params.model_titles.cells"]),
+    "models.cells.network": ("transfer", ["train_cells.params.model.network"]),
+    "models.cells.backbone": ("efficientnet_lite0", ["train_cells.params.model.backbone"]),
+    "models.cells.preprocessing": ("imagenet", ["train_cells.params.model.preprocessing"]),
+    "models.cells.fine_tune": ("last_block", ["train_cells.params.model.fine_tune"]),
+    "models.cells.maximum_images": (70, ["train_cells.params.model.maximum_images"]),
+    "models.cells.minimum_images": (7, ["train_cells.params.model.minimum_images"]),
+    "models.cells.centroids": (True, ["train_cells.params.model.centroids"]),
+    "models.geoclip.title": ("Gallery", ["table1.params.model_titles.geoclip"]),
+    "models.geoclip.batch_size": (8, ["predict_geoclip.params.batch_size"]),
+    "models.python.title": ("Own", ["table1.params.model_titles.python"]),
+    "models.python.options": ({"depth": 3}, ["predict_python.params.options"]),
+    "models.python.batch_size": (9, ["predict_python.params.batch_size"]),
     "datasets.weighted_custom.title": ("Dimmed", ["table1.params.dataset_titles.weighted_custom"]),
     "threads.segment": (17, ["segment.threads"]),
     "threads.check_leakage": (18, ["check_leakage.threads"]),
@@ -144,6 +161,12 @@ FILES = {
         f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].input"],
     ),
     "models.clip.path": ("given", ["predict_clip[clip].input"]),
+    "models.cells.weights": (
+        f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train_cells.input"],
+    ),
+    "models.geoclip.path": ("backbone", ["predict_geoclip.input"]),
+    "models.geoclip.gallery": ("places.csv", ["predict_geoclip.input"]),
+    "models.python.file": ("other.py", ["predict_python.input"]),
 }  # fmt: skip
 DATASETS = ["original", "weighted_base", "weighted_custom"]
 # Kinds of segmentations that the study does not use: an entry of each, and other values.
@@ -206,6 +229,7 @@ OTHERS = {
     "datasets.weighted_custom.view", "datasets.weighted_custom.train",
     "datasets.weighted_custom.column",
     "models.cnn.datasets", "models.transfer.datasets", "models.contrastive.datasets",
+    "models.cells.datasets",
 }  # fmt: skip
 
 
@@ -259,8 +283,10 @@ def folder(tmp_path_factory) -> Path:
     (folder / "bench").mkdir()
     Image.new("RGB", (8, 8)).save(folder / "bench/0.jpg")
     (folder / "bench/t.csv").write_text("file,latitude,longitude\n0.jpg,48.8,2.3\n")
-    for name in ("given", "elsewhere"):
+    for name in ("given", "elsewhere", "backbone"):
         (folder / name).mkdir()
+    for name in ("own.py", "other.py", "places.csv"):
+        (folder / name).touch()
     (folder / "classes.txt").write_text("street sign\n")
     (folder / "fifth.txt").write_text("5\n")
     config = tiny_study("reaches")
@@ -304,12 +330,12 @@ def changed(jobs) -> dict:
 
 @pytest.fixture(scope="module")
 def default(jobs) -> dict:
-    """The jobs with the study's values, a contrastive model added."""
+    """The jobs with the study's values, and an entry of each kind that the study does not have."""
+    kinds = {f"models.{kind}.kind": kind for kind in ("contrastive", "cells", "geoclip")}
     objects = {"datasets.objects.view": "object", "datasets.objects.scores": "objects"}
-    return jobs(
-        {"models.contrastive.kind": "contrastive", "models.contrastive.datasets": DATASETS}
-        | objects
-    )
+    own = {"models.python.file": "own.py"}
+    trained = {f"models.{kind}.datasets": DATASETS for kind in ("contrastive", "cells")}
+    return jobs(kinds | own | trained | objects)
 
 
 def test_every_key_of_the_schema_is_tested():
@@ -418,8 +444,8 @@ def test_the_name_of_the_run_is_its_folder(default):
 
 
 READ_STORES = (
-    "segment", "score", "pack_images", "pack_scores", "pack_crops", "train", "train_clip",
-    "predict", "predict_clip", "check_leakage",
+    "segment", "score", "pack_images", "pack_scores", "pack_crops", "train", "train_cells",
+    "train_clip", "predict", "predict_clip", "predict_geoclip", "predict_python", "check_leakage",
     "score_examples",
 )  # fmt: skip
 
@@ -430,7 +456,7 @@ def test_every_job_that_reads_stores_compares_them_with_the_index_of_its_run(rul
 
 
 def test_nothing_is_trained_where_too_many_images_could_not_be_read(default):
-    for rule in ("train", "train_clip"):
+    for rule in ("train", "train_cells", "train_clip"):
         assert "results/reaches/quarantine.csv" in value_at(default, f"{rule}.input")
 
 
@@ -536,6 +562,18 @@ def test_the_test_sets_of_their_own_file_are_test_sets_in_its_order(jobs):
     more = yaml.safe_load((ROOT / "config/test_sets.yaml").read_text())["test_sets"]
     found = jobs({}, test_sets=more)
     assert list(value_at(found, "predict.params.test_sets")) == ["im2gps3k", "im2gps", "yfcc25600"]
+
+
+def test_a_model_of_cells_is_predicted_with_its_cells_and_others_without(default):
+    for job in default["predict"]:
+        cells = [path for path in map(str, job.input) if path.endswith("cells.json")]
+        folder = f"results/reaches/models/{'/'.join(job.wildcards)}"
+        assert cells == ([f"{folder}/cells.json"] if job.wildcards.model == "cells" else [])
+    outputs = {path for job in default["train_cells"] for path in map(str, job.output)}
+    assert {path for path in outputs if path.endswith("cells.json")} == {
+        f"results/reaches/models/cells/{dataset}/42/cells.json"
+        for dataset in ("original", "weighted_base", "weighted_custom")
+    }
 
 
 def test_every_rule_runs_in_the_configured_container_of_its_environment():

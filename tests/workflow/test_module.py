@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
+from snakemake.utils import update_config
 
 from tests.conftest import ROOT
 from tests.workflow.test_workflow import planned_jobs, run_snakemake
@@ -83,11 +84,12 @@ def test_two_modules_share_a_configuration(folder):
 
 
 def test_the_demo_runs_as_a_module(folder):
-    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8"))
-    study = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    for kind in ("sources", "test_sets"):
-        for name, entry in study[kind].items():
-            config[kind][name] = entry | config[kind][name]
+    """A module has no keys but those given to it: the demo needs the study's below its own."""
+    config, demo = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("config", "demo")
+    )
+    update_config(config, demo)
     (folder / "demo.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     plan = run_snakemake(outer(folder, "-geo", config="demo.yaml"), "-n", "geo_all")
     assert planned_jobs(plan)["geo_make_demo_data"] == 1

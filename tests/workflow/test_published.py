@@ -16,6 +16,7 @@ from geoloc.countries import polygons
 from geoloc.countries.geocoding import GEOCODERS
 from geoloc.evaluation import distances
 from geoloc.evaluation.table1 import published
+from geoloc.keras_models.applications import application_names
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.training import TrainingParameters
 from geoloc.keras_models.transfer import BACKBONES
@@ -132,7 +133,9 @@ def test_defaults_of_functions_are_those_of_the_configuration(config):
         ("index.geocoder", GEOCODERS), ("$defs.segmentation.sam.model", SEGMENTERS),
         ("$defs.classifier.kind", CLASSIFIERS), ("$defs.scores.merge", scoring.MERGES),
         ("$defs.scores.ambiguous_classes", vocabularies.AMBIGUOUS),
-        ("$defs.model.transfer.backbone", BACKBONES), ("$defs.dataset.curve", CURVES),
+        ("$defs.model.transfer.backbone", [*BACKBONES, *application_names()]),
+        ("$defs.model.cells.backbone", [*BACKBONES, *application_names()]),
+        ("$defs.dataset.curve", CURVES),
         ("$defs.dataset.fill", FILLS),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from geoloc.countries.places import Answers
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.predict import load_trained
 from geoloc.keras_models.training import TrainingParameters
@@ -263,9 +264,9 @@ class FakeClip:
         self.texts, self.name, self.seen = list(names), "fake", []
         FakeClip.last = self
 
-    def probabilities(self, batch) -> np.ndarray:
+    def answer(self, batch) -> Answers:
         self.seen.append([float(image.mean()) for image in batch])
-        return np.tile(np.array([0.2, 0.5, 0.3], np.float32), (len(batch), 1))
+        return Answers(np.tile(np.array([0.2, 0.5, 0.3], np.float32), (len(batch), 1)))
 
 
 def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
@@ -275,7 +276,7 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
     threads = recorded(monkeypatch, "geoloc.pytorch.device.use_threads")
     checks = recorded(monkeypatch, "geoloc.image_text.zero_shot.check_classes")
     batches = recorded(
-        monkeypatch, "geoloc.image_text.predict._batched", lambda call: [list(call["items"])]
+        monkeypatch, "geoloc.evaluation.full_size._batched", lambda call: [list(call["items"])]
     )
     run_script(
         "predict_clip",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import CLIPModel
 
-from geoloc.countries.places import check_coordinates
+from geoloc.countries.places import Answers, Places, check_coordinates
 from geoloc.errors import FileError, InputError, MissingFile
 from geoloc.image_text.folder import load_clip
 from geoloc.pytorch.device import choose_device
@@ -32,25 +32,30 @@ REINSTALL = "install the package geoclip again"
 
 
 class GeoClip:
-    """Probability of each place of a gallery.
+    """Answers with places of a gallery.
 
     Args:
+        classes: k ISO codes to choose among.
+        geocoder: a key of `geoloc.countries.geocoding.GEOCODERS`, for the places of the gallery.
         backbone: folder of the CLIP, see `geoloc.image_text.folder.load_clip`.
         gallery: CSV file with the columns LAT and LON, degrees; None for that of the package.
         device: a GPU if there is one, when None.
 
     Attributes:
         name: of the model, for messages.
-        coordinates: (p, 2) float64, latitude and longitude of the gallery in degrees.
+        places: the gallery, p places.
 
     Raises:
-        InputError: if the package is missing or the CLIP is of another width.
+        InputError: if the package is missing, the CLIP is of another width, or no place of the
+            gallery is in one of the classes.
         OSError: if the folder does not hold a whole CLIP, or a file is missing, damaged or not
             what it should be. Weights are read without running code.
     """
 
     def __init__(
         self,
+        classes: Sequence[str],
+        geocoder: str,
         backbone: str | Path,
         gallery: str | Path | None = None,
         device: str | torch.device | None = None,
@@ -58,7 +63,8 @@ class GeoClip:
         package = _package()
         self.name = f"GeoCLIP with {backbone}"
         self.device = choose_device(device and str(device))
-        self.coordinates = read_gallery(gallery or package / "gps_gallery/coordinates_100K.csv")
+        coordinates = read_gallery(gallery or package / "gps_gallery/coordinates_100K.csv")
+        self.places = Places(coordinates, classes, geocoder)
         clip, self._processor = load_clip(backbone)
         _check_clip(backbone, clip)
         self._clip = clip.to(self.device)
@@ -66,12 +72,12 @@ class GeoClip:
         self._head = _load_head(weights / "image_encoder_mlp_weights.pth").to(self.device)
         self._scale = _load_scale(weights / "logit_scale_weights.pth").to(self.device)
         encoder = _load_location_encoder(weights / "location_encoder_weights.pth")
-        self._places = self._embed_places(encoder.to(self.device))
+        self._embeddings = self._embed_places(encoder.to(self.device))
 
     @torch.inference_mode()
     def _embed_places(self, encoder: nn.Module) -> Tensor:
         """Unit vectors (p, 512) of the gallery."""
-        places = torch.tensor(self.coordinates, dtype=torch.float32)
+        places = torch.tensor(self.places.coordinates, dtype=torch.float32)
         parts = [encoder(part.to(self.device)) for part in places.split(GALLERY_CHUNK)]
         embeddings = normalize(torch.cat(parts), dim=1)
         if not embeddings.isfinite().all():
@@ -87,7 +93,11 @@ class GeoClip:
         )["pixel_values"]
         features = self._clip.get_image_features(pixels.to(self.device)).pooler_output
         images = normalize(self._head(features), dim=1)
-        return (self._scale.exp() * images @ self._places.T).softmax(dim=1).cpu().numpy()
+        return (self._scale.exp() * images @ self._embeddings.T).softmax(dim=1).cpu().numpy()
+
+    def answer(self, images: Sequence[np.ndarray]) -> Answers:
+        """Countries and places of n images, see `geoloc.countries.places`."""
+        return self.places.answer(self.probabilities(images))
 
 
 def read_gallery(path: str | Path) -> np.ndarray:

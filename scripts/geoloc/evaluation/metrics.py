@@ -16,6 +16,7 @@ from geoloc.errors import InputError
 from geoloc.evaluation.distances import THRESHOLDS, distance_metrics
 
 RESAMPLES = 9999
+NO_COUNTRY = ""  # the answer of a model of places to an image, where its place is in no class
 BATCH = 1000  # resamples that are drawn at once
 
 
@@ -101,7 +102,8 @@ def balanced_accuracy(frame: pd.DataFrame) -> float:
         # a small test set may hold one country only.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
         warnings.filterwarnings("ignore", message="A single label was found")
-        return float(balanced_accuracy_score(frame["label"], frame["country_1"]))
+        answer = frame["country_1"].fillna(NO_COUNTRY)
+        return float(balanced_accuracy_score(frame["label"], answer))
 
 
 def mean_log_loss(frame: pd.DataFrame) -> float:
@@ -145,7 +147,7 @@ def metrics(
     """
     if frame.empty:
         raise InputError("a test set without images has no metrics; leave it out")
-    label, answer = frame["label"], frame["country_1"]
+    label, answer = frame["label"], frame["country_1"].fillna(NO_COUNTRY)
     correct = int((label == answer).sum())
     low, high = wilson_interval(correct, len(frame))
     low_by_author, high_by_author = author_interval(frame, authors or {}, seed)

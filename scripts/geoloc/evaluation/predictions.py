@@ -18,21 +18,29 @@ def predictions_frame(
     longitude: Sequence[float],
     test_set: str,
     top: int = 5,
+    places: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Table of the likeliest countries of n images.
 
     `probabilities` (n, k) float, 0–1, column j belonging to `classes[j]` (ISO alpha-2); the other
     sequences have length n; coordinates in degrees, NaN where unknown; `test_set` is the dataset
-    that street images are seen as, or the name of a test set.
+    that street images are seen as, or the name of a test set; `places` (n, 2) are the latitudes and
+    longitudes that a model of places answers with, None for a model of countries.
 
     Columns: image_id, test_set, source, label, latitude, longitude, country_1 … country_top and
     probability_1 … probability_top (float32, descending; of equals the earlier class comes first;
-    None and NaN beyond the k-th), label_probability (float32).
+    None and NaN beyond the k-th), label_probability (float32), predicted_latitude and
+    predicted_longitude (float64, degrees, NaN for a model of countries).
+
+    A model of places may give countries no probability at all. It does not name them: the country
+    of such a rank is None, not the first of equals.
 
     Raises ValueError for a label that is none of the classes, for repeated classes and for lengths
     that do not fit together.
     """
     probabilities = np.asarray(probabilities, dtype=np.float32)
+    if places is not None and np.shape(places) != (len(probabilities), 2):
+        raise InputError(f"places {np.shape(places)} for {len(probabilities)} images")
     _check_shapes(probabilities, classes, image_id, source, label, latitude, longitude)
 
     names = np.asarray(classes, dtype=object)
@@ -47,18 +55,19 @@ def predictions_frame(
             "longitude": np.asarray(longitude, dtype=np.float64),
         }
     )
+    shown, named = np.take_along_axis(probabilities, order, axis=1), names[order]
+    if places is not None:
+        named = np.where(shown > 0, named, None)
     ranks = range(order.shape[1])
     for rank in range(top):
-        known = rank in ranks
-        frame[f"country_{rank + 1}"] = names[order[:, rank]] if known else None
+        frame[f"country_{rank + 1}"] = named[:, rank] if rank in ranks else None
+    nothing = np.full(len(frame), np.nan, dtype=np.float32)
     for rank in range(top):
-        known = rank in ranks
-        frame[f"probability_{rank + 1}"] = (
-            np.take_along_axis(probabilities, order[:, [rank]], axis=1)[:, 0]
-            if known
-            else np.full(len(frame), np.nan, dtype=np.float32)
-        )
+        frame[f"probability_{rank + 1}"] = shown[:, rank] if rank in ranks else nothing
     frame["label_probability"] = probabilities[np.arange(len(frame)), _columns(label, classes)]
+    unknown = np.full((len(frame), 2), np.nan)
+    latitude, longitude = np.asarray(unknown if places is None else places, np.float64).T
+    frame["predicted_latitude"], frame["predicted_longitude"] = latitude, longitude
     return frame
 
 
@@ -71,6 +80,7 @@ def frames_of_test_sets(
     latitude: Sequence[float],
     longitude: Sequence[float],
     test_sets: Sequence[str],
+    places: np.ndarray | None = None,
 ) -> list[pd.DataFrame]:
     """A table for each test set, of the images whose `source` has its name; see
     `predictions_frame`. A test set without images has an empty table."""
@@ -79,7 +89,13 @@ def frames_of_test_sets(
     for name in test_sets:
         own = columns[1] == name
         frames.append(
-            predictions_frame(probabilities[own], classes, *(c[own] for c in columns), name)
+            predictions_frame(
+                probabilities[own],
+                classes,
+                *(c[own] for c in columns),
+                name,
+                places=None if places is None else places[own],
+            )
         )
     return frames
 

@@ -16,12 +16,14 @@ from geoloc.probabilities import SUM_TOLERANCE
 TOP = 5
 COUNTRIES = [f"country_{rank}" for rank in range(1, TOP + 1)]
 PROBABILITIES = [f"probability_{rank}" for rank in range(1, TOP + 1)]
+PLACE = ["predicted_latitude", "predicted_longitude"]
 IMAGE = ["source", "label", "latitude", "longitude"]  # of an image, whatever the model and test set
 TYPES = {
     **dict.fromkeys(["image_id", "test_set", "source", "label"], pa.string()),
     **dict.fromkeys(["latitude", "longitude"], pa.float64()),
     **dict.fromkeys(COUNTRIES, pa.string()),
     **dict.fromkeys([*PROBABILITIES, "label_probability"], pa.float32()),
+    **dict.fromkeys(PLACE, pa.float64()),
 }
 """Columns of a table in their order, see `geoloc.evaluation.predictions.predictions_frame`."""
 
@@ -68,9 +70,9 @@ def _read(path: Path, classes: list[str], datasets: list[str], others: set[str])
         raise FileError(
             f"{path} is damaged or no Parquet file ({error}); {_remedy(path)}"
         ) from error
-    empty = COUNTRIES[len(classes) :]  # of these no model has a country to name
     kinds = {field.name: field.type for field in found.schema}
-    expected = TYPES | {c: pa.null() for c in empty if kinds.get(c) == pa.null()}
+    # Without a single name, a column has no type.
+    expected = TYPES | {c: pa.null() for c in COUNTRIES if kinds.get(c) == pa.null()}
     if list(kinds.items()) != list(expected.items()):
         differing = [n for n in {**expected, **kinds} if expected.get(n) != kinds.get(n)]
         names = ", ".join(differing) or "their order"
@@ -78,8 +80,8 @@ def _read(path: Path, classes: list[str], datasets: list[str], others: set[str])
     table = found.to_pandas()
     fault = (
         _check_names(table, classes, datasets, others)
-        or _check_probabilities(table, classes)
         or _check_places(table)
+        or _check_probabilities(table, classes)
     )
     if fault:
         raise InputError(f"{path}: {fault}; {_remedy(path)}")
@@ -95,13 +97,16 @@ def _check_names(
 ) -> str:
     if table.empty:
         return "no predictions"
-    countries = COUNTRIES[: len(classes)]
+    countries = dict(zip(COUNTRIES[: len(classes)], PROBABILITIES, strict=False))
     for column in ["image_id", "test_set", "source", "label", *countries]:
-        if table[column].isna().any():
-            return f"no {column} in {int(table[column].isna().sum())} rows"
+        missing = table[column].isna()
+        if column in countries:  # a model of places names no country without probability
+            missing &= table[PLACE[0]].isna() | (table[countries[column]] != 0)
+        if missing.any():
+            return f"no {column} in {int(missing.sum())} rows"
     known = {"test_set": {*datasets, *others}} | dict.fromkeys(["label", *countries], set(classes))
     for column, names in known.items():
-        if unknown := sorted(set(table[column]) - names):
+        if unknown := sorted(set(table[column].dropna()) - names):
             return f"unknown {column} {', '.join(unknown[:5])}"
     if table[COUNTRIES[len(classes) :]].notna().any(axis=None):
         return f"more than {len(classes)} countries of an image"
@@ -123,16 +128,20 @@ def _check_probabilities(table: pd.DataFrame, classes: list[str]) -> str:
     shown = table[PROBABILITIES[: len(classes)]].to_numpy(np.float64)
     label = table["label_probability"].to_numpy(np.float64)
     named = table[COUNTRIES[: len(classes)]].to_numpy(object) == table[["label"]].to_numpy(object)
-    total = shown.sum(axis=1)
+    total, of_places = shown.sum(axis=1), table[PLACE[0]].notna().to_numpy()
+    names = table[COUNTRIES[: len(classes)]]
     with np.errstate(invalid="ignore"):
         faults = {
             "is no share of 1": ~((shown >= 0) & (shown <= 1)).all(axis=1)
             | ~((label >= 0) & (label <= 1)),
             "rises": (np.diff(shown, axis=1) > 0).any(axis=1),
             "adds up to more than 1": total > 1 + SUM_TOLERANCE,
-            "adds up to less than 1": (total < 1 - SUM_TOLERANCE) & (len(classes) <= TOP),
-            "names a country twice": table[COUNTRIES[: len(classes)]].nunique(axis=1)
-            != shown.shape[1],
+            # Probability of places outside the countries belongs to none of them.
+            "adds up to less than 1": (total < 1 - SUM_TOLERANCE)
+            & (len(classes) <= TOP)
+            & ~of_places,
+            "names a country twice": names.nunique(axis=1) != names.notna().sum(axis=1),
+            "is 0, but names a country": of_places & (names.notna() & (shown == 0)).any(axis=1),
             "is not that of the label": (named & (shown != label[:, None])).any(axis=1)
             | (~named.any(axis=1) & (label > shown[:, -1])),
         }
@@ -145,10 +154,16 @@ def _check_probabilities(table: pd.DataFrame, classes: list[str]) -> str:
 
 
 def _check_places(table: pd.DataFrame) -> str:
-    latitude, longitude = table.latitude, table.longitude
-    unknown = latitude.isna() & longitude.isna()
-    wrong = ~(unknown | (latitude.between(-90, 90) & longitude.between(-180, 180)))
-    return f"{_row(table[wrong])} has no such place" if wrong.any() else ""
+    """Places of images are known or not; those of answers, too, but for the whole table."""
+    for names, of in ((["latitude", "longitude"], "has"), (PLACE, "is predicted to be at")):
+        latitude, longitude = (table[name] for name in names)
+        unknown = latitude.isna() & longitude.isna()
+        wrong = ~(unknown | (latitude.between(-90, 90) & longitude.between(-180, 180)))
+        if wrong.any():
+            return f"{_row(table[wrong])} {of} no such place"
+    if 0 < (missing := table[PLACE[0]].isna()).sum() < len(table):
+        return f"{_row(table[missing])} has no predicted place, but others have"
+    return ""
 
 
 def _check_same_images(

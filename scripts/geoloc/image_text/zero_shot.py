@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from geoloc.config import prompt_mistake
+from geoloc.countries.places import Answers
 from geoloc.errors import InputError
 from geoloc.image_text.folder import load_clip
 from geoloc.model_record import read_record
@@ -121,3 +122,7 @@ class ClipZeroShot:
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)  # (n, d)
         logits = self.network.logit_scale.exp() * embeddings @ self.text_embeddings.T
         return logits.float().softmax(dim=-1).cpu().numpy()
+
+    def answer(self, images: Sequence[np.ndarray]) -> Answers:
+        """What `probabilities` says of images, as evaluation takes it."""
+        return Answers(self.probabilities(images))

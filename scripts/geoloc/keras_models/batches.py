@@ -86,7 +86,9 @@ class Batches:
         if self.augmentation is not None:
             rng = np.random.default_rng([self.seed, epoch, number, 1])
             image = augment(image, draw_transforms(rng, len(rows), self.augmentation))
-        return image, np.eye(len(self.classes), dtype=np.float32)[self.class_index[rows]]
+        label = np.zeros((len(rows), len(self.classes)), np.float32)
+        label[np.arange(len(rows)), self.class_index[rows]] = 1
+        return image, label
 
     def order(self, epoch: int) -> np.ndarray:
         """Rows of the images in the order of an epoch: int64 (n,)."""
@@ -132,7 +134,7 @@ def own_errors(*feeds: Batches) -> Iterator[None]:
 
 
 def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Columns int16 (n,) of labels (n,) str among the classes; ValueError if one is not there.
+    """Columns int32 (n,) of labels (n,) str among the classes; ValueError if one is not there.
 
     A batch makes its one-hot labels of them: those of all images would be most of the memory.
     """
@@ -143,4 +145,4 @@ def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
             f"images of {', '.join(unknown)}, which are not among the model's {len(index)} classes;"
             " train it again on the present index"
         )
-    return np.array([index[str(label)] for label in labels], np.int16)
+    return np.array([index[str(label)] for label in labels], np.int32)

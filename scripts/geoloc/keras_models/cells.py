@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,16 @@ class CellParameters:
     maximum_images: int = 1000
     minimum_images: int = 50
     centroids: bool = False
+
+
+def divide_options(
+    options: Mapping[str, Any],
+) -> tuple[str, dict[str, Any], CellParameters]:
+    """The network of an entry of the kind `cells`, the options of that network, and its cells."""
+    cells = {field.name: options[field.name] for field in fields(CellParameters)}
+    network = {k: v for k, v in options.items() if k not in cells and k != "network"}
+    name = options["network"]
+    return name, network if name == "transfer" else {}, CellParameters(**cells)
 
 
 class CellArrays:
@@ -174,7 +185,7 @@ def _warn_of_unanswered(cells: Cells, countries: Sequence[str], geocoder: str) -
     )
     if unanswered := [c for column, c in enumerate(countries) if column not in answered]:
         log.warning(
-            "no cell lies in %s, so the model never answers with them; lower minimum_images, or "
-            "set centroids to true",
+            "the place of no cell is in %s, so the model never answers with them; lower "
+            "maximum_images or minimum_images, or set centroids to true",
             ", ".join(unanswered),
         )

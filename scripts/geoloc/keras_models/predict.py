@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from geoloc.countries.places import Answers, Places
 from geoloc.errors import FileError, InputError
 from geoloc.keras_models.weights import check_saved_model
 from geoloc.model_record import read_record
@@ -102,10 +103,39 @@ def predict(
         ValueError: for an image whose probabilities are no distribution.
     """
     probabilities = np.empty((len(arrays), len(trained.classes)), np.float32)
+    for rows, found in _batches(trained, arrays, dataset, view, batch_size):
+        probabilities[rows] = found
+    return probabilities
+
+
+def predict_places(
+    trained: TrainedModel,
+    places: Places,
+    arrays: Arrays,
+    dataset: str,
+    view: View = UNCHANGED,
+    batch_size: int = 64,
+) -> Answers:
+    """Answers to every image of a test set, in its order, of a model whose outputs are places.
+
+    Memory does not depend on the number of places but for a batch. Arguments and errors are those
+    of `predict`; `places` are those of the outputs, see `geoloc.keras_models.cells.load_places`.
+    """
+    probabilities = np.empty((len(arrays), len(places.classes)), np.float32)
+    coordinates = np.empty((len(arrays), 2))
+    for rows, found in _batches(trained, arrays, dataset, view, batch_size):
+        answers = places.answer(found)
+        probabilities[rows], coordinates[rows] = answers.probabilities, answers.places
+    return Answers(probabilities, coordinates)
+
+
+def _batches(
+    trained: TrainedModel, arrays: Arrays, dataset: str, view: View, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of the images of each batch, and the model's probabilities of them."""
     starts = range(0, len(arrays), batch_size)
     for start in Progress(starts, unit="batches", description=f"predict {dataset}"):
         rows = np.arange(start, min(start + batch_size, len(arrays)))
         found = trained.model.predict_on_batch(view(*arrays.read(rows)))
         check_probabilities(found, arrays.image_id[rows], trained.name, dataset)
-        probabilities[rows] = found
-    return probabilities
+        yield rows, found

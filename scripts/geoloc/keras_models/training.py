@@ -36,6 +36,8 @@ from geoloc.weighting import UNCHANGED, View
 
 log = logging.getLogger(__name__)
 
+NAMED = 20  # classes without images that a warning names; of cells there may be hundreds
+
 
 @dataclass(frozen=True)
 class TrainingParameters:
@@ -85,7 +87,8 @@ def train(
         model_name: a key of `geoloc.keras_models.build.KERAS_MODELS`.
         dataset: name of the dataset to train and validate on.
         train_arrays, val_arrays: images and labels.
-        classes: sorted ISO codes; their order becomes that of the model's outputs.
+        classes: sorted ISO codes, or tokens of cells; their order becomes that of the model's
+            outputs.
         folder: gets `model.keras`, `classes.json` and `history.csv`; while training runs, its
             subfolder `state` holds what is needed to go on.
         seed: of weights, dropout, order and augmentation.
@@ -108,7 +111,7 @@ def train(
     Source: Beyond the Image, section Models, and its training notebook.
     """
     if list(classes) != sorted(set(classes)):
-        raise InputError(f"classes must be sorted ISO codes, each once, got {list(classes)}")
+        raise InputError(f"classes must be sorted, each once, got {list(classes)}")
     parameters, folder = parameters or TrainingParameters(), Path(folder)
     model_parameters = model_parameters or {}
     class_weight = _class_weight(parameters.class_weights, train_arrays.label, classes)
@@ -218,9 +221,10 @@ def _fingerprint(record: Mapping[str, Any], weights: str | Path | None, *views: 
 def _warn_of_missing_images(classes: Sequence[str], views: Mapping[str, Arrays]) -> None:
     for name, arrays in views.items():
         if missing := sorted(set(classes) - set(arrays.label.tolist())):
+            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             log.warning(
-                "no %s image of %s; raise index.min_images, or add images of them",
-                name, ", ".join(missing),
+                "no %s image of %s%s; raise index.min_images, or add images of them",
+                name, ", ".join(missing[:NAMED]), more,
             )  # fmt: skip
 
 

@@ -41,11 +41,16 @@ def _problem(loader: Callable[[Mapping], str], task: Mapping) -> str:
 
 def load_keras(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of `geoloc.keras_models.training.train`."""
+    from geoloc.keras_models.cells import load_places
     from geoloc.keras_models.predict import load_trained
     from geoloc.stores import dataset_arrays
     from geoloc.weighting import make_view
 
-    trained = load_trained(task["folder"], task["classes"])
+    if task["cells"]:
+        trained = load_trained(task["folder"])
+        places = load_places(task["folder"], trained.classes, task["classes"])
+    else:
+        trained, places = load_trained(task["folder"], task["classes"]), None
     probabilities = {}
     for name, settings in task["views"].items() if task["images"] else ():
         view = make_view(settings)
@@ -54,13 +59,14 @@ def load_keras(task: Mapping[str, Any]) -> str:
         )
         row_of = {image_id: row for row, image_id in enumerate(arrays.image_id)}
         rows = np.array([row_of[image_id] for image_id in task["images"]])
-        probabilities[name] = trained.model.predict_on_batch(view(*arrays.read(rows)))
+        found = trained.model.predict_on_batch(view(*arrays.read(rows)))
+        probabilities[name] = places.answer(found).probabilities if places else found
     return _disagreement(task, probabilities) if probabilities else ""
 
 
 def load_clip(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of a CLIP."""
-    from geoloc.image_text.predict import predict_images, read_full_size
+    from geoloc.evaluation.full_size import predict_images, read_full_size
     from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
     from geoloc.stores import open_score_maps, score_key
     from geoloc.weighting import make_view
@@ -83,10 +89,10 @@ def load_clip(task: Mapping[str, Any]) -> str:
             stack, task["stores"], task["scores"], views.values(), None, 0, task["crops"]
         )
         items = read_full_size(task["stores"], set(task["images"]), scores=maps)
-        image_ids, probabilities = predict_images(model, items, keyed)
+        image_ids, answers = predict_images(model, items, keyed, len(classes))
     order = {image_id: row for row, image_id in enumerate(image_ids)}
     rows = [order[image_id] for image_id in task["images"]]
-    return _disagreement(task, {name: found[rows] for name, found in probabilities.items()})
+    return _disagreement(task, {name: found.probabilities[rows] for name, found in answers.items()})
 
 
 def _disagreement(task: Mapping[str, Any], probabilities: Mapping[str, np.ndarray]) -> str:
@@ -98,6 +104,8 @@ def _disagreement(task: Mapping[str, Any], probabilities: Mapping[str, np.ndarra
         found = probabilities[answer["test_set"]][row_of[answer["image_id"]]]
         for rank in range(1, min(5, len(column)) + 1):
             country, expected = answer[f"country_{rank}"], answer[f"probability_{rank}"]
+            if country is None:  # a model of places names none without probability
+                continue
             got = found[column[country]] if country in column else np.nan
             if expected is None or not abs(got - expected) <= TOLERANCE:
                 return (

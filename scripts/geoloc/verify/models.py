@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geoloc.countries.cells import read_cells
 from geoloc.matrix import (
     ROOMS,
     Row,
@@ -83,7 +84,13 @@ def record_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
         "seed": int(row.seed),
         "view": make_view(dataset_settings(run.config, row.dataset)).settings(),
     }
-    if is_keras(run, row):
+    if entry["kind"] == "cells":
+        cells = read_cells(path.parent)
+        expected |= {"classes": cells.cells.tokens, "model": entry["network"]}
+        if cells.countries != run.need("classes"):
+            found, expected_countries = map(_short, (cells.countries, run.need("classes")))
+            yield f"cells.json is of {found}, expected {expected_countries}"
+    elif is_keras(run, row):
         expected["model"] = entry["kind"]
     for key, value in expected.items():
         if record[key] != value:
@@ -169,6 +176,7 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
         "name": f"{name}/model.keras" if kind == "keras" else name,
         "folder": str(folder),
         "classes": run.need("classes"),
+        "cells": run.config["models"][row.model]["kind"] == "cells",
         "views": views,
         "prompt": run.config["models"][row.model].get("prompt"),
         "images": [],

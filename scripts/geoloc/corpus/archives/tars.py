@@ -118,6 +118,7 @@ class TarArchive:
         self.index = index
 
     def close(self) -> None:
+        """Close the archive and its list of members."""
         self.index.close()
         self.file.close()
 

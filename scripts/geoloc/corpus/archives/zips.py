@@ -50,12 +50,14 @@ class BoundedFile(io.BufferedReader):
         self.limit = min(MAX_DIRECTORY, max(SMALL_DIRECTORY, self.size // 2))
 
     def read(self, size: int | None = -1) -> bytes:
+        """Read like a file. Raises BadZipFile if more is wanted than a list of members may have."""
         wanted = self.size - self.tell() if size is None or size < 0 else size
         if wanted > self.limit:
             raise zipfile.BadZipFile(f"a list of members of {wanted} bytes")
         return super().read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Seek like a file. Raises NoSuchPlace for an offset outside the file."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.size}[whence]
         if not 0 <= start + offset <= self.size:
             raise NoSuchPlace(f"an offset to byte {start + offset} of {self.size}")
@@ -66,6 +68,7 @@ class CheckedZip(zipfile.ZipFile):
     """A ZipFile that also closes the file that it was given."""
 
     def close(self) -> None:
+        """Close the archive and its file."""
         file = self.fp
         super().close()
         if file is not None:
@@ -190,4 +193,5 @@ class ZipArchive:
             raise UnreadableImage(f"damaged in its archive: {error}") from error
 
     def close(self) -> None:
+        """Close the archive."""
         self.file.close()

@@ -84,6 +84,7 @@ class _Images:
                 known.append(path)
 
     def find(self, identity: str) -> list[str]:
+        """Return the paths of the images that match an id."""
         key = _key(identity)
         name, depth = key.rpartition("/")[2], key.count("/") + 1
         found = self.by_name.get(name, [])

@@ -115,11 +115,19 @@ def check_labels(folder: Path, id2label: Any, names: tuple[str, ...], vocabulary
         ours, theirs = expected.get(index), labels.get(index)
         if ours is None or theirs is None or ours.casefold() != theirs.casefold():
             ours, theirs = (repr(x) if x is not None else "nothing" for x in (ours, theirs))
-            known = ", ".join(TITLES)
             raise InputError(
                 f"{folder}: label {index} of the network is {theirs}, of the vocabulary "
-                f"{vocabulary_name} {ours}; set vocabulary to the network's, one of {known}"
+                f"{vocabulary_name} {ours}; {_vocabulary_remedy(labels)}"
             )
+
+
+def _vocabulary_remedy(labels: dict[str, str]) -> str:
+    """What to write for a network with these labels by index."""
+    given = {index: label.casefold() for index, label in labels.items()}
+    for name in TITLES:
+        if given == {str(index): label.casefold() for index, label in enumerate(vocabulary(name))}:
+            return f"set vocabulary to {name}"
+    return f"no vocabulary ({', '.join(TITLES)}) has its labels, use another network"
 
 
 def read_normalization(folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,182 @@
+"""Predictions of models that read images at their full size, in every dataset's view of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from geoloc import images, stores
+from geoloc.countries.places import Answers
+from geoloc.errors import InputError
+from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
+from geoloc.probabilities import check_probabilities
+from geoloc.progress import Progress
+from geoloc.stores import ScoreMaps, open_score_maps, score_key
+from geoloc.types import Box
+from geoloc.weighting import UNCHANGED, View
+
+FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray | Box | None]]
+"""Image id, image uint8 (H, W, 3), and by key its score maps uint8 (H, W), or its boxes."""
+Paths = Sequence[str | Path]
+
+
+class FullSizeModel(Protocol):
+    """A model that answers to images uint8 (H, W, 3), RGB, of any sizes; `name` is for messages."""
+
+    name: str
+
+    def answer(self, images: Sequence[np.ndarray]) -> Answers: ...
+
+
+def predictions_at_full_size(
+    model: FullSizeModel,
+    classes: Sequence[str],
+    index: pd.DataFrame,
+    street: Paths,
+    scores: Mapping[str, Paths],
+    boxes: Mapping[str, Paths],
+    views: Mapping[str, View],
+    photographs: Paths,
+    test_sets: Sequence[str],
+    batch_size: int,
+    index_folder: str | Path | None,
+    seed: int,
+) -> pd.DataFrame:
+    """The table of predictions of a model, see `geoloc.evaluation.predictions.predictions_frame`.
+
+    Args:
+        model: the model.
+        classes: ISO codes of its columns.
+        index: table of the index; only images of its test split are predicted.
+        street: `images` stores of street images.
+        scores: `scores` stores of the same shards by the name of the score maps.
+        boxes: files of the boxes of the same shards by the name of the score maps.
+        views: how each dataset shows the street images.
+        photographs: `images` stores of the test sets, which are shown unchanged.
+        test_sets: their names.
+        batch_size: images that the model is given at once.
+        index_folder: folder of the index to compare the stores with; not compared if None.
+        seed: as for `geoloc.stores.open_score_maps`.
+    """
+    index = index[index.split == "test"].set_index("image_id", drop=False)
+
+    def predict(paths: Paths, views: Mapping[str, View], maps: dict) -> tuple[dict, list]:
+        """Answers by test set, and the columns of the images."""
+        items = read_full_size(paths, set(index.image_id), index_folder, maps)
+        keyed = {name: (view, score_key(view)) for name, view in views.items()}
+        image_ids, answers = predict_images(model, items, keyed, len(classes), batch_size)
+        rows = index.loc[np.array(image_ids, object)]
+        names = ("image_id", "source", "country", "latitude", "longitude")
+        return answers, [rows[name].to_numpy() for name in names]
+
+    with ExitStack() as stack:
+        maps = open_score_maps(stack, street, scores, views.values(), index_folder, seed, boxes)
+        answers, columns = predict(street, views, maps)
+    frames = [
+        predictions_frame(found.probabilities, classes, *columns, name, places=found.places)
+        for name, found in answers.items()
+    ]
+    answers, columns = predict(photographs, {"photographs": UNCHANGED}, {})
+    found = answers["photographs"]
+    frames += frames_of_test_sets(found.probabilities, classes, *columns, test_sets, found.places)
+    return pd.concat(frames)
+
+
+def predict_images(
+    model: FullSizeModel,
+    items: Iterable[FullSize],
+    views: Mapping[str, tuple[View, str | None]],
+    classes: int,
+    batch_size: int = 32,
+) -> tuple[list[str], dict[str, Answers]]:
+    """Answers to n images, as every dataset shows them.
+
+    Images are weighted at full size, before the model's own preprocessing, and memory grows with
+    `batch_size`, not with n.
+
+    Args:
+        model: the model.
+        items: images with their score maps by key.
+        views: for each test set how its dataset shows images, and the key of the score maps that
+            this needs, None if it needs none.
+        classes: number of countries, k.
+        batch_size: images that the model is given at once.
+
+    Returns:
+        The image ids in the order of `items`, and for each test set the answers.
+
+    Raises:
+        ValueError: for an image without the score map that a view needs, and for probabilities
+            that are no distribution.
+    """
+    image_ids: list[str] = []
+    parts: dict[str, list[Answers]] = {test_set: [] for test_set in views}
+    for batch in _batched(Progress(items, description="predict"), batch_size):
+        image_ids += [image_id for image_id, _, _ in batch]
+        for test_set, (view, key) in views.items():
+            if key and (missing := [i for i, _, found in batch if key not in found]):
+                raise InputError(f"{missing[0]} has no score map; give the scores of its shard")
+            shown = [_shown(view, image, found.get(key)) for _, image, found in batch]
+            answers = model.answer(shown)
+            check_probabilities(
+                answers.probabilities,
+                image_ids[-len(batch) :],
+                model.name,
+                test_set,
+                whole=answers.places is None,
+            )
+            parts[test_set].append(answers)
+    return image_ids, {test_set: _joined(found, classes) for test_set, found in parts.items()}
+
+
+def _shown(view: View, image: np.ndarray, found: np.ndarray | Box | None) -> np.ndarray:
+    """An image as a view shows it, given its score map or its box."""
+    if view.is_crop:
+        return found.crop(image) if found else image
+    return view(image, found)
+
+
+def _joined(parts: Sequence[Answers], classes: int) -> Answers:
+    if not parts:
+        return Answers(np.zeros((0, classes), np.float32))
+    places = [part.places for part in parts if part.places is not None]
+    return Answers(
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate(places) if places else None,
+    )
+
+
+def _batched(items: Iterable[FullSize], size: int) -> Iterator[list[FullSize]]:
+    """Lists of `size` items, the last one possibly shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def read_full_size(
+    images_paths: Iterable[str | Path],
+    image_ids: Container[str],
+    index: str | Path | None = None,
+    scores: Mapping[str, ScoreMaps | Mapping[str, Box | None]] | None = None,
+) -> Iterator[FullSize]:
+    """Yield those images of the `images` stores whose ids are among `image_ids`, one at a time.
+
+    Args:
+        images_paths: `images` stores.
+        image_ids: ids of the images.
+        index: folder of the index to compare the stores with; not compared if None.
+        scores: score maps or boxes by key, from `geoloc.stores.open_score_maps`.
+
+    Raises:
+        StoreError: for a damaged store, or an image without a score map.
+    """
+    for path in images_paths:
+        for image_id, data in stores.read_images(path, image_ids=image_ids, index=index):
+            maps = {key: found[image_id] for key, found in (scores or {}).items()}
+            yield image_id, images.decode(data), maps
