@@ -33,6 +33,7 @@ from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.full_size import predict_images, read_full_size
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.evaluation.published_distances import compare_distances
 from geoloc.evaluation.table1 import baselines, format_table, table1, table1_seeds
 from geoloc.evaluation.verdict import verdict
 from geoloc.image_text.training import ClipParameters, train_clip
@@ -89,7 +90,7 @@ def study(folder: Path) -> dict:
         "prepare": {"max_unreadable": 0.3},
         "train": {"epochs": 2},
         "models": {"cnn": {"kind": "cnn"}, "transfer": {"kind": "transfer", "weights": "w.h5"},
-                   "clip": {"kind": "clip"}},
+                   "clip": {"kind": "clip", "path": None}},
     }  # fmt: skip
     check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
     return config
@@ -338,6 +339,9 @@ def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict)
     }.items():
         frame.to_csv(run / f"{name}.csv", index=False)
     make_answers(run, predictions, majority, authors, config)
+    metrics = pd.read_csv(run / "metrics.csv", keep_default_na=False, na_values=[""])
+    distances = compare_distances(metrics, models, datasets)
+    distances.to_csv(run / "published_distances.csv", index=False)
 
 
 def make_answers(run: Path, predictions: list, majority: str, authors: dict, config: dict) -> None:
