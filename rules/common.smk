@@ -48,6 +48,7 @@ from geoloc.matrix import (
     street_test_sets,
     training_datasets,
     used_crops,
+    used_files,
     used_scores,
 )
 from geoloc.segmentation.vocabularies import class_list_mistakes, vocabulary_of

@@ -6,6 +6,7 @@ rule predict:
         model="<results>/models/{model}/{dataset}/{seed}/model.keras",
         classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
         cells=cells_of_model,
+        code=file_of_network,
         street=of_shards(
             "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
         ),
@@ -15,6 +16,7 @@ rule predict:
         crops=scores_of(
             "<results>/arrays/crops/{scores}/{country}/{shard}.h5", test_crops
         ),
+        curves=test_files,
         test_sets=of_shards(
             "<results>/arrays/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -62,6 +64,7 @@ rule predict_clip:
         boxes=scores_of(
             "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
         ),
+        curves=test_files,
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -108,6 +111,7 @@ rule predict_geoclip:
         boxes=scores_of(
             "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
         ),
+        curves=test_files,
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),
@@ -153,6 +157,7 @@ rule predict_python:
         boxes=scores_of(
             "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
         ),
+        curves=test_files,
         test_sets=of_shards(
             "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
         ),

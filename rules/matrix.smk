@@ -39,6 +39,12 @@ def cells_of_model(wildcards):
     return f"<results>/models/{wildcards.model}/{wildcards.dataset}/{wildcards.seed}/cells.json"
 
 
+def file_of_network(wildcards):
+    """The Python file of a model of the kind `keras`; nothing for other models."""
+    entry = config["models"][wildcards.model]
+    return entry["file"] if entry["kind"] == "keras" else []
+
+
 def model_setting(key):
     """A function of the wildcards that returns a key of the entry of a model."""
     return lambda wildcards: config["models"][wildcards.model][key]
@@ -72,6 +78,16 @@ def test_crops(wildcards):
 def test_scores(wildcards):
     """Names of the score maps that a row is tested on."""
     return used_scores(*test_views(wildcards).values())
+
+
+def training_files(wildcards):
+    """Python files of the dataset that a row is trained on."""
+    return used_files(training_view(wildcards))
+
+
+def test_files(wildcards):
+    """Python files of the datasets that a row is tested on."""
+    return used_files(*test_views(wildcards).values())
 
 
 def segmentation(wildcards):

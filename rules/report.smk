@@ -8,6 +8,7 @@ rule score_examples:
             "<results>/scores/{scores}/{country}/{shard}.h5",
             lambda wildcards: [wildcards.scores],
         ),
+        curves=lambda wildcards: used_files(*weighted_views(wildcards).values()),
     output:
         figure=report(
             "<results>/figures/score_examples/{scores}.png",

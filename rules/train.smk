@@ -12,6 +12,7 @@ rule train:
         crops=scores_of(
             "<results>/arrays/crops/{scores}/{country}/{shard}.h5", training_crops
         ),
+        curves=training_files,
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
         backbone_weights=lambda wildcards: files_of(config["models"][wildcards.model]),
@@ -24,7 +25,7 @@ rule train:
     benchmark:
         "<benchmarks>/train/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
-        model=models_of_kinds("cnn", "transfer"),
+        model=models_of_kinds("cnn", "transfer", "keras"),
     conda:
         "../envs/tensorflow.yaml"
     container:
@@ -80,6 +81,7 @@ rule train_clip:
         crops=scores_of(
             "<results>/arrays/crops/{scores}/{country}/{shard}.h5", training_crops
         ),
+        curves=training_files,
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
     output:

@@ -24,7 +24,7 @@ if inputs.get("cells"):
     trained = load_trained(folder)
     places = load_places(folder, trained.classes, classes)
 else:
-    trained, places = load_trained(folder, classes), None
+    trained, places = load_trained(folder, classes, inputs.get("code") or None), None
 scores = by_name(params.scores, inputs.scores)
 crops = by_name(params.crops, inputs.crops)
 

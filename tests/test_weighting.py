@@ -13,7 +13,7 @@ from geoloc.weighting import BLUR, CURVES, FILLS, UNCHANGED, View, make_view, ot
 LINEAR, PIECEWISE = View("linear"), View("piecewise")
 views = st.builds(
     View,
-    st.sampled_from(sorted(CURVES)),
+    st.sampled_from(sorted(CURVES.keys() - {"python"})),
     lower_score=st.integers(0, 40),
     upper_score=st.integers(41, 100),
     invert=st.booleans(),
@@ -124,7 +124,7 @@ def test_only_unchanged_images_need_no_score_map():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"curve": "step"}, "unknown curve 'step'; write one of none, linear, piecewise"),
+        ({"curve": "step"}, "unknown curve 'step'; write one of none, linear, piecewise, python"),
         ({"fill": "white"}, "unknown fill 'white'; write one of black, mean, blur"),
         ({"colour": 1, "curve": "none"}, "unknown settings of a dataset: colour"),
     ],
@@ -140,6 +140,60 @@ def test_a_view_is_made_again_of_its_settings(view):
     np.testing.assert_array_equal(again.factor, view.factor)
     assert view.unchanged or (again.fill, again.invert) == (view.fill, view.invert)
     assert ("lower_score" in view.settings()) == (view.curve == "piecewise")
+
+
+CURVE = """
+def load(power=1.0):
+    return lambda score: (score / 100) ** power
+"""
+
+
+def own(folder, text=CURVE, **settings) -> View:
+    """The view of a file with that text."""
+    (folder / "my_curve.py").write_text(text)
+    file = str(folder / "my_curve.py")
+    return make_view({"curve": "python", "scores": "objects", "file": file} | settings)
+
+
+def test_a_curve_of_the_users_own_decides_the_factors(tmp_path):
+    view = own(tmp_path, options={"power": 2})
+    np.testing.assert_allclose(view.factor[:101], (np.arange(101) / 100) ** 2, rtol=1e-6)
+    assert view.factor[255] == 1
+    inverted = own(tmp_path, options={"power": 2}, invert=True)
+    np.testing.assert_array_equal(inverted.factor[:101], view.factor[100::-1])
+
+
+def test_the_settings_of_a_users_curve_change_with_its_file_and_outlive_it(tmp_path):
+    first = own(tmp_path).settings()
+    second = own(tmp_path, CURVE + "# edited").settings()
+    assert (first["file"], first["options"]) == ("my_curve.py", {})
+    assert first["code"] != second["code"]
+    assert first | {"code": ""} == second | {"code": ""}
+    (tmp_path / "my_curve.py").unlink()
+    assert make_view(first).settings() == first  # a record is read where the file is missing
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("lambda score: score", r"int64 \(101,\) instead of float \(101,\)"),
+        ("lambda score: 0.5", r"float64 \(\) instead of float"),
+        ("lambda score: score / 50", "the factor 1.02 for the score 51, not one in 0–1"),
+        ("lambda score: score / score", "the factor nan for the score 0"),
+        ("lambda score: score.gone", ", line 2: AttributeError"),
+        ("0.5", "must return a function from scores to factors, but it returned float"),
+    ],
+)
+def test_what_is_no_curve_is_refused_before_it_is_used(returned, message, tmp_path):
+    with pytest.raises(ValueError, match=r"my_curve\.py.*" + message):
+        own(tmp_path, f"def load():\n    return {returned}\n")
+
+
+def test_a_curve_needs_a_file_that_exists(tmp_path):
+    with pytest.raises(ValueError, match="the curve python needs a file"):
+        make_view({"curve": "python", "scores": "objects"})
+    with pytest.raises(OSError, match=r"gone\.py: no such file"):
+        make_view({"curve": "python", "file": str(tmp_path / "gone.py")})
 
 
 @given(st.integers(2, 500), st.integers(0, 2**32))

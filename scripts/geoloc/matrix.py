@@ -15,6 +15,7 @@ ROOMS = {
     "cnn": "keras_models",
     "transfer": "keras_models",
     "cells": "keras_models",
+    "keras": "keras_models",
     "clip": "image_text",
     "contrastive": "image_text",
     "geoclip": "coordinates",
@@ -29,6 +30,12 @@ ANY_SEED = "any"  # of models that the workflow does not train
 NOT_FOR_PIXELS = ("title", "train", "column")
 # Keys of a model that no question of the answers is about.
 NOT_FOR_ANSWERS = ("title", "datasets", "batch_size")
+# Keys that only one curve has.
+OF_CURVES = {
+    "piecewise": ("no_score_factor", "minimum_factor", "maximum_factor", "lower_score",
+                  "upper_score"),
+    "python": ("file", "options"),
+}  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -96,11 +103,8 @@ def dataset_settings(config: Config, name: str) -> dict[str, Any]:
         return {"view": "object", "curve": "none", "scores": entry["scores"]}
     if entry.get("curve", "none") == "none":
         return {"curve": "none"}
-    unused = ()
-    if entry["curve"] != "piecewise":
-        unused = ("no_score_factor", "minimum_factor", "maximum_factor", "lower_score",
-                  "upper_score")  # fmt: skip
-    return {k: v for k, v in entry.items() if k not in (*NOT_FOR_PIXELS, "view", *unused)}
+    unused = {k for curve, keys in OF_CURVES.items() if curve != entry["curve"] for k in keys}
+    return {k: v for k, v in entry.items() if k not in {*NOT_FOR_PIXELS, "view", *unused}}
 
 
 def street_test_sets(config: Config, dataset: str | None = None) -> dict[str, dict[str, Any]]:
@@ -124,6 +128,11 @@ def used_scores(*settings: Mapping[str, Any]) -> list[str]:
 def used_crops(*settings: Mapping[str, Any]) -> list[str]:
     """Names of the score maps by whose best segment datasets with these settings crop images."""
     return list(dict.fromkeys(s["scores"] for s in settings if s.get("view") == "object"))
+
+
+def used_files(*settings: Mapping[str, Any]) -> list[str]:
+    """Python files of the curves of datasets with these settings, each once."""
+    return list(dict.fromkeys(s["file"] for s in settings if s["curve"] == "python"))
 
 
 def titles_of_test_sets(config: Config) -> dict[str, str]:

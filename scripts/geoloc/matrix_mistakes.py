@@ -60,8 +60,14 @@ def _curve_mistakes(config: Mapping) -> Iterator[str]:
             others = ("invert", "scores_of", "fill", "scores")
             defaults = {"invert": False, "scores_of": "self", "fill": "black", "scores": None}
             if changed := [other for other in others if entry[other] != defaults[other]]:
-                yield (f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear "
-                       f"or piecewise, or remove {changed[0]}")  # fmt: skip
+                yield (f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear, "
+                       f"piecewise or python, or remove {changed[0]}")  # fmt: skip
+        if entry["curve"] == "python" and entry["file"] is None:
+            yield f"{key}.file: the curve python needs a file; write the path of your Python file"
+        if entry["curve"] != "python" and (entry["file"] or entry["options"]):
+            unused = "file" if entry["file"] else "options"
+            yield (f"{key}.{unused}: has no effect with curve: {entry['curve']}; write curve: "
+                   f"python, or remove {unused}")  # fmt: skip
         # Eqn. 1 divides by their difference.
         if entry["curve"] == "piecewise" and lower >= upper:
             yield (f"{key}.lower_score: must be below upper_score ({upper}), got {lower}; "

@@ -13,11 +13,14 @@ from geoloc.weighting import View, make_view
 @dataclass(frozen=True)
 class ModelRecord:
     """classes: sorted ISO codes, in the order of the model's outputs; dataset: name of what it was
-    trained on; view: how that shows images."""
+    trained on; view: how that shows images; file, code: name and digest of the Python file of a
+    model of the kind `keras`, empty for others."""
 
     classes: list[str]
     dataset: str
     view: View
+    file: str = ""
+    code: str = ""
 
 
 def read_record(folder: str | Path) -> ModelRecord:
@@ -31,6 +34,7 @@ def read_record(folder: str | Path) -> ModelRecord:
         record = json.loads(path.read_text(encoding="utf-8"))
         classes, dataset = record["classes"], record["dataset"]
         view = make_view(record["view"])
+        options = dict(record.get("model_parameters") or {})
         known = isinstance(dataset, str) and classes and classes == sorted(set(map(str, classes)))
     except PermissionError:
         raise
@@ -41,4 +45,5 @@ def read_record(folder: str | Path) -> ModelRecord:
             f"{path}: no complete model: expected the name of a dataset and sorted classes, "
             f"found {dataset!r} and {str(classes)[:80]}; train it again"
         )
-    return ModelRecord(classes, dataset, view)
+    file, code = (str(options.get(key, "")) for key in ("file", "code"))
+    return ModelRecord(classes, dataset, view, file, code)

@@ -1,8 +1,8 @@
-"""Python files that users bring, for what the configuration names with `kind: python`.
+"""Python files that users bring: datasets, segmenters, models and sources of their own.
 
 Such a file has a function `load(**options)`, which is given the options of the configuration and
-returns an object with the methods that its kind documents. The file's code runs with the rights of
-the job, like that of the workflow itself: use only files that you trust.
+returns the function or object that docs/extending.md describes. The file's code runs with the
+rights of the job, like that of the workflow itself: use only files that you trust.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from geoloc.errors import GeolocError, InputError, MissingFile
+from geoloc.files import file_hash
 
 
 def load_user_object(path: str | Path, options: Mapping[str, Any]) -> Any:
     """Run a user's file and call its `load`.
-
-    The file may import modules that lie next to it.
 
     Args:
         path: the file, `….py`.
@@ -35,11 +35,42 @@ def load_user_object(path: str | Path, options: Mapping[str, Any]) -> Any:
         InputError: if it is no Python file, has no `load`, or raises an error; the message has the
             file and the line.
     """
-    path = Path(path)
-    if not path.is_file():
+    load = getattr(run_user_file(path), "load", None)
+    if not callable(load):
+        raise InputError(f"{path}: has no function load(**options); add one (docs/extending.md)")
+    with user_errors(path):
+        return load(**options)
+
+
+def code_digest(path: str | Path) -> str:
+    """SHA-256 of a user's file in hexadecimal, by which records know which code was used. Modules
+    that the file imports do not count.
+
+    Raises:
+        OSError: if there is no such file.
+        InputError: if it is no Python file.
+    """
+    _check_file(path)
+    return file_hash(path)
+
+
+def _check_file(path: str | Path) -> None:
+    if not Path(path).is_file():
         raise MissingFile(f"{path}: no such file; give the path of your Python file")
-    if path.suffix != ".py":
+    if Path(path).suffix != ".py":
         raise InputError(f"{path}: not a Python file; its name must end with .py")
+
+
+def run_user_file(path: str | Path) -> ModuleType:
+    """Run a user's file, which may import modules that lie next to it, and return its module.
+
+    Raises:
+        OSError: if there is no such file.
+        InputError: if it is no Python file or raises an error; the message has the file and the
+            line.
+    """
+    _check_file(path)
+    path = Path(path)
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
@@ -48,11 +79,7 @@ def load_user_object(path: str | Path, options: Mapping[str, Any]) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # pickle and dataclasses look modules up by name
         spec.loader.exec_module(module)
-    load = getattr(module, "load", None)
-    if not callable(load):
-        raise InputError(f"{path}: has no function load(**options); add one (docs/usage.md)")
-    with user_errors(path):
-        return load(**options)
+    return module
 
 
 @contextmanager

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from geoloc.errors import InputError
+from geoloc.user_file import code_digest, load_user_object, user_errors
 
 BLUR = 0.05  # standard deviation of the blur, as a share of the image's side
 
@@ -22,7 +24,8 @@ class View:
     The defaults show images unchanged. The fields are the keys of `datasets` in the configuration.
 
     Args:
-        curve: `none` (f = 1), `linear` (score / 100) or `piecewise` (Eqn. 1, see `custom_factor`).
+        curve: `none` (f = 1), `linear` (score / 100), `piecewise` (Eqn. 1, see `custom_factor`) or
+            `python` (a function of the user's, see `user_factor`).
         no_score_factor, minimum_factor, maximum_factor, lower_score, upper_score: of Eqn. 1.
         invert: whether f is that of 100 − score.
         fill: `black`, `mean` (the mean colour of the image) or `blur` (a blurred copy of it).
@@ -30,6 +33,8 @@ class View:
         scores_of: `self`, or `other_image`: the score map of another image, see `other_rows`.
         view: `whole`, or `object`: the crop of the segment with the highest score, see
             `geoloc.segmentation.objects`.
+        file, options: Python file of the curve `python`, and keyword arguments of its `load`.
+        code: digest of that file, see `geoloc.user_file.code_digest`; `make_view` fills it in.
     """
 
     curve: str = "none"
@@ -43,6 +48,9 @@ class View:
     scores: str | None = None
     scores_of: str = "self"
     view: str = "whole"
+    file: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    code: str = ""
 
     def __post_init__(self) -> None:
         for key, known in (
@@ -114,10 +122,12 @@ class View:
             return {"view": self.view, "curve": "none", "scores": self.scores}
         if not self.needs_scores:
             return {"curve": "none"}
-        skipped = PIECEWISE if self.curve != "piecewise" else ()
-        return {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*skipped, "view")
-        }
+        others = {key for curve, keys in OWN_KEYS.items() if curve != self.curve for key in keys}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
+        del found["view"]
+        if self.file:
+            found |= {"file": Path(self.file).name, "options": dict(self.options)}
+        return found
 
 
 def custom_factor(score: np.ndarray, view: View) -> np.ndarray:
@@ -139,6 +149,41 @@ def custom_factor(score: np.ndarray, view: View) -> np.ndarray:
     return np.where(score > view.upper_score, view.maximum_factor, factor)
 
 
+def user_factor(score: np.ndarray, view: View) -> np.ndarray:
+    """The factor that a user's file gives each score.
+
+    `load(**view.options)` of the file returns a function from the scores 0, 1, …, 100, int (101,),
+    to their factors, float (101,) in 0–1.
+
+    Args:
+        score: int in 0–100.
+        view: has the file and its options.
+
+    Returns:
+        float of the same shape.
+
+    Raises:
+        OSError: if there is no such file.
+        InputError: if the file cannot be run, or its function returns anything else.
+    """
+    curve = load_user_object(view.file, view.options)
+    if not callable(curve):
+        raise InputError(
+            f"{view.file}: load() must return a function from scores to factors, but it returned "
+            f"{type(curve).__name__}; correct the file"
+        )
+    with user_errors(view.file):
+        found = np.asarray(curve(np.arange(101)))
+    if found.dtype.kind != "f" or found.shape != (101,):
+        fault = f"{found.dtype} {found.shape} instead of float (101,)"
+    elif (wrong := ~((found >= 0) & (found <= 1))).any():
+        first = int(wrong.argmax())
+        fault = f"the factor {found[first]:g} for the score {first}, not one in 0–1"
+    else:
+        return found[score]
+    raise InputError(f"{view.file}: the curve returned {fault}; correct the file")
+
+
 def _mean(image: np.ndarray) -> np.ndarray:
     """The mean colour of an image uint8 (H, W, 3): float64 (3,)."""
     return image.reshape(-1, 3).mean(axis=0)
@@ -153,10 +198,15 @@ CURVES: dict[str, Callable[[np.ndarray, View], np.ndarray]] = {
     "none": lambda score, view: np.ones(len(score)),
     "linear": lambda score, view: score / 100,
     "piecewise": custom_factor,
+    "python": user_factor,
 }
-PIECEWISE = (
-    "no_score_factor", "minimum_factor", "maximum_factor", "lower_score", "upper_score",
-)  # fmt: skip
+OWN_KEYS = {
+    "piecewise": (
+        "no_score_factor", "minimum_factor", "maximum_factor", "lower_score", "upper_score",
+    ),
+    "python": ("file", "options", "code"),
+}  # fmt: skip
+"""Fields of a View that only one curve has."""
 FILLS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "black": None,
     "mean": _mean,
@@ -170,13 +220,22 @@ UNCHANGED = View()
 def make_view(settings: Mapping[str, Any]) -> View:
     """The view of an entry of `datasets`, or of what `View.settings` returned.
 
+    Runs the file of a curve `python`, unless the settings are those of `View.settings`.
+
     Raises:
-        InputError: for an unknown key or value.
+        OSError: if there is no such file.
+        InputError: for an unknown key or value, or a file that has no curve.
     """
     known = {f.name for f in fields(View)}
     if unknown := sorted(set(settings) - known):
         raise InputError(f"unknown settings of a dataset: {', '.join(unknown)}")
-    return View(**settings)
+    view = View(**settings)
+    if view.curve == "python" and not view.code:
+        if not view.file:
+            raise InputError("the curve python needs a file; write the path of your Python file")
+        view = replace(view, code=code_digest(view.file))
+        _ = view.factor  # a mistake in the file shows now and not in the first batch
+    return view
 
 
 def other_rows(count: int, seed: int) -> np.ndarray:

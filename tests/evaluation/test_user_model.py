@@ -1,6 +1,5 @@
 """A user's own model runs from its file, and what it returns is checked."""
 
-import re
 from pathlib import Path
 from textwrap import dedent
 
@@ -9,7 +8,6 @@ import pytest
 
 from geoloc.errors import InputError
 from geoloc.evaluation.user_model import UserModel
-from tests.conftest import ROOT
 
 CLASSES = ["DE", "FR", "NA"]
 OF_COUNTRIES = """
@@ -132,15 +130,3 @@ def test_a_file_that_is_missing_or_no_python_is_named(tmp_path):
     (tmp_path / "model.txt").touch()
     with pytest.raises(InputError, match=r"model\.txt: not a Python file"):
         UserModel(tmp_path / "model.txt", CLASSES)
-
-
-def test_the_example_of_the_documentation_runs(tmp_path):
-    text = (ROOT / "docs/models.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    path = tmp_path / "example.py"
-    path.write_text(example)
-    model = UserModel(path, ["DE", "NO"], options={"strength": 2})
-    dark, bright = np.zeros((640, 640, 3), np.uint8), np.full((640, 640, 3), 255, np.uint8)
-    probabilities = model.answer([dark, bright]).probabilities
-    np.testing.assert_allclose(probabilities[0, 1], np.exp(2) / (1 + np.exp(2)), rtol=1e-6)
-    np.testing.assert_allclose(probabilities[1], 0.5)

@@ -135,6 +135,8 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "models.python.title": ("Own", ["table1.params.model_titles.python"]),
     "models.python.options": ({"depth": 3}, ["predict_python.params.options"]),
     "models.python.batch_size": (9, ["predict_python.params.batch_size"]),
+    "models.keras.title": ("Own Network", ["table1.params.model_titles.keras"]),
+    "models.keras.options": ({"width": 3}, ["train[keras].params.model.options"]),
     "datasets.weighted_custom.title": ("Dimmed", ["table1.params.dataset_titles.weighted_custom"]),
     "threads.segment": (17, ["segment.threads"]),
     "threads.check_leakage": (18, ["check_leakage.threads"]),
@@ -167,6 +169,7 @@ FILES = {
     "models.geoclip.path": ("backbone", ["predict_geoclip.input"]),
     "models.geoclip.gallery": ("places.csv", ["predict_geoclip.input"]),
     "models.python.file": ("other.py", ["predict_python.input"]),
+    "models.keras.file": ("other.py", ["train[keras].input", "predict[keras].input"]),
 }  # fmt: skip
 DATASETS = ["original", "weighted_base", "weighted_custom"]
 # Kinds of segmentations that the study does not use: an entry of each, and other values.
@@ -227,9 +230,10 @@ OTHERS = {
     "demo.difficulty", "seeds", "scores.objects.segmentation",
     "datasets.weighted_custom.scores", "datasets.weighted_custom.curve",
     "datasets.weighted_custom.view", "datasets.weighted_custom.train",
-    "datasets.weighted_custom.column",
+    "datasets.weighted_custom.column", "datasets.weighted_custom.file",
+    "datasets.weighted_custom.options",
     "models.cnn.datasets", "models.transfer.datasets", "models.contrastive.datasets",
-    "models.cells.datasets",
+    "models.cells.datasets", "models.keras.datasets",
 }  # fmt: skip
 
 
@@ -333,8 +337,8 @@ def default(jobs) -> dict:
     """The jobs with the study's values, and an entry of each kind that the study does not have."""
     kinds = {f"models.{kind}.kind": kind for kind in ("contrastive", "cells", "geoclip")}
     objects = {"datasets.objects.view": "object", "datasets.objects.scores": "objects"}
-    own = {"models.python.file": "own.py"}
-    trained = {f"models.{kind}.datasets": DATASETS for kind in ("contrastive", "cells")}
+    own = {f"models.{kind}.file": "own.py" for kind in ("python", "keras")}
+    trained = {f"models.{kind}.datasets": DATASETS for kind in ("contrastive", "cells", "keras")}
     return jobs(kinds | own | trained | objects)
 
 
@@ -395,6 +399,24 @@ def test_a_file_of_the_configuration_is_an_input_of_its_job(key, default, change
     for place in places:
         assert value in value_at(changed, place), place
         assert value not in value_at(default, place), place
+
+
+def test_the_file_of_a_users_curve_reaches_every_job_that_shows_its_dataset(jobs):
+    own = {"curve": "python", "scores": "objects", "file": "own.py", "options": {"power": 3},
+           "column": True}  # fmt: skip
+    kinds = {kind: {"kind": kind} for kind in ("contrastive", "geoclip")}
+    models = {"cells": {"kind": "cells"}, "python": {"kind": "python", "file": "other.py"}} | kinds
+    found = jobs({}, datasets={"own": own}, models=models)
+    for rule in ("train", "train_cells", "train_clip"):
+        for job in found[rule]:
+            seen = job.wildcards.dataset == "own"
+            assert ("own.py" in map(str, job.input)) == seen, rule
+            assert (job.params.view.get("options") == {"power": 3}) == seen, rule
+    for rule in ("predict", "predict_clip", "predict_geoclip", "predict_python"):
+        for job in found[rule]:
+            assert "own.py" in map(str, job.input), rule
+            assert job.params.views["own"]["file"] == "own.py"
+    assert "own.py" in value_at(found, "score_examples.input")
 
 
 @pytest.mark.parametrize("collection", ["sources", "test_sets"])

@@ -206,7 +206,8 @@ def test_distances_are_listed_after_the_published_ones_of_the_same_test_set(tmp_
     shares = {f"within_{limit}_km": 0.25 for limit in (1, 25, 200, 750, 2500)}
     rows = [
         {"model": "clip", "dataset": "default", "test_set": test_set, "n_located": 8,
-         "accuracy": 0.5} | shares for test_set in ("im2gps3k", "other")
+         "accuracy": 0.5, "distances_to": "country_medians"} | shares
+        for test_set in ("im2gps3k", "other")
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(tmp_path / "metrics.csv", index=False)
     run_script(
@@ -219,6 +220,7 @@ def test_distances_are_listed_after_the_published_ones_of_the_same_test_set(tmp_
     assert table.within_750_km["StreetCLIP"] == 0.613
     assert table.accuracy.notna().tolist() == [False] * (len(table) - 1) + [True]
     ours = table.loc["My CLIP"]
+    assert table.distances_to.tolist() == ["places"] * (len(table) - 1) + ["country_medians"]
     assert (ours.trained_on, ours.images, ours.within_750_km) == ("Default", 8, 0.25)
     assert (set(table.test_set), ours.source) == ({"im2gps3k"}, "this run")
 

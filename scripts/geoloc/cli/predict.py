@@ -73,7 +73,10 @@ class CountryModel:
 
 
 def load_model(
-    folder: Path, countries: Path | None = None, prompt: str | None = None
+    folder: Path,
+    countries: Path | None = None,
+    prompt: str | None = None,
+    file: Path | None = None,
 ) -> CountryModel:
     """Load a model that the rule `train` wrote, or a CLIP as transformers saves it.
 
@@ -81,6 +84,7 @@ def load_model(
         folder: of the model.
         countries: an index/countries.csv; for a CLIP only.
         prompt: the prompt for a country; for a CLIP only.
+        file: the Python file that the model was built by; for the kind `keras` only.
 
     Raises:
         OSError: if the folder does not contain a complete model.
@@ -91,8 +95,10 @@ def load_model(
             raise InputError(
                 f"{folder} is not a CLIP and has its own countries; remove --countries and --prompt"
             )
-        return _load_keras(folder)
+        return _load_keras(folder, file)
     if (folder / "config.json").is_file():
+        if file:
+            raise InputError(f"{folder} is a CLIP and needs no Python file; remove --file")
         return _load_clip(folder, countries, prompt)
     raise FileError(
         f"{folder} does not contain a model: neither the model.keras of a trained model nor the "
@@ -100,10 +106,10 @@ def load_model(
     )
 
 
-def _load_keras(folder: Path) -> CountryModel:
+def _load_keras(folder: Path, file: Path | None = None) -> CountryModel:
     from geoloc.keras_models.predict import load_trained
 
-    trained, classes, places = load_trained(folder), None, None
+    trained, classes, places = load_trained(folder, file=file), None, None
     if (folder / CELLS).is_file():
         from geoloc.keras_models.cells import load_places
 
@@ -296,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UnreadableImage as error:
             fail(path, error, failures)
     try:
-        model = load_model(options.model, options.countries, options.prompt)
+        model = load_model(options.model, options.countries, options.prompt, options.file)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -366,6 +372,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     countries = "for a CLIP that this workflow did not train: the countries to choose from, "
     countries += "results/RUN/index/countries.csv"
     add("--countries", metavar="CSV", type=Path, help=countries)
+    file = "for a model of the kind keras with layers of its own: its Python file, which is run"
+    add("--file", metavar="PY", type=Path, help=file)
     prompt = 'for a CLIP: the prompt for a country; the default is its name, "{country}"'
     add("--prompt", metavar="TEXT", help=prompt)
     return parser.parse_args(arguments)

@@ -37,7 +37,8 @@ def compare_distances(
     Returns:
         For each test set that both have: model, trained_on (missing if published), test_set, images
         (number of photos with a place), the shares (0–1) within 1, 25, 200, 750 and 2,500 km,
-        missing where not published, accuracy (of countries, missing if published) and source.
+        missing where not published, distances_to (`places` for published ones), accuracy (of
+        countries, missing if published) and source.
     """
     import pandas as pd
 
@@ -51,5 +52,7 @@ def compare_distances(
     )
     theirs = theirs[theirs.test_set.isin(shared.test_set)]
     shares = [column for column in theirs if column.startswith("within_")]
-    columns = ["model", "trained_on", "test_set", "images", *shares, "accuracy", "source"]
+    theirs = theirs.assign(distances_to="places")
+    columns = ["model", "trained_on", "test_set", "images", *shares, "distances_to", "accuracy",
+               "source"]  # fmt: skip
     return pd.concat([theirs.reindex(columns=columns), ours[columns]], ignore_index=True)

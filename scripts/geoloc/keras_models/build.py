@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 KERAS_MODELS = Registry(
     "Keras model",
-    {"cnn": "geoloc.keras_models.cnn", "transfer": "geoloc.keras_models.transfer"},
+    {
+        "cnn": "geoloc.keras_models.cnn",
+        "transfer": "geoloc.keras_models.transfer",
+        "keras": "geoloc.keras_models.user_network",
+    },
 )
 """Modules with a function `build(classes, **options)`."""
 

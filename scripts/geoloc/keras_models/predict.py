@@ -18,6 +18,7 @@ from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 from geoloc.stores import Arrays
 from geoloc.types import ARRAY_SIZE
+from geoloc.user_file import code_digest, run_user_file
 from geoloc.weighting import UNCHANGED, View
 
 
@@ -33,22 +34,37 @@ class TrainedModel:
     view: View
 
 
-def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> TrainedModel:
+def load_trained(
+    folder: str | Path, classes: Sequence[str] | None = None, file: str | Path | None = None
+) -> TrainedModel:
     """Load what `geoloc.keras_models.training.train` wrote.
 
     Args:
         folder: with `model.keras` and `classes.json`.
         classes: the ISO codes that the model is expected to tell apart, in their order.
+        file: the Python file that a model of the kind `keras` was built by. It is run before the
+            model is loaded; only models with layers of their own need it.
 
     Raises:
         OSError: if the folder holds no complete model: a file is missing, damaged or written by a
             newer Keras, weights are missing, left over or not finite, or the model is not one from
             pixels to the probabilities of as many classes as `classes.json` names.
-        ValueError: if the model was trained on other classes than expected.
+        ValueError: if the model was trained on other classes than expected, or with another
+            `file`.
     """
     folder = Path(folder)
     record = read_record(folder)
-    model = _load_model(folder, len(record.classes))
+    if file:
+        if code_digest(file) != record.code:
+            raise InputError(
+                f"{folder}: was not trained with this {file}; give the file as it was then, or "
+                "train it again"
+            )
+        run_user_file(file)
+    remedy = "train it again"
+    if record.file and not file:
+        remedy = f"if its layers are those of {record.file}, give that file (--file)"
+    model = _load_model(folder, len(record.classes), remedy)
     if classes is not None and record.classes != list(classes):
         different = sorted(set(record.classes) ^ set(classes)) or ["their order"]
         raise InputError(
@@ -57,7 +73,7 @@ def load_trained(folder: str | Path, classes: Sequence[str] | None = None) -> Tr
     return TrainedModel(str(folder), model, record.classes, record.dataset, record.view)
 
 
-def _load_model(folder: Path, classes: int) -> keras.Model:
+def _load_model(folder: Path, classes: int, remedy: str) -> keras.Model:
     path = folder / "model.keras"
     try:
         with warnings.catch_warnings():
@@ -70,7 +86,7 @@ def _load_model(folder: Path, classes: int) -> keras.Model:
         raise
     except Exception as error:  # Keras raises any kind for a file that is damaged or newer
         first_line = str(error).strip().partition("\n")[0]
-        raise FileError(f"{folder}: no complete model ({first_line}); train it again") from error
+        raise FileError(f"{folder}: no complete model ({first_line}); {remedy}") from error
     if shapes != ((None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)):
         raise FileError(
             f"{folder}: no complete model: model.keras goes from {shapes[0]} to {shapes[1]}, but "

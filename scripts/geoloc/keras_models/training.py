@@ -32,6 +32,7 @@ from geoloc.keras_models.multi_gpu import MeanOfReplicas, replicated
 from geoloc.keras_models.runtime import precision, setup
 from geoloc.locks import only_one
 from geoloc.stores import Arrays, config_hash
+from geoloc.user_file import code_digest
 from geoloc.weighting import UNCHANGED, View
 
 log = logging.getLogger(__name__)
@@ -274,11 +275,13 @@ def _published_callbacks(parameters: TrainingParameters) -> dict[str, keras.call
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for JSON; a file of weights is known by its name, wherever it lies."""
-    return {
-        name: Path(value).name if name == "weights" and value else value
+    """Options for JSON. Files are known by their name, wherever they lie, and a user's Python file
+    by its digest, too."""
+    plain = {
+        name: Path(value).name if name in ("weights", "file") and value else value
         for name, value in options.items()
     }
+    return plain | ({"code": code_digest(options["file"])} if "file" in options else {})
 
 
 def _write_results(

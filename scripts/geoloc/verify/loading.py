@@ -50,7 +50,7 @@ def load_keras(task: Mapping[str, Any]) -> str:
         trained = load_trained(task["folder"])
         places = load_places(task["folder"], trained.classes, task["classes"])
     else:
-        trained, places = load_trained(task["folder"], task["classes"]), None
+        trained, places = load_trained(task["folder"], task["classes"], task["file"]), None
     probabilities = {}
     for name, settings in task["views"].items() if task["images"] else ():
         view = make_view(settings)

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,12 @@ def model_folder(run: Run, row: Row) -> Path:
     return run.folder / "models" / row.path
 
 
+def placed(run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the path of their Python file, if they have one, below the run's project."""
+    file = settings.get("file")
+    return dict(settings) | ({"file": str(run.base / file)} if file else {})
+
+
 def check_records(run: Run) -> Check:
     """Each model was trained on the kept countries with the run's settings, to the end."""
     trained = rows(run.config, trained=True)
@@ -82,7 +88,7 @@ def record_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
         "classes": run.need("classes"),
         "dataset": row.dataset,
         "seed": int(row.seed),
-        "view": make_view(dataset_settings(run.config, row.dataset)).settings(),
+        "view": make_view(placed(run, dataset_settings(run.config, row.dataset))).settings(),
     }
     if entry["kind"] == "cells":
         cells = read_cells(path.parent)
@@ -163,12 +169,12 @@ def check_loading(run: Run, kind: str, own: list[Row]) -> Check:
 def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
     """What `geoloc.verify.loading` needs of one model, as JSON can hold it: its folder, its
     classes, stores of test images and what was predicted for these."""
-    folder = model_folder(run, row)
+    folder, entry = model_folder(run, row), run.config["models"][row.model]
     name = f"models/{row.path}"
     frame = run.tables.get(PREDICTIONS, {}).get(row)
     # The map of another image would need the stores of all shards.
     views = {
-        name: settings
+        name: placed(run, settings)
         for name, settings in street_test_sets(run.config, row.dataset).items()
         if settings.get("scores_of", "self") == "self"
     }
@@ -176,9 +182,10 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
         "name": f"{name}/model.keras" if kind == "keras" else name,
         "folder": str(folder),
         "classes": run.need("classes"),
-        "cells": run.config["models"][row.model]["kind"] == "cells",
+        "cells": entry["kind"] == "cells",
+        "file": str(run.base / entry["file"]) if entry["kind"] == "keras" else None,
         "views": views,
-        "prompt": run.config["models"][row.model].get("prompt"),
+        "prompt": entry.get("prompt"),
         "images": [],
         "stores": [],
         "scores": {},

@@ -1,0 +1,93 @@
+"""A network of the user's own, from a Python file: the kind `keras`.
+
+The file has a function `load(**options)` that returns a function `build(classes)`, which returns an
+untrained Keras model from pixels, uint8 or float (n, 224, 224, 3) in 0–255, to probabilities
+float32 (n, classes). Layers that are not those of Keras need
+`@keras.saving.register_keras_serializable()`: models are saved without code, and loading one
+unpickles nothing (`safe_mode`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from geoloc.errors import InputError
+from geoloc.probabilities import SUM_TOLERANCE
+from geoloc.types import ARRAY_SIZE
+from geoloc.user_file import load_user_object, user_errors
+
+
+def build(classes: int, file: str | Path, options: Mapping[str, Any] | None = None) -> keras.Model:
+    """Build the network of a user's file and check it before hours of training.
+
+    Args:
+        classes: number of outputs.
+        file: the Python file.
+        options: keyword arguments of its `load`.
+
+    Raises:
+        OSError: if there is no such file.
+        InputError: if the file cannot be run, its network has other inputs or outputs, gives no
+            probabilities, or cannot be loaded once it is saved. The message names the file.
+    """
+    build_network = load_user_object(file, options or {})
+    if not callable(build_network):
+        raise InputError(
+            f"{file}: load() must return a function build(classes), but it returned "
+            f"{type(build_network).__name__}; correct the file"
+        )
+    with user_errors(file):
+        model = build_network(classes)
+    if fault := _shape_fault(model, classes) or _output_fault(model):
+        raise InputError(f"{file}: build({classes}) returned {fault}; correct the file")
+    _check_loads_again(model, file)
+    return model
+
+
+def _shape_fault(model: Any, classes: int) -> str:
+    """What is wrong with the type and the shapes of what a user built, or ""."""
+    if not isinstance(model, keras.Model):
+        return f"{type(model).__name__}, not a keras.Model"
+    expected = (None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)
+    try:
+        shapes = model.input_shape, model.output_shape
+    except AttributeError:  # of a model that has not been called
+        return "a model without shapes; make it with keras.Model(inputs, outputs)"
+    if shapes != expected:
+        return f"a model from {shapes[0]} to {shapes[1]} instead of {expected[0]} to {expected[1]}"
+    return ""
+
+
+def _output_fault(model: keras.Model) -> str:
+    """What is wrong with the answers to noise, or ""."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8)
+    found = keras.ops.convert_to_numpy(model(noise, training=False))
+    if found.dtype != np.float32:
+        return f'a model with outputs of {found.dtype}; give its last layer dtype="float32"'
+    sums = found.sum(axis=1, dtype=np.float64)
+    if not np.isfinite(found).all() or (found < 0).any() or (abs(sums - 1) > SUM_TOLERANCE).any():
+        return (
+            f"a model whose outputs are no probabilities (smallest {found.min():.3g}, sum "
+            f"{sums[0]:.6g}); end it with a softmax"
+        )
+    return ""
+
+
+def _check_loads_again(model: keras.Model, file: str | Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        try:
+            model.save(path)
+            keras.models.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises any kind
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(
+                f"{file}: the model cannot be loaded once it is saved ({reason}); use layers of "
+                "Keras or classes with @keras.saving.register_keras_serializable(), and no Lambda"
+            ) from error

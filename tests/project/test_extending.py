@@ -1,0 +1,106 @@
+"""Each example of docs/extending.md runs as the page says, through the scripts of its jobs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from geoloc.config import check_config, load_schema
+from geoloc.evaluation.user_model import UserModel
+from geoloc.matrix import dataset_settings
+from tests.coloured_world import CLASSES, scores_of, write_stores, write_world
+from tests.conftest import ROOT
+from tests.script_runs import run_script
+
+LONGEST = 40  # lines of an example
+
+
+class Example(NamedTuple):
+    """A section of the page: its code, and its configuration on top of the study's."""
+
+    code: str
+    config: dict[str, Any]
+
+    def entry(self, section: str, name: str) -> dict[str, Any]:
+        return self.config[section][name]
+
+
+def read_examples() -> dict[str, Example]:
+    text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    found = {}
+    for part in text.split("\n## ")[1:]:
+        (code,) = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
+        (entries,) = re.findall(r"```yaml\n(.*?)```", part, re.DOTALL)
+        config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+        update_config(config, yaml.safe_load(entries))
+        check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
+        found[part.partition("\n")[0]] = Example(code, config)
+    return found
+
+
+EXAMPLES = read_examples()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The folder that Snakemake runs in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_an_example_is_short(title):
+    assert 0 < len(EXAMPLES[title].code.splitlines()) <= LONGEST
+
+
+def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
+    curve, network = EXAMPLES["A dataset"], EXAMPLES["A Keras model"]
+    (folder / "my_curve.py").write_text(curve.code)
+    (folder / "my_network.py").write_text(network.code)
+    view = dataset_settings(curve.config, "smooth")
+    entry = network.entry("models", "separable")
+    model = {key: entry[key] for key in ("kind", "file", "options")}
+    stores = write_stores(folder)
+    write_world(folder / "far.h5", ["FR", "NA"], "test", 9)
+    kept = "".join(f"{code},x,9,7,1,1,True\n" for code in CLASSES)
+    (folder / "countries.csv").write_text(f"country,name,images,train,val,test,kept\n{kept}")
+    inputs = {"scores": [scores_of(path) for path in stores], "crops": [],
+              "countries": folder / "countries.csv"}  # fmt: skip
+    shared = {"seed": 1, "scores": ["objects"], "crops": []}
+    run_script(
+        "train",
+        input=inputs | {"arrays": stores},
+        output={"model": "m/model.keras"},
+        params=shared
+        | {"model": model, "view": view}
+        | {"train": network.config["train"] | {"epochs": 1, "batch_size": 16}},
+        wildcards={"model": "separable", "dataset": "smooth", "seed": "1"},
+    )
+    run_script(
+        "predict",
+        input=inputs
+        | {"model": "m/model.keras", "code": entry["file"]}
+        | {"street": stores, "test_sets": []},
+        output={"predictions": "p.parquet"},
+        params=shared | {"views": {"smooth": view}, "batch_size": 4, "test_sets": []},
+    )
+    table = pd.read_parquet("p.parquet")
+    assert (set(table.test_set), len(table)) == ({"smooth"}, 7)
+
+
+def test_the_model_without_training_answers(folder):
+    example = EXAMPLES["A model without training"]
+    (folder / "my_model.py").write_text(example.code)
+    entry = example.entry("models", "bright")
+    model = UserModel(entry["file"], ["DE", "NO"], options=entry["options"])
+    dark, bright = np.zeros((640, 640, 3), np.uint8), np.full((640, 640, 3), 255, np.uint8)
+    probabilities = model.answer([dark, bright]).probabilities
+    np.testing.assert_allclose(probabilities[0, 1], np.exp(2) / (1 + np.exp(2)), rtol=1e-6)
+    np.testing.assert_allclose(probabilities[1], 0.5)
