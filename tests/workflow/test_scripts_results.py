@@ -53,6 +53,7 @@ def table(right: set[int]) -> pd.DataFrame:
                 | {f"probability_{r}": probability[r - 1] if r <= 3 else np.nan
                    for r in range(1, 6)}
                 | {"label_probability": probability[order.index(label)]}
+                | dict.fromkeys(("predicted_latitude", "predicted_longitude"), np.nan)
             )  # fmt: skip
     frame = pd.DataFrame(rows)
     return frame.astype({c: "float32" for c in frame if "probability" in c})
