@@ -44,7 +44,8 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     ),
     "prepare.max_unreadable": (0.4, ["collect_quarantine.params.max_unreadable"]),
     "prepare.max_megapixels": (40, ["prepare.params.max_megapixels"]),
-    "leakage.near_duplicate_bits": (3, ["check_leakage.params.near_duplicate_bits"]),
+    "leakage.near_duplicate_bits": (
+        3, ["check_leakage.params.near_duplicate_bits", "answers.params.near_duplicate_bits"]),
     "segmentations.sam.model": ("vit_b", ["segment.params.segmentation.model"]),
     "segmentations.sam.classifier.kind": (
         "efficientnet_lite0", ["segment.params.segmentation.classifier.kind"],
