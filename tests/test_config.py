@@ -10,6 +10,7 @@ from geoloc.config import (
     check_keys_once,
     default_config,
     load_schema,
+    place_paths,
     read_written_config,
     write_config,
 )
@@ -251,3 +252,44 @@ def test_a_written_configuration_is_read_whole_or_refused(tmp_path):
     (tmp_path / "c.yaml").write_text("".join(lines[:-1]))
     with pytest.raises(ConfigError, match="end of the file is missing"):
         read_written_config(tmp_path / "c.yaml", SCHEMA)
+
+
+def test_python_files_of_a_module_are_below_its_prefix(tmp_path):
+    config = copy.deepcopy(STUDY)
+    own = {"path": "photos", "kind": "python", "file": "source.py", "size": 640}
+    config["sources"]["own"] = own
+    config["test_sets"]["far"] = own | {"path": "far", "size": None}
+    config["segmentations"]["own"] = {"kind": "python", "file": "s.py", "classes": "c.txt"}
+    config["datasets"]["own"] = {"curve": "python", "scores": "objects", "file": "curve.py"}
+    config["models"]["own"] = {"kind": "keras", "file": "net.py"}
+    check_config(config, SCHEMA)
+    placed = place_paths(config, tmp_path, lambda path: f"near/{path}")
+    entries = [placed["sources"]["own"], placed["test_sets"]["far"]]
+    entries += [placed[section]["own"] for section in ("segmentations", "datasets", "models")]
+    files = [entry["file"] for entry in entries]
+    expected = ["source.py", "source.py", "s.py", "curve.py", "net.py"]
+    assert files == [f"near/{name}" for name in expected]
+    assert placed["segmentations"]["own"]["classes"] == "near/c.txt"
+
+
+@pytest.mark.parametrize(
+    ("section", "entry", "message"),
+    [
+        ("datasets", {"curve": "python", "scores": "objects"}, "own.file: the curve python needs"),
+        (
+            "datasets",
+            {"curve": "linear", "scores": "objects", "file": "a.py"},
+            "own.file: has no effect with curve: linear; write curve: python, or remove file",
+        ),
+        ("datasets", {"options": {"a": 1}}, "own.options: has no effect with curve: none"),
+        ("datasets", {"curve": "python", "scores": "objects", "file": "a.txt"}, "own.file: must"),
+        ("sources", {"kind": "python", "path": "p", "size": 640}, "own.file: must be text"),
+        ("models", {"kind": "keras"}, "'file' is a required property"),
+        ("segmentations", {"kind": "python", "file": "a.py"}, "'classes' is a required property"),
+    ],
+)
+def test_entries_of_python_files_say_what_they_lack(section, entry, message):
+    config = copy.deepcopy(STUDY)
+    config[section]["own"] = entry
+    with pytest.raises(ConfigError, match=message):
+        check_config(config, SCHEMA)

@@ -168,6 +168,7 @@ def test_the_settings_of_a_users_curve_change_with_its_file_and_outlive_it(tmp_p
     second = own(tmp_path, CURVE + "# edited").settings()
     assert (first["file"], first["options"]) == ("my_curve.py", {})
     assert first["code"] != second["code"]
+    assert own(tmp_path, CURVE.replace("100", "200")).factor[100] == 0.5  # not that of before
     assert first | {"code": ""} == second | {"code": ""}
     (tmp_path / "my_curve.py").unlink()
     assert make_view(first).settings() == first  # a record is read where the file is missing

@@ -91,6 +91,7 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
         | {"model": model, "view": view}
         | {"train": network.config["train"] | {"epochs": 1, "batch_size": 16}},
         wildcards={"model": "separable", "dataset": "smooth", "seed": "1"},
+        threads=0,
     )
     run_script(
         "predict",
@@ -99,6 +100,7 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
         | {"street": stores, "test_sets": []},
         output={"predictions": "p.parquet"},
         params=shared | {"views": {"smooth": view}, "batch_size": 4, "test_sets": []},
+        threads=0,
     )
     table = pd.read_parquet("p.parquet")
     assert (set(table.test_set), len(table)) == ({"smooth"}, 7)
