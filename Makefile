@@ -41,9 +41,9 @@ lock: ## resolve the pins of envs/*.txt into envs/lock/ and envs/*.yaml (needs u
 demo: setup ## run the whole workflow on a generated world and print Table 1
 	@snakemake $(DEMO) --logger geoloc
 	@$(MAKE) --no-print-directory results/demo/report.html
-	@echo; cat results/demo/table1.txt; echo; echo "Report: $(CURDIR)/results/demo/report.html"
+	@echo; cat results/demo/table1.txt; echo; cat results/demo/verdict.txt; echo; echo "Report: $(CURDIR)/results/demo/report.html"
 
-results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv
+results/demo/report.html: results/demo/table1.txt results/demo/quarantine.csv results/demo/answers.csv
 	@snakemake $(DEMO) --report $@ >results/demo/logs/report.log 2>&1 || \
 	  { cat results/demo/logs/report.log; exit 1; }
 

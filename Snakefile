@@ -33,6 +33,11 @@ onsuccess:
         print(
             f"Results: {RESULTS}/table1.txt, metrics.csv, figures/", file=sys.stderr
         )
+    if Path(RESULTS, "verdict.txt").exists():
+        print(
+            Path(RESULTS, "verdict.txt").read_text(encoding="utf-8"),
+            file=sys.stderr,
+        )
 
 
 rule all:
@@ -43,6 +48,13 @@ rule all:
         # Published accuracies are comparable only for the same images, classes and datasets.
         [] if DIFFERENCES_FROM_STUDY else rules.table1_comparison.output.comparison,
         rules.metrics.output.metrics,
+        rules.answers.output.table,
+        # The photos of the demo are generated.
+        (
+            rules.published_distances.output.table
+            if published_test_sets() & set(TEST_SETS) and not config["demo"]
+            else []
+        ),
         rules.collect_quarantine.output.quarantine,
         rules.check_leakage.output.summary,
         [f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED],

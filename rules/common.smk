@@ -32,10 +32,12 @@ from geoloc.corpus.sources import (
     configured_sources,
     listing_digest,
 )
+from geoloc.evaluation.published_distances import published_test_sets
 from geoloc.evaluation.study import differences, study_models
 from geoloc.matrix import (
     DEFAULT,
     ROOMS,
+    answer_settings,
     columns,
     dataset_settings,
     dataset_titles,

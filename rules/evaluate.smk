@@ -315,3 +315,76 @@ rule metrics:
         "Computing the metrics of every model"
     script:
         "../scripts/metrics.py"
+
+
+rule answers:
+    input:
+        predictions=PREDICTIONS,
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+        leakage="<results>/leakage.csv",
+    output:
+        table=report(
+            "<results>/answers.csv",
+            category="Results",
+            labels={
+                "table": "Answers: differences with intervals and corrected tests"
+            },
+            caption="../report/answers.rst",
+        ),
+        records="<results>/answers.json",
+        verdict="<results>/verdict.txt",
+    log:
+        "<logs>/answers.log",
+    benchmark:
+        "<benchmarks>/answers.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        **SMALL,
+    params:
+        seed=config["seed"],
+        rows=[list(row) for row in ROWS],
+        datasets=DATASETS_OF_ROWS,
+        settings=answer_settings(config),
+        near_duplicate_bits=config["leakage"]["near_duplicate_bits"],
+    message:
+        "Answering the questions of the study"
+    script:
+        "../scripts/answers.py"
+
+
+# Requested only if the run has a test set that others published distances of (see Snakefile).
+rule published_distances:
+    input:
+        metrics=rules.metrics.output.metrics,
+    output:
+        table=report(
+            "<results>/published_distances.csv",
+            category="Results",
+            labels={"table": "Distances on Im2GPS3k next to published ones"},
+            caption="../report/published_distances.rst",
+        ),
+    log:
+        "<logs>/published_distances.log",
+    benchmark:
+        "<benchmarks>/published_distances.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        **SMALL,
+    params:
+        model_titles=MODEL_TITLES,
+        dataset_titles=DATASET_TITLES,
+    message:
+        "Comparing distances with published ones"
+    script:
+        "../scripts/published_distances.py"

@@ -4,6 +4,11 @@
 checkpoint index:
     input:
         sources=FOLDERS.values(),
+        code=[
+            entry["file"]
+            for entry in ENTRIES.values()
+            if entry and entry["kind"] == "python"
+        ],
     output:
         images="<results>/index/images.parquet",
         countries="<results>/index/countries.csv",

@@ -22,11 +22,20 @@ from geoloc.corpus.prepare import prepare_shard
 from geoloc.corpus.quarantine import collect_quarantine, write_quarantine
 from geoloc.corpus.sources import configured_sources
 from geoloc.countries.names import display_name
+from geoloc.evaluation.answers import (
+    Evidence,
+    answers,
+    as_records,
+    near_duplicate_ids,
+    write_json,
+)
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.full_size import predict_images, read_full_size
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.evaluation.published_distances import compare_distances
 from geoloc.evaluation.table1 import baselines, format_table, table1, table1_seeds
+from geoloc.evaluation.verdict import verdict
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.image_text.zero_shot import ClipZeroShot
 from geoloc.keras_models import runtime, training
@@ -35,6 +44,7 @@ from geoloc.keras_models.predict import load_trained, predict
 from geoloc.matrix import (
     ROOMS,
     Row,
+    answer_settings,
     columns,
     dataset_settings,
     dataset_titles,
@@ -80,7 +90,7 @@ def study(folder: Path) -> dict:
         "prepare": {"max_unreadable": 0.3},
         "train": {"epochs": 2},
         "models": {"cnn": {"kind": "cnn"}, "transfer": {"kind": "transfer", "weights": "w.h5"},
-                   "clip": {"kind": "clip"}},
+                   "clip": {"kind": "clip", "path": None}},
     }  # fmt: skip
     check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
     return config
@@ -328,6 +338,21 @@ def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict)
         "paired_tests": paired_tests(predictions, authors, seed),
     }.items():
         frame.to_csv(run / f"{name}.csv", index=False)
+    make_answers(run, predictions, majority, authors, config)
+    metrics = pd.read_csv(run / "metrics.csv", keep_default_na=False, na_values=[""])
+    distances = compare_distances(metrics, models, datasets)
+    distances.to_csv(run / "published_distances.csv", index=False)
+
+
+def make_answers(run: Path, predictions: list, majority: str, authors: dict, config: dict) -> None:
+    leakage = pd.read_csv(run / "leakage.csv", keep_default_na=False, na_values=[""])
+    near = near_duplicate_ids(leakage, config["leakage"]["near_duplicate_bits"])
+    settings, seed = answer_settings(config), config["seed"]
+    table = answers(Evidence(predictions, **settings, majority=majority, near_duplicates=near,
+                             authors=authors, seed=seed))  # fmt: skip
+    table.to_csv(run / "answers.csv", index=False)
+    write_json(run / "answers.json", table)
+    (run / "verdict.txt").write_text(verdict(as_records(table)) + "\n", encoding="utf-8")
 
 
 def configuration(run: Path) -> dict:

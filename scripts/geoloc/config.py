@@ -242,6 +242,7 @@ def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
     for source in (*config["sources"].values(), *config["test_sets"].values()):
         if source:
             move(source, "path")
+            move(source, "file")
     for section in MATRIX:
         for entry in config[section].values():
             for part in (entry, entry.get("classifier", {})):

@@ -28,6 +28,8 @@ ANY_SEED = "any"  # of models that the workflow does not train
 
 # Keys of a dataset that do not change how it shows an image.
 NOT_FOR_PIXELS = ("title", "train", "column")
+# Keys of a model that no question of the answers is about.
+NOT_FOR_ANSWERS = ("title", "datasets", "batch_size")
 # Keys that only one curve has.
 OF_CURVES = {
     "piecewise": ("no_score_factor", "minimum_factor", "maximum_factor", "lower_score",
@@ -159,3 +161,26 @@ def model_titles(config: Config) -> dict[str, str]:
 def figure_titles(config: Config) -> dict[str, str]:
     """Title of each test set: datasets, then photographs."""
     return dataset_titles(config) | titles_of_test_sets(config)
+
+
+def answer_settings(config: Config) -> dict[str, Any]:
+    """What decides which questions a run can answer, see `geoloc.evaluation.answers.Evidence`.
+
+    Returns:
+        `datasets`: how those of rows and columns show images; `models`: the entry of each model
+        without the keys by which no question asks; `titles`: of models, datasets and test sets.
+    """
+    used = {name for row in rows(config) for name in street_test_sets(config, row.dataset)}
+    used |= {row.dataset for row in rows(config)}
+    return {
+        "datasets": {n: dataset_settings(config, n) for n in config["datasets"] if n in used},
+        "models": {
+            name: {k: v for k, v in entry.items() if k not in NOT_FOR_ANSWERS}
+            for name, entry in config["models"].items()
+        },
+        "titles": {
+            "models": model_titles(config),
+            "datasets": {n: t for n, t in dataset_titles(config).items() if n in used},
+            "test_sets": titles_of_test_sets(config),
+        },
+    }

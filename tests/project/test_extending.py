@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from snakemake.utils import update_config
 
 from geoloc.config import check_config, load_schema
@@ -93,6 +95,30 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
     )
     table = pd.read_parquet("p.parquet")
     assert (set(table.test_set), len(table)) == ({"smooth"}, 7)
+
+
+def test_the_source_is_indexed(folder):
+    example = EXAMPLES["A source"]
+    (folder / "my_source.py").write_text(example.code)
+    entry = example.entry("sources", "mine")
+    images = folder / entry["path"]
+    images.mkdir(parents=True)
+    lines = []
+    for number in range(20):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(images / f"{number}.jpg")
+        place = {"country": "Namibia"} if number % 2 else {"lat": 48.8, "lon": 2.3}
+        lines.append(json.dumps({"file": f"{number}.jpg"} | place))
+    (images / entry["table"]).write_text("\n".join(lines))
+    settings = example.config["index"]
+    run_script(
+        "index",
+        output={"images": "index/images.parquet"},
+        params={"sources": {"mine": entry}, "test_sets": {}, "seed": 1, "min_images": 10}
+        | {"place_km": None, "geocoder": "nearest_city", "max_rejected": 0}
+        | {key: settings[key] for key in ("split", "shard_size")},
+    )
+    table = pd.read_parquet("index/images.parquet")
+    assert table.groupby("country").size().to_dict() == {"FR": 10, "NA": 10}
 
 
 def test_the_model_without_training_answers(folder):

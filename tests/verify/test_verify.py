@@ -60,7 +60,7 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
     assert "ok    images: 48 in 9 shards" in lines
     assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
-    assert lines[-1].startswith("0 wrong, 0 of 24 checks not made")
+    assert lines[-1].startswith("0 wrong, 0 of 25 checks not made")
 
 
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
@@ -263,6 +263,7 @@ SCORE_ARRAYS = "arrays/scores/objects/FR/0000.h5"
 MANIFEST, CNN = "index/shards/street/FR/0000.csv", "predictions/cnn/original/42.parquet"
 MODEL = "models/cnn/original/42"
 METRICS = ("metrics.csv", "accuracy_by_source.csv", "paired_tests.csv")
+ANSWERS = ("answers.csv", "answers.json", "verdict.txt", "published_distances.csv")
 
 DAMAGES = {
     # The index
@@ -509,6 +510,19 @@ DAMAGES = {
     "a comparison that is missing a column": Damage(
         lambda run: edit_text(run / "paired_tests.csv", "p_value", "q"),
         "paired_tests.csv", "columns"),
+    "an answer that is another one": Damage(
+        lambda run: edit_table(run / "answers.csv", lambda t: set_value(t, 0, "estimate", "0.9")),
+        "answers.csv", "estimate is '0.9'"),
+    "an answer lost": Damage(
+        lambda run: edit_text(run / "answers.json", '"key"', '"name"'),
+        "answers.json", "other records"),
+    "a better distance": Damage(
+        lambda run: edit_table(
+            run / "published_distances.csv", lambda t: set_value(t, 5, "within_750_km", "0.9")),
+        "published_distances.csv", "within_750_km is '0.9'"),
+    "a verdict written by hand": Damage(
+        lambda run: (run / "verdict.txt").write_text("It helps.\n"),
+        "verdict.txt", "by the answers"),
     "figure cut": Damage(
         lambda run: cut(run / "figures/accuracy.png", 30), "figures/accuracy.png", "no image"),
     "figure lost": Damage(
@@ -536,6 +550,8 @@ def test_a_planted_damage_is_found_and_its_file_named(damage, copied):
         skip += STAGES
     if damage.file not in METRICS:
         skip += ["metrics"]
+    if damage.file not in ANSWERS:
+        skip += ["answers"]
     found = []
     for line in problems(copied, damage.digests, skip):
         found.append(line)

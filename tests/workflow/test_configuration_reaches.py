@@ -44,7 +44,8 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     ),
     "prepare.max_unreadable": (0.4, ["collect_quarantine.params.max_unreadable"]),
     "prepare.max_megapixels": (40, ["prepare.params.max_megapixels"]),
-    "leakage.near_duplicate_bits": (3, ["check_leakage.params.near_duplicate_bits"]),
+    "leakage.near_duplicate_bits": (
+        3, ["check_leakage.params.near_duplicate_bits", "answers.params.near_duplicate_bits"]),
     "segmentations.sam.model": ("vit_b", ["segment.params.segmentation.model"]),
     "segmentations.sam.classifier.kind": (
         "efficientnet_lite0", ["segment.params.segmentation.classifier.kind"],
@@ -215,7 +216,7 @@ SOURCE: dict[str, tuple[Any, list[str]]] = {
         "kind": "metadata_table", "path": "elsewhere", "images": "pictures", "table": "m.csv",
         "file_column": "file", "id_column": "key", "latitude_column": "north",
         "longitude_column": "east", "author_column": "who", "subset": True,
-        "first_image": 1,
+        "first_image": 1, "file": "own.py", "options": {"depth": 2},
     }.items()
 }  # fmt: skip
 RETRIEVE = {
@@ -425,6 +426,12 @@ def test_the_keys_of_a_source_reach_the_index(collection, jobs):
     for key, (value, places) in SOURCE.items():
         for place in places:
             assert value_at(found, place.format(collection=collection)) == value, key
+
+
+@pytest.mark.parametrize("collection", ["sources", "test_sets"])
+def test_the_file_of_a_users_source_is_an_input_of_the_index(collection, jobs):
+    entry = {"kind": "python", "path": "elsewhere", "file": "own.py", "size": 640}
+    assert "own.py" in value_at(jobs({}, **{collection: {"other": entry}}), "index.input")
 
 
 def test_the_keys_of_retrieving_reach_its_job(jobs, folder):

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 def test_an_experiment_is_planned_without_any_data(folder, name, demo):
     files = [*demo, f"config/experiments/{name}"]
     jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", *files))
-    assert jobs["table1"] == jobs["metrics"] == 1
+    assert jobs["table1"] == jobs["metrics"] == jobs["answers"] == 1
     assert "table1_comparison" not in jobs or not demo
 
 

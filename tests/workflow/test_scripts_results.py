@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ def table(right: set[int]) -> pd.DataFrame:
                 | {f"probability_{r}": probability[r - 1] if r <= 3 else np.nan
                    for r in range(1, 6)}
                 | {"label_probability": probability[order.index(label)]}
+                | dict.fromkeys(("predicted_latitude", "predicted_longitude"), np.nan)
             )  # fmt: skip
     frame = pd.DataFrame(rows)
     return frame.astype({c: "float32" for c in frame if "probability" in c})
@@ -165,6 +167,63 @@ def test_metrics_are_of_the_images_of_the_index(folder, tmp_path, caplog):
     assert "2 test images have no prediction" in caplog.text
     with pytest.raises(ValueError, match=r"0.parquet: 1 images are not .* such as s/3"):
         make(index.assign(country=index.country.mask(index.image_id == "s/3", "NA")))
+
+
+def test_answers_use_the_leakage_the_majority_and_the_authors(folder, tmp_path):
+    leakage = {"image_id": ["s/0", "s/1", "far/0"], "split": "test", "bits": [3, 9, 64]}
+    pd.DataFrame(leakage).to_csv(tmp_path / "leakage.csv", index=False)
+    settings = {
+        "datasets": {"original": {"curve": "none"},
+                     "weighted_base": {"curve": "linear", "scores_of": "self"},
+                     "weighted_custom": {"curve": "piecewise", "scores_of": "self"}},
+        "models": {"clip": {"kind": "clip", "path": "folder"}, "cnn": {"kind": "cnn"}},
+        "titles": {"models": TITLES, "datasets": DATASET_TITLES, "test_sets": {"far": "Far"}},
+    }  # fmt: skip
+    names = {"table": "a.csv", "records": "a.json", "verdict": "verdict.txt"}
+
+    def make(bits: int) -> pd.DataFrame:
+        run_script(
+            "answers",
+            input=inputs(folder) | {"leakage": tmp_path / "leakage.csv"},
+            output={name: tmp_path / file for name, file in names.items()},
+            params=PARAMS | {"seed": 1, "settings": settings, "near_duplicate_bits": bits},
+        )
+        return pd.read_csv(tmp_path / "a.csv").set_index("key")
+
+    found = make(bits=6)
+    assert found.estimate["diagonal/cnn/weighted_base/original"] == 0.125
+    assert found.estimate["baseline/clip/default/original"] == 0.5  # of Germany, in 2 of 8 images
+    assert found.n["near_duplicates/cnn/original/without"] == 7
+    assert "author" in found.method["baseline/clip/default/far"]
+    assert "author" not in found.method["baseline/clip/default/original"]
+    records = json.loads((tmp_path / "a.json").read_text())
+    assert [record["key"] for record in records] == list(found.index)
+    text = (tmp_path / "verdict.txt").read_text()
+    assert text.startswith("It can't be told with this many images")
+    assert make(bits=9).n["near_duplicates/cnn/original/without"] == 6
+
+
+def test_distances_are_listed_after_the_published_ones_of_the_same_test_set(tmp_path):
+    shares = {f"within_{limit}_km": 0.25 for limit in (1, 25, 200, 750, 2500)}
+    rows = [
+        {"model": "clip", "dataset": "default", "test_set": test_set, "n_located": 8,
+         "accuracy": 0.5, "distances_to": "country_medians"} | shares
+        for test_set in ("im2gps3k", "other")
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "metrics.csv", index=False)
+    run_script(
+        "published_distances",
+        input={"metrics": tmp_path / "metrics.csv"},
+        output={"table": tmp_path / "d.csv"},
+        params={"model_titles": TITLES, "dataset_titles": DATASET_TITLES},
+    )
+    table = pd.read_csv(tmp_path / "d.csv").set_index("model")
+    assert table.within_750_km["StreetCLIP"] == 0.613
+    assert table.accuracy.notna().tolist() == [False] * (len(table) - 1) + [True]
+    ours = table.loc["My CLIP"]
+    assert table.distances_to.tolist() == ["places"] * (len(table) - 1) + ["country_medians"]
+    assert (ours.trained_on, ours.images, ours.within_750_km) == ("Default", 8, 0.25)
+    assert (set(table.test_set), ours.source) == ({"im2gps3k"}, "this run")
 
 
 STUDY_TITLES = {TITLES["cnn"]: TITLES["cnn"], "Head": "Transfer Learning"}

@@ -26,8 +26,8 @@ from geoloc.evaluation.study import differences
 from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_crops, used_scores
 
 ONCE = (
-    "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "accuracy_figure",
-    "all",
+    "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "answers",
+    "published_distances", "accuracy_figure", "all",
 )  # fmt: skip
 EXAMPLES = """\
 examples:

@@ -246,12 +246,7 @@ def _over_seeds(
 def interval_over_seeds(
     correct: np.ndarray, author: pd.Series | None = None, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of a mean over seeds and images, by a bootstrap of both.
-
-    Seeds and images are crossed: every seed answers for every image. So each resample draws seeds
-    and, independently, images (or authors with all of their images), both with replacement (Owen
-    2007, "The pigeonhole bootstrap"). It is conservative where one of the two varies little. With
-    few seeds it is rough: five seeds have only 126 distinct resamples.
+    """Interval of a mean over seeds and images, by a bootstrap of both (`resampled_means`).
 
     Args:
         correct: 0 or 1, or a difference of them, (images, seeds).
@@ -264,24 +259,49 @@ def interval_over_seeds(
     """
     if author is not None and author.empty:
         return np.nan, np.nan
-    images, count = correct.shape
-    sums, sizes = correct.astype(float), np.ones(images)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled_means(correct, author, seed), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def resampled_means(
+    correct: np.ndarray, author: pd.Series | None = None, seed: int | np.random.SeedSequence = 0
+) -> np.ndarray:
+    """Bootstrap the mean over seeds and images.
+
+    Seeds and images are crossed: every seed answers for every image. So each resample draws seeds
+    and, independently, images (or authors with all of their images), both with replacement (Owen
+    2007, "The pigeonhole bootstrap"). It is conservative where one of the two varies little. With
+    few seeds it is rough: five seeds have only 126 distinct resamples.
+
+    Args:
+        correct: 0 or 1, or a difference of them, (images, seeds).
+        author: author of each image, "" where unknown, by image id; None draws images.
+        seed: of the resamples.
+
+    Returns:
+        The mean of each resample, float64 (RESAMPLES,).
+    """
+    count = correct.shape[1]
+    sums, sizes = correct.astype(float), np.ones(len(correct))
     if author is not None:
         known = np.where(author != "", author, "\0" + author.index.to_series())
         _, groups = np.unique(known, return_inverse=True)
         sizes = np.bincount(groups).astype(float)
         sums = np.stack([np.bincount(groups, column) for column in correct.T], axis=1)
+    # Images or authors with the same answers are drawn together: few numbers instead of thousands.
+    kinds, numbers = np.unique(np.column_stack([sums, sizes]), axis=0, return_counts=True)
+    sums, sizes = kinds[:, :-1], kinds[:, -1]
+    total = numbers.sum()
     rng = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
     for start in range(0, RESAMPLES, BATCH):  # memory stays flat as images grow
         number = min(BATCH, RESAMPLES - start)
-        drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), number)
+        drawn = rng.multinomial(total, numbers / total, number)
         seeds = rng.multinomial(count, np.full(count, 1 / count), number) / count
         shares = (drawn @ sums) / (drawn @ sizes)[:, None]
         means[start : start + number] = (shares * seeds).sum(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    return means
 
 
 def not_finite(row: Mapping[str, object]) -> list[str]:

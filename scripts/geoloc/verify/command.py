@@ -88,6 +88,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "clip models": models.check_clip_models,
     "table 1": results.check_table1,
     "metrics": results.check_metrics,
+    "answers": results.check_answers,
     "comparison": results.check_comparison,
     "figures": results.check_figures,
     "leftovers": shards.check_leftovers,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,12 +12,15 @@ from PIL import Image
 
 from geoloc.corpus.spatial_split import EARTH_RADIUS
 from geoloc.countries.names import display_name
+from geoloc.evaluation.answers import Evidence, answers, as_records, near_duplicate_ids
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.leakage import leakage_summary
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
+from geoloc.evaluation.published_distances import compare_distances, published_test_sets
 from geoloc.evaluation.study import differences
 from geoloc.evaluation.table1 import baselines, format_table, table1, table1_seeds
-from geoloc.matrix import columns, dataset_titles, model_titles, rows
+from geoloc.evaluation.verdict import verdict
+from geoloc.matrix import answer_settings, columns, dataset_titles, model_titles, rows
 from geoloc.verify.predictions import PREDICTIONS
 from geoloc.verify.run import (
     AGAIN,
@@ -133,6 +138,73 @@ def intervals_hold(run: Run, name: str, value: str) -> Iterator[Finding]:
         rows = [str(row + 2) for row in np.flatnonzero(wrong)]
         yield Finding(name, f"{columns[0]} and {columns[2]} do not hold {value} in rows "
                       f"{some(rows)}; {AGAIN}")  # fmt: skip
+
+
+def check_answers(run: Run) -> Check:
+    """The answers, as CSV and as JSON, and the verdict are those of the predictions."""
+    predictions, images = all_predictions(run), run.images
+    leakage = read_table(run.folder / LEAKAGE)
+    leakage["bits"] = pd.to_numeric(leakage.bits, errors="coerce")
+    table = answers(
+        Evidence(
+            predictions=predictions,
+            **answer_settings(run.config),
+            majority=run.need("majority"),
+            near_duplicates=near_duplicate_ids(
+                leakage, run.config["leakage"]["near_duplicate_bits"]
+            ),
+            authors=images.set_index("image_id")["author"].to_dict(),
+            seed=run.config["seed"],
+        )
+    )
+    records = as_records(table)
+    sentences = verdict(records) + "\n"
+    for name, compare in {
+        "answers.csv": lambda: compare_numbers(run, "answers.csv", table, [], "the predictions"),
+        "answers.json": lambda: compare_records(run, "answers.json", records),
+        "verdict.txt": lambda: compare_text(
+            "verdict.txt", read_text(run.folder / "verdict.txt"), sentences, "the answers"
+        ),
+        "published_distances.csv": lambda: compare_published_distances(run),
+    }.items():
+        try:
+            yield from compare()
+        except (OSError, ValueError) as error:
+            yield failure(name, error)
+    return f"{len(table)} answers"
+
+
+def compare_records(run: Run, name: str, expected: list[dict]) -> Iterator[Finding]:
+    """A finding if a JSON file has other records; numbers within 1e-9, as libraries differ in the
+    last digits."""
+    try:
+        found = json.loads(read_text(run.folder / name))
+        pairs = [
+            (ours[key], theirs[key])
+            for ours, theirs in zip(found, expected, strict=True)
+            for key in {**ours, **theirs}
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        yield Finding(name, f"has other records than the predictions give ({error}); {AGAIN}")
+        return
+    for ours, theirs in pairs:
+        numbers = isinstance(ours, int | float) and isinstance(theirs, int | float)
+        if not (math.isclose(ours, theirs) if numbers else ours == theirs):
+            yield Finding(name, f"has {ours!r}, expected {theirs!r} by the predictions; {AGAIN}")
+            return
+
+
+def compare_published_distances(run: Run) -> Iterator[Finding]:
+    """The table next to published distances has the metrics of this run."""
+    name = "published_distances.csv"
+    sets = {test_set for test_set, entry in run.config["test_sets"].items() if entry}
+    if run.config["demo"] or not sets & published_test_sets():
+        return
+    metrics = pd.read_csv(run.folder / "metrics.csv", keep_default_na=False, na_values=[""])
+    titles = model_titles(run.config), dataset_titles(run.config)
+    expected = compare_distances(metrics, *titles)
+    expected["trained_on"] = expected["trained_on"].fillna("")
+    yield from compare_numbers(run, name, expected, [], "metrics.csv")
 
 
 def check_comparison(run: Run) -> Check:

@@ -6,6 +6,7 @@
 `exif_folder`         photos in any folders, with GPS coordinates in EXIF
 `metadata_table`      a table of ids and coordinates, and images in folders, zip or tar archives
                       (OpenStreetView-5M, MP-16)
+`python`              whatever a Python file of the user's lists
 
 A kind is a module of KINDS. Its `list_images` returns every image of the folder with its country or
 coordinates.
@@ -57,6 +58,7 @@ KINDS = Registry(
         "coordinates_table": "geoloc.corpus.sources.coordinates_table",
         "exif_folder": "geoloc.corpus.sources.exif_folder",
         "metadata_table": "geoloc.corpus.sources.metadata_table",
+        "python": "geoloc.corpus.sources.user_source",
     },
 )
 CHUNK = 1 << 20  # bytes of a table

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from geoloc.errors import GeolocError, InputError
 from geoloc.images import Preparation
@@ -35,6 +37,8 @@ class Source:
         subset: whether a `metadata_table` may name images that do not exist.
         first_image: number of the image of the first row, without a `file_column`; None if not
             configured.
+        file: Python file of a source of the kind `python`; None for other kinds.
+        options: keyword arguments of its `load`.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Source:
     id_column: str = "id"
     subset: bool = False
     first_image: int | None = None
+    file: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def folder(self) -> Path:
@@ -62,7 +68,7 @@ class Source:
         """Create a source from its entry in the configuration."""
         keys = (
             "kind", "images", "table", "file_column", "latitude_column", "longitude_column",
-            "author_column", "id_column", "subset", "first_image",
+            "author_column", "id_column", "subset", "first_image", "file", "options",
         )  # fmt: skip
         given = {key: entry[key] for key in keys if entry.get(key) is not None}
         preparation = Preparation(entry.get("crop", "none"), entry.get("size"))

@@ -33,12 +33,13 @@ SYSTEM_FOLDER = "system folder"
 SYSTEM_FILE = "system file"
 NESTED = "image in a folder that is not searched"
 OUTSIDE = "image in no country folder"
+UNLISTED = "image that the Python file does not name"
 UNREAD_ARCHIVE = "archive that is not searched"
 EMPTY_FOLDER = "folder without images"  # an empty one, and of a country one without any
 # Kinds that a user may expect to be used.
 SURPRISING = (
     UNSUPPORTED, BROKEN, SPECIAL, LINKED_FOLDER, NESTED, OUTSIDE, UNREAD_ARCHIVE, PACKED,
-    EMPTY_FOLDER,
+    EMPTY_FOLDER, UNLISTED,
 )  # fmt: skip
 EXAMPLES = 3
 

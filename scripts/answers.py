@@ -1,0 +1,43 @@
+"""The questions of the study, answered with intervals and tests, and what the answers come to."""
+
+import pandas as pd
+
+from geoloc.corpus.index_tables import kept_classes, majority_country
+from geoloc.evaluation.answers import (
+    Evidence,
+    answers,
+    as_records,
+    near_duplicate_ids,
+    write_json,
+)
+from geoloc.evaluation.read_predictions import read_predictions
+from geoloc.evaluation.verdict import verdict
+from geoloc.files import atomic_path, write_text
+from geoloc.logs import start_log
+
+log = start_log(snakemake.log[0])
+inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+index = pd.read_parquet(inputs.index, columns=["image_id", "collection", "author"])
+frames = read_predictions(
+    inputs.predictions,
+    kept_classes(inputs.countries),
+    params.datasets,
+    set(index.collection) - {"street"},
+)
+leakage = pd.read_csv(inputs.leakage, keep_default_na=False, na_values=[""])
+table = answers(
+    Evidence(
+        predictions=[(*row, frame) for row, frame in zip(params.rows, frames, strict=True)],
+        **params.settings,
+        majority=majority_country(inputs.countries),
+        near_duplicates=near_duplicate_ids(leakage, params.near_duplicate_bits),
+        authors=index.set_index("image_id")["author"].to_dict(),
+        seed=params.seed,
+    )
+)
+with atomic_path(outputs.table) as temporary:
+    table.to_csv(temporary, index=False)
+write_json(outputs.records, table)
+text = verdict(as_records(table))
+write_text(outputs.verdict, text + "\n")
+log.info("%d answers. %s", len(table), text)

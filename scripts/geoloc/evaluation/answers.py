@@ -1,0 +1,390 @@
+"""The questions of a study and what its predictions answer, each with its evidence.
+
+Which questions a run can answer follows from the settings of its datasets and models: a control is
+the dataset that differs from another one in just the key that is asked about.
+
+`verdict` (geoloc.evaluation.verdict) says in words what the answers come to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations, permutations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from geoloc.errors import InputError
+from geoloc.evaluation.comparisons import (
+    Estimate,
+    difference_of_groups,
+    holm,
+    paired_difference,
+    share,
+)
+from geoloc.evaluation.metrics import Predictions
+from geoloc.files import write_text
+from geoloc.matrix import DEFAULT, ROOMS, is_trained
+
+Settings = Mapping[str, Mapping[str, Any]]
+Answer = tuple[str, str, Estimate]  # key, question, what was found
+UNCHANGED = {"curve": "none"}
+COLUMNS = (
+    "key", "family", "question", "estimate", "low", "high", "n", "seeds", "p_value", "p_adjusted",
+    "smallest_effect", "method",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What answers are made from.
+
+    Args:
+        predictions: of every row and seed.
+        datasets: how each dataset of a row or column shows images (`geoloc.matrix`).
+        models: the entry of each model.
+        titles: of models, of datasets and of test sets of photographs, by name. An image of the
+            test split is shown as a dataset; all other test sets are photographs.
+        majority: most frequent country of the training images, ISO alpha-2.
+        near_duplicates: ids of the test images that have a near-duplicate in training.
+        authors: author by image id, "" where unknown.
+        seed: of every bootstrap.
+    """
+
+    predictions: Predictions
+    datasets: Settings
+    models: Settings
+    titles: Mapping[str, Mapping[str, str]]
+    majority: str
+    near_duplicates: frozenset[str]
+    authors: Mapping[str, str]
+    seed: int
+    images: dict[str, pd.DataFrame] = field(init=False, default_factory=dict)
+    """Source and label of the images of each test set, by image id."""
+    _right: dict[tuple[str, str, str], pd.DataFrame] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        found: dict[tuple[str, str, str], dict[str, pd.Series]] = {}
+        for model, dataset, seed, frame in self.predictions:
+            for test_set, part in frame.groupby("test_set", sort=False):
+                part = part.set_index("image_id").sort_index()
+                right = part["country_1"] == part["label"]
+                found.setdefault((model, dataset, test_set), {})[seed] = right
+                self.images.setdefault(test_set, part[["source", "label"]])
+        self._right.update({key: pd.DataFrame(by_seed) for key, by_seed in found.items()})
+        if not all(right.notna().all(axis=None) for right in self._right.values()):
+            raise InputError(
+                "predictions of two seeds are not of the same images; delete them and run "
+                "snakemake again"
+            )
+
+    @property
+    def unchanged(self) -> str | None:
+        """The first dataset that shows images unchanged."""
+        return next((name for name, s in self.datasets.items() if s == UNCHANGED), None)
+
+    @property
+    def photographs(self) -> list[str]:
+        """Test sets that are no dataset."""
+        return [name for name in self.images if name not in self.datasets]
+
+    def right(self, model: str, dataset: str, test_set: str | None) -> pd.DataFrame | None:
+        """Right answers, bool, by image id and seed; None if the row was not tested on that."""
+        return self._right.get((model, dataset, test_set))
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Each model and dataset that it was trained on, once."""
+        return list(dict.fromkeys((model, dataset) for model, dataset, _, _ in self.predictions))
+
+    def own_test_set(self, dataset: str) -> str | None:
+        """The test images shown as in training; unchanged for models with no choice of dataset."""
+        return self.unchanged if dataset == DEFAULT else dataset
+
+    def main_rows(self) -> list[tuple[str, str]]:
+        """One row of each model: the one that was trained on unchanged images, if any."""
+        return [row for row in self.rows() if row[1] in (self.unchanged, DEFAULT)]
+
+    def paired(self, *sides: tuple[str, str, str | None]) -> Estimate | None:
+        """Accuracy of the first (model, dataset, test set) less that of the second."""
+        first, second = (self.right(*side) for side in sides)
+        if first is None or second is None:
+            return None
+        return paired_difference(first, second, self.authors, self.seed)
+
+    def model(self, name: str) -> str:
+        return self.titles["models"].get(name, name)
+
+    def dataset(self, name: str) -> str:
+        return self.titles["datasets"].get(name, name)
+
+    def test_set(self, name: str) -> str:
+        """What a test set shows, in words."""
+        if name == self.unchanged:
+            return "unchanged street images"
+        if name in self.datasets:
+            return f"{self.dataset(name)} images"
+        return f"the photos of {self.titles['test_sets'].get(name, name)}"
+
+
+def answers(evidence: Evidence) -> pd.DataFrame:
+    """Answer every question that a run has the rows for.
+
+    Returns:
+        One row a question with the columns `COLUMNS`; accuracies and differences are 0–1 and −1…1.
+        `p_adjusted` is corrected within the family (Holm 1979). `estimate` is positive where the
+        answer is yes. A share of right answers, which is no comparison, has no p-value.
+
+    Raises:
+        InputError: if rows that are compared have other images or seeds.
+    """
+    rows = []
+    for family, ask in FAMILIES.items():
+        found = list(ask(evidence))
+        adjusted = holm([estimate.p_value for _, _, estimate in found])
+        rows += [
+            {"key": f"{family}/{key}", "family": family, "question": question, **asdict(estimate),
+             "p_adjusted": float(p)}
+            for (key, question, estimate), p in zip(found, adjusted, strict=True)
+        ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of `answers` for JSON; None instead of NaN."""
+    return [
+        {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def write_json(path: str | Path, table: pd.DataFrame) -> None:
+    """Write the rows of `answers` as a JSON list of objects, whole or not at all."""
+    write_text(path, json.dumps(as_records(table), indent=1, ensure_ascii=False) + "\n")
+
+
+def near_duplicate_ids(leakage: pd.DataFrame, near_duplicate_bits: int) -> frozenset[str]:
+    """Ids of the test images of a `leakage_table` that differ from a training image in at most
+    `near_duplicate_bits` of their 64-bit perceptual hashes."""
+    near = (leakage["split"] == "test") & (leakage["bits"] <= near_duplicate_bits)
+    return frozenset(leakage.loc[near, "image_id"])
+
+
+def _own(e: Evidence, first: str, second: str, question: str) -> Iterator[Answer]:
+    """Each model trained and tested on dataset `first` against `second`. `question` has the fields
+    model, first and second."""
+    titles = {"first": e.dataset(first), "second": e.dataset(second)}
+    for model in e.models:
+        if found := e.paired((model, first, first), (model, second, second)):
+            asked = question.format_map(titles | {"model": e.model(model)})
+            yield _slash(model, first, second), asked, found
+
+
+def _slash(*names: str) -> str:
+    return "/".join(names)
+
+
+def _twins(e: Evidence, key: str, usual: Any) -> Iterator[tuple[str, str]]:
+    """Datasets that differ in `key` only: one with the usual value and one with another."""
+    for name, other in permutations(e.datasets, 2):
+        ours, theirs = (dict(e.datasets[n]) for n in (name, other))
+        values = ours.pop(key, usual), theirs.pop(key, usual)
+        if ours == theirs and values[0] == usual != values[1]:
+            yield name, other
+
+
+def _is_control(settings: Mapping[str, Any]) -> bool:
+    """Whether a dataset shows anything but the objects of its own images."""
+    return settings.get("scores_of", "self") != "self" or bool(settings.get("invert"))
+
+
+def _diagonal(e: Evidence) -> Iterator[Answer]:
+    question = "Is {model} more accurate if trained and tested on {first} than on {second} images?"
+    for name, settings in e.datasets.items():
+        if e.unchanged and settings != UNCHANGED and not _is_control(settings):
+            yield from _own(e, name, e.unchanged, question)
+
+
+def _choice_of_objects(e: Evidence) -> Iterator[Answer]:
+    question = (
+        "Is {model} more accurate with the right objects ({first}) than if as much is hidden in "
+        "the wrong places ({second})?"
+    )
+    for name, other in _twins(e, "scores_of", "self"):
+        yield from _own(e, name, other, question)
+
+
+def _loss_of_information(e: Evidence) -> Iterator[Answer]:
+    question = "Is {model} more accurate if images are hidden in places ({first}) than on {second}?"
+    for name, settings in e.datasets.items():
+        if e.unchanged and settings.get("scores_of", "self") != "self":
+            yield from _own(e, name, e.unchanged, question)
+
+
+def _inverted(e: Evidence) -> Iterator[Answer]:
+    question = "Is {model} more accurate with the objects ({first}) than with all else ({second})?"
+    for name, other in _twins(e, "invert", False):
+        yield from _own(e, name, other, question)
+
+
+def _fills(e: Evidence) -> Iterator[Answer]:
+    question = (
+        "Is {model} more accurate if the background is {fill} ({first}) than if it is black "
+        "({second})?"
+    )
+    words = {"blur": "blurred", "mean": "filled with the mean colour"}
+    for black, other in _twins(e, "fill", "black"):
+        fill = e.datasets[other]["fill"]
+        asked = question.replace("{fill}", words.get(fill, fill))
+        yield from _own(e, other, black, asked)
+
+
+def _differ_in_preprocessing(e: Evidence, first: str, second: str) -> bool:
+    ours, theirs = (dict(e.models[name]) for name in (first, second))
+    values = ours.pop("preprocessing", None), theirs.pop("preprocessing", None)
+    return None not in values and values[0] != values[1] and ours == theirs
+
+
+def _is_classifier(entry: Mapping[str, Any]) -> bool:
+    return ROOMS[entry["kind"]] == "keras_models"
+
+
+def _is_contrastive(entry: Mapping[str, Any]) -> bool:
+    """Whether a model is trained on images and texts by the workflow."""
+    return ROOMS[entry["kind"]] == "image_text" and is_trained(entry)
+
+
+def _contrastive_and_classifier(e: Evidence, first: str, second: str) -> bool:
+    return _is_contrastive(e.models[first]) and _is_classifier(e.models[second])
+
+
+def _against(e: Evidence, first: str, second: str) -> Iterator[Answer]:
+    """One model against another wherever both were trained on the same images, tested on these; of
+    rows that were trained on unchanged images, also on photographs."""
+    trained = [
+        {e.own_test_set(d): d for m, d in e.rows() if m == model} for model in (first, second)
+    ]
+    for shown, dataset in trained[0].items():
+        if shown is None or shown not in trained[1]:
+            continue
+        for test_set in [shown, *(e.photographs if shown == e.unchanged else [])]:
+            sides = (first, dataset, test_set), (second, trained[1][shown], test_set)
+            if found := e.paired(*sides):
+                question = (
+                    f"Is {e.model(first)} more accurate than {e.model(second)} on "
+                    f"{e.test_set(test_set)}, both trained on {e.dataset(shown)} images?"
+                )
+                yield _slash(first, second, shown, test_set), question, found
+
+
+def _preprocessing(e: Evidence) -> Iterator[Answer]:
+    for first, second in combinations(e.models, 2):
+        if _differ_in_preprocessing(e, first, second):
+            published = e.models[first]["preprocessing"] == "rescale"
+            yield from _against(e, *((second, first) if published else (first, second)))
+
+
+def _contrastive(e: Evidence) -> Iterator[Answer]:
+    for first, second in permutations(e.models, 2):
+        if _contrastive_and_classifier(e, first, second):
+            yield from _against(e, first, second)
+
+
+def _models(e: Evidence) -> Iterator[Answer]:
+    """Pairs of models that no other family compares, each by its main row."""
+    for (first, trained), (second, other) in combinations(e.main_rows(), 2):
+        if (
+            first == second
+            or _differ_in_preprocessing(e, first, second)
+            or _contrastive_and_classifier(e, first, second)
+            or _contrastive_and_classifier(e, second, first)
+        ):
+            continue
+        for test_set in filter(None, [e.unchanged, *e.photographs]):
+            if found := e.paired((first, trained, test_set), (second, other, test_set)):
+                question = (
+                    f"Is {e.model(first)} more accurate than {e.model(second)} on "
+                    f"{e.test_set(test_set)}?"
+                )
+                yield _slash(first, second, test_set), question, found
+
+
+def _sources(e: Evidence) -> Iterator[Answer]:
+    """Accuracy by source of the street images, and whether sources differ."""
+    for model, dataset in e.main_rows():
+        if (right := e.right(model, dataset, e.unchanged)) is None:
+            continue
+        source = e.images[e.unchanged]["source"].loc[right.index]
+        parts = {name: right[source == name] for name in dict.fromkeys(source)}
+        if len(parts) < 2:
+            continue
+        for name, part in parts.items():
+            question = f"How accurate is {e.model(model)} on street images of {name}?"
+            yield _slash(model, name), question, share(part, e.authors, e.seed)
+        for first, second in combinations(parts, 2):
+            question = f"Is {e.model(model)} more accurate on images of {first} than of {second}?"
+            found = difference_of_groups(parts[first], parts[second], e.authors, e.seed)
+            yield _slash(model, first, second), question, found
+
+
+def _baseline(e: Evidence) -> Iterator[Answer]:
+    for model, dataset in e.rows():
+        for test_set in filter(None, [e.own_test_set(dataset), *e.photographs]):
+            if (right := e.right(model, dataset, test_set)) is None:
+                continue
+            majority = (e.images[test_set]["label"] == e.majority).loc[right.index]
+            found = paired_difference(right, majority.to_frame(), e.authors, e.seed)
+            trained = "" if dataset == DEFAULT else f", trained on {e.dataset(dataset)} images,"
+            question = (
+                f"Is {e.model(model)}{trained} more accurate on {e.test_set(test_set)} than "
+                "always giving the most frequent country of the training images?"
+            )
+            yield _slash(model, dataset, test_set), question, found
+
+
+def _near_duplicates(e: Evidence) -> Iterator[Answer]:
+    """Accuracy on all images, on those without a near-duplicate in training, and how far images
+    with one differ from these."""
+    for model, dataset in e.main_rows():
+        for test_set in filter(None, [e.unchanged, *e.photographs]):
+            if (right := e.right(model, dataset, test_set)) is None:
+                continue
+            name, on = e.model(model), e.test_set(test_set)
+            near = right.index.isin(e.near_duplicates)
+            all_images = share(right, e.authors, e.seed)
+            yield _slash(model, test_set, "all"), f"How accurate is {name} on {on}?", all_images
+            if near.all() or not near.any():
+                continue
+            question = f"How accurate is {name} on {on} that have no near-duplicate in training?"
+            without = share(right[~near], e.authors, e.seed)
+            yield _slash(model, test_set, "without"), question, without
+            question = (
+                f"Is {name} more accurate on {on} that have a near-duplicate in training than on "
+                "the others?"
+            )
+            found = difference_of_groups(right[near], right[~near], e.authors, e.seed)
+            yield _slash(model, test_set, "difference"), question, found
+
+
+FAMILIES: dict[str, Callable[[Evidence], Iterator[Answer]]] = {
+    "diagonal": _diagonal,
+    "choice_of_objects": _choice_of_objects,
+    "loss_of_information": _loss_of_information,
+    "inverted": _inverted,
+    "fills": _fills,
+    "preprocessing": _preprocessing,
+    "contrastive": _contrastive,
+    "models": _models,
+    "sources": _sources,
+    "baseline": _baseline,
+    "near_duplicates": _near_duplicates,
+}
+"""What each family asks. Its p-values are corrected together."""
+
+
+def family(records: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    """The answers of a family that are comparisons."""
+    return [a for a in records if a["family"] == name and a["p_adjusted"] is not None]
