@@ -52,7 +52,11 @@ from geoloc.matrix import (
     used_files,
     used_scores,
 )
-from geoloc.segmentation.vocabularies import class_list_mistakes, vocabulary_of
+from geoloc.segmentation.vocabularies import (
+    class_list_mistakes,
+    is_vocabulary_file,
+    vocabulary_of,
+)
 
 
 def placed(path):

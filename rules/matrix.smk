@@ -108,6 +108,12 @@ def vocabulary_to_score(wildcards):
     return vocabulary_of(config["segmentations"][name])
 
 
+def vocabulary_file(wildcards):
+    """The file of that vocabulary, if it is of a user's segmenter."""
+    name = vocabulary_to_score(wildcards)
+    return name if is_vocabulary_file(name) else []
+
+
 def model_to_train(wildcards):
     """The entry of a model, reduced to the keys that its training depends on."""
     entry = config["models"][wildcards.model]

@@ -57,6 +57,7 @@ rule pack_crops:
         images="<results>/images/street/{country}/{shard}.h5",
         segments=segments_to_score,
         classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+        vocabulary=vocabulary_file,
     output:
         arrays="<results>/arrays/crops/{scores}/{country}/{shard}.h5",
         boxes="<results>/arrays/crops/{scores}/{country}/{shard}.csv",

@@ -42,6 +42,7 @@ rule score:
     input:
         segments=segments_to_score,
         classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+        vocabulary=vocabulary_file,
     output:
         scores="<results>/scores/{scores}/{country}/{shard}.h5",
     log:

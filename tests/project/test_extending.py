@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +15,12 @@ import yaml
 from PIL import Image
 from snakemake.utils import update_config
 
-from geoloc.config import check_config, load_schema
+from geoloc.config import check_config, files_of, load_schema
 from geoloc.evaluation.user_model import UserModel
 from geoloc.matrix import dataset_settings
+from geoloc.segmentation.vocabularies import vocabulary_of
+from geoloc.stores import read_scores, write_images
+from geoloc.types import SCORE_SIZE
 from tests.coloured_world import CLASSES, scores_of, write_stores, write_world
 from tests.conftest import ROOT
 from tests.script_runs import run_script
@@ -25,10 +29,12 @@ LONGEST = 40  # lines of an example
 
 
 class Example(NamedTuple):
-    """A section of the page: its code, and its configuration on top of the study's."""
+    """A section of the page: its code, its configuration on top of the study's, and its text file
+    of names, if it has one."""
 
     code: str
     config: dict[str, Any]
+    names: str
 
     def entry(self, section: str, name: str) -> dict[str, Any]:
         return self.config[section][name]
@@ -43,7 +49,8 @@ def read_examples() -> dict[str, Example]:
         config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
         update_config(config, yaml.safe_load(entries))
         check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
-        found[part.partition("\n")[0]] = Example(code, config)
+        names = "".join(re.findall(r"```text\n(.*?)```", part, re.DOTALL))
+        found[part.partition("\n")[0]] = Example(code, config, names)
     return found
 
 
@@ -95,6 +102,39 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
     )
     table = pd.read_parquet("p.parquet")
     assert (set(table.test_set), len(table)) == ({"smooth"}, 7)
+
+
+def test_the_segmenter_makes_segments_that_score(folder):
+    example = EXAMPLES["A segmenter"]
+    (folder / "my_segmenter.py").write_text(example.code)
+    (folder / "my_classes.txt").write_text(example.names)
+    image = np.full((SCORE_SIZE, SCORE_SIZE, 3), 128, np.uint8)
+    image[300:, 200:] = (0, 110, 60)  # plants
+    place = {"latitude": 1.0, "longitude": 2.0, "split": "val", "source": "s"}
+    row = {"image_id": "a", "image": cv2.imencode(".png", image[..., ::-1])[1].tobytes()}
+    write_images("i.h5", [row | place])
+    entry = dict(example.entry("segmentations", "colours"))
+    engine = entry.pop("engine")
+    run_script(
+        "segment",
+        input={"images": "i.h5"},
+        output={"segments": "s.h5"},
+        params={"segmentation": entry, "engine": engine}
+        | {"weights": {path: {} for path in files_of(entry)}},
+    )
+    scores = example.entry("scores", "colours")
+    run_script(
+        "score",
+        input={"segments": "s.h5", "classes": scores["classes"]},
+        output={"scores": "m.h5"},
+        params={key: scores[key] for key in ("ambiguous_classes", "minimum", "merge")}
+        | {"vocabulary": vocabulary_of(entry)},
+    )
+    ((image_id, score),) = read_scores("m.h5")
+    expected = np.zeros((SCORE_SIZE, SCORE_SIZE), np.uint8)
+    expected[300:, 200:] = 63  # percent: (2 · 110 − 60) / 255
+    assert image_id == "a"
+    np.testing.assert_array_equal(score, expected)
 
 
 def test_the_source_is_indexed(folder):

@@ -73,5 +73,5 @@ def test_defaults_of_the_schema_are_those_of_the_segmenters(sam2_entry, tmp_path
 
 
 def test_an_unknown_kind_is_told_with_the_known_ones():
-    with pytest.raises(ValueError, match="'sam3'; use one of sam, sam2, semantic"):
+    with pytest.raises(ValueError, match="'sam3'; use one of sam, sam2, semantic, python"):
         build_segmentation({"kind": "sam3"}, {})

@@ -181,6 +181,11 @@ FURTHER_ENTRIES = {
     "scores.semantic.segmentation": "semantic", "scores.semantic.classes": "fifth.txt",
     "datasets.sam2.scores": "sam2", "datasets.sam2.curve": "linear",
     "datasets.semantic.scores": "semantic", "datasets.semantic.curve": "linear",
+    "segmentations.python.kind": "python", "segmentations.python.file": "own.py",
+    "segmentations.python.classes": "classes.txt", "scores.python.segmentation": "python",
+    "scores.python.classes": "classes.txt", "datasets.python.scores": "python",
+    "datasets.python.curve": "linear",
+    "datasets.python_crops.scores": "python", "datasets.python_crops.view": "object",
 }  # fmt: skip
 FURTHER: dict[str, tuple[Any, list[str]]] = {
     key.replace(".sam.", ".sam2."): (value, [x.replace("segment.", "segment[sam2].") for x in at])
@@ -206,6 +211,17 @@ FURTHER: dict[str, tuple[Any, list[str]]] = {
     ),
     "segmentations.semantic.engine.image_batch": (
         2, ["segment[semantic].params.engine.image_batch"],
+    ),
+    "segmentations.python.file": ("other.py", ["segment[python].params.segmentation.file"]),
+    "segmentations.python.classes": ("others.txt", [
+        "segment[python].params.segmentation.classes", "score[python].params.vocabulary",
+        "pack_crops[python].params.vocabulary",
+    ]),
+    "segmentations.python.options": ({"depth": 4}, [
+        "segment[python].params.segmentation.options",
+    ]),
+    "segmentations.python.engine.image_batch": (
+        5, ["segment[python].params.engine.image_batch"],
     ),
     "segmentations.semantic.engine.compile": (True, ["segment[semantic].params.engine.compile"]),
 }  # fmt: skip
@@ -291,7 +307,8 @@ def folder(tmp_path_factory) -> Path:
         (folder / name).mkdir()
     for name in ("own.py", "other.py", "places.csv"):
         (folder / name).touch()
-    (folder / "classes.txt").write_text("street sign\n")
+    for name in ("classes.txt", "others.txt"):
+        (folder / name).write_text("street sign\n")
     (folder / "fifth.txt").write_text("5\n")
     config = tiny_study("reaches")
     entry = {"kind": "country_folders", **config["sources"]["geoguessr"]}
@@ -364,6 +381,10 @@ def test_the_keys_of_further_kinds_of_segmentations_reach_their_jobs(jobs):
             assert value_at(default, place) != value, key
     for name in ("sam2", "semantic"):
         assert "given" in value_at(changed, f"segment[{name}].input")
+    assert {"other.py", "others.txt"} < set(value_at(changed, "segment[python].input"))
+    for rule in ("score", "pack_crops"):
+        assert "others.txt" in value_at(changed, f"{rule}[python].input")
+    assert "others.txt" not in value_at(changed, "score[semantic].input")
 
 
 def test_a_class_list_of_another_vocabulary_stops_before_the_first_job(jobs):

@@ -70,8 +70,15 @@ def _semantic(settings: dict[str, Any], engine: Engine) -> Pair:
     return build(settings.pop("path"), **engine, **settings), None
 
 
+def _python(settings: dict[str, Any], engine: Engine) -> Pair:
+    from geoloc.segmentation.segmenters.user_segmenter import UserSegmenter
+
+    return UserSegmenter(**settings, **engine), None
+
+
 KINDS: dict[str, Callable[[dict[str, Any], Engine], Pair]] = {
     "sam": _sam,
     "sam2": _sam2,
     "semantic": _semantic,
+    "python": _python,
 }

@@ -4,7 +4,8 @@
 the 19 classes that Cityscapes is evaluated on, in the order of their train IDs (Cordts et al.
 2016). `mapillary_vistas` has the 65 evaluated classes of Mapillary Vistas 1.2 (Neuhold et al. 2017)
 in the order and with the names of the public Mask2Former checkpoints. `demo` has the objects that
-the demo draws.
+the demo draws. A segmenter of the user's own has a vocabulary in a text file, which is known by its
+path.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from geoloc.errors import InputError
+from geoloc.errors import InputError, MissingFile
 
 TITLES = {
     "imagenet": "ImageNet",
@@ -35,18 +36,53 @@ AMBIGUOUS = ("first_meaning", "every_meaning")
 FIRST_MEANING = {"imagenet": {"crane": 517}}
 
 
-@cache
 def vocabulary(name: str) -> tuple[str, ...]:
     """Return the class names of a vocabulary in the order of their indices.
 
     Args:
-        name: `imagenet`, `cityscapes`, `mapillary_vistas` or `demo`.
+        name: `imagenet`, `cityscapes`, `mapillary_vistas` or `demo`, or the path of a text file
+            (`.txt`, UTF-8) with one name per line.
 
     Raises:
-        ValueError: for an unknown vocabulary.
+        OSError: if there is no such file.
+        ValueError: for an unknown vocabulary, or a file with an empty line or a name twice.
     """
+    if is_vocabulary_file(name):
+        return _read_vocabulary(Path(name))
     if name not in TITLES:
         raise InputError(f"no vocabulary named {name!r}: choose one of {', '.join(TITLES)}")
+    return _shipped(name)
+
+
+def is_vocabulary_file(name: str) -> bool:
+    """Whether a vocabulary is a file of the user's."""
+    return name.endswith(".txt")
+
+
+def title_of(name: str) -> str:
+    """The title of a vocabulary, for messages."""
+    return Path(name).name if is_vocabulary_file(name) else TITLES[name]
+
+
+def _read_vocabulary(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise MissingFile(f"{path}: no such file; write one class name per line into it")
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, name in enumerate(names, start=1):
+        if not name or "#" in name or name[0].isdecimal():
+            raise InputError(
+                f"{path}, line {number}: {name!r} is no class name; write one per line, without # "
+                "and not beginning with a digit"
+            )
+        if name in names[: number - 1]:
+            raise InputError(f"{path}, line {number}: {name!r} is given twice; rename one")
+    if not names:
+        raise InputError(f"{path}: no class name; write one per line")
+    return tuple(names)
+
+
+@cache
+def _shipped(name: str) -> tuple[str, ...]:
     path = Path(__file__).parent / "data" / f"{name}_classes.txt"
     return tuple(path.read_text(encoding="utf-8").rstrip("\n").split("\n"))
 
@@ -68,7 +104,7 @@ def class_indices(
     """
     if ambiguous not in AMBIGUOUS:
         raise InputError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
-    names, title = vocabulary(vocabulary_name), TITLES[vocabulary_name]
+    names, title = vocabulary(vocabulary_name), title_of(vocabulary_name)
     first, _, rest = entry.partition(" ")
     if first.isdecimal():
         index = int(first)
@@ -120,21 +156,23 @@ def read_class_list(
             except ValueError as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
     if not selected:
-        title = TITLES[vocabulary_name]
+        title = title_of(vocabulary_name)
         raise InputError(f"{path} selects no class: write one {title} class name a line")
     return sorted(selected)
 
 
 def vocabulary_of(segmentation: Mapping) -> str:
-    """Return the vocabulary of an entry of `segmentations` in the configuration: its own, or that
-    of its classifier."""
+    """Return the vocabulary of an entry of `segmentations` in the configuration: its own, that of
+    its classifier, or the file of a user's segmenter."""
+    if segmentation["kind"] == "python":
+        return segmentation["classes"]
     return segmentation.get("vocabulary") or OF_CLASSIFIERS[segmentation["classifier"]["kind"]]
 
 
 def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
     """Say which class lists don't fit the segmentations that they are for, one line each.
 
-    A list that does not exist is not a mistake: another workflow may make it.
+    A file that does not exist is not a mistake: another workflow may make it.
 
     Args:
         config: the checked configuration.
@@ -146,11 +184,13 @@ def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
         if not Path(entry["classes"]).is_file():
             continue
         known = vocabulary_of(config["segmentations"][entry["segmentation"]])
+        if is_vocabulary_file(known) and not Path(known).is_file():
+            continue
         try:
             read_class_list(entry["classes"], entry["ambiguous_classes"], known)
         except ValueError as error:
             mistakes.append(
                 f"scores.{name}.classes: {error}; the segmentation {entry['segmentation']} names "
-                f"{TITLES[known]} classes"
+                f"{title_of(known)} classes"
             )
     return mistakes

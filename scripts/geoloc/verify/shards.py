@@ -16,7 +16,7 @@ from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.images import decode, resize_nearest
 from geoloc.segmentation.objects import best_object
 from geoloc.segmentation.scoring import read_selected, score_map
-from geoloc.segmentation.vocabularies import vocabulary_of
+from geoloc.segmentation.vocabularies import is_vocabulary_file, vocabulary_of
 from geoloc.stores import (
     Arrays,
     StoreError,
@@ -182,6 +182,8 @@ def score_settings(run: Run, name: str) -> dict:
     segmentation."""
     entry = run.config["scores"][name]
     vocabulary = vocabulary_of(run.config["segmentations"][entry["segmentation"]])
+    if is_vocabulary_file(vocabulary):
+        vocabulary = str(run.base / vocabulary)
     path = run.base / entry["classes"]
     selected = read_selected(path, entry["ambiguous_classes"], vocabulary).tolist()
     return {"selected": selected, "minimum": entry["minimum"], "merge": entry["merge"],
