@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
@@ -98,7 +99,11 @@ def least(folder: Path, arguments: list[str], repetitions: int) -> list[float]:
 
 
 def finish(folder: Path) -> None:
-    """Make all outputs as empty files, with the records of Snakemake that they are up to date."""
+    """Make all outputs as empty files, with the records of Snakemake that they are up to date.
+
+    Weights have their size, as it is compared.
+    """
+    weights = yaml.safe_load((ROOT / "config/weights.yaml").read_text(encoding="utf-8"))
     summary = subprocess.run(
         snakemake("--summary"), cwd=folder, capture_output=True, text=True, check=True
     )
@@ -112,7 +117,8 @@ def finish(folder: Path) -> None:
             path.mkdir()
             continue
         path.touch()
-        os.truncate(path, STORE_BYTES if path.suffix == ".h5" else 0)
+        size = STORE_BYTES if path.suffix == ".h5" else 0
+        os.truncate(path, weights.get(path.name, {}).get("size", size))
     measure(folder, ["--touch", "--forceall", "-c", "1", "-q"])
 
 

@@ -21,6 +21,7 @@ from geoloc.config import (
     default_config,
     files_of,
     load_schema,
+    order_entries,
     place_paths,
     write_config,
 )
@@ -70,6 +71,7 @@ try:
     check_config(config, SCHEMA)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+order_entries(config, load_schema(ROOT / "config/config.yaml"))
 # For inputs and outputs: Snakemake adds the module's prefix to these itself.
 FOLDERS = {source.name: source.path for source in configured_sources(config)}
 config = place_paths(config, ROOT, placed)

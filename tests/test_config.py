@@ -10,6 +10,7 @@ from geoloc.config import (
     check_keys_once,
     default_config,
     load_schema,
+    order_entries,
     place_paths,
     read_written_config,
     write_config,
@@ -182,6 +183,15 @@ def test_an_entry_of_the_study_needs_only_the_keys_that_differ():
     assert config["datasets"]["weighted_custom"]["curve"] == "piecewise"
     assert list(config["models"]) == ["clip"]
     assert list(config["scores"]) == ["objects"]
+
+
+def test_entries_of_the_study_come_first_whatever_the_order_of_the_files():
+    config = copy.deepcopy(STUDY)
+    config["datasets"] = {"own": {"title": "Own"}, **dict(reversed(config["datasets"].items()))}
+    config["test_sets"] = {"mine": {}, **config["test_sets"]}
+    order_entries(config, STUDY)
+    assert list(config["datasets"]) == ["original", "weighted_base", "weighted_custom", "own"]
+    assert list(config["test_sets"]) == ["im2gps3k", "mine"]
 
 
 def test_an_entry_that_is_like_another_one_has_its_keys_and_its_own():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 
@@ -221,6 +221,20 @@ def _model_title(name: str, entry: dict) -> str:
         return "CLIP (trained here)"
     folder = Path(entry["path"]).name
     return "StreetCLIP" if folder == "streetclip" else folder
+
+
+def order_entries(config: dict, first: Mapping) -> None:
+    """Put the entries that `first` has, too, before the others and in its order, in place.
+
+    Snakemake puts the keys of a file given with --configfile before those of config/config.yaml,
+    but the published rows and columns of Table 1 come first.
+    """
+    for section in (*MATRIX, "test_sets"):
+        entries = config[section]
+        names = dict.fromkeys([*(n for n in first[section] if n in entries), *entries])
+        ordered = {name: entries[name] for name in names}
+        entries.clear()
+        entries.update(ordered)
 
 
 def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:

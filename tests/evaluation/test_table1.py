@@ -134,6 +134,15 @@ def test_a_model_without_a_published_counterpart_is_not_compared():
     assert len(lines) == 24
 
 
+def test_further_columns_of_datasets_stand_after_the_published_ones_too():
+    columns = {"dim": "Dim Test Accuracy", **COLUMNS}
+    own = seven_rows(test_sets=[*TEST_SETS, "dim"])
+    table = table1(own, columns)
+    assert list(table.columns) == [*HEADER.split(","), "Dim Test Accuracy"]
+    text = format_table(table, baselines(own[0][3], "US"), "United States", columns)
+    assert text.splitlines()[1].split()[-2:] == ["Im2GPS-3k-modified", "Dim"]
+
+
 def test_seeds_are_averaged_in_the_table_and_listed_in_one_of_their_own():
     both = [*seven_rows("1"), *((m, d, "2", make_frame(6)) for m, d, _, _ in seven_rows())]
     table = table1(both, COLUMNS)

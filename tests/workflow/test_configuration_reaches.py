@@ -595,6 +595,16 @@ def test_the_table_has_the_published_rows_in_their_order(jobs):
         assert paths == [f"results/reaches/predictions/{'/'.join(row)}.parquet" for row in expected]
 
 
+def test_rows_and_columns_of_the_study_come_first_whatever_file_names_them(jobs):
+    """Snakemake puts the keys of a file given with --configfile before the others."""
+    dim = {"scores": "objects", "curve": "linear", "column": True}
+    found = jobs({"models.own.kind": "cnn"}, datasets={"dim": dim})
+    columns = list(value_at(found, "table1.params.columns"))
+    assert columns == ["original", "weighted_base", "weighted_custom", "dim", "im2gps3k"]
+    models = list(dict.fromkeys(row[0] for row in value_at(found, "metrics.params.rows")))
+    assert models == ["cnn", "transfer", "clip", "own"]
+
+
 def test_each_dataset_of_the_contrastive_model_is_trained_on_its_own(default):
     found = {str(job.wildcards.dataset): job.params.view["curve"] for job in default["train_clip"]}
     assert found == {

@@ -169,7 +169,9 @@ def test_metrics_are_of_the_images_of_the_index(folder, tmp_path, caplog):
         make(index.assign(country=index.country.mask(index.image_id == "s/3", "NA")))
 
 
-def test_answers_use_the_leakage_the_majority_and_the_authors(folder, tmp_path):
+def test_answers_use_the_leakage_the_majority_the_authors_and_the_seed(
+    folder, tmp_path, monkeypatch
+):
     leakage = {"image_id": ["s/0", "s/1", "far/0"], "split": "test", "bits": [3, 9, 64]}
     pd.DataFrame(leakage).to_csv(tmp_path / "leakage.csv", index=False)
     settings = {
@@ -181,12 +183,12 @@ def test_answers_use_the_leakage_the_majority_and_the_authors(folder, tmp_path):
     }  # fmt: skip
     names = {"table": "a.csv", "records": "a.json", "verdict": "verdict.txt"}
 
-    def make(bits: int) -> pd.DataFrame:
+    def make(bits: int, seed: int = 1) -> pd.DataFrame:
         run_script(
             "answers",
             input=inputs(folder) | {"leakage": tmp_path / "leakage.csv"},
             output={name: tmp_path / file for name, file in names.items()},
-            params=PARAMS | {"seed": 1, "settings": settings, "near_duplicate_bits": bits},
+            params=PARAMS | {"seed": seed, "settings": settings, "near_duplicate_bits": bits},
         )
         return pd.read_csv(tmp_path / "a.csv").set_index("key")
 
@@ -201,6 +203,8 @@ def test_answers_use_the_leakage_the_majority_and_the_authors(folder, tmp_path):
     text = (tmp_path / "verdict.txt").read_text()
     assert text.startswith("It can't be told with this many images")
     assert make(bits=9).n["near_duplicates/cnn/original/without"] == 6
+    monkeypatch.setattr("geoloc.evaluation.metrics.RESAMPLES", 3)
+    assert len({tuple(make(6, seed).low) for seed in range(3)}) > 1
 
 
 def test_distances_are_listed_after_the_published_ones_of_the_same_test_set(tmp_path):

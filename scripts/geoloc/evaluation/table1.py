@@ -33,6 +33,7 @@ def table1(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame
     Raises:
         ValueError: if a row is given twice with the same seed.
     """
+    columns = published_first(columns)
     cells = _accuracies(predictions, columns)
     means = cells.groupby(KEYS, sort=False)[list(columns.values())].mean().reset_index()
     return _in_published_order(_as_text(means, columns))
@@ -40,7 +41,16 @@ def table1(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame
 
 def table1_seeds(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
     """The same with a row for each seed, and the column Seed after Trained On."""
+    columns = published_first(columns)
     return _in_published_order(_as_text(_accuracies(predictions, columns), columns))
+
+
+def published_first(columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns by test set, those of the published table first."""
+    known = list(published().columns)
+    rank = {title: known.index(title) if title in known else len(known)
+            for title in columns.values()}  # fmt: skip
+    return dict(sorted(columns.items(), key=lambda column: rank[column[1]]))
 
 
 def _accuracies(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -134,6 +144,7 @@ def format_table(
     `baseline` is what `baselines` returns, `majority_name` the display name of its country;
     `columns` as for `table1`.
     """
+    columns = published_first(columns)
     header = [*KEYS, *(c.removesuffix(" Accuracy").removesuffix(" Test") for c in columns.values())]
     body = [[str(cell) for cell in row] for row in table.itertuples(index=False)]
     for previous, row in zip(body[-2::-1], body[:0:-1], strict=True):
