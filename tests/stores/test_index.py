@@ -225,10 +225,12 @@ def test_every_job_compares_each_of_its_stores_with_the_index(
     }
     inputs |= {"countries": tmp_path / "countries.csv", "index": tmp_path / "images.parquet"}
     inputs |= {"classes": tmp_path / "c.txt", "model": tmp_path / "model", "test_sets": []}
+    inputs |= {"crops": [], "boxes": []}
     view = {"curve": "linear", "scores": "objects"}
     params = {
         "index_folder": "the index", "seed": 1, "view": view, "views": {"a": view},
-        "scores": ["objects"], "train": {"augmentation": {}}, "model": {}, "batch_size": 2,
+        "scores": ["objects"], "crops": [], "train": {"augmentation": {}},
+        "model": {"kind": "cnn"} if script == "train" else {}, "batch_size": 2,
         "test_sets": [], "prompt": "{country}", "ambiguous_classes": "first_meaning",
         "vocabulary": "imagenet", "minimum": 0.1, "merge": "maximum", "examples": 1,
         "near_duplicate_bits": 6,
