@@ -61,6 +61,9 @@ EXAMPLES = read_examples()
 def folder(tmp_path, monkeypatch) -> Path:
     """The folder that Snakemake runs in."""
     monkeypatch.chdir(tmp_path)
+    # Threads of TensorFlow can't be set again in a process that has used it.
+    for module in ("runtime", "training"):
+        monkeypatch.setattr(f"geoloc.keras_models.{module}.setup", lambda seed, threads=0: None)
     return tmp_path
 
 

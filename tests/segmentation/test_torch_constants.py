@@ -15,6 +15,7 @@ from geoloc.segmentation import crops, rle
 from geoloc.segmentation.segmenters.sam.generator import SamSegmenter
 from geoloc.segmentation.segmenters.sam.point_grid import PointGridSegmenter
 from geoloc.segmentation.segments import to_segments
+from geoloc.weighting import UNCHANGED
 from tests.image_text.test_clip import NAMES, TINY, Squares
 from tests.small_sam import random_sam
 
@@ -87,9 +88,9 @@ def test_every_size_reaches_the_network():
 
 @pytest.fixture
 def trainer() -> ClipTrainer:
-    classes, factor = sorted(NAMES), np.linspace(0, 1, 256)
+    classes = sorted(NAMES)
     parameters = replace(TINY, warmup=2, epochs=5, weight_decay=0.3, learning_rate=0.02)
-    return ClipTrainer(classes, NAMES, parameters, factor, 7, torch.device("cpu"), steps=4)
+    return ClipTrainer(classes, NAMES, parameters, UNCHANGED, 7, torch.device("cpu"), steps=4)
 
 
 def test_the_optimizer_is_that_of_clip(trainer):
