@@ -31,7 +31,7 @@ def test_countries_and_class_list_are_the_study_s(reference):
     selected = read_selected(ROOT / "config/selected_classes.txt")
     listed = (reference / "data/kept_countries.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert sorted(line.split(",")[0] for line in listed) == list(COUNTRIES)
-    assert other_classes(COUNTRIES, selected) == []
-    assert other_classes(COUNTRIES[:3], selected) == ["3 countries that are not the study's 73"]
+    assert other_classes(COUNTRIES, [selected]) == []
+    assert other_classes(COUNTRIES[:3], [selected]) == ["3 countries that are not the study's 73"]
     edited = np.append(selected[1:], np.int16(999))
-    assert other_classes(COUNTRIES, edited) == ["a class list that is not the study's"]
+    assert other_classes(COUNTRIES, [edited]) == ["a class list that is not the study's"]
