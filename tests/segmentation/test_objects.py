@@ -110,6 +110,18 @@ def test_boxes_say_what_is_shown_and_cut_the_same_from_full_size_images(packed):
     np.testing.assert_array_equal(found["s/0"].crop(pixels[0]), pixels[0, 20:420, 10:310])
 
 
+def test_boxes_that_lack_an_image_or_name_it_twice_are_refused(packed, tmp_path):
+    folder, _ = packed
+    lines = (folder / "b.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "b.csv").write_text("".join(lines[:-1]))
+    boxes = {"objects": [tmp_path / "b.csv"]}
+    with pytest.raises(StoreError, match="no row for s/2; delete the files"):
+        open_score_maps(None, [folder / "i.h5"], {}, [CROP], None, 0, boxes)
+    (tmp_path / "b.csv").write_text("".join([*lines, lines[-1]]))
+    with pytest.raises(OSError, match="s/2 has two boxes"):
+        read_boxes(boxes["objects"])
+
+
 def test_segments_of_other_images_are_refused(packed, tmp_path):
     folder, _ = packed
     write_segments(tmp_path / "s.h5", [segments("s/0"), segments("s/2")])

@@ -123,3 +123,6 @@ def test_paths_are_divided_by_the_names_of_their_score_maps():
         "y": ["y/a", "y/b"],
     }
     assert stores.by_name([], []) == {}
+    for names, paths in ((["x", "y"], ["a", "b", "c"]), ([], ["a"])):
+        with pytest.raises(ValueError, match="not as many for each"):
+            stores.by_name(names, paths)

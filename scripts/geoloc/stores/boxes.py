@@ -37,7 +37,10 @@ def read_boxes(paths: Iterable[str | Path]) -> dict[str, Box | None]:
         try:
             if tuple(rows[0]) != COLUMNS:
                 raise ValueError(f"its columns are {', '.join(rows[0])}")
-            found |= {row[0]: _box(row[1:]) for row in rows[1:]}
+            for image_id, *values in rows[1:]:
+                if image_id in found:
+                    raise ValueError(f"{image_id} has two boxes")
+                found[image_id] = _box(values)
         except (ValueError, IndexError, TypeError) as error:
             raise FileError(
                 f"{path} is damaged ({error}); delete it and run snakemake again"

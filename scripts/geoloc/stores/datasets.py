@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from geoloc.errors import InputError
 from geoloc.stores.arrays import Arrays
 from geoloc.stores.boxes import read_boxes
+from geoloc.stores.errors import StoreError
 from geoloc.stores.images import read_image_columns
 from geoloc.stores.scores import ScoreMaps
 from geoloc.types import Box
@@ -17,8 +19,14 @@ Paths = Sequence[str | Path]
 
 
 def by_name(names: Sequence[str], paths: Paths) -> dict[str, list[str | Path]]:
-    """Divide paths into parts of equal length, one for each name, in order."""
-    size = len(paths) // max(len(names), 1)
+    """Divide paths into parts of equal length, one for each name, in order.
+
+    Raises:
+        InputError: if the paths don't divide evenly, so that a part would be of another name.
+    """
+    size, rest = divmod(len(paths), max(len(names), 1))
+    if rest or (paths and not names):
+        raise InputError(f"{len(paths)} files for {len(names)} names: not as many for each")
     return {name: list(paths[n * size : (n + 1) * size]) for n, name in enumerate(names)}
 
 
@@ -83,6 +91,11 @@ def open_score_maps(
             continue
         if view.is_crop:
             found[key] = read_boxes((boxes or {})[view.scores])
+            if missing := [i for i in _test_images(images) if i not in found[key]]:
+                raise StoreError(
+                    f"the boxes of {view.scores} have no row for {missing[0]}; delete the files "
+                    f"below arrays/crops/{view.scores} and run snakemake again"
+                )
         else:
             others = _other_images(images, seed) if view.scores_of == "other_image" else None
             found[key] = stack.enter_context(ScoreMaps(scores[view.scores], index, others))
@@ -96,10 +109,16 @@ def score_key(view: View) -> str | None:
     return f"{view.scores} of {view.scores_of}" if view.needs_scores else None
 
 
-def _other_images(images: Paths, seed: int) -> dict[str, str]:
-    """The other image of each image of the test split, as `Arrays` draws it."""
+def _test_images(images: Paths) -> list[str]:
+    """Ids of the images of the test split, in the order of the stores."""
     ids = []
     for path in images:
         columns = read_image_columns(path)
         ids += columns["image_id"][columns["split"] == "test"].tolist()
+    return ids
+
+
+def _other_images(images: Paths, seed: int) -> dict[str, str]:
+    """The other image of each image of the test split, as `Arrays` draws it."""
+    ids = _test_images(images)
     return dict(zip(ids, (ids[row] for row in other_rows(len(ids), seed)), strict=True))
