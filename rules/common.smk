@@ -47,7 +47,6 @@ from geoloc.matrix import (
     model_titles,
     rows,
     street_test_sets,
-    training_datasets,
     used_crops,
     used_files,
     used_scores,

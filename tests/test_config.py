@@ -70,6 +70,7 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("datasets.original.invert", True, "invert: has no effect with curve: none; write curve"),
         ("datasets.other", {"like": "gone"}, "datasets.other.like: must be an entry without like"),
         ("datasets.other", {"like": "other"}, "got 'other'; write one of original, weighted_base"),
+        ("datasets.weighted_base.like", "weighted_custom", "is an entry of the study and has k"),
         ("datasets.original.view", "object", "scores: the view object needs scores; write one of"),
         ("datasets.weighted_base.view", "object", "curve: a crop is not dimmed; write curve: none"),
         ("datasets.default", {}, "datasets.default: this name is reserved"),

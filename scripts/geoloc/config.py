@@ -136,7 +136,7 @@ def check_config(config: dict, schema: dict) -> None:
         ConfigError: with one line per mistake: the key, what is wrong, what to write.
     """
     _complete_study_entries(config, schema)
-    if lines := [*_value_mistakes(config), *_complete_likes(config)]:
+    if lines := [*_value_mistakes(config), *_complete_likes(config, schema)]:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
     _set_defaults(config, schema, schema)
     errors = sorted(
@@ -181,7 +181,7 @@ def _merged(defaults: dict, values: dict) -> dict:
     return result | {k: copy.deepcopy(v) for k, v in defaults.items() if k not in values}
 
 
-def _complete_likes(config: dict) -> list[str]:
+def _complete_likes(config: dict, schema: dict) -> list[str]:
     """Give each entry that is `like` another one the keys of that entry that it does not have.
 
     Returns:
@@ -199,6 +199,12 @@ def _complete_likes(config: dict) -> list[str]:
                 lines.append(
                     f"{section}.{name}.like: must be an entry without like, got "
                     f"{_shown(entry['like'])}; write one of {', '.join(known)}"
+                )
+                continue
+            if name in schema["properties"][section]["default"]:
+                lines.append(
+                    f"{section}.{name}.like: {name} is an entry of the study and has keys of its "
+                    "own; give your entry another name"
                 )
                 continue
             own = {key: value for key, value in entry.items() if key != "like"}

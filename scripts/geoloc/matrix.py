@@ -88,11 +88,6 @@ def rows(config: Config, *rooms: str, trained: bool | None = None) -> list[Row]:
     return found
 
 
-def tables(config: Config) -> list[tuple[str, str]]:
-    """The lines of Table 1: each model and dataset once, whatever its seeds."""
-    return list(dict.fromkeys((row.model, row.dataset) for row in rows(config)))
-
-
 def dataset_settings(config: Config, name: str) -> dict[str, Any]:
     """How a dataset shows an image: the arguments of `geoloc.weighting.make_view`.
 

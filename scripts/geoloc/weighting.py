@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from geoloc.errors import InputError
+from geoloc.matrix import OF_CURVES
 from geoloc.user_file import code_digest, load_user_object, user_errors
 
 BLUR = 0.05  # standard deviation of the blur, as a share of the image's side
@@ -200,12 +201,7 @@ CURVES: dict[str, Callable[[np.ndarray, View], np.ndarray]] = {
     "piecewise": custom_factor,
     "python": user_factor,
 }
-OWN_KEYS = {
-    "piecewise": (
-        "no_score_factor", "minimum_factor", "maximum_factor", "lower_score", "upper_score",
-    ),
-    "python": ("file", "options", "code"),
-}  # fmt: skip
+OWN_KEYS = OF_CURVES | {"python": (*OF_CURVES["python"], "code")}
 """Fields of a View that only one curve has."""
 FILLS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "black": None,
