@@ -182,9 +182,12 @@ class ClipTrainer:
         for start in range(0, len(data), self.parameters.batch_size):
             rows = np.arange(start, min(start + self.parameters.batch_size, len(data)))
             pixels = self.processor.image_processor(
-                list(self.read(data, rows)), do_rescale=False, do_normalize=False,
-                input_data_format="channels_last", return_tensors="pt",
-            )["pixel_values"]  # fmt: skip
+                list(self.read(data, rows)),
+                do_rescale=False,
+                do_normalize=False,
+                input_data_format="channels_last",
+                return_tensors="pt",
+            )["pixel_values"]
             logits = self.logits(pixels, names).cpu()
             target = torch.from_numpy(np.searchsorted(self.classes, data.label[rows]))
             losses += torch.nn.functional.cross_entropy(logits, target, reduction="none").tolist()

@@ -127,10 +127,15 @@ def load_network(
     try:
         with _quiet():
             network, report = architecture.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True,
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
                 **changes,
-            )  # fmt: skip
+            )
     except PermissionError:
         raise
     except Exception as error:  # the library raises whatever a damaged file leads it to
