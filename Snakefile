@@ -62,4 +62,5 @@ rule all:
         [f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED],
         rules.training_curves.output.figure if TRAINED_ROWS else [],
         rules.accuracy_figure.output.figure,
+        rules.report.output.page,
     localrule: True

@@ -27,7 +27,7 @@ from geoloc.tables import read_rows
 
 ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "answers",
-    "published_distances", "accuracy_figure", "all",
+    "published_distances", "by_country", "accuracy_figure", "run_record", "report", "all",
 )  # fmt: skip
 EXAMPLES = """\
 examples:
