@@ -29,7 +29,7 @@ from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.files import atomic_path
 from geoloc.progress import Progress
-from scenes.draw import draw_scene
+from scenes.draw import Scene, draw_scene
 from scenes.marks import (
     COUNTRIES,
     KEPT,
@@ -278,8 +278,7 @@ def write_picture(picture: Picture) -> None:
     """Draw a picture and store it in the format of its file name."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(picture.seed)
-    table = world_table(picture.informative, picture.difficulty)
-    image = draw_scene(picture.country, rng, picture.size, picture.zoom, table).image
+    image = scene_of(picture, rng).image
     quality = int(rng.integers(82, 95))
     with atomic_path(picture.path) as temporary:
         if picture.path.suffix == ".png":
@@ -288,6 +287,18 @@ def write_picture(picture: Picture) -> None:
             temporary.write_bytes(_lying(image, quality))
         else:
             cv2.imwrite(str(temporary), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def scene_of(picture: Picture, rng: np.random.Generator | None = None) -> Scene:
+    """Draw the scene of a picture.
+
+    Args:
+        picture: what is drawn.
+        rng: generator in the picture's random state, to go on with; a new one if None.
+    """
+    rng = np.random.default_rng(picture.seed) if rng is None else rng
+    table = world_table(picture.informative, picture.difficulty)
+    return draw_scene(picture.country, rng, picture.size, picture.zoom, table)
 
 
 def _lying(image: np.ndarray, quality: int) -> bytes:
