@@ -26,6 +26,7 @@ include: "rules/report.smk"
 onstart:
     # `geoloc verify` compares the run's files with its last configuration.
     write_config(f"{RESULTS}/config.yaml", config)
+    HELD.append(hold_while_running(RUNNING))
 
 
 onsuccess:
@@ -61,4 +62,5 @@ rule all:
         [f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED],
         rules.training_curves.output.figure if TRAINED_ROWS else [],
         rules.accuracy_figure.output.figure,
+        rules.report.output.page,
     localrule: True

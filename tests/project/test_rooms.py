@@ -26,11 +26,12 @@ FLOORS = [
     {"segmentation", "keras_models", "image_text"},
     {"coordinates"},
     {"evaluation"},
+    {"report"},
     {"verify"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
-LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "scenes")
+LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "report", "scenes")
 HEAVY = FRAMEWORKS | {"pandas", "h5py", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow"}
 
 
