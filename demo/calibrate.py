@@ -2,10 +2,11 @@
 
     .venv/bin/python demo/calibrate.py
 
-Every world is a run of the workflow with the transfer model, three seeds and four datasets: the
-original images, images weighted by their scores, and two controls, the scores of another image and
-inverted scores. `EXPECTATIONS` was written before the first run, but after a look at linear probes
-on scenes that were weighted by the generator's own masks.
+Every world is a run of the workflow with the transfer model, three seeds and five datasets: the
+original images, images weighted by their scores, two controls, the scores of another image and
+inverted scores, and images weighted by the generator's own masks, which bound what a better
+segmenter could give. `EXPECTATIONS` was written before the first run, but after a look at linear
+probes on scenes that were weighted by the generator's own masks.
 
 Run it again to go on where it stopped. Writes results/calibrate/.
 """
@@ -34,7 +35,8 @@ from geoloc.evaluation.read_predictions import read_predictions
 
 MODEL = "transfer"
 ORIGINAL, OWN, OTHER, INVERTED = "original", "weighted_base", "other_image", "inverted"
-DATASETS = (ORIGINAL, OWN, OTHER, INVERTED)
+PERFECT = "perfect_masks"
+DATASETS = (ORIGINAL, OWN, OTHER, INVERTED, PERFECT)
 MAJORITY = "majority"  # the answer that always names the most frequent country
 WORLDS = ("objects", "background", "none")
 LEVEL = 0.05  # of each paired test
@@ -67,6 +69,7 @@ EXPECTATIONS = (
     Expectation(
         "objects", "inverted scores lose most of the accuracy", HALF_OF_ORIGINAL | {INVERTED: -1}
     ),
+    Expectation("objects", "perfect masks beat SAM's", {PERFECT: 1, OWN: -1}),
     Expectation("background", "the original images tell the country", {ORIGINAL: 1, MAJORITY: -1}),
     Expectation("background", "another image's scores beat an image's own", {OTHER: 1, OWN: -1}),
     Expectation("background", "inverted scores beat own ones", {INVERTED: 1, OWN: -1}),
@@ -123,25 +126,39 @@ def world_config(world: str, arguments: argparse.Namespace) -> dict:
     """What differs from config/demo.yaml in the run of a world."""
     run = f"calibrate_{world}"
     weighted = {"scores": "objects", "curve": "linear"}
+    drawn = {
+        "informative": world,
+        "countries": arguments.countries,
+        "images_per_country": arguments.images_per_country,
+        "test_set_images": 8,
+    }
+    classes = "results/calibrate/classes.txt"
     return {
         "run": run,
-        "demo": {
-            "informative": world,
-            "countries": arguments.countries,
-            "images_per_country": arguments.images_per_country,
-            "test_set_images": 8,
-        },
+        "demo": drawn,
         "sources": {n: {"path": f"resources/{run}/{n}"} for n in ("geoguessr", "streetview")},
         "test_sets": {"im2gps3k": {"path": f"resources/{run}/im2gps3k"}},
         "index": {"split": [0.6, 0.1, 0.3], "min_images": 10},
         "prepare": {
             "max_unreadable": 0.3
         },  # three files of every world, however small, are damaged
-        "scores": {"objects": {"classes": "results/calibrate/classes.txt"}},
+        "segmentations": {
+            "perfect": {
+                "kind": "python",
+                "file": "demo/perfect_masks.py",
+                "classes": "scripts/geoloc/segmentation/data/demo_classes.txt",
+                "options": {"folder": f"resources/{run}"} | drawn,
+            }
+        },
+        "scores": {
+            "objects": {"classes": classes},
+            "perfect": {"segmentation": "perfect", "classes": classes},
+        },
         "datasets": {
             "weighted_custom": None,
             OTHER: {"title": "Other Image's Scores", **weighted, "scores_of": "other_image"},
             INVERTED: {"title": "Inverted Scores", **weighted, "invert": True},
+            PERFECT: {"title": "Perfect Masks", **weighted, "scores": "perfect"},
         },
         "train": {"epochs": arguments.epochs},
         "models": {"cnn": None, "clip": None},

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from perfect_masks import SIDE, SMALLEST, prepared_ids
 
 from geoloc.files import atomic_path
 from geoloc.images import Preparation, decode, prepare
@@ -33,9 +34,7 @@ from scenes.world import PANORAMA, SQUARE
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = vocabulary("demo")
 OTHER = NAMES.index("other")
-SIDE = 640
 PURE = 0.70  # share of a mask's pixels that one kind needs to give the mask its name
-SMALLEST = 80  # pixels; smaller objects give no true mask
 SETTINGS = {"points_per_side": 10, "pred_iou_thresh": 0.6}  # of the segmenter, as in the demo
 BATCH = 8
 
@@ -66,10 +65,7 @@ def draw(seed: int, number: int) -> LabelledScene:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(82, 95))]
         data = cv2.imencode(".jpg", image[..., ::-1], quality)[1].tobytes()
         image = decode(prepare(data, Preparation("center", SIDE)))
-        height, width = size
-        left = (width - height) // 2
-        rows = ((np.arange(SIDE) + 0.5) * height / SIDE).astype(int)
-        ids = ids[rows[:, None], rows + left]
+        ids = prepared_ids(ids)
     kind = np.zeros(max(scene.kinds) + 1, np.int64)
     for instance, name in scene.kinds.items():
         kind[instance] = NAMES.index(name.replace("_", " "))
