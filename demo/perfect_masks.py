@@ -29,7 +29,7 @@ def load(folder: str, **settings) -> PerfectMasks:
 
 
 class PerfectMasks:
-    """Knows the pictures of a world by their pixels and draws their objects again."""
+    """Identifies the pictures of a world by their pixels and redraws their objects."""
 
     def __init__(self, folder: Path, world: World) -> None:
         plan = plan_world(folder, world)
@@ -38,10 +38,10 @@ class PerfectMasks:
         self._unread: Iterator[Picture] = iter([*plan.panoramas, *plan.squares])
 
     def segment(self, images: Sequence[np.ndarray]) -> list[list[Segment]]:
-        """Segments of street images uint8 (640, 640, 3), as `prepare` stored them.
+        """Return the segments of street images uint8 (640, 640, 3), as stored by `prepare`.
 
         Raises:
-            ValueError: for an image that is not of this world.
+            ValueError: if an image is not of this world.
         """
         return [true_masks(self._picture(image)) for image in images]
 
@@ -76,8 +76,7 @@ def true_masks(picture: Picture) -> list[Segment]:
 
 
 def prepared_ids(ids: np.ndarray) -> np.ndarray:
-    """Crop and resize ids, int32 (H, W), as `prepare` does a picture of that size: the center
-    square, its nearest pixels."""
+    """Crop and resize ids, int32 (H, W), as `prepare` does: the center square, nearest pixels."""
     height, width = ids.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
