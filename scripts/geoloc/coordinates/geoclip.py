@@ -19,7 +19,7 @@ from transformers import CLIPModel
 
 from geoloc.countries.places import Answers, Places, check_coordinates
 from geoloc.errors import FileError, InputError, MissingFile
-from geoloc.image_text.folder import load_clip
+from geoloc.image_text.folder import load_clip, pixel_values
 from geoloc.pytorch.device import choose_device
 from geoloc.pytorch.weights import load_weights
 
@@ -88,9 +88,7 @@ class GeoClip:
     def probabilities(self, batch: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities (n, p) float32 of the places, rows summing to 1, of n images uint8
         (H, W, 3) RGB. Images may differ in size; the CLIP's own processor resizes and crops."""
-        pixels = self._processor.image_processor(
-            list(batch), input_data_format="channels_last", return_tensors="pt"
-        )["pixel_values"]
+        pixels = pixel_values(self._processor, batch)
         features = self._clip.get_image_features(pixels.to(self.device)).pooler_output
         images = normalize(self._head(features), dim=1)
         return (self._scale.exp() * images @ self._embeddings.T).softmax(dim=1).cpu().numpy()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 from transformers.initialization import no_init_weights
 
 from geoloc.errors import FileError
+from geoloc.images import middle
 from geoloc.pytorch import model_folder
 from geoloc.pytorch.model_folder import check_files, read_json, unusable, weight_files, weights_path
 from geoloc.pytorch.weights import load_tensors, read_tensors
@@ -48,6 +51,19 @@ def load_clip(folder: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
     return network.eval(), processor
 
 
+def pixel_values(processor: CLIPProcessor, images: Sequence[np.ndarray]) -> torch.Tensor:
+    """What a CLIP sees of n images, uint8 (H, W, 3) RGB of any sizes: float32 (n, 3, side, side).
+
+    Resizing and cropping are the processor's own. Where it resizes the short side and crops to the
+    centre, the ends of very long images are cut off before, see `geoloc.images.middle`.
+    """
+    if getattr(processor.image_processor, "do_center_crop", False):
+        images = [middle(image) for image in images]
+    return processor.image_processor(
+        list(images), input_data_format="channels_last", return_tensors="pt"
+    )["pixel_values"]
+
+
 def _load_network(folder: Path) -> CLIPModel:
     path = folder / "config.json"
     kind = read_json(path, REMEDY).get("model_type")
@@ -76,11 +92,7 @@ def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> No
         )
     side = config.vision_config.image_size
     try:
-        pixels = processor.image_processor(
-            [np.zeros((40, 60, 3), np.uint8)],
-            input_data_format="channels_last",
-            return_tensors="pt",
-        )["pixel_values"]
+        pixels = pixel_values(processor, [np.zeros((40, 60, 3), np.uint8)])
     except Exception as error:  # any value can be of another type, or not go with the others
         raise unusable(folder, "its image processor does not work", error, REMEDY) from error
     if pixels.shape[1:] != (3, side, side) or not pixels.isfinite().all():

@@ -220,9 +220,8 @@ class ClipTrainer:
         if finite(numbers):
             return
         raise Diverged(
-            f"{what}, epoch {len(self.history) + 1}, is not finite; lower the learning rate "
-            f"(models.contrastive.learning_rate, now {self.parameters.learning_rate:g}) and run "
-            "again"
+            f"{what}, epoch {len(self.history) + 1}, is not finite; lower the model's "
+            f"learning_rate (below models, now {self.parameters.learning_rate:g}) and run again"
         )
 
     def _remember(self) -> dict:

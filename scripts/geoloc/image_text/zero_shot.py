@@ -9,7 +9,7 @@ import torch
 from geoloc.config import prompt_mistake
 from geoloc.countries.places import Answers
 from geoloc.errors import InputError
-from geoloc.image_text.folder import load_clip
+from geoloc.image_text.folder import load_clip, pixel_values
 from geoloc.model_record import read_record
 
 SAME_EMBEDDING = 1e-6  # largest difference between entries of unit vectors that is but rounding
@@ -113,11 +113,9 @@ class ClipZeroShot:
         """Probabilities (n, k) float32, rows summing to one, of n images uint8 (H, W, 3) RGB.
 
         Images may differ in size; resizing and cropping are the model's own processor's (for
-        StreetCLIP: shortest edge to 336 pixels, centre crop).
+        StreetCLIP: shortest edge to 336 pixels, centre crop), see `pixel_values`.
         """
-        pixels = self.processor.image_processor(
-            list(batch), input_data_format="channels_last", return_tensors="pt"
-        )["pixel_values"]
+        pixels = pixel_values(self.processor, batch)
         embeddings = self.network.get_image_features(pixels.to(self.device)).pooler_output
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)  # (n, d)
         logits = self.network.logit_scale.exp() * embeddings @ self.text_embeddings.T
