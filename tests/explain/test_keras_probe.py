@@ -41,8 +41,8 @@ def small_network(last: str = "softmax in the layer", nested: bool = False) -> k
             x = layer(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     model = keras.Model(pixels, LAST[last](x))
-    for variable in model.weights:
-        variable.assign(np.random.default_rng(len(variable.path)).normal(0, 0.3, variable.shape))
+    for number, variable in enumerate(model.weights):
+        variable.assign(np.random.default_rng(number).normal(0, 0.3, variable.shape))
     return model
 
 
