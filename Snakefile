@@ -64,4 +64,5 @@ rule all:
         rules.accuracy_figure.output.figure,
         list(rules.explanations.output) if EXPLAINED else [],
         [f"<results>/figures/explanations/{name}.png" for name in EXPLAINED_MODELS],
+        rules.report.output.page,
     localrule: True

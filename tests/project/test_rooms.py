@@ -27,11 +27,12 @@ FLOORS = [
     {"coordinates"},
     {"evaluation"},
     {"explain"},
+    {"report"},
     {"verify"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
-LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "scenes")
+LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "report", "scenes")
 HEAVY = FRAMEWORKS | {"pandas", "h5py", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow"}
 
 

@@ -37,7 +37,7 @@ from geoloc.matrix import (
 
 ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "answers",
-    "published_distances", "accuracy_figure", "all",
+    "published_distances", "by_country", "accuracy_figure", "run_record", "report", "all",
 )  # fmt: skip
 EXAMPLES = """\
 examples:

@@ -17,6 +17,7 @@ COMMANDS = {
     "config": ("geoloc.cli.config", "print the configuration as it will be used"),
     "estimate": ("geoloc.cli.estimate", "estimate jobs, hours and disk space of a run"),
     "missing": ("geoloc.cli.missing", "make only files that do not exist"),
+    "cite": ("geoloc.cli.cite", "print what to cite for the data, weights and methods of a run"),
     "compare-geocoders": (
         "geoloc.cli.compare_geocoders",
         "list images whose country depends on the geocoder",
