@@ -1,7 +1,8 @@
-"""One process at a time in a folder, and who it is."""
+"""Allow one process at a time in a folder, and say which one it is."""
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import io
@@ -25,9 +26,9 @@ WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 def only_one(path: str | Path, task: str) -> Iterator[None]:
     """Hold the lock file `path` in the `with` block; it names the process, its host and the time.
 
-    The kernel releases the lock when the process ends, however it ends, so a lock file that a
-    killed process left behind does not count. On a file system without locks the block runs
-    anyway, with a warning: there a second process is not noticed.
+    The kernel releases the lock when the process ends for any reason, so lock files left by killed
+    processes don't count. On a file system without locks, the block runs anyway, with a warning: a
+    second process is not detected there.
 
     Args:
         path: the lock file. It is deleted at the end.
@@ -55,7 +56,7 @@ def _write_holder(file: io.TextIOBase) -> None:
 
 
 def _locked(path: Path, task: str) -> io.TextIOBase:
-    """The lock file, open and locked."""
+    """Return the open, locked lock file."""
     while True:
         file = path.open("a+", encoding="utf-8")
         try:
@@ -74,12 +75,49 @@ def _locked(path: Path, task: str) -> io.TextIOBase:
                 raise
             log.warning(
                 "%s: this file system has no locks (%s); make sure that no other process is %s",
-                path, error.strerror, task,
-            )  # fmt: skip
+                path,
+                error.strerror,
+                task,
+            )
             return file
         if _is_open_at(path, file):
             return file
         file.close()  # its holder deleted it between our opening and locking
+
+
+def hold_while_running(path: str | Path) -> io.TextIOBase | None:
+    """Hold a lock file, with the name of this process, until it ends; which `interrupted` reads.
+
+    A process that ends normally deletes it. Returns None where another process holds it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = _locked(path, "running")
+    except InUse:
+        return None
+    _write_holder(file)
+    atexit.register(path.unlink, missing_ok=True)
+    return file
+
+
+def interrupted(path: str | Path) -> str:
+    """Say who runs the workflow by a file of `hold_while_running`, or did until it was killed, and
+    what to do; empty without the file."""
+    try:
+        with Path(path).open("r+", encoding="utf-8") as file:
+            who = file.read() or "an unknown process"
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return f"{who} is running this here; wait for it to end, or end it, and run again"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{who} ran this here ({path}: {error.strerror}); if it ended, {UNLOCK}"
+    return f"{who} ran this here and was killed, so that its lock is left; {UNLOCK}"
+
+
+UNLOCK = "once its jobs ended, too, type `snakemake --unlock` and run again"
 
 
 def _is_open_at(path: Path, file: io.TextIOBase) -> bool:

@@ -129,6 +129,16 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["answers"] == jobs["published_distances"] == 1
 
 
+def test_without_built_images_a_run_in_containers_is_not_planned(tmp_path):
+    folder = make_workdir(tmp_path)
+    command = [sys.executable, "-m", "snakemake", "-n", "--sdm", "apptainer"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    told = result.stdout + result.stderr
+    assert "images are missing: containers/geo.sif, containers/torch.sif" in told
+    assert "build them with `make containers`" in told
+
+
 def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
     folder = make_workdir(tmp_path)
     (folder / "contrastive.yaml").write_text("models: {contrastive: {kind: contrastive}}")
@@ -287,7 +297,7 @@ def test_a_finished_run_is_found_whole(world):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "0 wrong, 0 of 26 checks not made" in result.stdout
+    assert "0 wrong, 0 of 28 checks not made" in result.stdout
 
 
 def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world):
