@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,7 +23,16 @@ import pandas as pd
 
 from geoloc.config import SCHEMA, ConfigError, load_schema, read_config
 from geoloc.evaluation.study import differences
-from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_crops, used_scores
+from geoloc.matrix import (
+    ROOMS,
+    Row,
+    explained_rows,
+    is_trained,
+    rows,
+    street_test_sets,
+    used_crops,
+    used_scores,
+)
 from geoloc.tables import read_rows
 
 ONCE = (
@@ -120,11 +130,12 @@ def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     settings = list(chain(*views))
     scores, crops = used_scores(*settings), used_crops(*settings)
     segmentations = dict.fromkeys(config["scores"][n]["segmentation"] for n in scores + crops)
+    explained = {row.model for row in explained_rows(config)}  # with a figure each, and tables
     return [
         *_shard_stages(sizes, list(segmentations), scores, crops),
         *_model_stages(config, sizes),
         # Only the study's Table 1 is compared with the published one.
-        Stage("once each", len(ONCE) + len(scores)
+        Stage("once each", len(ONCE) + len(scores) + len(explained) + bool(explained)
               + bool(rows(config, trained=True))
               - bool(differences(config, load_schema(SCHEMA))), 0, ""),
     ]  # fmt: skip
@@ -205,6 +216,12 @@ def _model_stages(config: dict, sizes: Sizes) -> Iterator[Stage]:
         )
         yield Stage(
             f"predict.{model}", len(own), tested, gpu=True, pattern=f"predict/{model}/*/*.tsv"
+        )
+    explained = Counter(row.model for row in explained_rows(config))
+    for model, count in explained.items():
+        images = min(config["explain"]["images"], sizes.test)
+        yield Stage(
+            f"explain.{model}", count, count * images, gpu=True, pattern=f"explain/{model}/*/*.tsv"
         )
 
 
