@@ -1,4 +1,4 @@
-"""Figure: images, their score maps and the weighted datasets made of them (Fig. 2)."""
+"""Figure: images, their score maps and the weighted datasets made from them (Fig. 2)."""
 
 from pathlib import Path
 

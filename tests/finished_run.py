@@ -29,6 +29,7 @@ from geoloc.evaluation.answers import (
     near_duplicate_ids,
     write_json,
 )
+from geoloc.evaluation.by_country import accuracy_by_country, confusion
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.full_size import predict_images, read_full_size
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
@@ -48,10 +49,14 @@ from geoloc.matrix import (
     columns,
     dataset_settings,
     dataset_titles,
+    explained_rows,
     model_titles,
     rows,
     street_test_sets,
 )
+from geoloc.report.page import render
+from geoloc.report.run_record import run_record, write_record
+from geoloc.report.tables import COLUMNS, Run
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.stores import (
@@ -67,10 +72,12 @@ from geoloc.stores import (
 from geoloc.types import BEST_CLASSES, Segments
 from geoloc.weighting import UNCHANGED, make_view
 from tests.conftest import ROOT
+from tests.script_runs import run_script
 
 COUNTRIES = ("Brazil", "France", "Japan", "Namibia", "United Kingdom", "United States")
 PLACES = {"Paris": (48.86, 2.35), "Windhoek": (-22.56, 17.08)}
 SIDE = 640
+KINDS = ("influence", "changes", "checks")  # of tables of an explained row
 
 
 def study(folder: Path) -> dict:
@@ -89,6 +96,7 @@ def study(folder: Path) -> dict:
                   "max_rejected": 0.3},
         "prepare": {"max_unreadable": 0.3},
         "train": {"epochs": 2},
+        "explain": {"images": 6, "steps": 2, "fills": ["black"], "checked_images": 2, "points": 2},
         "models": {"cnn": {"kind": "cnn"}, "transfer": {"kind": "transfer", "weights": "w.h5"},
                    "clip": {"kind": "clip", "path": None}},
     }  # fmt: skip
@@ -190,9 +198,11 @@ def finish(folder: Path) -> Path:
     make_leakage(run, index, stores, config)
     predictions = make_predictions(run, index, stores, config)
     make_tables(run, index, predictions, config)
+    make_explanations(run, stores, config, selected_path)
     for name in ("score_examples/objects", "training_curves", "accuracy"):
         (run / f"figures/{name}").parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(run / f"figures/{name}.png")
+    make_report(run, config)
     return run
 
 
@@ -224,6 +234,7 @@ def make_stores(
             )  # fmt: skip
             score_arrays = run / f"arrays/scores/objects/{country}/{shard}.h5"
             pack_scores(scores, score_arrays)
+            paths.setdefault("segments", []).append(segments)
             paths.setdefault("scores", []).append(scores)
             paths.setdefault("score arrays", []).append(score_arrays)
         pack_images(images, country, arrays)
@@ -336,6 +347,8 @@ def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict)
         "metrics": metrics_table(predictions, majority, positions, authors, seed),
         "accuracy_by_source": accuracy_by_source(predictions),
         "paired_tests": paired_tests(predictions, authors, seed),
+        "accuracy_by_country": accuracy_by_country(predictions),
+        "confusion": confusion(predictions),
     }.items():
         frame.to_csv(run / f"{name}.csv", index=False)
     make_answers(run, predictions, majority, authors, config)
@@ -355,6 +368,72 @@ def make_answers(run: Path, predictions: list, majority: str, authors: dict, con
     (run / "verdict.txt").write_text(verdict(as_records(table)) + "\n", encoding="utf-8")
 
 
+def make_report(run: Path, config: dict) -> None:
+    names = {
+        "by_source": "accuracy_by_source", "by_country": "accuracy_by_country",
+        "leakage": "leakage_summary", "countries": "index/countries",
+    }  # fmt: skip
+    files = {name: run / f"{names.get(name, name)}.csv" for name in COLUMNS}
+    files = {name: path for name, path in files.items() if path.exists()}
+    files["records"] = run / "answers.json"
+    tables = [path for path in files.values() if path.parent == run]
+    code = {"commit": None, "clean": None}
+    record = run_record(run, config, code, {}, [], tables, [])
+    write_record(run / "run.json", record)
+    histories = {
+        row: run / "models" / row.path / "history.csv" for row in rows(config, trained=True)
+    }
+    page = render(Run(config, files, histories, record), config, run / "index/images.parquet")
+    (run / "report.html").write_text(page, encoding="utf-8")
+
+
 def configuration(run: Path) -> dict:
     """The run's configuration, to be changed and written again."""
     return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+
+
+def make_explanations(run: Path, stores: dict, config: dict, selected: Path) -> None:
+    """Run the scripts that explain all rows of Keras models."""
+    every = explained_rows(config)
+    arrays = {"street": stores["street arrays"], "scores": stores["score arrays"]}
+    folder, seed = run / "explanations", config["seed"]
+    score = config["scores"]["objects"]
+    for row in every:
+        run_script(
+            "explain",
+            input=arrays | {
+                "model": run / f"models/{row.path}/model.keras", "selected": selected,
+                "predictions": run / f"predictions/{row.path}.parquet",
+                "segments": stores["segments"], "countries": run / "index/countries.csv",
+            },
+            output={"maps": folder / f"{row.path}.h5"}
+            | {kind: folder / f"{row.path}_{kind}.csv" for kind in KINDS},
+            params={
+                "index_folder": run / "index", "seed": seed, "explain": config["explain"],
+                "view": dataset_settings(config, row.dataset), "vocabulary": "imagenet",
+                "ambiguous_classes": score["ambiguous_classes"], "minimum": score["minimum"],
+            },
+            wildcards=row._asdict(),
+            threads=0,
+        )  # fmt: skip
+    listed = {kind: [folder / f"{row.path}_{kind}.csv" for row in every] for kind in KINDS}
+    tables = {name: folder / f"{name}.csv" for name in ("influence", "cause", "faithfulness")}
+    params = {"seed": seed, "rows": [list(row) for row in every]}
+    run_script("explanations", input=listed, output=tables, params=params)
+    for model in ("cnn", "transfer"):
+        own = [row for row in every if row.model == model]
+        run_script(
+            "explanation_examples",
+            input=arrays | {
+                "maps": [folder / f"{row.path}.h5" for row in own],
+                "checks": [folder / f"{row.path}_checks.csv" for row in own],
+                "faithfulness": tables["faithfulness"],
+            },
+            output={"figure": run / f"figures/explanations/{model}.png"},
+            params={
+                "index_folder": run / "index", "seed": seed, "rows": [list(row) for row in own],
+                "views": {row.dataset: dataset_settings(config, row.dataset) for row in own},
+                "scores": ["objects"] * len(own), "title": model_titles(config)[model],
+                "dataset_titles": dataset_titles(config),
+            },
+        )  # fmt: skip

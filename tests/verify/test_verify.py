@@ -60,7 +60,7 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
     assert "ok    images: 48 in 9 shards" in lines
     assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
-    assert lines[-1].startswith("0 wrong, 0 of 25 checks not made")
+    assert lines[-1].startswith("0 wrong, 0 of 28 checks not made")
 
 
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
@@ -265,7 +265,25 @@ MODEL = "models/cnn/original/42"
 METRICS = ("metrics.csv", "accuracy_by_source.csv", "paired_tests.csv")
 ANSWERS = ("answers.csv", "answers.json", "verdict.txt", "published_distances.csv")
 
+MAPS = "explanations/cnn/original/42.h5"
+
 DAMAGES = {
+    # Explanations
+    "an influence changed": Damage(
+        lambda run: edit_table(
+            run / "explanations/influence.csv", lambda t: set_value(t, 0, "ratio", "9")),
+        "explanations/influence.csv", "row 2: ratio"),
+    "a table of a row cut": Damage(
+        lambda run: edit_table(
+            run / "explanations/cnn/original/42_changes.csv", lambda t: without(t, 0)),
+        "explanations/cause.csv", "not of the same images"),
+    "a map lost": Damage(lambda run: (run / MAPS).unlink(), MAPS, "is missing"),
+    "a map of a training image": Damage(
+        lambda run: refit(run / MAPS, "image_id", 0, b"geoguessr/France/9.jpg"),
+        MAPS, "no test images"),
+    "relevance that is not finite": Damage(
+        lambda run: refit(run / MAPS, "relevance", (0, 5, 5), np.nan),
+        MAPS, "not finite", digests=True),
     # The index
     "index row deleted": Damage(
         lambda run: edit_table(run / INDEX, lambda t: without(t, 5)), "index/shards.csv", "line"),
@@ -523,6 +541,19 @@ DAMAGES = {
     "a verdict written by hand": Damage(
         lambda run: (run / "verdict.txt").write_text("It helps.\n"),
         "verdict.txt", "by the answers"),
+    "a country's images not counted": Damage(
+        lambda run: edit_table(
+            run / "accuracy_by_country.csv", lambda t: set_value(t, 0, "n", "99")),
+        "accuracy_by_country.csv", "n is '99'"),
+    "a confusion lost": Damage(
+        lambda run: edit_table(run / "confusion.csv", lambda t: without(t, 0)),
+        "confusion.csv", "rows"),
+    "a record of another table": Damage(
+        lambda run: edit_text(run / "leakage_summary.csv", "0.0", "0.00"),
+        "run.json", "another leakage_summary.csv"),
+    "a record cut": Damage(lambda run: cut(run / "run.json"), "run.json", "is damaged"),
+    "a page cut": Damage(lambda run: cut(run / "report.html"), "report.html", "cut off"),
+    "a page lost": Damage(lambda run: (run / "report.html").unlink(), "report.html", "is missing"),
     "figure cut": Damage(
         lambda run: cut(run / "figures/accuracy.png", 30), "figures/accuracy.png", "no image"),
     "figure lost": Damage(

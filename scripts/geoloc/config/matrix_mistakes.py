@@ -1,4 +1,4 @@
-"""Mistakes in the entries of the matrix that a schema cannot express."""
+"""Mistakes in entries of the matrix that a schema can't express."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KNOWN_BLOCKS = ("resnet50", "efficientnet_lite0")
 
 
 def matrix_mistakes(config: Mapping) -> list[str]:
-    """Lines that say which entries of a configuration don't fit together, and what to write."""
+    """Return which entries of a configuration don't fit together, and what to write, as lines."""
     return [
         *_unknown_names(config),
         *_curve_mistakes(config),
@@ -25,10 +25,11 @@ def matrix_mistakes(config: Mapping) -> list[str]:
 
 
 def _unknown_names(config: Mapping) -> Iterator[str]:
-    """Names of other entries that do not exist."""
+    """Find names of entries that don't exist."""
     for name, entry in config["scores"].items():
-        yield from _unknown(config, f"scores.{name}.segmentation", "segmentations",
-                            entry["segmentation"])  # fmt: skip
+        yield from _unknown(
+            config, f"scores.{name}.segmentation", "segmentations", entry["segmentation"]
+        )
     for name, entry in config["datasets"].items():
         if entry["scores"] is not None:
             yield from _unknown(config, f"datasets.{name}.scores", "scores", entry["scores"])
@@ -44,38 +45,48 @@ def _unknown(config: Mapping, key: str, section: str, name: str) -> Iterator[str
 
 
 def _curve_mistakes(config: Mapping) -> Iterator[str]:
-    """Datasets whose keys contradict each other."""
+    """Find datasets whose keys contradict each other."""
     for name, entry in config["datasets"].items():
         key, lower, upper = f"datasets.{name}", entry["lower_score"], entry["upper_score"]
         if entry["curve"] != "none" and entry["scores"] is None:
-            yield (f"{key}.scores: the curve {entry['curve']} needs score maps; write one of "
-                   f"{', '.join(config['scores']) or 'the entries of scores'}")  # fmt: skip
+            yield (
+                f"{key}.scores: the curve {entry['curve']} needs score maps; write one of "
+                f"{', '.join(config['scores']) or 'the entries of scores'}"
+            )
         if entry["view"] == "object":
             if entry["scores"] is None:
-                yield (f"{key}.scores: the view object needs scores; write one of "
-                       f"{', '.join(config['scores']) or 'the entries of scores'}")  # fmt: skip
+                yield (
+                    f"{key}.scores: the view object needs scores; write one of "
+                    f"{', '.join(config['scores']) or 'the entries of scores'}"
+                )
             if entry["curve"] != "none":
                 yield f"{key}.curve: a crop is not dimmed; write curve: none, or view: whole"
         elif entry["curve"] == "none":
             others = ("invert", "scores_of", "fill", "scores")
             defaults = {"invert": False, "scores_of": "self", "fill": "black", "scores": None}
             if changed := [other for other in others if entry[other] != defaults[other]]:
-                yield (f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear, "
-                       f"piecewise or python, or remove {changed[0]}")  # fmt: skip
+                yield (
+                    f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear, "
+                    f"piecewise or python, or remove {changed[0]}"
+                )
         if entry["curve"] == "python" and entry["file"] is None:
             yield f"{key}.file: the curve python needs a file; write the path of your Python file"
         if entry["curve"] != "python" and (entry["file"] or entry["options"]):
             unused = "file" if entry["file"] else "options"
-            yield (f"{key}.{unused}: has no effect with curve: {entry['curve']}; write curve: "
-                   f"python, or remove {unused}")  # fmt: skip
+            yield (
+                f"{key}.{unused}: has no effect with curve: {entry['curve']}; write curve: "
+                f"python, or remove {unused}"
+            )
         # Eqn. 1 divides by their difference.
         if entry["curve"] == "piecewise" and lower >= upper:
-            yield (f"{key}.lower_score: must be below upper_score ({upper}), got {lower}; "
-                   f"for a step at {upper}, write lower_score: {upper - 1}")  # fmt: skip
+            yield (
+                f"{key}.lower_score: must be below upper_score ({upper}), got {lower}; "
+                f"for a step at {upper}, write lower_score: {upper - 1}"
+            )
 
 
 def _name_clashes(config: Mapping) -> Iterator[str]:
-    """Names that would make two folders or test sets the same."""
+    """Find names that would give two folders or test sets the same name."""
     for name in config["datasets"]:
         if name in RESERVED:
             yield f"datasets.{name}: this name is reserved; rename the dataset"
@@ -86,7 +97,7 @@ def _name_clashes(config: Mapping) -> Iterator[str]:
 
 
 def _title_clashes(config: Mapping) -> Iterator[str]:
-    """Titles that would make two rows or columns of Table 1 look the same."""
+    """Find titles that would make two rows or columns of Table 1 look the same."""
     models = {name: entry["title"] for name, entry in config["models"].items()}
     datasets = {name: entry["title"] or name for name, entry in config["datasets"].items()}
     for section, titles in (("models", models), ("datasets", datasets)):
@@ -102,7 +113,7 @@ def _title_clashes(config: Mapping) -> Iterator[str]:
 
 
 def _dataset_mistakes(config: Mapping) -> Iterator[str]:
-    """Models that would have no rows, and test sets that no dataset shows unchanged."""
+    """Find models without rows, and test sets that no dataset shows unchanged."""
     trained = [name for name, entry in config["datasets"].items() if entry["train"]]
     for name, entry in config["models"].items():
         if is_trained(entry) and "datasets" in entry and not (entry["datasets"] or trained):
@@ -112,18 +123,21 @@ def _dataset_mistakes(config: Mapping) -> Iterator[str]:
 
 
 def _network_mistakes(config: Mapping) -> Iterator[str]:
-    """Choices that a network does not have, see `geoloc.keras_models.transfer`."""
+    """Find options that a network does not support, see `geoloc.keras_models.transfer`."""
     for name, entry in config["models"].items():
         key = f"models.{name}"
         if entry["kind"] == "cells":
             least, most = entry["minimum_images"], entry["maximum_images"]
             if least > most:
-                yield (f"{key}.minimum_images: must be at most maximum_images ({most}), got "
-                       f"{least}; write a smaller one")  # fmt: skip
+                yield (
+                    f"{key}.minimum_images: must be at most maximum_images ({most}), got "
+                    f"{least}; write a smaller one"
+                )
             if (entry["network"] == "transfer") != (entry["weights"] is not None):
-                yield (f"{key}.weights: the network transfer needs the file of its backbone, and "
-                       "the network cnn has none; write network: transfer and weights, or neither"
-                )  # fmt: skip
+                yield (
+                    f"{key}.weights: the network transfer needs the file of its backbone, and "
+                    "the network cnn has none; write network: transfer and weights, or neither"
+                )
         if entry["kind"] == "transfer" or entry.get("network") == "transfer":
             yield from _backbone_mistakes(key, entry)
 
@@ -133,5 +147,7 @@ def _backbone_mistakes(key: str, entry: Mapping) -> Iterator[str]:
     if backbone.startswith(SCALE_THEIR_INPUT) and entry["preprocessing"] == "rescale":
         yield f"{key}.preprocessing: {backbone} scales its input itself; write imagenet"
     if backbone not in KNOWN_BLOCKS and entry["fine_tune"] == "last_block":
-        yield (f"{key}.fine_tune: the last block of {backbone} is not known; write none, or one of "
-               f"{', '.join(KNOWN_BLOCKS)} as backbone")  # fmt: skip
+        yield (
+            f"{key}.fine_tune: the last block of {backbone} is not known; write none, or one of "
+            f"{', '.join(KNOWN_BLOCKS)} as backbone"
+        )

@@ -35,6 +35,15 @@ def picture(path: str | Path) -> dict[str, Any]:
     return {"uri": f"data:image/webp;base64,{text}", "width": image.width, "height": image.height}
 
 
+def pictures(run: Run, kind: str) -> dict[str, dict[str, Any]]:
+    """The pictures of a kind, examples, found or explanations, by the name that follows it."""
+    return {
+        name.removeprefix(f"{kind}/"): picture(path)
+        for name, path in run.files.items()
+        if name.startswith(f"{kind}/")
+    }
+
+
 def data_section(run: Run, countries: pd.DataFrame, index: pd.DataFrame) -> dict[str, Any]:
     """Images by country and split, by source and split, and those that were excluded."""
     kept = countries[countries["kept"].astype(str) == "True"]
@@ -71,8 +80,9 @@ def _title(run: Run, source: str) -> str:
     return entry.get("title") or source
 
 
-def sources_section(run: Run) -> list[dict[str, Any]]:
-    """Accuracy on the images of each source, the mean over seeds, where there are several."""
+def sources_section(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Accuracy on the images of each source, the mean over seeds, where there are several sources:
+    the lines of each test set of street images, in the order of the columns of Table 1."""
     table = run.table("by_source")
     street = table[table["test_set"].isin(run.config["datasets"])]
     if street["source"].nunique() < 2:
@@ -80,7 +90,7 @@ def sources_section(run: Run) -> list[dict[str, Any]]:
     keys = ["model", "dataset", "test_set", "source"]
     means = street.groupby(keys, sort=False)[["n", "accuracy"]].mean().reset_index()
     sources = list(dict.fromkeys(means["source"]))
-    found = []
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in run.columns}
     for (model, dataset, test_set), part in means.groupby(keys[:3], sort=False):
         own = part.set_index("source")
         cells = [
@@ -88,11 +98,10 @@ def sources_section(run: Run) -> list[dict[str, Any]]:
             if s in own.index else ("", "")
             for s in sources
         ]  # fmt: skip
-        found.append(
-            {"row": run.row_title(model, dataset), "test_set": run.test_set(test_set),
-             "cells": cells, "sources": [_title(run, s) for s in sources]}
-        )  # fmt: skip
-    return found
+        line = {"row": run.row_title(model, dataset), "cells": cells,
+                "sources": [_title(run, s) for s in sources]}  # fmt: skip
+        found.setdefault(test_set, []).append(line)
+    return [(run.test_set(test_set), lines) for test_set, lines in found.items() if lines]
 
 
 def leakage_section(run: Run) -> dict[str, Any]:
