@@ -133,7 +133,7 @@ def world_config(world: str, arguments: argparse.Namespace) -> dict:
         },
         "sources": {n: {"path": f"resources/{run}/{n}"} for n in ("geoguessr", "streetview")},
         "test_sets": {"im2gps3k": {"path": f"resources/{run}/im2gps3k"}},
-        "index": {"split": [0.6, 0.1, 0.3], "min_images": 8},
+        "index": {"split": [0.6, 0.1, 0.3], "min_images": 10},
         "prepare": {
             "max_unreadable": 0.3
         },  # three files of every world, however small, are damaged

@@ -80,6 +80,9 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("sources.geoguessr.kind", "folder", "must be one of 'country_folders', 'coordinates_t"),
         ("sources.geoguessr.pth", "x", "geoguessr: unknown key pth; write one of kind"),
         ("index.split", [0.5, 0.1, 0.1], "must add up to 1"),
+        ("index.min_images", 9, "no validation images when its share is 0.1; write at least 10"),
+        ("index.split", [0.01, 0.5, 0.49], "no training images when its share is 0.01; write at"),
+        ("models.clip.prompt", "street " * 75 + "{country}", "has at least 78 tokens and CLIP"),
         ("models.clip.prompt", "a street", "prompt for a country; {country} stands"),
         ("models.clip.prompt", "{country} {city}", "a field other than {country}; write {country}"),
         ("models.clip.prompt", "{country} {country:d}", "{country:d}' has a field other than {c"),
@@ -121,6 +124,13 @@ def test_the_prompt_of_the_contrastive_model_is_checked_too():
     config["models"]["contrastive"] = {"kind": "contrastive", "prompt": "{country} {}"}
     with pytest.raises(ConfigError, match="models.contrastive.prompt: .* a field other"):
         check_config(config, SCHEMA)
+
+
+def test_a_text_may_be_as_long_as_clip_reads_and_a_split_as_uneven_as_the_smallest_country():
+    config = copy.deepcopy(STUDY)
+    config["models"]["clip"]["prompt"] = "street " * 74 + "{country}"
+    config["index"] |= {"min_images": 10, "split": [0.8, 0.1, 0.1]}
+    check_config(config, SCHEMA)
 
 
 def test_a_prompt_may_repeat_the_country_and_hold_braces():

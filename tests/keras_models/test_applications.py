@@ -10,12 +10,12 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from geoloc.config import load_schema
+from geoloc.config.matrix_mistakes import KNOWN_BLOCKS, SCALE_THEIR_INPUT
 from geoloc.errors import InputError
 from geoloc.keras_models.applications import Application, application_names
 from geoloc.keras_models.build import build_model
 from geoloc.keras_models.transfer import BACKBONES
 from geoloc.keras_models.weights import load_weights_by_layer
-from geoloc.matrix_mistakes import KNOWN_BLOCKS, SCALE_THEIR_INPUT
 from tests.conftest import ROOT
 
 

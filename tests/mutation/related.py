@@ -63,7 +63,9 @@ OF_MODULES = {
     "corpus/system_files": ("corpus/test_hostile_archives", "corpus/test_listing"),
     "files": ("stores/test_damage", "corpus/test_unpack"),
     "image_text/retrieve": ("corpus/test_retrieve_model",),
-    "matrix_mistakes": ("test_config",),
+    "config/check": ("test_config",),
+    "config/matrix_mistakes": ("test_config",),
+    "config/prompts": ("test_config",),
     "pytorch/finite": ("pytorch/test_weights",),
     "pytorch/model_folder": ("image_text/test_folder", "segmentation/test_semantic"),
     "stores/sink": ("test_files",),
@@ -76,7 +78,8 @@ SCIENCE = (
     "segmentation/vocabularies", "segmentation/segments", "segmentation/kinds",
     "keras_models/augmentation", "keras_models/batches", "corpus/split", "corpus/spatial_split",
     "corpus/index", "corpus/index_tables", "evaluation/distances", "evaluation/metrics",
-    "evaluation/table1", "evaluation/predictions", "config", "keras_models/batch_norm",
+    "evaluation/table1", "evaluation/predictions", "config/check", "config/prompts",
+    "keras_models/batch_norm",
     "keras_models/fused_batch_norm", "evaluation/examples", "keras_models/predict",
     "keras_models/build", "keras_models/cnn", "keras_models/layers", "keras_models/resnet50",
     "keras_models/transfer", "keras_models/training", "keras_models/checkpoint",
@@ -92,7 +95,7 @@ SCIENCE = (
     "evaluation/full_size", "image_text/architecture", "image_text/training",
     "keras_models/efficientnet_lite0", "keras_models/applications", "keras_models/cells",
     "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
-    "evaluation/study", "matrix", "matrix_mistakes",
+    "evaluation/study", "matrix", "config/matrix_mistakes",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()

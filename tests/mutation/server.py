@@ -88,6 +88,7 @@ class Run:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # whatever the tests have started, too
         if not done:
+            os.kill(self.pid, signal.SIGKILL)  # it may not have its own group yet
             os.waitpid(self.pid, 0)
         if self.original is not None:
             self.file.write_text(self.original, encoding="utf-8")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
+import json
+import subprocess
+import sys
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.mutation import related
 from tests.mutation.__main__ import path_of
 from tests.mutation.operators import mutants, rule_mutants
-from tests.mutation.server import Worker, run_all
 
 SOURCE = '''"""What it does: 3 things."""
 log.info("%d images", 3)
@@ -81,22 +83,31 @@ def test_every_module_has_tests():
         assert related.tests_of(path), path
 
 
+JUDGE = """
+import json, sys
+from pathlib import Path
+from tests.mutation.server import ROOT, Worker, run_all
+
+worker = Worker(Path(sys.argv[1]) / "project")
+path, test = "scripts/geoloc/keras_models/runtime.py", "tests/test_tiny.py"
+(worker.folder / test).write_text(
+    "from pathlib import Path\\n\\n\\ndef test_it():\\n"
+    f"    assert 'seed' in Path({path!r}).read_text()\\n"
+)
+text = (ROOT / path).read_text()
+outcomes = {}
+changed = (text.replace("seed", "sown"), 60.0), (text + "\\n", 60.0), (None, 0.0)
+tasks = [(path, change, [test], limit) for change, limit in changed]
+run_all(tasks, [worker], outcomes.__setitem__)
+assert (worker.folder / path).read_text() == text
+print(json.dumps([[outcomes[n].noticed, outcomes[n].by] for n in range(3)]))
+"""
+
+
 def test_a_change_that_a_test_sees_is_noticed_and_another_is_not(tmp_path):
-    worker = Worker(tmp_path / "project")
-    path = "scripts/geoloc/keras_models/runtime.py"
-    (tmp_path / "project/tests/test_tiny.py").write_text(
-        "from pathlib import Path\n\n\ndef test_it():\n"
-        f"    assert 'seed' in Path('{path}').read_text()\n"
-    )
-    text = (related.ROOT / path).read_text()
-    outcomes = {}
-    tasks = [
-        (path, text.replace("seed", "sown"), ["tests/test_tiny.py"], 60.0),
-        (path, text + "\n", ["tests/test_tiny.py"], 60.0),
-        (path, None, ["tests/test_tiny.py"], 0.0),
-    ]
-    run_all(tasks, [worker], outcomes.__setitem__)
-    assert [outcomes[n].noticed for n in range(3)] == [True, False, True]
-    assert outcomes[0].by == "tests/test_tiny.py::test_it"
-    assert outcomes[2].by == "timeout"
-    assert Path(worker.folder, path).read_text() == text
+    """In a process of its own: one with the threads of other tests must not be forked."""
+    command = [sys.executable, "-c", JUDGE, str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout.splitlines()[-1]) == [
+        [True, "tests/test_tiny.py::test_it"], [False, ""], [True, "timeout"]
+    ]  # fmt: skip

@@ -20,6 +20,7 @@ FILES = {
 # Neighbours on a line do not know each other.
 FLOORS = [
     {"shared"},
+    {"config"},
     {"stores", "countries", "pytorch"},
     {"corpus", "scenes"},
     {"segmentation", "keras_models", "image_text"},
@@ -29,7 +30,7 @@ FLOORS = [
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
-LIGHT = ("shared", "stores", "countries", "corpus", "evaluation", "scenes")
+LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "scenes")
 HEAVY = FRAMEWORKS | {"pandas", "h5py", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow"}
 
 

@@ -32,7 +32,7 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
         ["index.params.seed", "train.params.seed", "predict.params.seed", "metrics.params.seed",
          "score_examples.params.seed", "train_clip.params.seed"],
     ),
-    "index.min_images": (5, ["index.params.min_images"]),
+    "index.min_images": (11, ["index.params.min_images"]),
     "index.split": ([0.6, 0.2, 0.2], ["index.params.split"]),
     "index.place_km": (9, ["index.params.place_km"]),
     "index.shard_size": (4, ["index.params.shard_size"]),

@@ -52,7 +52,8 @@ def folder(tmp_path) -> Path:
                     tmp_path / top / country / f"{number}.png"
                 )
     source = {"kind": "country_folders", "path": "images", "crop": "center", "size": 640}
-    config = {"run": "mine", "sources": {"own": source}, "index": {"min_images": 5}}
+    index = {"min_images": 5, "split": [0.6, 0.2, 0.2]}
+    config = {"run": "mine", "sources": {"own": source}, "index": index}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return tmp_path
 

@@ -19,7 +19,7 @@ from tests.workflow.test_workflow import make_workdir, planned_jobs, run_snakema
 
 QUARANTINE = "results/tiny/quarantine.csv"
 IMAGES = "results/tiny/images"
-TINY = tiny_study("tiny") | {"index": {"min_images": 5}}
+TINY = tiny_study("tiny") | {"index": {"min_images": 5, "split": [0.6, 0.2, 0.2]}}
 TINY["sources"]["fetched"] = {
     "kind": "country_folders",
     "path": "resources/fetched",

@@ -29,7 +29,7 @@ SMALL = {
     "run": "small",
     "demo": {"images_per_country": 10, "test_set_images": 8},
     "index": {
-        "min_images": 6,
+        "min_images": 7,
         "shard_size": 50,
         "max_rejected": 0.3,
         "split": [0.7, 0.15, 0.15],
@@ -188,7 +188,7 @@ def test_all_kinds_of_sources_and_several_test_sets_reach_the_packed_images(tmp_
                     "photos": photos | {"size": 640}},
         "test_sets": {"im2gps3k": None, "first": table | {"path": "osv5m_test"},
                        "second": photos | {"path": "photos_test", "title": "Trip"}},
-        "index": {"min_images": 5, "geocoder": "country_polygon"},
+        "index": {"min_images": 5, "split": [0.6, 0.2, 0.2], "geocoder": "country_polygon"},
     }  # fmt: skip
     (folder / "kinds.yaml").write_text(yaml.safe_dump(config))
     run_snakemake(folder, "--configfile", "kinds.yaml", "--", "results/kinds/quarantine.csv")
@@ -241,7 +241,7 @@ def test_links_to_themselves_and_fifos_are_planned_past_and_named(tmp_path):
         "sources": {"streetview": None, "geoguessr": {
             "path": "world", "images": ".", "retrieve": None}},
         "test_sets": {"im2gps3k": None},
-        "index": {"min_images": 1, "max_rejected": 0.5},
+        "index": {"min_images": 3, "split": [0.34, 0.34, 0.32], "max_rejected": 0.5},
     }  # fmt: skip
     (folder / "links.yaml").write_text(yaml.safe_dump(config))
     target = ("--configfile", "links.yaml", "--", "results/links/index/rejected.csv")

@@ -1,0 +1,90 @@
+"""Configuration files: read as Snakemake does, written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from geoloc.config.check import check_config
+from geoloc.config.errors import ConfigError
+from geoloc.config.schema import SCHEMA, load_schema
+from geoloc.files import write_text
+
+
+def write_config(path: str | Path, config: dict) -> None:
+    """Write a checked configuration as YAML with every key, for `read_written_config`."""
+    plain = json.loads(json.dumps(config, default=str))
+    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, explicit_end=True))
+
+
+def read_written_config(path: str | Path, schema: dict) -> dict:
+    """Read what `write_config` wrote.
+
+    Raises:
+        ConfigError: if the file is truncated, is not YAML, or has mistakes.
+    """
+    text = Path(path).read_bytes().decode("utf-8", "replace")
+    if not text.endswith("\n...\n"):
+        raise ConfigError("the end of the file is missing")
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"it is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ConfigError("it has no keys")
+    check_config(config, schema)
+    return config
+
+
+def read_config(configfiles: Sequence[Path]) -> dict:
+    """Read config/config.yaml with `configfiles` on top, as Snakemake does, and check it.
+
+    Raises:
+        ConfigError: for a file that is no mapping of keys, keys given twice, and mistakes.
+        OSError: for a file that can't be read.
+    """
+    from snakemake.utils import update_config
+
+    files, config = [Path("config/config.yaml"), *configfiles], {}
+    check_keys_once(files)
+    for path in files:
+        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    check_config(config, load_schema(SCHEMA))
+    return config
+
+
+def check_keys_once(paths: Sequence[str | Path]) -> None:
+    """Check that configuration files give each key once: YAML would silently take the last one.
+
+    Raises:
+        ConfigError: with the file and the line of each key, also for a file that isn't YAML.
+    """
+    lines = []
+    for path in paths:
+        try:
+            node = yaml.compose(Path(path).read_text(encoding="utf-8"), yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        if node is not None and not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{path} has no keys; write keys and values, as in config/demo.yaml")
+        lines += [f"{path}, {line}" for line in _repeated(node, "")]
+    if lines:
+        raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _repeated(node: yaml.Node | None, place: str) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for number, inner in enumerate(node.value):
+            yield from _repeated(inner, f"{place}{number}.")
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in first:
+                yield (f"line {line}: {place}{name} is given twice (before in line {first[name]}); "
+                       "keep one, with the keys of both")  # fmt: skip
+            first.setdefault(name, line)
+            yield from _repeated(value, f"{place}{name}.")

@@ -1,0 +1,51 @@
+"""Paths in the configuration."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+from geoloc.config.entries import MATRIX
+
+PATH_KEYS = ("weights", "path", "classes", "file", "gallery")
+"""Keys of entries of the matrix that are paths."""
+
+
+OWN_FOLDERS = [("config",), ("demo",), ("containers",)]  # of files that come with the project
+
+
+def files_of(entry: dict) -> list[str]:
+    """Files and folders that a segmentation or model is loaded from."""
+    parts = (entry, entry.get("classifier", {}))
+    return [part[key] for part in parts for key in PATH_KEYS if part.get(key)]
+
+
+def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
+    """Copy a checked configuration, each path where a workflow that uses this as a module has it.
+
+    Args:
+        root: folder of the project. Its own files (class list, weights of the demo, containers) are
+            taken from there if the working folder does not have them.
+        place: gives the path below the module's prefix.
+    """
+    config = copy.deepcopy(config)
+
+    def move(entry: dict, key: str, place: Callable[[str], str] = place) -> None:
+        if entry.get(key):
+            moved, own = place(entry[key]), root / entry[key]
+            shipped = Path(entry[key]).parts[:1] in OWN_FOLDERS and own.exists()
+            entry[key] = str(own) if shipped and not Path(moved).exists() else moved
+
+    for source in (*config["sources"].values(), *config["test_sets"].values()):
+        if source:
+            move(source, "path")
+            move(source, "file")
+    for section in MATRIX:
+        for entry in config[section].values():
+            for part in (entry, entry.get("classifier", {})):
+                for key in PATH_KEYS:
+                    move(part, key)
+    for name in config["containers"]:
+        move(config["containers"], name, str)  # Snakemake adds no prefix to images
+    return config

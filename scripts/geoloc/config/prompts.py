@@ -1,0 +1,44 @@
+"""Prompts: templates of the texts that a CLIP compares an image with."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+
+CLIP_TOKENS = 77  # the length of the texts of every published CLIP
+
+
+def prompt_mistakes(config: dict) -> list[str]:
+    """Prompts of the models that do not work as templates for a country."""
+    prompts = {
+        f"models.{name}.prompt": entry["prompt"]
+        for name, entry in config["models"].items()
+        if "prompt" in entry
+    }
+    mistakes = {key: prompt_mistake(prompt) for key, prompt in prompts.items()}
+    return [f"{key}: {mistake}" for key, mistake in mistakes.items() if mistake]
+
+
+def prompt_mistake(prompt: str) -> str:
+    """Say what is wrong with the prompt for a country and what to write; "" if nothing is.
+
+    {country} must occur at least once, and no other field may. A prompt that certainly has more
+    tokens than CLIP reads is found here, others by the job: it takes the model's own tokenizer.
+    """
+    remedy = "write {country} for the name of the country, and double all other braces: {{ }}"
+    try:
+        fields = [part[1:] for part in Formatter().parse(prompt) if part[1] is not None]
+    except ValueError as error:
+        return f"{prompt!r} is not a template ({error}); {remedy}"
+    if not fields:
+        return f"{prompt!r} does not contain {{country}}; {remedy}"
+    if any(field != ("country", "", None) for field in fields):
+        return f"{prompt!r} has a field other than {{country}}; {remedy}"
+    # Each word is at least one token, and so are the text's start and end.
+    tokens = len(re.findall(r"[^\W_]+", prompt.format(country="X"))) + 2
+    if tokens > CLIP_TOKENS:
+        return (
+            f"the prompt {prompt[:40]!r}… has at least {tokens} tokens and CLIP reads "
+            f"{CLIP_TOKENS}; shorten it"
+        )
+    return ""

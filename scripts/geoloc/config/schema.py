@@ -1,0 +1,137 @@
+"""The schema of the configuration: its defaults, and a line for whatever it does not allow."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from geoloc.config.errors import shown
+
+SCHEMA = "config/config.schema.yaml"  # in the root of the project
+
+
+# Types of the schema, for messages.
+TYPES = {
+    "string": "text", "integer": "an integer", "number": "a number", "boolean": "true or false",
+    "array": "a list", "object": "a mapping of keys", "null": "null",
+}  # fmt: skip
+
+
+MOVED = {"segment": "segmentations.sam", "score": "scores.objects", "benchmarks": "test_sets"}
+
+
+def load_schema(path: str | Path) -> dict:
+    """Read a JSON schema written in YAML."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def set_defaults(config: dict, schema: dict, root: dict) -> None:
+    schema = _resolve(schema, root, config)
+    for key, entry in schema.get("properties", {}).items():
+        if "default" in entry:
+            config.setdefault(key, copy.deepcopy(entry["default"]))
+    for key, value in config.items():
+        entry = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+        if isinstance(value, dict) and isinstance(entry, dict):
+            set_defaults(value, entry, root)
+
+
+def _resolve(schema: dict, root: dict, value: object = None) -> dict:
+    """The schema of a value: behind references, and of its kind."""
+    for option in schema.get("anyOf", []):
+        schema = option if "$ref" in option else schema
+    if "$ref" in schema:
+        found = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        return _resolve(found, root, value)
+    if "kinds" in schema and isinstance(value, dict):
+        return _resolve(schema["kinds"].get(value.get("kind"), {}), root, value)
+    return schema
+
+
+def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
+    """The keyword `kinds` of the schema: the schema of an entry by its kind; null is valid."""
+    if instance is None:
+        return
+    if not isinstance(instance, dict):
+        yield jsonschema.ValidationError("", validator="type", validator_value="object",
+                                         instance=instance, schema=schema)  # fmt: skip
+    elif instance.get("kind") not in kinds:
+        yield jsonschema.ValidationError("", validator="enum", validator_value=list(kinds),
+                                         path=["kind"], instance=instance.get("kind"),
+                                         schema=schema)  # fmt: skip
+    else:
+        yield from validator.descend(instance, kinds[instance["kind"]])
+
+
+def _is_integer(checker: object, value: object) -> bool:
+    """Without 64.0, which JSON schema counts as an integer and the code does not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    {"kinds": _kinds},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
+def describe(error: jsonschema.ValidationError) -> str:
+    while error.context:  # the alternative that the user probably meant
+        error = max(
+            error.context,
+            key=lambda inner: (len(inner.absolute_path), inner.validator_value != "null"),
+        )
+    key = ".".join(map(str, error.absolute_path)) or "top level"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = [str(name) for name in error.instance if name not in known]
+        moved = "".join(f" ({n} is now {MOVED[n]})" for n in unknown if n in MOVED)
+        return f"{key}: unknown key {', '.join(unknown)}{moved}; write one of {', '.join(known)}"
+    if error.validator == "required":
+        return f"{key}: {error.message}"
+    limit = error.validator_value
+    expected = {
+        "enum": lambda: "must be one of " + ", ".join(map(shown, limit)),
+        "type": lambda: f"must be {' or '.join(TYPES[kind] for kind in _as_list(limit))}",
+        "const": lambda: f"must be {shown(limit)}",
+        "uniqueItems": lambda: "must not name anything twice",
+        "pattern": lambda: f"must match {limit}",
+        "minimum": lambda: f"must be at least {limit}",
+        "maximum": lambda: f"must be at most {limit}",
+        "exclusiveMinimum": lambda: f"must be above {limit}",
+        "exclusiveMaximum": lambda: f"must be below {limit}",
+        "multipleOf": lambda: f"must be a multiple of {limit}",
+        "minLength": lambda: "must not be empty",
+        "minItems": lambda: f"must have at least {limit} entries",
+        "maxItems": lambda: f"must have at most {limit} entries",
+        "minProperties": lambda: "must not be empty",
+    }.get(error.validator, lambda: error.message)()
+    meaning = error.schema.get("description", "")
+    told = f"{key}: {expected}, got {shown(error.instance)}{_remedy(error)}"
+    return told + (f" ({meaning})" if meaning else "")
+
+
+def _remedy(error: jsonschema.ValidationError) -> str:
+    """What to write instead of a value that is almost right; empty if nothing is known."""
+    value, limit = error.instance, error.validator_value
+    if error.validator == "type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if error.validator in ("maximum", "exclusiveMaximum") and limit == 1 and 1 < value <= 100:
+        return f"; write {value / 100:g} for {value:g} %"
+    if error.validator == "type" and isinstance(value, str) and "number" in _as_list(limit):
+        try:
+            return f"; write {float(value)!r}" if math.isfinite(float(value)) else ""
+        except ValueError:
+            return ""
+    return ""
+
+
+def _as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
