@@ -15,6 +15,7 @@ rule describe_segments:
         classes="<results>/found/{scores}/classes.csv",
         countries="<results>/found/{scores}/countries.csv",
         histogram="<results>/found/{scores}/histogram.csv",
+        objects="<results>/found/{scores}/objects.parquet",
         figure=report(
             "<results>/figures/found_examples/{scores}.jpg",
             category="What was found",

@@ -6,6 +6,7 @@ from geoloc.evaluation.examples import Naming
 from geoloc.evaluation.figures import save
 from geoloc.evaluation.found import (
     Found,
+    ObjectTable,
     classes_table,
     countries_table,
     describe,
@@ -25,7 +26,8 @@ selected = read_selected(snakemake.input.classes, params.ambiguous_classes, para
 examples = Examples(params.examples)
 naming = Naming(vocabulary(params.vocabulary), selected, params.minimum)
 found = Found(naming, examples)
-describe(shards, found, params.index_folder)
+with atomic_path(snakemake.output.objects) as temporary, ObjectTable(temporary) as objects:
+    describe(shards, found, params.index_folder, objects.write)
 for name, table in {
     "classes": classes_table(found),
     "countries": countries_table(found),

@@ -218,11 +218,15 @@ def test_namibia_stays_a_country_and_every_dataset_has_its_own_scores(shards, tm
     run_script(
         "describe_segments",
         input={name: list(paths) for name, paths in kinds} | {"classes": tmp_path / "classes.txt"},
-        output=parts | {"figure": tmp_path / "e.jpg"},
+        output=parts | {"figure": tmp_path / "e.jpg", "objects": tmp_path / "objects.parquet"},
         params={"ambiguous_classes": "first_meaning", "vocabulary": str(tmp_path / "names.txt"),
                 "minimum": 0.1, "classes": 2, "examples": 3},
         wildcards={"scores": "objects"},
     )  # fmt: skip
+    objects = pd.read_parquet(tmp_path / "objects.parquet")
+    assert objects.values.tolist() == [
+        ["a", 0, 2, 90], ["a", 1, 1, 0], ["b", 1, 1, 0], ["b", 2, 1, 30], ["c", 2, 1, 70],
+    ]  # fmt: skip
     with Image.open(tmp_path / "e.jpg") as image:
         assert image.format == "JPEG"
     tables = {name: tmp_path / f"found_{name}.csv" for name in ("classes", "countries", "visible")}

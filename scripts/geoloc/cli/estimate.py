@@ -27,7 +27,7 @@ from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_c
 
 ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "answers",
-    "published_distances", "accuracy_figure", "all",
+    "published_distances", "accuracy_figure", "found", "all",
 )  # fmt: skip
 EXAMPLES = """\
 examples:
@@ -135,6 +135,8 @@ def _shard_stages(
     for name in scores:
         yield Stage(f"score.{name}", pattern=f"score/{name}/*/*.tsv",
                     output=f"scores/{name}/*/*.h5", **street)  # fmt: skip
+        yield Stage(f"describe_segments.{name}", 1, sizes.street,
+                    pattern=f"describe_segments/{name}.tsv")  # fmt: skip
     yield Stage("pack_images", pattern="pack_images/*/*/*.tsv", output="arrays/images/*/*/*.h5",
                 **every)  # fmt: skip
     for name in scores:

@@ -7,13 +7,15 @@ has none.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy.stats import t
 
 from geoloc.evaluation.examples import Naming, Shard
@@ -28,6 +30,8 @@ ALL = "all"
 """Stands for all countries together."""
 SCORES = 101
 NAMELESS = "(no class)"
+OBJECT_COLUMNS = {"image_id": str, "class_index": "i2", "segments": "i4", "score": "u1"}
+"""Of each class in an image: number of segments, and the highest score of one."""
 COMMON = 3  # classes that are named of a country
 OF_CLASSES = ("segments", "scored_segments", "probability", "score", "images", "area")
 OF_IMAGES = ("segments_per_image", "scored_share", "mean_score")
@@ -58,8 +62,11 @@ class Found:
         self.images_with = defaultdict(lambda: np.zeros(number, int))
         self.histogram = defaultdict(lambda: np.zeros(SCORES))
 
-    def add(self, country: str, store: Path, segments: Segments, score: np.ndarray) -> None:
-        """Count an image: its segments, and its score map uint8 (H, W). `store`: where it is."""
+    def add(self, country: str, store: Path, segments: Segments, score: np.ndarray) -> pd.DataFrame:
+        """Count an image: its segments, and its score map uint8 (H, W). `store`: where it is.
+
+        Returns the rows of `OBJECT_COLUMNS` of the image.
+        """
         number = self.classes.shape[1]
         classes, probability, scores = self.naming.of(segments)
         counted = np.where(classes < 0, number - 1, classes)
@@ -74,15 +81,49 @@ class Found:
         values = len(segments), 1 - shares[0], shares @ np.arange(SCORES)
         self.images[country].append(values)
         self.examples.add(store, segments, classes, probability, scores)
+        own, inverse, count = np.unique(classes, return_inverse=True, return_counts=True)
+        best = np.zeros(len(own), np.uint8)
+        np.maximum.at(best, inverse, scores)
+        columns = [segments.image_id] * len(own), own, count, best
+        return pd.DataFrame(dict(zip(OBJECT_COLUMNS, columns, strict=True)))
 
 
-def describe(shards: Sequence[Shard], found: Found, index: str | Path | None = None) -> None:
+class ObjectTable:
+    """A Parquet file of `OBJECT_COLUMNS` that is written shard by shard.
+
+    Used as a context manager.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        types = pa.string(), pa.int16(), pa.int32(), pa.uint8()
+        self._schema = pa.schema(zip(OBJECT_COLUMNS, types, strict=True))
+        self._path = path
+
+    def __enter__(self) -> ObjectTable:
+        self._writer = pq.ParquetWriter(self._path, self._schema)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+
+    def write(self, rows: pd.DataFrame) -> None:
+        """Add the rows of a shard."""
+        self._writer.write_table(pa.Table.from_pandas(rows, self._schema, preserve_index=False))
+
+
+def describe(
+    shards: Sequence[Shard],
+    found: Found,
+    index: str | Path | None = None,
+    write: Callable[[pd.DataFrame], object] = lambda rows: None,
+) -> None:
     """Count the images of all shards, one at a time.
 
     Args:
         shards: the stores of each shard.
         found: what they are added to.
         index: folder of the index to compare the stores with; not compared if None.
+        write: is given the rows of `OBJECT_COLUMNS` of each shard.
 
     Raises:
         StoreError: for a damaged store, or segments and scores of other images.
@@ -94,13 +135,15 @@ def describe(shards: Sequence[Shard], found: Found, index: str | Path | None = N
             read_scores(scores, index=index),
             fillvalue=(None, None),
         )
+        objects = [pd.DataFrame(columns=OBJECT_COLUMNS)]
         for each, (image_id, score) in pairs:
             if not isinstance(each, Segments) or each.image_id != image_id:
                 raise StoreError(
                     f"{scores} belongs to other images than {segments}; delete {scores} and run "
                     "snakemake again"
                 )
-            found.add(country, images, each, score)
+            objects.append(found.add(country, images, each, score))
+        write(pd.concat(objects).astype(OBJECT_COLUMNS))
 
 
 def classes_table(found: Found) -> pd.DataFrame:
