@@ -26,11 +26,11 @@ FLOORS = [
     {"segmentation", "keras_models", "image_text"},
     {"coordinates"},
     {"evaluation"},
-    {"verify"},
+    {"verify", "explore"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
-LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "scenes")
+LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "explore", "scenes")
 HEAVY = FRAMEWORKS | {"pandas", "h5py", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow"}
 
 

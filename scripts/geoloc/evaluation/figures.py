@@ -8,7 +8,6 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.files import atomic_path
+from geoloc.segmentation import rle
 from geoloc.weighting import View
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
@@ -116,7 +116,7 @@ def draw_regions(axis: Axes, image: np.ndarray, regions: Sequence[Region]) -> No
         colour, style = (ORANGE, "solid") if region.score else (BLUE, "dashed")
         axis.contour(region.mask, [0.5], colors=colour, linewidths=0.7, linestyles=style)
         label = f"{region.name} {100 * region.probability:.0f} %".strip()
-        x, y = _middle(region.mask)
+        x, y = rle.inner_point(region.mask)
         side = image.shape[0] / 640
         half_width, half_height = 6 * side * len(label), 11 * side
         x = float(np.clip(x, half_width, image.shape[1] - half_width))
@@ -129,14 +129,6 @@ def draw_regions(axis: Axes, image: np.ndarray, regions: Sequence[Region]) -> No
             weight="bold" if region.score else "normal",
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.4},
         )  # fmt: skip
-
-
-def _middle(mask: np.ndarray) -> tuple[float, float]:
-    """x and y of the point of a mask bool (H, W) that is farthest from its edge."""
-    padded = np.pad(mask, 1).astype(np.uint8)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(distance.argmax(), distance.shape)
-    return float(x), float(y)
 
 
 def _overlap(box: tuple[float, ...], other: tuple[float, ...]) -> bool:

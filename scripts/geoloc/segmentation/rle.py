@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from geoloc.errors import InputError
@@ -41,6 +42,15 @@ def decode(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         raise InputError(f"run lengths add up to {counts.sum()} pixels, not to {height}×{width}")
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape(width, height).T
+
+
+def inner_point(mask: np.ndarray) -> tuple[int, int]:
+    """x and y of the pixel of a mask bool (H, W) that is farthest from its edge; 0, 0 for an empty
+    mask."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(distance.argmax(), distance.shape)
+    return int(x), int(y)
 
 
 def area(counts: np.ndarray) -> int:
