@@ -63,4 +63,5 @@ rule all:
         rules.found.output.classes if SCORES_USED else [],
         rules.training_curves.output.figure if TRAINED_ROWS else [],
         rules.accuracy_figure.output.figure,
+        rules.report.output.page,
     localrule: True

@@ -51,6 +51,7 @@ from geoloc.matrix import (
     used_files,
     used_scores,
 )
+from geoloc.report.code_version import code_version
 from geoloc.segmentation.vocabularies import (
     class_list_mistakes,
     is_vocabulary_file,

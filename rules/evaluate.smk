@@ -317,6 +317,35 @@ rule metrics:
         "../scripts/metrics.py"
 
 
+rule by_country:
+    input:
+        predictions=PREDICTIONS,
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        accuracy="<results>/accuracy_by_country.csv",
+        confusion="<results>/confusion.csv",
+    log:
+        "<logs>/by_country.log",
+    benchmark:
+        "<benchmarks>/by_country.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        **SMALL,
+    params:
+        rows=[list(row) for row in ROWS],
+        datasets=DATASETS_OF_ROWS,
+    message:
+        "Computing accuracies by country"
+    script:
+        "../scripts/by_country.py"
+
+
 rule answers:
     input:
         predictions=PREDICTIONS,

@@ -1,4 +1,8 @@
-# Figures. The report contains them: snakemake --report results/{run}/report.html
+# Figures, the record of the run, and the report. `snakemake --report` makes another one, of the rules.
+
+
+KERAS_ROWS = rows(config, "keras_models")
+CLIP_ROWS = rows(config, "image_text", trained=True)
 
 
 rule score_examples:
@@ -51,14 +55,8 @@ rule score_examples:
 
 rule training_curves:
     input:
-        histories=[
-            f"<results>/models/{row.path}/history.csv"
-            for row in rows(config, "keras_models")
-        ],
-        clips=[
-            f"<results>/models/{row.path}"
-            for row in rows(config, "image_text", trained=True)
-        ],
+        histories=[f"<results>/models/{row.path}/history.csv" for row in KERAS_ROWS],
+        clips=[f"<results>/models/{row.path}" for row in CLIP_ROWS],
         countries=countries_table,
     output:
         figure=report(
@@ -122,3 +120,108 @@ rule accuracy_figure:
         "Drawing accuracies and baselines"
     script:
         "../scripts/accuracy_figure.py"
+
+
+# Files and folders that a job of the run loads a model from.
+LOADED = list(
+    dict.fromkeys(
+        path
+        for path in [
+            *WEIGHTS_USED,
+            *(
+                path
+                for entry in config["models"].values()
+                if not is_trained(entry)
+                for path in files_of(entry)
+            ),
+        ]
+    )
+)
+# What the report shows, by the names that geoloc.report.tables gives them.
+REPORTED = {
+    "table1": rules.table1.output.table,
+    "metrics": rules.metrics.output.metrics,
+    "by_source": rules.metrics.output.by_source,
+    "by_country": rules.by_country.output.accuracy,
+    "confusion": rules.by_country.output.confusion,
+    "answers": rules.answers.output.table,
+    "records": rules.answers.output.records,
+    "leakage": rules.check_leakage.output.summary,
+    "quarantine": rules.collect_quarantine.output.quarantine,
+}
+if not DIFFERENCES_FROM_STUDY:
+    # Published accuracies are comparable only for the same images, classes and datasets.
+    REPORTED["comparison"] = rules.table1_comparison.output.comparison
+
+
+rule run_record:
+    input:
+        tables=list(REPORTED.values()),
+    output:
+        record="<results>/run.json",
+    log:
+        "<logs>/run_record.log",
+    benchmark:
+        "<benchmarks>/run_record.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        **SMALL,
+    params:
+        # What changes results reruns a table, too.
+        config=untracked(config),
+        code=untracked(lambda wildcards: code_version(ROOT)),
+        listings=untracked(
+            lambda wildcards: {
+                n: listing_digest(s) for n, s in sorted(SOURCES.items())
+            }
+        ),
+        weights=untracked(LOADED),
+        differences=DIFFERENCES_FROM_STUDY,
+    message:
+        "Recording what the run was made with"
+    script:
+        "../scripts/run_record.py"
+
+
+rule report:
+    input:
+        **REPORTED,
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+        histories=[f"<results>/models/{row.path}/history.csv" for row in KERAS_ROWS],
+        clips=[f"<results>/models/{row.path}" for row in CLIP_ROWS],
+        examples=[
+            f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED
+        ],
+        record=rules.run_record.output.record,
+    output:
+        page="<results>/report.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    localrule: True
+    conda:
+        "../envs/geo.yaml"
+    container:
+        config["containers"]["geo"]
+    threads: 1
+    resources:
+        **SMALL,
+    params:
+        config=untracked(config),
+        study=untracked(lambda wildcards: default_config(SCHEMA)),
+        tables=[*REPORTED, "countries"],
+        trained=[list(row) for row in KERAS_ROWS + CLIP_ROWS],
+        titles=answer_settings(config)["titles"],
+        differences=DIFFERENCES_FROM_STUDY,
+        published_titles=study_models(config, SCHEMA),
+    message:
+        "Making the report"
+    script:
+        "../scripts/report.py"

@@ -25,6 +25,7 @@ from geoloc.images import (
     check_file,
     decode,
     is_image,
+    middle,
     prepare,
     read_file,
     resize_nearest,
@@ -430,3 +431,11 @@ def test_nearest_resizing_is_that_of_pillow(height, width, size):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     expected = Image.fromarray(image).resize((size, size), Image.Resampling.NEAREST)
     np.testing.assert_array_equal(resize_nearest(image, size), np.asarray(expected))
+
+
+def test_the_ends_of_images_that_no_photo_resembles_are_cut_off():
+    line = np.arange(20_000)[:, None, None].repeat(3, axis=2)
+    assert middle(line)[:, 0, 0].tolist() == list(range(9_984, 10_016))
+    assert (middle(line.swapaxes(0, 1)) == middle(line).swapaxes(0, 1)).all()
+    panorama = np.zeros((10, 320, 3))
+    assert middle(panorama).shape == panorama.shape

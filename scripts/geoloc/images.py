@@ -18,10 +18,10 @@ from PIL import ExifTags, Image
 from geoloc.rgb import UnreadableImage, check_deep, to_rgb
 
 __all__ = [
-    "EXTENSIONS", "FORMATS", "LARGEST", "MAX_BYTES", "MAX_MEGAPIXELS", "Preparation",
+    "EXTENSIONS", "FORMATS", "LARGEST", "MAX_RATIO", "MAX_BYTES", "MAX_MEGAPIXELS", "Preparation",
     "UnreadableImage", "center_square", "check_file", "decode", "decode_image", "image_files",
-    "is_image", "megapixels", "nearest_indices", "open_file", "prepare", "read_file",
-    "resize_nearest",
+    "is_image", "megapixels", "middle", "nearest_indices", "open_file", "prepare",
+    "prepared_pixels", "read_file", "resize_nearest",
 ]  # fmt: skip
 
 EXTENSIONS = frozenset({
@@ -33,6 +33,7 @@ KEPT_AS_THEY_ARE = ("JPEG", "PNG")
 MAX_BYTES = 1 << 30  # of one image; anything larger is no photograph
 MAX_MEGAPIXELS = 150  # default of prepare.max_megapixels
 LARGEST = 1000  # megapixels that prepare.max_megapixels may allow
+MAX_RATIO = 32  # times the short side: no photograph is longer
 TURNS = {  # what makes an image upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -134,7 +135,7 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
     if size > max_megapixels:
         raise UnreadableImage(
             f"has {size:.6g} megapixels, more than {max_megapixels:g}; raise "
-            "prepare.max_megapixels (of geoloc.cli.predict: --max-megapixels)"
+            "prepare.max_megapixels (geoloc predict: --max-megapixels)"
         )
 
 
@@ -160,6 +161,25 @@ def prepare(data: bytes, preparation: Preparation, max_megapixels: float = MAX_M
     Returns PNG, or the very bytes that came in where nothing had to change. Resizing is bicubic.
     Raises UnreadableImage with the reason, also for more than `max_megapixels`.
     """
+    image, changed = _prepared(data, preparation, max_megapixels)
+    if not changed:
+        return data
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def prepared_pixels(
+    data: bytes, preparation: Preparation, max_megapixels: float = MAX_MEGAPIXELS
+) -> np.ndarray:
+    """The pixels of what `prepare` returns, uint8 (H, W, 3), RGB, without encoding them between."""
+    return np.array(_prepared(data, preparation, max_megapixels)[0])
+
+
+def _prepared(
+    data: bytes, preparation: Preparation, max_megapixels: float
+) -> tuple[Image.Image, bool]:
+    """The upright RGB image of the wanted size, and whether it differs from the file's."""
     image = _open(data, max_megapixels)
     turn = _turn(image)
     changed = image.format not in KEPT_AS_THEY_ARE or image.mode != "RGB"
@@ -172,11 +192,7 @@ def prepare(data: bytes, preparation: Preparation, max_megapixels: float = MAX_M
     if preparation.size and image.size != (preparation.size, preparation.size):
         size = (preparation.size, preparation.size)
         image, changed = image.resize(size, Image.Resampling.BICUBIC), True
-    if not changed:
-        return data
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
+    return image, changed
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -196,6 +212,18 @@ def megapixels(data: bytes) -> float:
             return image.width * image.height / 1e6
     except Exception:  # as of `_open`; decoding it says what is wrong
         return 0
+
+
+def middle(image: np.ndarray, ratio: int = MAX_RATIO) -> np.ndarray:
+    """The middle of an image (H, W, 3) that is more than `ratio` times as long as it is wide; other
+    images unchanged. What resizes the short side to hundreds of pixels would make gigabytes of it.
+    """
+    longest = ratio * min(image.shape[:2])
+    rows, columns = (
+        slice((side - min(side, longest)) // 2, (side + min(side, longest)) // 2)
+        for side in image.shape[:2]
+    )
+    return image[rows, columns]
 
 
 def nearest_indices(size: int, new_size: int) -> np.ndarray:

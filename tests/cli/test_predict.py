@@ -194,7 +194,7 @@ def test_a_folder_with_cells_is_loaded_with_their_places(keras_model, tmp_path):
 
 def test_a_model_of_a_weighted_dataset_is_told_of(photographs, keras_model, clip, capsys):
     predict.main([str(photographs / "été.png"), "--model", str(keras_model)])
-    assert "trained on the dataset weighted_base. Your photos have no score map" in (
+    assert "trained on the dataset weighted_base. It sees your photos unchanged" in (
         capsys.readouterr().err
     )
     predict.main([str(photographs / "été.png"), "--model", str(clip)])  # of unchanged images

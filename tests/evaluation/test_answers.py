@@ -145,6 +145,16 @@ def test_groups_of_images_are_compared_with_newcombes_interval():
     assert (several.low, several.high) == pytest.approx((found.low, found.high), abs=0.02)
 
 
+def test_groups_of_photos_with_authors_are_compared_by_a_bootstrap_of_authors():
+    first, second = frame(np.arange(40) < 30), frame(np.arange(60) < 20)
+    second.index = [f"j{number}" for number in range(60)]
+    authors = {image: f"a{int(image[1:]) // 4}" for image in [*first.index, *second.index]}
+    found = difference_of_groups(first, second, authors, 1)
+    assert found.estimate == pytest.approx(30 / 40 - 20 / 60)
+    assert found.low < found.estimate < found.high
+    assert "bootstrap" in found.method
+
+
 def test_controls_are_matched_by_their_settings():
     rng = np.random.default_rng(3)
     accuracy = {"plain": 0.8, "dimmed": 0.7, "elsewhere": 0.4, "ground": 0.5, "soft": 0.6,

@@ -26,11 +26,13 @@ FLOORS = [
     {"segmentation", "keras_models", "image_text"},
     {"coordinates"},
     {"evaluation"},
+    {"report"},
     {"verify", "explore"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
-LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "explore", "scenes")
+LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "report", "explore",
+         "scenes")  # fmt: skip
 HEAVY = FRAMEWORKS | {"pandas", "h5py", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow"}
 
 

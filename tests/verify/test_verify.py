@@ -26,7 +26,7 @@ from tests.processes import ENVIRONMENT
 from tests.small_stores import edit
 
 STAGES = ("images", "segments", "scores", "arrays")
-LOADING = ("keras models", "clip models")
+LOADING = ("keras models", "full-size models")
 
 
 @pytest.fixture(scope="module")

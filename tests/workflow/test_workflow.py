@@ -76,7 +76,9 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 
 
 # What follows from other predictions, and from other arrays of street images. 7 countries are kept.
-AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "answers": 1, "accuracy_figure": 1, "all": 1}
+REPORTS = {"run_record": 1, "report": 1}
+AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "by_country": 1, "answers": 1, "accuracy_figure": 1}
+AFTER_PREDICTIONS |= REPORTS | {"all": 1}
 AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDICTIONS
 # Of score maps and whatever shows them: models of Original are tested on weighted images, too.
 AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
@@ -492,7 +494,7 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
 def test_another_title_makes_tables_and_figures_only(world):
     jobs = replan(world, datasets={"weighted_base": {"title": "Linear"}})
     assert jobs == {"table1": 1, "answers": 1, "score_examples": 1, "training_curves": 1,
-                    "accuracy_figure": 1, "all": 1}  # fmt: skip
+                    "accuracy_figure": 1, "all": 1} | REPORTS  # fmt: skip
 
 
 def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):

@@ -27,7 +27,7 @@ from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_c
 
 ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "answers",
-    "published_distances", "accuracy_figure", "found", "all",
+    "published_distances", "by_country", "accuracy_figure", "found", "run_record", "report", "all",
 )  # fmt: skip
 EXAMPLES = """\
 examples:

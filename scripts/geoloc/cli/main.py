@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,6 +18,7 @@ COMMANDS = {
     "config": ("geoloc.cli.config", "print the configuration as it will be used"),
     "estimate": ("geoloc.cli.estimate", "estimate jobs, hours and disk space of a run"),
     "missing": ("geoloc.cli.missing", "make only files that do not exist"),
+    "cite": ("geoloc.cli.cite", "print what to cite for the data, weights and methods of a run"),
     "compare-geocoders": (
         "geoloc.cli.compare_geocoders",
         "list images whose country depends on the geocoder",
@@ -37,7 +40,21 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Run a command and return its exit status; 2 for an unknown command."""
-    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        try:
+            return _run(*(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except GeolocError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read the output stopped, as `head` does
+        # Python writes what is left when it ends, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(name: str = "--help", *arguments: str) -> int | None:
     if name == "--version":
         print(f"geoloc {geoloc.__version__}")
         return 0
@@ -47,8 +64,4 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     if name not in COMMANDS:
         print(f"geoloc: unknown command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    try:
-        return import_module(COMMANDS[name][0]).main(rest)
-    except GeolocError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return import_module(COMMANDS[name][0]).main(list(arguments))

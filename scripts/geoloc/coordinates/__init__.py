@@ -1,1 +1,1 @@
-"""Models that answer with places on the earth."""
+"""Models that predict places on the earth."""

@@ -1,7 +1,7 @@
-"""GeoCLIP: which places of a gallery fit a photograph best (Vivanco et al., 2023).
+"""GeoCLIP: which places of a gallery fit a photo best (Vivanco et al., 2023).
 
-The location encoder, the layers on top of CLIP, their weights and the gallery of 100,000 places are
-those of the package geoclip. Its CLIP, ViT-L/14 of OpenAI, is a folder of its own.
+The package geoclip provides the location encoder, the layers on top of CLIP, their weights and the
+gallery of 100,000 places. The CLIP, OpenAI's ViT-L/14, is a separate folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers import CLIPModel
 
 from geoloc.countries.places import Answers, Places, check_coordinates
 from geoloc.errors import FileError, InputError, MissingFile
-from geoloc.image_text.folder import load_clip
+from geoloc.image_text.folder import load_clip, pixel_values
 from geoloc.pytorch.device import choose_device
 from geoloc.pytorch.weights import load_weights
 
@@ -27,29 +27,29 @@ log = logging.getLogger(__name__)
 
 CLIP_FEATURES = 768
 CLIP_SHAPE = {"hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14, "image_size": 224}
-GALLERY_CHUNK = 8192  # places whose embeddings are computed at once
+GALLERY_CHUNK = 8192  # places embedded at once
 REINSTALL = "install the package geoclip again"
 
 
 class GeoClip:
-    """Answers with places of a gallery.
+    """Predicts places of a gallery.
 
     Args:
-        classes: k ISO codes to choose among.
+        classes: k ISO codes to choose from.
         geocoder: a key of `geoloc.countries.geocoding.GEOCODERS`, for the places of the gallery.
         backbone: folder of the CLIP, see `geoloc.image_text.folder.load_clip`.
-        gallery: CSV file with the columns LAT and LON, degrees; None for that of the package.
-        device: a GPU if there is one, when None.
+        gallery: CSV file with the columns LAT and LON in degrees; None for the package's gallery.
+        device: name of a torch device; None takes the GPU if one is available.
 
     Attributes:
-        name: of the model, for messages.
+        name: name of the model, for messages.
         places: the gallery, p places.
 
     Raises:
-        InputError: if the package is missing, the CLIP is of another width, or no place of the
+        InputError: if the package is missing, the CLIP has another width, or no place of the
             gallery is in one of the classes.
-        OSError: if the folder does not hold a whole CLIP, or a file is missing, damaged or not
-            what it should be. Weights are read without running code.
+        OSError: if the folder does not hold a complete CLIP, or a file is missing, damaged or
+            invalid. Reading weights runs no code.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class GeoClip:
 
     @torch.inference_mode()
     def _embed_places(self, encoder: nn.Module) -> Tensor:
-        """Unit vectors (p, 512) of the gallery."""
+        """Return unit vectors (p, 512) of the gallery."""
         places = torch.tensor(self.places.coordinates, dtype=torch.float32)
         parts = [encoder(part.to(self.device)) for part in places.split(GALLERY_CHUNK)]
         embeddings = normalize(torch.cat(parts), dim=1)
@@ -86,26 +86,27 @@ class GeoClip:
 
     @torch.inference_mode()
     def probabilities(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities (n, p) float32 of the places, rows summing to 1, of n images uint8
-        (H, W, 3) RGB. Images may differ in size; the CLIP's own processor resizes and crops."""
-        pixels = self._processor.image_processor(
-            list(batch), input_data_format="channels_last", return_tensors="pt"
-        )["pixel_values"]
+        """Return probabilities (n, p) float32 of the places; rows sum to 1.
+
+        `batch` has n images uint8 (H, W, 3) RGB, which may differ in size; the CLIP's own processor
+        resizes and crops.
+        """
+        pixels = pixel_values(self._processor, batch)
         features = self._clip.get_image_features(pixels.to(self.device)).pooler_output
         images = normalize(self._head(features), dim=1)
         return (self._scale.exp() * images @ self._embeddings.T).softmax(dim=1).cpu().numpy()
 
     def answer(self, images: Sequence[np.ndarray]) -> Answers:
-        """Countries and places of n images, see `geoloc.countries.places`."""
+        """Return countries and places of n images, see `geoloc.countries.places`."""
         return self.places.answer(self.probabilities(images))
 
 
 def read_gallery(path: str | Path) -> np.ndarray:
-    """Latitude and longitude (p, 2) float64 of the columns LAT and LON of a CSV file, degrees.
+    """Read the columns LAT and LON of a CSV file: (p, 2) float64, degrees.
 
     Raises:
-        OSError: if the file is missing, is no such table, or holds fewer than two places or one
-            that is none.
+        OSError: if the file is missing or not such a table, or it holds fewer than two places or an
+            invalid one.
     """
     path, remedy = Path(path), "give a CSV file with the columns LAT and LON in degrees"
     if not path.is_file():
@@ -124,7 +125,7 @@ def read_gallery(path: str | Path) -> np.ndarray:
 
 
 def _package() -> Path:
-    """Folder of the package's model."""
+    """Return the folder of the package's model."""
     try:
         from geoclip import model
     except ImportError as error:
@@ -135,7 +136,7 @@ def _package() -> Path:
 
 
 def _check_clip(folder: str | Path, clip: CLIPModel) -> None:
-    """The CLIP is as wide as the layers on top of it, and seems to be theirs."""
+    """Check that the CLIP has the width of the layers on top of it, and seems to be theirs."""
     config = clip.config
     if config.projection_dim != CLIP_FEATURES:
         raise InputError(
@@ -163,12 +164,12 @@ def _load_location_encoder(path: Path) -> nn.Module:
 
 
 def _load_scale(path: Path) -> Tensor:
-    """Logarithm of the factor of the similarities."""
+    """Load the logarithm of the similarity scale."""
     try:
         scale = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except Exception as error:  # torch raises whatever a damaged file leads it to
+    except Exception as error:  # a damaged file can make torch raise anything
         raise FileError(f"{path}: damaged, or not a file of weights; {REINSTALL}") from error
     if not torch.is_tensor(scale) or scale.numel() != 1 or not scale.isfinite().all():
         raise FileError(f"{path}: not one finite number; {REINSTALL}")

@@ -7,6 +7,7 @@ import difflib
 import logging
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -144,3 +145,11 @@ def _suggestion(name: str) -> str:
     if near := difflib.get_close_matches(name_key(name), _known_names(), n=1, cutoff=0.8):
         return f" (did you mean {', '.join(map(display_name, sorted(_known_names()[near[0]])))}?)"
     return ""
+
+
+def regions(countries: Sequence[str]) -> list[str]:
+    """Return the region of the United Nations, such as Western Europe, of each ISO code; "Other"
+    for one that has none."""
+    table = _converter().data.set_index("ISO2")["UNregion"]
+    found = table.reindex(list(countries)).fillna("Other")
+    return [str(name) for name in found]

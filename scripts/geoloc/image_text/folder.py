@@ -1,14 +1,17 @@
-"""A CLIP in the folder that transformers saves: complete, of one piece, and without any network."""
+"""Load a CLIP from a folder of transformers, checked for completeness, without internet access."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 from transformers.initialization import no_init_weights
 
 from geoloc.errors import FileError
+from geoloc.images import middle
 from geoloc.pytorch import model_folder
 from geoloc.pytorch.model_folder import check_files, read_json, unusable, weight_files, weights_path
 from geoloc.pytorch.weights import load_tensors, read_tensors
@@ -23,13 +26,13 @@ NEEDED = (
 
 
 def load_clip(folder: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
-    """Load a CLIP in evaluation mode, float32, on the CPU, and its processor.
+    """Load a CLIP and its processor; the CLIP is in evaluation mode, float32, on the CPU.
 
-    Only safetensors are read, no code of the folder is run, and nothing is fetched.
+    Only safetensors are read, no code in the folder runs, and nothing is downloaded.
 
     Raises:
-        OSError: for a folder that lacks a file, holds a damaged one, or whose weights, tokenizer
-            and image processor are not exactly those of the CLIP of its config.json.
+        OSError: if a file of the folder is missing or damaged, or its weights, tokenizer and image
+            processor are not exactly those of the CLIP in its config.json.
     """
     folder = Path(folder)
     check_files(folder, NEEDED, "CLIP", REMEDY)
@@ -40,12 +43,25 @@ def load_clip(folder: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
         )
     except PermissionError:
         raise
-    except Exception as error:  # the libraries raise whatever a damaged file leads them to
+    except Exception as error:  # a damaged file can make the libraries raise anything
         raise unusable(
             folder, "its tokenizer or image processor cannot be read", error, REMEDY
         ) from error
     _check_fit(folder, network.config, processor)
     return network.eval(), processor
+
+
+def pixel_values(processor: CLIPProcessor, images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Preprocess n images, uint8 (H, W, 3) RGB of any sizes, to float32 (n, 3, side, side).
+
+    The processor resizes and crops. If it resizes the shorter side and crops the center, the ends
+    of very long images are cut off first, see `geoloc.images.middle`.
+    """
+    if getattr(processor.image_processor, "do_center_crop", False):
+        images = [middle(image) for image in images]
+    return processor.image_processor(
+        list(images), input_data_format="channels_last", return_tensors="pt"
+    )["pixel_values"]
 
 
 def _load_network(folder: Path) -> CLIPModel:
@@ -58,7 +74,7 @@ def _load_network(folder: Path) -> CLIPModel:
     try:
         with no_init_weights():  # all of them are loaded
             network = CLIPModel(CLIPConfig.from_pretrained(folder, local_files_only=True))
-    except Exception as error:  # any value can be of another type, or not go with the others
+    except Exception as error:  # values may have wrong types or contradict each other
         raise unusable(folder, "config.json describes no CLIP", error, REMEDY) from error
     files = weight_files(folder, REMEDY)
     tensors = {name: x for file in files for name, x in read_tensors(file, REMEDY).items()}
@@ -67,7 +83,7 @@ def _load_network(folder: Path) -> CLIPModel:
 
 
 def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> None:
-    """The tokenizer numbers the embeddings of the model, and images become as large as it sees."""
+    """Check that tokenizer and embeddings match, and that images get the model's input size."""
     tokens, embeddings = len(processor.tokenizer), config.text_config.vocab_size
     if tokens != embeddings:
         raise FileError(
@@ -76,12 +92,8 @@ def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> No
         )
     side = config.vision_config.image_size
     try:
-        pixels = processor.image_processor(
-            [np.zeros((40, 60, 3), np.uint8)],
-            input_data_format="channels_last",
-            return_tensors="pt",
-        )["pixel_values"]
-    except Exception as error:  # any value can be of another type, or not go with the others
+        pixels = pixel_values(processor, [np.zeros((40, 60, 3), np.uint8)])
+    except Exception as error:  # values may have wrong types or contradict each other
         raise unusable(folder, "its image processor does not work", error, REMEDY) from error
     if pixels.shape[1:] != (3, side, side) or not pixels.isfinite().all():
         raise FileError(

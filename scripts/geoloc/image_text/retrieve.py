@@ -1,4 +1,4 @@
-"""Model folders from their hub, at a pinned revision."""
+"""Download model folders from their hub at a pinned revision."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ log = logging.getLogger(__name__)
 def retrieve_model(
     entry: Mapping, folder: Path, load: Callable[[Path], object] = load_clip
 ) -> None:
-    """Fetch a model folder from its hub at a pinned revision.
+    """Download a model folder from its hub at a pinned revision.
 
-    Only the files of the entry are fetched. Pickled weights are read with `weights_only` and
+    Only the files of the entry are downloaded. Pickled weights are read with `weights_only` and
     converted to safetensors.
 
     Args:
-        entry: of config/weights.yaml: hub_id, revision, and the files with the sums that are known.
-        folder: appears only when `load` accepts it.
-        load: loads the model, and raises OSError or InputError for a folder that is not whole.
+        entry: entry of config/weights.yaml: hub_id, revision, and the files with their known
+            checksums.
+        folder: appears only once `load` accepts it.
+        load: loads the model; it raises OSError or InputError for an incomplete folder.
 
     Raises:
         RetrieveError: with the remedy.
@@ -53,7 +54,7 @@ def retrieve_model(
             _convert(temporary / "pytorch_model.bin")
         load(temporary)
     except (OSError, InputError) as error:
-        if getattr(error, "errno", None) is None:  # not the machine's: fetch it again
+        if getattr(error, "errno", None) is None:  # not an error of this machine: download it again
             shutil.rmtree(temporary)
         raise RetrieveError(
             f"{entry['hub_id']} at revision {entry['revision']} cannot be used: {error}"
@@ -63,7 +64,7 @@ def retrieve_model(
 
 
 def _check_files(entry: Mapping, folder: Path) -> None:
-    """Raise RetrieveError where a file of the entry is missing or, then deleted, the wrong one."""
+    """Raise RetrieveError if a file of the entry is missing or wrong; wrong files are deleted."""
     missing = [name for name in entry["files"] if not (folder / name).is_file()]
     if missing:
         raise RetrieveError(
@@ -86,6 +87,6 @@ def _convert(pickled: Path) -> None:
     state = {name: tensor.clone().contiguous() for name, tensor in state.items()}
     try:
         save_file(state, pickled.with_name("model.safetensors"), {"format": "pt"})
-    except SafetensorError as error:  # of a full disk, too
+    except SafetensorError as error:  # also if the disk is full
         raise RetrieveError(f"cannot write next to {pickled}: {error}; run again") from error
     pickled.unlink()

@@ -1,4 +1,4 @@
-"""A tokenizer of CLIP's kind whose vocabulary is learned from the captions at hand."""
+"""A CLIP tokenizer whose vocabulary is learned from the given captions."""
 
 import json
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ OPENAI_VOCABULARY = 49_408
 
 
 def train_tokenizer(captions: Sequence[str], max_length: int = 77) -> CLIPTokenizer:
-    """CLIP's byte-level BPE tokenizer with merges learned from the captions.
+    """Train CLIP's byte-level BPE tokenizer on captions.
 
-    The vocabulary is laid out like OpenAI's: 256 bytes, the same at the end of a word, merges,
-    <|startoftext|>, <|endoftext|>. So any text can be written in it, if not seen then in bytes.
+    The vocabulary has OpenAI's layout: 256 bytes, the same bytes at the end of a word, merges,
+    <|startoftext|>, <|endoftext|>. It can encode any text; unseen words become bytes.
     """
     empty = CLIPTokenizer().backend_tokenizer
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -23,7 +23,7 @@ def train_tokenizer(captions: Sequence[str], max_length: int = 77) -> CLIPTokeni
     trainer = trainers.BpeTrainer(
         vocab_size=49_406,
         initial_alphabet=alphabet,
-        special_tokens=last_bytes,  # else numbered in random order, which decides between merges
+        special_tokens=last_bytes,  # otherwise in random order, which decides ties
         end_of_word_suffix="</w>",
         show_progress=False,
     )

@@ -1,7 +1,7 @@
-"""A small CLIP trained from scratch on images and captions made of their countries.
+"""Train a small CLIP from scratch on images and captions with the names of their countries.
 
-The classes are those of transformers, so that the result is evaluated by the same code as
-StreetCLIP. Everything that it learns, the vocabulary included, comes from the training split.
+The classes are those of transformers, so the same code evaluates the result and StreetCLIP.
+Everything it learns, including the vocabulary, comes from the training split.
 """
 
 import json
@@ -39,13 +39,13 @@ from geoloc.stores import config_hash
 from geoloc.weighting import UNCHANGED, View
 
 log = logging.getLogger(__name__)
-disable_progress_bar()  # of reading and writing weights: all jobs share the terminal
+disable_progress_bar()  # for reading and writing weights: all jobs share the terminal
 
 MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
 
 
 class LabelledImages(Protocol):
-    """What training reads; geoloc.stores.Arrays is one."""
+    """The data that training reads, such as geoloc.stores.Arrays."""
 
     label: np.ndarray  # (n,) ISO alpha-2
     digest: str  # of all content
@@ -53,19 +53,22 @@ class LabelledImages(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 (b, H, W, 3) and score maps uint8 (b, H, W) of some rows."""
+        """Return images uint8 (b, H, W, 3) and score maps uint8 (b, H, W) of the given rows."""
 
 
 def contrastive_loss(logits: torch.Tensor, country: np.ndarray) -> torch.Tensor:
-    """Image-text loss in which every caption of an image's own country is a match.
+    """Return the image-text loss in which all captions of an image's country are matches.
 
-    `logits` (b, b): images × captions; `country` (b,) of both. With few countries most batches
-    hold a country twice, and CLIP's own loss would push such pairs apart; sharing the target among
-    them is the image-text-label loss of UniCL (Yang et al. 2022). If no country repeats, the two
-    losses are the same.
+    With few countries, most batches contain a country twice, and CLIP's own loss would push such
+    pairs apart. Sharing the target among them is the image-text-label loss of UniCL (Yang et al.
+    2022). If no country repeats, the two losses are equal.
+
+    Args:
+        logits: (b, b), images × captions.
+        country: (b,), of both images and captions.
     """
     same = torch.from_numpy(country[:, None] == country[None, :]).to(logits)
-    target = same / same.sum(dim=1, keepdim=True)  # symmetric: serves both directions
+    target = same / same.sum(dim=1, keepdim=True)  # symmetric, so it serves both directions
     cross_entropy = torch.nn.functional.cross_entropy
     return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
 
@@ -73,10 +76,15 @@ def contrastive_loss(logits: torch.Tensor, country: np.ndarray) -> torch.Tensor:
 def random_crops(
     images: np.ndarray, size: int, smallest: float, generator: np.random.Generator
 ) -> torch.Tensor:
-    """Each image's own random crop, brightness and contrast: float32 (b, 3, size, size), 0–255.
+    """Draw a crop, brightness and contrast for each image: float32 (b, 3, size, size), 0–255.
 
-    `images` uint8 (b, H, W, 3). A crop has at least `smallest` of the area. There is no flip: it
-    would turn the side of traffic, one of the marks by which countries are told apart.
+    There is no flip: it would swap the side of traffic, one of the marks that tell countries apart.
+
+    Args:
+        images: uint8 (b, H, W, 3).
+        size: side of the result in pixels.
+        smallest: smallest fraction of the area that a crop may have.
+        generator: draws the numbers.
     """
     height, width = images.shape[1:3]
     crops = []
@@ -93,9 +101,9 @@ def random_crops(
 
 
 class ClipTrainer:
-    """One training of a CLIP: the model, its optimizer and the random numbers that it draws.
+    """A training of a CLIP: the model, its optimizer and its random generators.
 
-    `steps`: batches of an epoch.
+    `steps` is the number of batches per epoch.
     """
 
     def __init__(
@@ -131,11 +139,11 @@ class ClipTrainer:
         return template.format(country=self.names[country])
 
     def read(self, data: LabelledImages, rows: np.ndarray) -> np.ndarray:
-        """Images uint8 (b, H, W, 3) as the dataset weights them."""
+        """Return images uint8 (b, H, W, 3) as the dataset shows them."""
         return self.view(*data.read(rows))
 
     def logits(self, pixels: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
-        """Similarities (b, k) of images (b, 3, S, S), 0–255, with texts."""
+        """Return similarities (b, k) of images (b, 3, S, S), 0–255, with texts."""
         images = self.processor.image_processor
         mean, deviation = (
             torch.tensor(values).view(3, 1, 1) for values in (images.image_mean, images.image_std)
@@ -147,7 +155,7 @@ class ClipTrainer:
         return self.model(**inputs).logits_per_image
 
     def train_epoch(self, data: LabelledImages) -> dict[str, float]:
-        """One pass over the images in random order; mean loss and accuracy."""
+        """Train on all images once, in random order; return mean loss and accuracy."""
         p, generator = self.parameters, self.generator
         self.model.train()
         losses, right = [], []
@@ -175,16 +183,19 @@ class ClipTrainer:
 
     @torch.inference_mode()
     def validate(self, data: LabelledImages) -> dict[str, float]:
-        """Zero-shot with the bare names: cross-entropy in nats and accuracy."""
+        """Return zero-shot cross-entropy in nats and accuracy, with the bare country names."""
         self.model.eval()
         names = [self.names[country] for country in self.classes]
         losses, right = [], []
         for start in range(0, len(data), self.parameters.batch_size):
             rows = np.arange(start, min(start + self.parameters.batch_size, len(data)))
             pixels = self.processor.image_processor(
-                list(self.read(data, rows)), do_rescale=False, do_normalize=False,
-                input_data_format="channels_last", return_tensors="pt",
-            )["pixel_values"]  # fmt: skip
+                list(self.read(data, rows)),
+                do_rescale=False,
+                do_normalize=False,
+                input_data_format="channels_last",
+                return_tensors="pt",
+            )["pixel_values"]
             logits = self.logits(pixels, names).cpu()
             target = torch.from_numpy(np.searchsorted(self.classes, data.label[rows]))
             losses += torch.nn.functional.cross_entropy(logits, target, reduction="none").tolist()
@@ -194,7 +205,7 @@ class ClipTrainer:
     def fit(
         self, training: LabelledImages, validation: LabelledImages, state: ClipState
     ) -> pd.DataFrame:
-        """Train the epochs that `state` does not have and keep the best weights; the history."""
+        """Train the epochs missing from `state`, keep the best weights, and return the history."""
         if saved := state.load():
             self._restore(saved)
             log.info("going on after epoch %d, found in %s", len(self.history), state.path)
@@ -216,13 +227,12 @@ class ClipTrainer:
         return pd.DataFrame(self.history)
 
     def _check_finite(self, numbers: torch.Tensor, what: str) -> None:
-        """Raise Diverged, with what to change, where a number of the current epoch is none."""
+        """Raise Diverged, with the remedy, if a number of the current epoch is not finite."""
         if finite(numbers):
             return
         raise Diverged(
-            f"{what}, epoch {len(self.history) + 1}, is not finite; lower the learning rate "
-            f"(models.contrastive.learning_rate, now {self.parameters.learning_rate:g}) and run "
-            "again"
+            f"{what}, epoch {len(self.history) + 1}, is not finite; lower the model's "
+            f"learning_rate (below models, now {self.parameters.learning_rate:g}) and run again"
         )
 
     def _remember(self) -> dict:
@@ -242,7 +252,7 @@ class ClipTrainer:
         self.history, self.best_weights = saved["history"], saved["best_weights"]
 
     def _groups(self) -> list[dict]:
-        """Weight decay for matrices only, as CLIP was trained."""
+        """Apply weight decay to matrices only, as in CLIP's training."""
         matrices = [w for w in self.model.parameters() if w.ndim >= 2]
         others = [w for w in self.model.parameters() if w.ndim < 2]
         decay = self.parameters.weight_decay
@@ -253,7 +263,7 @@ class ClipTrainer:
 
 
 def rank(row: Mapping[str, float]) -> tuple[float, float]:
-    """What makes an epoch of the history the best: accuracy first, then loss."""
+    """Return the sort key of an epoch in the history: accuracy first, then loss."""
     return row["val_accuracy"], -row["val_loss"]
 
 
@@ -268,29 +278,38 @@ def train_clip(
     seed: int = 42,
     device: str | None = None,
 ) -> pd.DataFrame:
-    """Train a CLIP and write it to `folder`: config, safetensors, tokenizer, processor, history,
-    and classes.json with the countries and the settings.
+    """Train a CLIP and write it to a folder.
 
-    `names`: display name of each country (ISO alpha-2) of the training images; the captions are
-    made of them. `dataset`: name of the dataset to train and validate on; `view`: how it shows
-    images. `device`: a GPU if there is one, when None. The weights of the epoch with the
-    best validation accuracy are kept (of equal ones those with the lower loss).
+    The folder gets config, safetensors, tokenizer, processor, history, and classes.json with the
+    countries and the settings. It keeps the weights of the epoch with the best validation accuracy;
+    ties go to the lower loss. On a CPU, the same seed and number of threads give the same result.
 
-    Returns the history, one row an epoch: epoch (from 1), loss, accuracy (share of training images
-    whose best caption of the batch is of their country), val_loss (nats), val_accuracy (zero-shot
-    with the bare names, on images of the size that is trained on), learning_rate. On a CPU the same
-    seed and number of threads give the same result.
+    The folder appears, complete, at the end. A killed job resumes after its last finished epoch if
+    called again with the same arguments and images, and ends with the same model as an
+    uninterrupted one. Its checkpoint is the file `.{name}.state` next to `folder`.
 
-    The folder appears, whole, at the end. A job that was killed goes on after its last finished
-    epoch when it is called again with the same arguments and images, and ends with the same model
-    as one that was not; what it needs for that is in the file `.{name}.state` beside `folder`.
+    Args:
+        folder: the folder to write.
+        training: training images.
+        validation: validation images.
+        names: display name of each country (ISO alpha-2) of the training images, for the captions.
+        parameters: size and training settings; defaults if None.
+        dataset: name of the dataset to train and validate on.
+        view: how it shows images.
+        seed: seed of all random numbers.
+        device: name of a torch device; None takes the GPU if one is available.
+
+    Returns:
+        The history, one row per epoch: epoch (from 1), loss, accuracy (fraction of training images
+        whose best caption of the batch is of their country), val_loss (nats), val_accuracy
+        (zero-shot with the bare names, on images of the training size), learning_rate.
 
     Raises:
-        ValueError: when a split is empty, a country has no name or a country is validated that
-            was not trained.
-        Diverged: at the first loss, gradient or weight that is not finite; there is no folder and
-            no state then.
-        BlockingIOError: if another process trains in the folder.
+        InputError: if a split is empty, a country has no name, or a validation country has no
+            training images.
+        Diverged: at the first loss, gradient or weight that is not finite; then neither the folder
+            nor a state remains.
+        BlockingIOError: if another process is training in the folder.
     """
     classes = sorted({str(country) for country in training.label})
     if not len(training) or not len(validation):
@@ -324,12 +343,12 @@ def train_clip(
 
 
 def _save(trainer: ClipTrainer, history: pd.DataFrame, record: Mapping, folder: Path) -> None:
-    """Write what `train_clip` leaves, and look at it as those will who use it."""
+    """Write the results of `train_clip`, and load them once as their users will."""
     with atomic_folder(folder) as temporary:
         try:
             trainer.model.save_pretrained(temporary)
             trainer.processor.save_pretrained(temporary)
-        except SafetensorError as error:  # of a full disk, too
+        except SafetensorError as error:  # also if the disk is full
             raise FileError(f"{folder}: the weights cannot be written ({error})") from error
         write_text(temporary / "classes.json", json.dumps(record, indent=2) + "\n")
         history.to_csv(temporary / "history.csv", index=False)

@@ -1,4 +1,4 @@
-"""Zero-shot countries from a CLIP model: which country's name fits the photograph best."""
+"""Zero-shot countries from a CLIP: which country's name fits the photo best."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,18 +9,24 @@ import torch
 from geoloc.config import prompt_mistake
 from geoloc.countries.places import Answers
 from geoloc.errors import InputError
-from geoloc.image_text.folder import load_clip
+from geoloc.image_text.folder import load_clip, pixel_values
 from geoloc.model_record import read_record
 
-SAME_EMBEDDING = 1e-6  # largest difference between entries of unit vectors that is but rounding
+SAME_EMBEDDING = 1e-6  # largest difference between entries of unit vectors due to rounding
 
 
 def check_classes(folder: str | Path, classes: Iterable[str]) -> None:
-    """Check that a CLIP that was trained here knows the countries that it is asked for.
+    """Check that a CLIP trained here knows the requested countries.
 
-    `classes`: their ISO codes, in any order, as a CLIP has no order of its own. A folder without
-    `classes.json` is of a model from elsewhere, which tells any countries apart. Raises ValueError
-    where the countries differ and OSError for a damaged `classes.json`.
+    A folder without `classes.json` holds a model from elsewhere, which works for any countries.
+
+    Args:
+        folder: the CLIP.
+        classes: ISO codes in any order, because a CLIP has no order of classes.
+
+    Raises:
+        InputError: if the countries differ.
+        OSError: if `classes.json` is damaged.
     """
     if not Path(folder, "classes.json").exists():
         return
@@ -32,9 +38,11 @@ def check_classes(folder: str | Path, classes: Iterable[str]) -> None:
 
 
 class ClipZeroShot:
-    """Probability of each country, as CLIP's authors classify: softmax over the similarities of
-    the image with one text a country (Radford et al. 2021, section 3.1; StreetCLIP, Haas et al.
-    2023, works in the same way). The texts are embedded once, not once an image.
+    """Zero-shot country probabilities, computed as CLIP's authors classify.
+
+    They are the softmax over the similarities of the image with one text per country (Radford et
+    al. 2021, section 3.1; StreetCLIP, Haas et al. 2023, works the same way). The texts are embedded
+    once, not for each image.
     """
 
     def __init__(
@@ -44,14 +52,18 @@ class ClipZeroShot:
         template: str = "{country}",
         device: str | torch.device | None = None,
     ) -> None:
-        """`names` (k): display names of the countries in the order of the columns of the result.
-        `template` makes a text of a name; the study uses the bare name. `model`: its folder, see
-        load_clip. `device`: a GPU if there is one, when None.
+        """Load the model and embed the texts.
+
+        Args:
+            model: its folder, see `load_clip`.
+            names: display names of k countries, in the order of the result's columns.
+            template: turns a name into a text; the study uses the bare name.
+            device: name of a torch device; None takes the GPU if one is available.
 
         Raises:
-            ValueError: for a template with another field than {country}, or without it, and for
-                texts that the model cannot read or tell apart.
-            OSError: for a folder that does not hold a whole CLIP.
+            InputError: if the template has a field other than {country}, or lacks it, or the model
+                can't read the texts or tell them apart.
+            OSError: if the folder does not hold a complete CLIP.
         """
         if mistake := prompt_mistake(template):
             raise InputError(f"the text of a country: {mistake}")
@@ -65,7 +77,7 @@ class ClipZeroShot:
         self.text_embeddings = self._embed_texts()
 
     def _check_texts(self) -> None:
-        """Every text fits into the model, and all of it is known to the tokenizer."""
+        """Check that every text fits the model and the tokenizer knows all of it."""
         tokenizer = self.processor.tokenizer
         limit = self.network.config.text_config.max_position_embeddings
         for text in self.texts:
@@ -97,7 +109,7 @@ class ClipZeroShot:
         return embeddings
 
     def _check_distinct(self, embeddings: torch.Tensor) -> None:
-        """No two texts are the same to the model, up to float rounding."""
+        """Check that no two texts have the same embedding, up to float rounding."""
         distances = torch.cdist(embeddings, embeddings, p=torch.inf).fill_diagonal_(torch.inf)
         alike = (distances <= SAME_EMBEDDING).nonzero().tolist()
         if alike:
@@ -110,19 +122,17 @@ class ClipZeroShot:
 
     @torch.inference_mode()
     def probabilities(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities (n, k) float32, rows summing to one, of n images uint8 (H, W, 3) RGB.
+        """Return probabilities (n, k) float32 of n images uint8 (H, W, 3) RGB; rows sum to one.
 
-        Images may differ in size; resizing and cropping are the model's own processor's (for
-        StreetCLIP: shortest edge to 336 pixels, centre crop).
+        Images may differ in size. The model's own processor resizes and crops (for StreetCLIP:
+        shorter side to 336 pixels, center crop), see `pixel_values`.
         """
-        pixels = self.processor.image_processor(
-            list(batch), input_data_format="channels_last", return_tensors="pt"
-        )["pixel_values"]
+        pixels = pixel_values(self.processor, batch)
         embeddings = self.network.get_image_features(pixels.to(self.device)).pooler_output
         embeddings = torch.nn.functional.normalize(embeddings, dim=-1)  # (n, d)
         logits = self.network.logit_scale.exp() * embeddings @ self.text_embeddings.T
         return logits.float().softmax(dim=-1).cpu().numpy()
 
     def answer(self, images: Sequence[np.ndarray]) -> Answers:
-        """What `probabilities` says of images, as evaluation takes it."""
+        """Return the probabilities of images in the form that evaluation takes."""
         return Answers(self.probabilities(images))

@@ -1,6 +1,6 @@
-"""Keras models: building, training and predicting.
+"""Keras models: building, training and prediction.
 
-Importing the package sets the environment that TensorFlow reads when it is first imported, and
+Importing the package sets the environment variables that TensorFlow reads on its first import, then
 imports it.
 """
 
@@ -8,14 +8,15 @@ import os
 
 from geoloc.logs import native_stderr_hidden
 
-# Even as errors, TensorFlow logs only that there is no GPU; real errors are exceptions.
+# Even at the level of errors, TensorFlow logs only that there is no GPU; real errors are
+# exceptions.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Convolutions on a CPU run twice as fast with oneDNN.
+# oneDNN makes convolutions on a CPU twice as fast.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# Another job may have the same GPU.
+# Another job may use the same GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-# Its libraries greet on stderr whatever the level above: oneDNN is on, there is no CUDA driver.
+# Its libraries print to stderr at any log level: oneDNN is on, no CUDA driver found.
 with native_stderr_hidden():
     import tensorflow  # noqa: F401

@@ -1,4 +1,4 @@
-"""The networks of keras.applications as backbones of the transfer model, by the names of Keras."""
+"""The networks of keras.applications as backbones of the transfer model, by their Keras names."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from geoloc.types import ARRAY_SIZE
 
 
 def application_names() -> list[str]:
-    """Names of the networks, such as `EfficientNetV2S`."""
+    """Return the names of the networks, such as `EfficientNetV2S`."""
     found = vars(keras.applications).items()
     return sorted(name for name, value in found if name[0].isupper() and callable(value))
 
 
 class Application:
-    """A network of keras.applications, as `geoloc.keras_models.transfer` uses one.
+    """A network of keras.applications, as used by `geoloc.keras_models.transfer`.
 
     Args:
         name: one of `application_names`.
 
     Attributes:
-        LAST_BLOCK: None, as the networks name their blocks in ways of their own.
+        LAST_BLOCK: None, because the networks name their blocks differently.
     """
 
     LAST_BLOCK = None
@@ -35,25 +35,25 @@ class Application:
     def __init__(self, name: str) -> None:
         self.name = name
         self._build = getattr(keras.applications, name)
-        # Keras offers it next to the network, but not always under a public name.
+        # Keras defines it next to the network, but not always under a public name.
         self._preprocess = sys.modules[self._build.__module__].preprocess_input
 
     @property
     def scales_its_input(self) -> bool:
-        """Whether the network begins with layers that scale pixels of 0–255."""
+        """Whether the network starts with layers that scale pixels in 0–255."""
         pixels = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
         return bool(np.array_equal(self._preprocess(pixels.copy()), pixels))
 
     def imagenet_input(self, pixels):
-        """Pixels in 0–255 as the network was trained on them."""
+        """Preprocess pixels in 0–255 as in the network's training."""
         return self._preprocess(pixels)
 
     def backbone(self, weights: str | Path | None) -> keras.Model:
-        """The network without its top, from (n, 224, 224, 3) to a feature map (n, h, w, c).
+        """Build the network without its top: (n, 224, 224, 3) to a feature map (n, h, w, c).
 
         Args:
-            weights: Keras' own file of the network without top (`…notop.h5`), a file that
-                `Model.save_weights` wrote (`….weights.h5`), or None for random weights.
+            weights: Keras' own file without top (`…notop.h5`), a file written by
+                `Model.save_weights` (`….weights.h5`), or None for random weights.
 
         Raises:
             OSError: if the file belongs to another model or holds values that are not finite.
@@ -67,10 +67,10 @@ class Application:
 
 @cache
 def application(name: str) -> Application:
-    """The network of a name.
+    """Return a network by name.
 
     Raises:
-        InputError: for a name that Keras does not have, with those that it has.
+        InputError: if Keras has no such network; the message lists those it has.
     """
     if name not in application_names():
         raise InputError(

@@ -1,6 +1,6 @@
-"""Augmentation of the published training: that of Keras' legacy `ImageDataGenerator`.
+"""Augmentation as published: that of Keras' legacy `ImageDataGenerator`.
 
-Shear, zoom and flip of an image are one affine transform, and all of it is one interpolation.
+Shear, zoom and flip of an image are one affine transform, so one interpolation does them all.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The ranges that transforms are drawn from; the defaults are the published ones.
+    """The ranges of random transforms; the defaults are the published ones.
 
     Attributes:
-        shear_range: shear angle in degrees, uniform in ±shear_range. (The published 0.2 was
-            perhaps meant as a share, but `ImageDataGenerator` takes degrees.)
-        zoom_range: scale of each axis by itself, uniform in 1 ± zoom_range.
-        horizontal_flip: mirror every second image, by chance.
+        shear_range: shear angle in degrees, uniform in ±shear_range. (The published 0.2 may have
+            been meant as a fraction, but `ImageDataGenerator` takes degrees.)
+        zoom_range: scale of each axis, drawn separately, uniform in 1 ± zoom_range.
+        horizontal_flip: whether to flip images with probability 1/2.
     """
 
     shear_range: float = 0.2
@@ -29,7 +29,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Transforms:
-    """Drawn parameters of n images: shear (n,) in degrees, zoom (n, 2) as x, y, flip (n,) bool."""
+    """Random parameters of n images: shear (n,) in degrees, zoom (n, 2) as x, y, flip (n,) bool."""
 
     shear: np.ndarray
     zoom: np.ndarray
@@ -37,7 +37,7 @@ class Transforms:
 
 
 def draw_transforms(rng: np.random.Generator, n: int, ranges: Augmentation) -> Transforms:
-    """Draw the parameters of n images, distributed as in `ImageDataGenerator`."""
+    """Draw the parameters of n images with the distribution of `ImageDataGenerator`."""
     return Transforms(
         shear=rng.uniform(-ranges.shear_range, ranges.shear_range, n),
         zoom=rng.uniform(1 - ranges.zoom_range, 1 + ranges.zoom_range, (n, 2)),
@@ -46,10 +46,10 @@ def draw_transforms(rng: np.random.Generator, n: int, ranges: Augmentation) -> T
 
 
 def affine_matrices(transforms: Transforms, height: int, width: int) -> np.ndarray:
-    """Matrices (n, 2, 3), float64, from a pixel (x, y, 1) of the result to its place in the image.
+    """Return matrices (n, 2, 3), float64, from output pixels (x, y, 1) to input positions.
 
-    A zoom of 0.8 shows 0.8 of the image and so enlarges it, as in `ImageDataGenerator`; shear and
-    zoom are about the centre, and the flip comes last.
+    A zoom of 0.8 shows 0.8 of the image and so enlarges it, as in `ImageDataGenerator`. Shear and
+    zoom are about the center, and the flip comes last.
     """
     shear = np.deg2rad(transforms.shear)
     zoom_x, zoom_y = transforms.zoom.T
@@ -65,7 +65,7 @@ def affine_matrices(transforms: Transforms, height: int, width: int) -> np.ndarr
 def augment(images: np.ndarray, transforms: Transforms) -> np.ndarray:
     """Transform images (n, height, width, 3), uint8; linear interpolation, nearest border.
 
-    Equal to `ImageDataGenerator.apply_transform` but for rounding to whole grey levels.
+    Equals `ImageDataGenerator.apply_transform` except for rounding to whole gray levels.
     """
     height, width = images.shape[1:3]
     result = np.empty_like(images)

@@ -1,12 +1,12 @@
-"""Batch normalization with the statistics of inference, for trainings of few steps.
+"""Batch normalization re-estimation (precise BN), for training runs with few steps.
 
-The published models normalize at inference with moving averages that are gathered while dropout is
-active and that remember their start for some hundred steps. After few steps both make inference
-differ from training so much that a model which has learned answers by chance: dropout enlarges the
-variance of what follows it (Li et al., "Understanding the Disharmony between Dropout and Batch
-Normalization by Variance Shift", CVPR 2019). Statistics of the population, measured without
-dropout, mend it without a change of the training itself (Wu and Johnson, "Rethinking 'Batch' in
-BatchNorm", 2021).
+At inference, the published models normalize with moving averages. These are collected while dropout
+is active, and they remember their initial values for some hundred steps. After few steps, inference
+then differs so much from training that a model that has learned something predicts at chance:
+dropout increases the variance of what follows it (Li et al., "Understanding the Disharmony between
+Dropout and Batch Normalization by Variance Shift", CVPR 2019). Population statistics, measured
+without dropout, fix this without a change of the training itself (Wu and Johnson, "Rethinking
+'Batch' in BatchNorm", 2021).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import tensorflow as tf
 
 
 class PreciseBatchNorm(keras.callbacks.Callback):
-    """Measures the statistics before every validation, and so before a model is saved.
+    """Re-estimates the statistics before every validation, and so before a model is saved.
 
     Args:
-        images: uint8 (n, 224, 224, 3), training images as they are seen at inference.
-        batch_size: images that go through the model at once.
+        images: uint8 (n, 224, 224, 3), training images as seen at inference.
+        batch_size: number of images per forward pass.
     """
 
     def __init__(self, images: np.ndarray, batch_size: int = 32) -> None:
@@ -40,11 +40,16 @@ class PreciseBatchNorm(keras.callbacks.Callback):
 
 
 def measure(model: keras.Model, forward, images: np.ndarray, batch_size: int) -> None:
-    """Replace the moving averages of trainable batch normalizations of a model.
+    """Replace the moving averages of a model's trainable batch normalizations.
 
-    `forward` calls the model in training mode and is traced here, without dropout. The variance
-    of the population is the mean of the batches' variances plus the variance of their means, each
-    batch counting by its images.
+    The population variance is the mean of the batch variances plus the variance of the batch means,
+    with each batch weighted by its number of images.
+
+    Args:
+        model: the model.
+        forward: calls the model in training mode; it is traced here, without dropout.
+        images: uint8 (n, 224, 224, 3).
+        batch_size: number of images per forward pass.
     """
     layers = [
         layer
@@ -69,7 +74,7 @@ def measure(model: keras.Model, forward, images: np.ndarray, batch_size: int) ->
 
 @contextlib.contextmanager
 def _as_is(model: keras.Model, normalizations: list) -> Iterator[None]:
-    """Without dropout, and with moving averages that are those of the last batch."""
+    """Turn dropout off and let moving averages hold the statistics of the last batch only."""
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     rates = [layer.rate for layer in dropouts]
     momenta = [layer.momentum for layer in normalizations]

@@ -1,4 +1,4 @@
-"""Batches for Keras out of `arrays`, made ahead of the model in threads."""
+"""Batches for Keras from `arrays`, prefetched in threads."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from geoloc.stores import Arrays
 from geoloc.types import ARRAY_SIZE
 from geoloc.weighting import View
 
-QUEUED_BATCHES = 4  # ready, beside those that are being made
+QUEUED_BATCHES = 4  # ready batches, in addition to those in progress
 
 
 class Batches:
     """Batches of one dataset: uint8 (b, 224, 224, 3) and one-hot labels float32 (b, classes).
 
-    Order and augmentation depend on nothing but the seed, the epoch and the number of the batch,
-    so training may stop after any epoch and go on with the same batches.
+    Order and augmentation depend only on the seed, the epoch and the number of the batch, so
+    training may stop after any epoch and resume with the same batches.
+
+    As published, an epoch has ⌊n / batch_size⌋ batches. It omits the remainder, different images
+    each time. If there are fewer images than a batch, they are one smaller batch.
 
     Args:
         arrays: images and labels, n of them.
         classes: ISO codes in the order of the columns of a label.
         view: how the dataset shows an image.
-        batch_size: images a batch.
-        seed: of order and augmentation.
-        shuffle: a new order every epoch; otherwise one order, drawn once.
-        augmentation: ranges to draw from, or None for images as they are.
+        batch_size: images per batch.
+        seed: draws order and augmentation.
+        shuffle: whether each epoch has a new order; otherwise one order is drawn for all.
+        augmentation: ranges to draw from, or None for no augmentation.
 
     Raises:
-        ValueError: if there is no image, or one with a label that is not among the classes.
-
-    As published, an epoch has ⌊n / batch_size⌋ batches and so leaves out less than a batch, other
-    images every time; fewer images than a batch are one smaller batch.
+        InputError: if there are no images, or a label is not among the classes.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Batches:
     def of_epochs(
         self, epochs: Iterable[int], workers: int = 1
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of some epochs (from 0), one after the other, made ahead in threads."""
+        """Yield the batches of the given epochs (counted from 0), prefetched in threads."""
         return map_ahead(self._batch, self._rows_of(epochs), QUEUED_BATCHES + workers, workers)
 
     def _remember_error(self, batches: Iterator) -> Iterator:
@@ -74,7 +74,7 @@ class Batches:
             raise
 
     def _rows_of(self, epochs: Iterable[int]) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Epoch, number and rows of each batch."""
+        """Yield epoch, number and rows of each batch."""
         for epoch in epochs:
             order = self.order(epoch)
             for number in range(len(self)):
@@ -91,21 +91,21 @@ class Batches:
         return image, label
 
     def order(self, epoch: int) -> np.ndarray:
-        """Rows of the images in the order of an epoch: int64 (n,)."""
+        """Return the rows of the images in the order of an epoch: int64 (n,)."""
         rng = np.random.default_rng([self.seed, epoch if self.shuffle else 0])
         return rng.permutation(len(self.arrays))
 
     def weighted(self, rows: np.ndarray) -> np.ndarray:
-        """Images of some rows as the dataset shows them, not augmented: uint8 (n, 224, 224, 3)."""
+        """Return images as the dataset shows them, without augmentation: uint8 (n, 224, 224, 3)."""
         return self.view(*self.arrays.read(rows))
 
     def dataset(self, epochs: Iterable[int], workers: int = 1) -> tf.data.Dataset:
-        """The batches of `of_epochs` without a gap between epochs, for Keras.
+        """Return the batches of `of_epochs` for Keras, with no gap between epochs.
 
-        `Model.fit` takes `len(self)` of them an epoch, and keeps one iterator for all; it asks for
-        more than those of a validation, so that epochs must be without end there. Autotuning is
-        off: there is nothing to tune, and its thread, which sleeps for twice as long every time,
-        would hold up the end of an iterator for up to a minute.
+        `Model.fit` takes `len(self)` batches per epoch from a single iterator. For validation it
+        asks for more than that, so validation needs endless epochs. Autotuning is off: there is
+        nothing to tune, and its thread, whose sleep time doubles, can delay the end of an iterator
+        by up to a minute.
         """
         signature = (
             tf.TensorSpec((None, ARRAY_SIZE, ARRAY_SIZE, 3), tf.uint8),
@@ -122,8 +122,10 @@ class Batches:
 
 @contextmanager
 def own_errors(*feeds: Batches) -> Iterator[None]:
-    """Raise the error that ended one of the feeds, such as a damaged store, instead of the one that
-    TensorFlow makes of it."""
+    """Raise the error that ended one of the feeds instead of the one TensorFlow makes of it.
+
+    An example is a damaged store.
+    """
     try:
         yield
     except tf.errors.OpError:
@@ -134,9 +136,13 @@ def own_errors(*feeds: Batches) -> Iterator[None]:
 
 
 def class_index(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Columns int32 (n,) of labels (n,) str among the classes; ValueError if one is not there.
+    """Return the columns int32 (n,) of labels (n,) str among the classes.
 
-    A batch makes its one-hot labels of them: those of all images would be most of the memory.
+    Each batch builds its one-hot labels from them: those of all images would take most of the
+    memory.
+
+    Raises:
+        InputError: if a label is not among the classes.
     """
     index = {label: column for column, label in enumerate(classes)}
     unknown = sorted({str(label) for label in labels} - set(index))

@@ -1,4 +1,4 @@
-"""The Keras models by the names that the configuration gives them."""
+"""The Keras models, by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def build_model(name: str, classes: int, parameters: Mapping[str, Any]) -> keras
         (n, classes), float32. Scaling the pixels is part of the model.
 
     Raises:
-        InputError: for a name or an option that does not exist.
+        InputError: if the name or an option does not exist.
     """
     return KERAS_MODELS[name].build(classes, **parameters)

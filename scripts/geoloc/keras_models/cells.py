@@ -1,7 +1,7 @@
 """Cells of the earth as the classes of a Keras model: PlaNet (Weyand et al., 2016).
 
 The network is one of the classifiers; only its labels differ. `cells.json` in the model's folder
-says what its outputs are and how they become countries.
+says which cells its outputs are and how they become countries.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CellParameters:
-    """How the earth is divided, see `geoloc.countries.cells.adaptive_cells`.
+    """How to divide the earth, see `geoloc.countries.cells.adaptive_cells`.
 
-    centroids: place an image without coordinates at the median place of its country's training
-    images or, if none of them has coordinates, inside the country. Such images are left out
-    otherwise.
+    Attributes:
+        centroids: whether to place images without coordinates at the median place of their
+            country's training images, or inside the country if none has coordinates. Otherwise such
+            images are skipped.
     """
 
     maximum_images: int = 1000
@@ -40,7 +41,7 @@ class CellParameters:
 def divide_options(
     options: Mapping[str, Any],
 ) -> tuple[str, dict[str, Any], CellParameters]:
-    """The network of an entry of the kind `cells`, the options of that network, and its cells."""
+    """Split an entry of the kind `cells` into network, options of the network, and cells."""
     cells = {field.name: options[field.name] for field in fields(CellParameters)}
     network = {k: v for k, v in options.items() if k not in cells and k != "network"}
     name = options["network"]
@@ -48,15 +49,15 @@ def divide_options(
 
 
 class CellArrays:
-    """Those images of `arrays` that are in a cell, with its token as their label.
+    """The images of `arrays` that are in a cell, labeled with its token.
 
     Has what training needs of `geoloc.stores.Arrays`: image_id and label (n,) str, digest, and
-    `read` of n rows.
+    `read` for n rows.
 
     Args:
         arrays: m images.
-        cell: number (m,) of the cell of each, OUTSIDE for an image to leave out.
-        tokens: of the cells.
+        cell: number (m,) of each image's cell; OUTSIDE to skip an image.
+        tokens: tokens of the cells.
     """
 
     def __init__(self, arrays: Arrays, cell: np.ndarray, tokens: Sequence[str]) -> None:
@@ -69,7 +70,7 @@ class CellArrays:
         return len(self._rows)
 
     def read(self, rows: np.ndarray):
-        """Pixels of the given rows of this view, see `geoloc.stores.Arrays.read`."""
+        """Return the pixels of the given rows of this view, see `geoloc.stores.Arrays.read`."""
         return self._arrays.read(self._rows[np.asarray(rows, int)])
 
 
@@ -83,22 +84,24 @@ def label_with_cells(
 ) -> tuple[CellArrays, CellArrays, list[str]]:
     """Divide the earth by the training images, and write `cells.json`.
 
-    Images without a place, and those in cells with too few training images, are left out, with a
-    warning that counts them and names the countries that no cell answers with.
+    Images without a place, and images in cells with too few training images, are skipped. A warning
+    counts them and names the countries that no cell answers with.
 
     Args:
-        train, val: images with country and coordinates.
+        train: training images with country and coordinates.
+        val: validation images with country and coordinates.
         countries: sorted ISO codes of the study.
-        folder: of the model; it gets `cells.json`.
-        parameters: how the earth is divided.
-        geocoder: that finds the country of each cell.
+        folder: folder of the model; it gets `cells.json`.
+        parameters: how to divide the earth.
+        geocoder: finds the country of each cell.
 
     Returns:
-        The images to train and to validate with, labelled with their cells, and the sorted tokens
-        of all cells, which are the classes of the model.
+        The training and validation images, labeled with their cells, and the sorted tokens of all
+        cells, which are the classes of the model.
 
     Raises:
-        InputError: if fewer than two cells are left or none is in one of the countries.
+        InputError: if no training image has a place, fewer than two cells remain, or none is in one
+            of the countries.
     """
     medians = median_places(_coordinates(train), train.label) if parameters.centroids else None
     places = {name: _places(view, medians) for name, view in _named(train, val).items()}
@@ -124,12 +127,12 @@ def label_with_cells(
 def load_places(
     folder: str | Path, outputs: Sequence[str], countries: Sequence[str] | None = None
 ) -> Places:
-    """The places that a model's outputs stand for, which turn its probabilities into answers.
+    """Load the places of a model's outputs, which turn its probabilities into answers.
 
     Args:
-        folder: of a model that was trained on `label_with_cells`.
-        outputs: names of the model's outputs in their order, of its `classes.json`.
-        countries: sorted ISO codes that the model is expected to tell apart.
+        folder: folder of a model that was trained on `label_with_cells`.
+        outputs: names of the model's outputs in order, from its `classes.json`.
+        countries: sorted ISO codes that the model is expected to distinguish; not compared if None.
 
     Raises:
         OSError: if `cells.json` is missing, damaged or of other outputs.
@@ -157,7 +160,7 @@ def _coordinates(arrays: Arrays) -> np.ndarray:
 
 
 def _places(arrays: Arrays, medians: Mapping[str, np.ndarray] | None) -> np.ndarray:
-    """Place (n, 2) of each image, NaN where it has none and there are no `medians` to stand in."""
+    """Return the place (n, 2) of each image; NaN if it has none and no `medians` are given."""
     places = _coordinates(arrays)
     if medians is not None:
         unknown = np.isnan(places).any(axis=1)
@@ -174,8 +177,12 @@ def _tell(name: str, known: np.ndarray, cell: np.ndarray) -> None:
         log.warning(
             "%d of %d %s images are left out: %d have no coordinates, %d are in cells with too few "
             "training images",
-            without + dropped, len(cell), name, without, dropped,
-        )  # fmt: skip
+            without + dropped,
+            len(cell),
+            name,
+            without,
+            dropped,
+        )
 
 
 def _warn_of_unanswered(cells: Cells, countries: Sequence[str], geocoder: str) -> None:

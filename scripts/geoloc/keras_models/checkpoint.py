@@ -1,4 +1,4 @@
-"""What a training job leaves on disk after every epoch, so that it survives being killed."""
+"""Checkpoints of a Keras training after every epoch, with which a killed job resumes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ REMEMBERED = ("best", "wait", "cooldown_counter")
 class TrainingState(keras.callbacks.Callback):
     """Saves variables, callbacks, history and the best model after every epoch.
 
-    It must be the last callback: others change at the end of an epoch what it saves, and forget
-    at the beginning of training what it restores. The file `state.json` says which other files
-    are valid and is replaced in one step, so a job may be killed at any moment.
+    It must be the last callback: others change what it saves at the end of an epoch, and reset what
+    it restores when training begins. The file `state.json` says which other files are valid and is
+    replaced atomically, so a job may be killed at any moment.
 
     Args:
         folder: where the state is kept.
-        callbacks: the callbacks with a memory, by name.
-        fingerprint: of everything that the run depends on; a state of another run is discarded.
+        callbacks: the callbacks with state, by name.
+        fingerprint: hash of everything that the run depends on; the state of another run is
+            discarded.
 
     Attributes:
         epoch: number of finished epochs.
-        finished: whether the last of them ended the training early.
-        history: one row of values an epoch, appended by another callback.
+        finished: whether the last one ended the training early.
+        history: one row of values per epoch, appended by another callback.
     """
 
     def __init__(
@@ -54,10 +55,10 @@ class TrainingState(keras.callbacks.Callback):
         return self.folder / "state.json"
 
     def restore(self, model: keras.Model) -> None:
-        """Set a compiled model to the last finished epoch, if there is one of the same run.
+        """Restore a compiled model to the last finished epoch of the same run, if any.
 
-        A state that is damaged or holds values that are not finite is discarded with a warning:
-        every retry would meet it again.
+        A state that is damaged or not finite is discarded with a warning, because every retry would
+        hit it again.
         """
         if not self._file.is_file():
             return
@@ -82,7 +83,7 @@ class TrainingState(keras.callbacks.Callback):
         log.info("going on after epoch %d, found in %s", self.epoch, self.folder)
 
     def _read(self, shapes: Mapping[str, tuple]) -> tuple[dict | None, dict[str, np.ndarray]]:
-        """The state and its variables, or None and nothing of another run."""
+        """Return the state and its variables; None and no variables for another run."""
         state = json.loads(self._file.read_text(encoding="utf-8"))
         if state["fingerprint"] != self.fingerprint:
             return None, {}
@@ -100,7 +101,7 @@ class TrainingState(keras.callbacks.Callback):
 
     @property
     def best_model(self) -> Path:
-        """The model after the first epoch with the highest validation accuracy."""
+        """Return the model after the first epoch with the highest validation accuracy."""
         best = max(self.history, key=lambda row: row["val_accuracy"])
         return self.folder / f"best{best['epoch']:04d}.keras"
 
@@ -129,13 +130,16 @@ class TrainingState(keras.callbacks.Callback):
                 path.unlink()
 
     def delete(self) -> None:
-        """Remove the state once the training's results are written."""
+        """Delete the state once the results of the training are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """All that training changes: weights, states of dropout, optimizer. By their order, because
-    the states of dropout share their name; `Model.save_weights` would leave them out."""
+    """Return everything that training changes: weights, dropout states, optimizer.
+
+    They are numbered by their order, because dropout states share a name. `Model.save_weights`
+    would omit them.
+    """
     variables = [*model.variables, *model.optimizer.variables]
     return {f"{number:05d}": variable for number, variable in enumerate(variables)}
 

@@ -1,4 +1,4 @@
-"""The convolutional network of "Beyond the Image" that is trained from nothing."""
+"""The convolutional network of "Beyond the Image", trained from scratch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FILTERS = (32, 64, 128, 64, 32)
 
 
 def build(classes: int) -> keras.Model:
-    """Five convolution blocks, a dense block of 512 and a softmax over the countries.
+    """Build five convolution blocks, a dense block of 512 and a softmax over the countries.
 
-    Pixels are multiplied by 1/255. With the 73 countries of the study the model has 636,393
-    parameters, 634,729 of them trainable.
+    Pixels are multiplied by 1/255. With the study's 73 countries, the model has 636,393 parameters,
+    634,729 of them trainable.
 
     Source: Beyond the Image, section Models, and its training notebook.
     """

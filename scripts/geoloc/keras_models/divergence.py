@@ -1,4 +1,4 @@
-"""Training stops where its numbers are none, and says what to change."""
+"""Stop a diverged training, and say what to change."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from geoloc.tensors import all_finite
 
 
 class StopWhereDiverged(keras.callbacks.Callback):
-    """Stops a training at its first loss, weight or batch-norm statistic that is not finite.
+    """Stops a training at the first loss, weight or batch-norm statistic that is not finite.
 
     It reads the mean loss of the epoch so far, which Keras fetches after every step for any
-    callback: once a loss of the epoch is not finite, the mean stays so. Gradients are not looked
-    at, since `mixed_float16` meets overflows in them and skips those steps. It must come before
-    the callback that saves what it checks.
+    callback: once one loss is not finite, the mean isn't either. It ignores gradients, since
+    `mixed_float16` expects overflows there and skips those steps. Place it before the callback that
+    saves what it checks.
 
     Args:
         name: model and dataset, for the message.
@@ -62,7 +62,7 @@ class StopWhereDiverged(keras.callbacks.Callback):
             if self.precision == "float32"
             else [f"train.precision from {self.precision} to float32"]
         )
-        if first_step:  # the rate has not acted yet
+        if first_step:  # the learning rate has had no effect yet
             changes.append("the file of the backbone's weights, if the model has one")
         else:
             rate = float(np.asarray(self.model.optimizer.learning_rate))

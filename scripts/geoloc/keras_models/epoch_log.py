@@ -1,4 +1,4 @@
-"""History of a training: a row an epoch, in the log as soon as it is known."""
+"""History of a training: one row per epoch, logged as soon as it is known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HISTORY_COLUMNS = (
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Appends a row to the history after every epoch, and logs it with the speed and time left."""
+    """Appends a row to the history after every epoch and logs it with speed and time left."""
 
     INTERVAL = 30.0  # seconds between lines within an epoch
 

@@ -1,7 +1,8 @@
-"""Batch normalization of images in one operation, for training.
+"""Fused batch normalization of images, for training.
 
-Keras composes it of a dozen operations, each of which reads and writes all activations; on a CPU
-that is a third of a training step of the CNN. TensorFlow has it in one piece, forward and backward.
+Keras composes it from a dozen operations, each of which reads and writes all activations. On a CPU
+this takes a third of a training step of the CNN. TensorFlow has a single fused operation, forward
+and backward.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import tensorflow as tf
 
 
 def fuse(model: keras.Model) -> None:
-    """Make the trainable batch normalizations of images in a model faster.
+    """Make a model's trainable batch normalizations of images faster.
 
-    The layers stay `keras.layers.BatchNormalization` with the same variables: what is saved is a
+    The layers remain `keras.layers.BatchNormalization` with the same variables: a saved model is a
     plain Keras model, and a model loaded from it computes the plain way.
     """
     for layer in model.layers:
@@ -33,15 +34,15 @@ def _fused_call(layer: keras.layers.BatchNormalization):
             return plain_call(inputs, training=training, mask=mask)
         normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
-            scale=layer.gamma,  # float32, as are mean and variance, whatever the inputs are
+            scale=layer.gamma,  # float32, as are mean and variance, for any input dtype
             offset=layer.beta,
             mean=tf.zeros([0]),
             variance=tf.zeros([0]),
             epsilon=layer.epsilon,
             is_training=True,
         )
-        # TensorFlow's is the variance of a sample, (n - 1) in the denominator; Keras keeps that of
-        # the batch.
+        # TensorFlow returns the sample variance, with (n - 1) in the denominator; Keras stores the
+        # variance of the batch.
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), variance.dtype)
         variance = variance * (count - 1) / count
         for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):

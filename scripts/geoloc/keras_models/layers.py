@@ -1,4 +1,4 @@
-"""Layers that the Keras models share."""
+"""Layers shared by the Keras models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from keras import layers
 
 
 def dense_block(x, units: int, name: str):
-    """Dense – BatchNorm – ReLU – Dropout 0.5, the block that both models end with."""
+    """Dense – BatchNorm – ReLU – Dropout 0.5, the block at the end of both models."""
     x = layers.Dense(units, name=name)(x)
     x = layers.BatchNormalization(name=f"{name}_normalization")(x)
     x = layers.ReLU(name=f"{name}_relu")(x)
@@ -14,6 +14,6 @@ def dense_block(x, units: int, name: str):
 
 
 def output(x, classes: int):
-    """Probabilities (n, classes), float32 also where the model computes in lower precision."""
+    """Return probabilities (n, classes), float32 even if the model computes in lower precision."""
     dense = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")
     return dense(x)

@@ -1,4 +1,4 @@
-"""A model on several GPUs: each holds a copy of it and takes its part of every batch."""
+"""Data-parallel training: each GPU holds a copy of the model and takes its part of every batch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from geoloc.errors import InputError
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that TensorFlow sees."""
+    """Return the names of the GPUs that TensorFlow sees."""
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
 def replicated(gpus: int, batch_size: int, precision: str) -> AbstractContextManager:
-    """Context in which a model is built, compiled and restored to train on so many GPUs.
+    """Return the context in which to build, compile and restore a model for several GPUs.
 
-    Batch normalization sees the part of a batch that its own GPU has, and the gradients of all
-    parts are summed. One GPU, or none, needs no context.
+    Batch normalization sees only its own GPU's part of a batch; the gradients of all parts are
+    summed. One GPU, or none, needs no context.
 
     Raises:
-        ValueError: if there are fewer GPUs, if they cannot share a batch evenly, or with
-            `mixed_float16`: Keras looks for an overflow in the gradients of the first GPU only.
+        InputError: if there are fewer GPUs, they can't share a batch evenly, or the precision is
+            `mixed_float16`, with which Keras checks only the first GPU's gradients for overflow.
     """
     if gpus == 1:
         return contextlib.nullcontext()
@@ -43,10 +43,10 @@ def replicated(gpus: int, batch_size: int, precision: str) -> AbstractContextMan
 
 
 class MeanOfReplicas(keras.callbacks.Callback):
-    """Gives all copies of a model the mean of their moving averages, before every validation.
+    """Gives all copies of a model the mean of their moving averages before every validation.
 
-    Each copy's come from other images; the model that is saved and a training that goes on would
-    otherwise have those of the first copy alone.
+    Each copy collects its own from different images. Without this, saved models and resumed
+    training would use only those of the first copy.
     """
 
     def on_test_begin(self, logs=None) -> None:

@@ -24,8 +24,15 @@ from geoloc.weighting import UNCHANGED, View
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model, its folder, the ISO codes of its outputs in their order, the dataset it was trained
-    on and how that shows images."""
+    """A trained model.
+
+    Attributes:
+        name: its folder.
+        model: the Keras model.
+        classes: ISO codes of its outputs, in order.
+        dataset: the dataset it was trained on.
+        view: how that dataset shows images.
+    """
 
     name: str
     model: keras.Model
@@ -40,17 +47,17 @@ def load_trained(
     """Load what `geoloc.keras_models.training.train` wrote.
 
     Args:
-        folder: with `model.keras` and `classes.json`.
-        classes: the ISO codes that the model is expected to tell apart, in their order.
-        file: the Python file that a model of the kind `keras` was built by. It is run before the
-            model is loaded; only models with layers of their own need it.
+        folder: has `model.keras` and `classes.json`.
+        classes: ISO codes that the model is expected to distinguish, in order; not compared if
+            None.
+        file: the Python file that built a model of the kind `keras`. It runs before the model is
+            loaded; only models with custom layers need it.
 
     Raises:
         OSError: if the folder holds no complete model: a file is missing, damaged or written by a
-            newer Keras, weights are missing, left over or not finite, or the model is not one from
-            pixels to the probabilities of as many classes as `classes.json` names.
-        ValueError: if the model was trained on other classes than expected, or with another
-            `file`.
+            newer Keras; weights are missing, left over or not finite; or the model does not map
+            pixels to probabilities of as many classes as `classes.json` names.
+        InputError: if the model was trained on other classes than expected, or with another `file`.
     """
     folder = Path(folder)
     record = read_record(folder)
@@ -77,14 +84,14 @@ def _load_model(folder: Path, classes: int, remedy: str) -> keras.Model:
     path = folder / "model.keras"
     try:
         with warnings.catch_warnings():
-            # Keras only warns where it leaves weights as random as they were made.
+            # Keras only warns when it leaves weights at their random initial values.
             warnings.filterwarnings("error", "Skipping")
             model = keras.models.load_model(path, compile=False, safe_mode=True)
         check_saved_model(model, path)
         shapes = model.input_shape, model.output_shape
     except PermissionError:
         raise
-    except Exception as error:  # Keras raises any kind for a file that is damaged or newer
+    except Exception as error:  # Keras raises anything for a file that is damaged or newer
         first_line = str(error).strip().partition("\n")[0]
         raise FileError(f"{folder}: no complete model ({first_line}); {remedy}") from error
     if shapes != ((None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)):
@@ -103,20 +110,20 @@ def predict(
     view: View = UNCHANGED,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Probabilities of every image of a test set, in its order.
+    """Predict probabilities for every image of a test set, in order.
 
     Args:
         trained: from `load_trained`.
-        arrays: n images; their labels are not looked at.
-        dataset: name of the dataset that the test images are shown as, for messages.
+        arrays: n images; their labels are ignored.
+        dataset: name of the dataset that shows the test images, for messages.
         view: how it shows them.
-        batch_size: images a batch; memory does not depend on n but for the result.
+        batch_size: images per batch; apart from the result, memory use does not depend on n.
 
     Returns:
         Probabilities (n, classes), float32; columns in the order of `trained.classes`.
 
     Raises:
-        ValueError: for an image whose probabilities are no distribution.
+        InputError: if the probabilities of an image are not a distribution.
     """
     probabilities = np.empty((len(arrays), len(trained.classes)), np.float32)
     for rows, found in _batches(trained, arrays, dataset, view, batch_size):
@@ -132,10 +139,11 @@ def predict_places(
     view: View = UNCHANGED,
     batch_size: int = 64,
 ) -> Answers:
-    """Answers to every image of a test set, in its order, of a model whose outputs are places.
+    """Predict answers for every image of a test set, in order; the model's outputs are places.
 
-    Memory does not depend on the number of places but for a batch. Arguments and errors are those
-    of `predict`; `places` are those of the outputs, see `geoloc.keras_models.cells.load_places`.
+    Memory use beyond a batch does not depend on the number of places. Arguments and errors are
+    those of `predict`; `places` are the places of the outputs, see
+    `geoloc.keras_models.cells.load_places`.
     """
     probabilities = np.empty((len(arrays), len(places.classes)), np.float32)
     coordinates = np.empty((len(arrays), 2))
@@ -148,7 +156,7 @@ def predict_places(
 def _batches(
     trained: TrainedModel, arrays: Arrays, dataset: str, view: View, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of the images of each batch, and the model's probabilities of them."""
+    """Yield the rows of the images of each batch, and the model's probabilities."""
     starts = range(0, len(arrays), batch_size)
     for start in Progress(starts, unit="batches", description=f"predict {dataset}"):
         rows = np.arange(start, min(start + batch_size, len(arrays)))

@@ -11,19 +11,19 @@ from geoloc.keras_models.weights import load_legacy_weights
 from geoloc.types import ARRAY_SIZE
 
 LAST_BLOCK = ("conv5_block3_",)
-"""How the names of the layers of the last residual block begin."""
+"""Prefixes of the layer names of the last residual block."""
 
 
 def backbone(weights: str | Path | None) -> keras.Model:
-    """The network without its top, from (n, 224, 224, 3) to (n, 7, 7, 2048).
+    """Build the network without its top: (n, 224, 224, 3) to (n, 7, 7, 2048).
+
+    Source: He et al. 2016.
 
     Args:
         weights: Keras' own `resnet50_…_notop.h5`, or None for random weights.
 
     Raises:
         OSError: if the file belongs to another model or holds values that are not finite.
-
-    Source: He et al. 2016.
     """
     shape = (ARRAY_SIZE, ARRAY_SIZE, 3)
     model = keras.applications.ResNet50(
@@ -35,6 +35,6 @@ def backbone(weights: str | Path | None) -> keras.Model:
 
 
 def imagenet_input(pixels):
-    """BGR minus the mean of ImageNet, the `caffe` mode of keras.applications."""
+    """Convert to BGR minus the ImageNet mean, the `caffe` mode of keras.applications."""
     x = keras.ops.flip(pixels, axis=-1)
     return layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="imagenet_input")(x)

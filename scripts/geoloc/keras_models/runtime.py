@@ -1,4 +1,4 @@
-"""How TensorFlow computes: seed, threads, device and precision."""
+"""TensorFlow's seed, threads, device and precision."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 
 def setup(seed: int, threads: int = 0) -> None:
-    """Make TensorFlow give the same results for the same seed, threads and machine.
+    """Make TensorFlow deterministic for the same seed, threads and machine.
 
     Args:
-        seed: of the generators of Python, NumPy and TensorFlow.
-        threads: CPU threads of TensorFlow; 0 leaves the number to it.
+        seed: seed of the generators of Python, NumPy and TensorFlow.
+        threads: CPU threads of TensorFlow; with 0, TensorFlow decides.
 
     Raises:
         RuntimeError: if TensorFlow already runs with another number of threads.
@@ -31,13 +31,13 @@ def setup(seed: int, threads: int = 0) -> None:
         threading.set_intra_op_parallelism_threads(threads)
         threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
-    cv2.setNumThreads(1)  # images are augmented beside the model, and one is too small to share
+    cv2.setNumThreads(1)  # one image is too small to split, and the model runs in parallel
     keras.utils.set_random_seed(seed)
     log_device(tf.config.list_physical_devices("GPU"))
 
 
 def log_device(gpus: Sequence[object], devices: Path = Path("/dev")) -> None:
-    """Say in the log what TensorFlow computes on, and warn where it leaves a GPU unused."""
+    """Log the device that TensorFlow uses, and warn if it leaves a GPU unused."""
     if gpus:
         log.info("TensorFlow computes on %d GPU(s)", len(gpus))
     elif any(devices.glob("nvidia[0-9]*")):
@@ -54,15 +54,15 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Models that are built within compute in a precision; their variables stay float32.
+    """Let models built in the `with` block compute in a precision; their variables stay float32.
 
-    With `mixed_float16` Keras scales the loss, so that small gradients do not vanish. What is built
-    afterwards is as before.
-
-    Raises:
-        ValueError: for a name that is not among `PRECISIONS`.
+    With `mixed_float16`, Keras scales the loss so that small gradients do not vanish. Models built
+    after the block are unaffected.
 
     Source: Micikevicius et al., "Mixed Precision Training", ICLR 2018.
+
+    Raises:
+        InputError: if the name is not in `PRECISIONS`.
     """
     import keras
 

@@ -37,19 +37,22 @@ from geoloc.weighting import UNCHANGED, View
 
 log = logging.getLogger(__name__)
 
-NAMED = 20  # classes without images that a warning names; of cells there may be hundreds
+NAMED = 20  # most classes without images that a warning names; there may be hundreds of cells
 
 
 @dataclass(frozen=True)
 class TrainingParameters:
     """The settings of a training; the defaults are the published ones.
 
-    precise_batch_norm: so many training images give batch normalization its statistics after
-    every epoch, see `geoloc.keras_models.batch_norm`; 0 keeps the moving averages.
-    class_weights: `balanced` weighs the training loss of an image by `balanced_class_weights`; None
-    weighs all alike.
-    precision: that of the model's computations, see `geoloc.keras_models.runtime.precision`.
-    gpus: that share every batch, see `geoloc.keras_models.multi_gpu`; one GPU, or none, for 1.
+    Attributes:
+        precise_batch_norm: number of training images used to re-estimate batch-norm statistics
+            after each epoch, see `geoloc.keras_models.batch_norm`; 0 keeps the moving averages.
+        class_weights: `balanced` weights each image's training loss by `balanced_class_weights`;
+            None weights all images equally.
+        precision: precision of the model's computations, see
+            `geoloc.keras_models.runtime.precision`.
+        gpus: number of GPUs that share every batch, see `geoloc.keras_models.multi_gpu`; 1 uses one
+            GPU, or none.
     """
 
     batch_size: int = 64
@@ -81,35 +84,35 @@ def train(
 ) -> list[dict[str, float]]:
     """Train a model on a dataset and keep the epoch with the best validation accuracy.
 
-    A job that was killed goes on after its last finished epoch when it is called again with the
-    same arguments and content of the arrays, and ends with the same model as one that was not.
+    A killed job resumes after its last finished epoch if called again with the same arguments and
+    arrays, and ends with the same model as an uninterrupted one.
+
+    Source: Beyond the Image, section Models, and its training notebook.
 
     Args:
         model_name: a key of `geoloc.keras_models.build.KERAS_MODELS`.
         dataset: name of the dataset to train and validate on.
-        train_arrays, val_arrays: images and labels.
-        classes: sorted ISO codes, or tokens of cells; their order becomes that of the model's
-            outputs.
-        folder: gets `model.keras`, `classes.json` and `history.csv`; while training runs, its
-            subfolder `state` holds what is needed to go on.
-        seed: of weights, dropout, order and augmentation.
-        parameters: published ones if None.
+        train_arrays: training images and labels.
+        val_arrays: validation images and labels.
+        classes: sorted ISO codes, or tokens of cells, in the order of the model's outputs.
+        folder: gets `model.keras`, `classes.json` and `history.csv`. During training, its subfolder
+            `state` holds the checkpoint.
+        seed: seed of weights, dropout, order and augmentation.
+        parameters: None for the published ones.
         model_parameters: options of the model, see `geoloc.keras_models.build.build_model`.
         view: how the dataset shows images.
-        threads: CPU threads of TensorFlow, and one less of feeding; 0 leaves the number to
-            TensorFlow and feeds in one.
+        threads: CPU threads of TensorFlow; one fewer prepares batches. With 0, TensorFlow decides,
+            and one thread prepares batches.
 
     Returns:
-        One row an epoch with the columns of history.csv: epoch (from 1), seconds, loss, accuracy,
+        One row per epoch with the columns of history.csv: epoch (from 1), seconds, loss, accuracy,
         val_loss, val_accuracy, learning_rate.
 
     Raises:
-        ValueError: for classes that are not sorted, labels that are not among them, no images, an
-            unknown option, fewer GPUs than asked for.
-        Diverged: at the first loss or weight that is not finite; there is no `model.keras` then.
-        BlockingIOError: if another process trains in the folder.
-
-    Source: Beyond the Image, section Models, and its training notebook.
+        InputError: if classes are not sorted, labels are not among them, there are no images, an
+            option is unknown, or there are fewer GPUs than requested.
+        Diverged: at the first loss or weight that is not finite; then no `model.keras` is written.
+        BlockingIOError: if another process is training in the folder.
     """
     if list(classes) != sorted(set(classes)):
         raise InputError(f"classes must be sorted, each once, got {list(classes)}")
@@ -158,7 +161,7 @@ def _build(
     options: Mapping[str, Any],
     state: TrainingState,
 ) -> keras.Model:
-    """The model, compiled, after the last finished epoch of its state."""
+    """Build and compile the model, and restore the last finished epoch of its state."""
     with replicated(parameters.gpus, parameters.batch_size, parameters.precision):
         with precision(parameters.precision):
             model = build_model(name, classes, options)
@@ -171,7 +174,7 @@ def _build(
 def _callbacks(
     name: str, parameters: TrainingParameters, state: TrainingState, batches: Batches, seed: int
 ) -> list[keras.callbacks.Callback]:
-    """All callbacks in their order; the state is saved when all others have had their turn."""
+    """Return all callbacks in order; the state comes last, so it saves what the others changed."""
     others: list[keras.callbacks.Callback] = [
         StopWhereDiverged(name, parameters.precision),
         EpochLog(state.history, batches, parameters.epochs),
@@ -194,8 +197,8 @@ def _fit(
     class_weight: Mapping[int, float] | None,
     threads: int,
 ) -> None:
-    """Train the epochs, numbers from 0, that are left."""
-    workers = max(threads - 1, 1)  # one is left to the model, or to what feeds its GPU
+    """Train the remaining epochs, numbered from 0."""
+    workers = max(threads - 1, 1)  # leave one to the model, or to what feeds its GPU
     with own_errors(train_batches, val_batches):
         model.fit(
             train_batches.dataset(epochs, workers),
@@ -206,14 +209,16 @@ def _fit(
             initial_epoch=epochs.start,
             callbacks=callbacks,
             class_weight=class_weight,
-            shuffle=False,  # Batches does it
+            shuffle=False,  # Batches shuffles
             verbose=0,
         )
 
 
 def _fingerprint(record: Mapping[str, Any], weights: str | Path | None, *views: Arrays) -> str:
-    """Of everything that a training depends on: settings, content of the backbone's weights, and
-    of all images with the split that each is in."""
+    """Hash everything a training depends on.
+
+    This is its settings, the content of the backbone's weights, and all images with their split.
+    """
     content = file_hash(weights) if weights and Path(weights).is_file() else None
     images = [[v.digest, v.image_id.tolist(), v.label.tolist()] for v in views]
     return config_hash([record, content, images])
@@ -225,13 +230,17 @@ def _warn_of_missing_images(classes: Sequence[str], views: Mapping[str, Arrays])
             more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             log.warning(
                 "no %s image of %s%s; raise index.min_images, or add images of them",
-                name, ", ".join(missing[:NAMED]), more,
-            )  # fmt: skip
+                name,
+                ", ".join(missing[:NAMED]),
+                more,
+            )
 
 
 def balanced_class_weights(labels: Sequence[str], classes: Sequence[str]) -> dict[int, float]:
-    """Weight of each class with images, by its column: n / (k · its images), of n images of k
-    classes. Every class then has the same part in the loss, and the mean weight is 1.
+    """Return the weight of each class that has images, by its column: n / (k · its images).
+
+    n is the number of images and k that of their classes. Each class then has the same share in the
+    loss, and the mean weight is 1.
 
     Source: King and Zeng, "Logistic Regression in Rare Events Data", 2001, as in scikit-learn.
     """
@@ -250,7 +259,7 @@ def _class_weight(
 
 
 def compile_model(model: keras.Model, learning_rate: float) -> None:
-    """Adam, categorical cross-entropy and accuracy."""
+    """Compile with Adam, categorical cross-entropy and accuracy."""
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate),
         loss=keras.losses.CategoricalCrossentropy(),
@@ -259,7 +268,7 @@ def compile_model(model: keras.Model, learning_rate: float) -> None:
 
 
 def _published_callbacks(parameters: TrainingParameters) -> dict[str, keras.callbacks.Callback]:
-    """EarlyStopping and ReduceLROnPlateau; the best epoch is kept by `TrainingState`."""
+    """Return EarlyStopping and ReduceLROnPlateau; `TrainingState` keeps the best epoch."""
     return {
         "early_stopping": keras.callbacks.EarlyStopping(
             monitor="val_loss", mode="min", patience=parameters.early_stopping_patience
@@ -275,8 +284,10 @@ def _published_callbacks(parameters: TrainingParameters) -> dict[str, keras.call
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for JSON. Files are known by their name, wherever they lie, and a user's Python file
-    by its digest, too."""
+    """Return options as JSON values.
+
+    Files are identified by name, wherever they are, and a user's Python file by its digest, too.
+    """
     plain = {
         name: Path(value).name if name in ("weights", "file") and value else value
         for name, value in options.items()
@@ -287,7 +298,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 def _write_results(
     folder: Path, best: Path, record: Mapping[str, Any], history: Sequence[Mapping[str, float]]
 ) -> None:
-    """Write the two small files, then the model: where it is, all is there."""
+    """Write the two small files, then the model: if it exists, everything does."""
     write_text(folder / "classes.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(folder / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)

@@ -1,4 +1,4 @@
-"""Transfer learning: an ImageNet backbone, frozen as in "Beyond the Image", and a new head."""
+"""Transfer learning: an ImageNet backbone, frozen as in "Beyond the Image", with a new head."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ BACKBONES = Registry(
         "efficientnet_lite0": "geoloc.keras_models.efficientnet_lite0",
     },
 )
-"""Modules with `backbone(weights)`, which builds one, `imagenet_input(pixels)`, what it was trained
-on, and LAST_BLOCK, how the names of its last layers begin. Other names are those of
+"""Modules with the functions `backbone(weights)` and `imagenet_input(pixels)`, its preprocessing,
+and LAST_BLOCK, name prefixes of the last layers. Other names are those of
 `geoloc.keras_models.applications`."""
 
 
@@ -32,34 +32,33 @@ def build(
     preprocessing: str = "rescale",
     fine_tune: str = "none",
 ) -> keras.Model:
-    """A frozen backbone, global average pooling, dense blocks of 1024 and 512, and a softmax.
+    """Build a frozen backbone, global average pooling, dense blocks of 1024 and 512, and a softmax.
 
-    With ResNet50 and the 73 countries of the study the model has 26,254,281 parameters,
-    2,663,497 of them trainable. Batch normalization of the backbone stays in inference mode.
+    With ResNet50 and the study's 73 countries, the model has 26,254,281 parameters, 2,663,497 of
+    them trainable. Batch normalization of the backbone stays in inference mode.
+
+    Source: Beyond the Image, section Models, and its training notebook.
 
     Args:
         classes: number of countries.
         backbone: a key of `BACKBONES`, or the name of a network of keras.applications, such as
             `EfficientNetV2S`.
-        weights: file with the ImageNet weights of the backbone: Keras' own `…_notop.h5`, or the
-            safetensors file written by
-            `geoloc.segmentation.classifiers.efficientnet_lite0_export`. None leaves the backbone
-            random.
-        preprocessing: `rescale` multiplies pixels by 1/255, as published, whatever the backbone
-            was trained on; `imagenet` gives the backbone the input that it was trained on.
-            Networks that scale their input themselves need `imagenet`.
+        weights: file with the backbone's ImageNet weights: Keras' own `…_notop.h5`, or the
+            safetensors file written by `geoloc.segmentation.classifiers.efficientnet_lite0_export`.
+            None leaves the backbone random.
+        preprocessing: `rescale` multiplies pixels by 1/255, as published, whatever the backbone was
+            trained on; `imagenet` preprocesses them as in the backbone's training. Networks that
+            scale their input themselves need `imagenet`.
         fine_tune: `none` freezes the whole backbone, as published; `last_block` trains the
-            convolutions of its last block and of what follows it. Batch normalization stays as
-            ImageNet left it, scale and offset too: few images would spoil its statistics
-            (Keras' guide "Transfer learning & fine-tuning").
+            convolutions of its last block and of what follows it. Batch normalization stays frozen,
+            including scale and offset: few images would spoil its statistics (Keras' guide
+            "Transfer learning & fine-tuning").
 
     Raises:
-        ValueError: for an unknown backbone, preprocessing or part to fine-tune, and for choices
-            that the backbone does not have.
-        OSError: if the file of weights is missing, belongs to another model or holds values that
-            are not finite.
-
-    Source: Beyond the Image, section Models, and its training notebook.
+        InputError: if the backbone, the preprocessing or the part to fine-tune is unknown, or the
+            backbone does not support the choice.
+        OSError: if the weights file is missing, belongs to another model or holds values that are
+            not finite.
     """
     module = BACKBONES[backbone] if backbone in BACKBONES else application(backbone)
     if preprocessing not in ("rescale", "imagenet"):
@@ -92,9 +91,9 @@ def build(
 
 
 def _freeze(backbone: keras.Model, but: tuple[str, ...]) -> None:
-    """Freeze all layers but those whose names begin with one of `but`, and these if they normalize.
+    """Freeze all layers except non-normalization layers whose names start with one of `but`.
 
-    A layer trains if it and the model that holds it may.
+    A layer trains only if both it and the model that holds it are trainable.
     """
     backbone.trainable = bool(but)
     for layer in backbone.layers:

@@ -1,10 +1,9 @@
-"""A network of the user's own, from a Python file: the kind `keras`.
+"""A user's own network from a Python file: the kind `keras`.
 
-The file has a function `load(**options)` that returns a function `build(classes)`, which returns an
+The file has a function `load(**options)` that returns a function `build(classes)`. That returns an
 untrained Keras model from pixels, uint8 or float (n, 224, 224, 3) in 0–255, to probabilities
-float32 (n, classes). Layers that are not those of Keras need
-`@keras.saving.register_keras_serializable()`: models are saved without code, and loading one
-unpickles nothing (`safe_mode`).
+float32 (n, classes). Custom layers need `@keras.saving.register_keras_serializable()`: models are
+saved without code, and loading one unpickles nothing (`safe_mode`).
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ def build(classes: int, file: str | Path, options: Mapping[str, Any] | None = No
         options: keyword arguments of its `load`.
 
     Raises:
-        OSError: if there is no such file.
-        InputError: if the file cannot be run, its network has other inputs or outputs, gives no
-            probabilities, or cannot be loaded once it is saved. The message names the file.
+        OSError: if the file does not exist.
+        InputError: if the file can't be run, or its network has other inputs or outputs, returns no
+            probabilities, or can't be loaded after saving. The message names the file.
     """
     build_network = load_user_object(file, options or {})
     if not callable(build_network):
@@ -51,13 +50,13 @@ def build(classes: int, file: str | Path, options: Mapping[str, Any] | None = No
 
 
 def _shape_fault(model: Any, classes: int) -> str:
-    """What is wrong with the type and the shapes of what a user built, or ""."""
+    """Return what is wrong with the type and the shapes of a user's network, or ""."""
     if not isinstance(model, keras.Model):
         return f"{type(model).__name__}, not a keras.Model"
     expected = (None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)
     try:
         shapes = model.input_shape, model.output_shape
-    except AttributeError:  # of a model that has not been called
+    except AttributeError:  # a model that has not been called
         return "a model without shapes; make it with keras.Model(inputs, outputs)"
     if shapes != expected:
         return f"a model from {shapes[0]} to {shapes[1]} instead of {expected[0]} to {expected[1]}"
@@ -65,7 +64,7 @@ def _shape_fault(model: Any, classes: int) -> str:
 
 
 def _output_fault(model: keras.Model) -> str:
-    """What is wrong with the answers to noise, or ""."""
+    """Return what is wrong with the predictions for noise, or ""."""
     noise = np.random.default_rng(0).integers(0, 256, (2, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8)
     found = keras.ops.convert_to_numpy(model(noise, training=False))
     if found.dtype != np.float32:
@@ -85,7 +84,7 @@ def _check_loads_again(model: keras.Model, file: str | Path) -> None:
         try:
             model.save(path)
             keras.models.load_model(path, compile=False, safe_mode=True)
-        except Exception as error:  # Keras raises any kind
+        except Exception as error:  # Keras raises anything here
             reason = str(error).strip().partition("\n")[0]
             raise InputError(
                 f"{file}: the model cannot be loaded once it is saved ({reason}); use layers of "

@@ -1,4 +1,4 @@
-"""Weights of Keras models in HDF5, checked against the model that they are loaded into."""
+"""Weights of Keras models in HDF5, checked against the model they are loaded into."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from geoloc.errors import FileError, InputError
 from geoloc.tensors import all_finite, check_tensors
 
 LAYERS = "layer_names"
-# Layers of keras.applications that have no name of their own.
+# Layers of keras.applications without a name of their own.
 AUTOMATIC = re.compile(r"(conv2d|batch_normalization|layer_normalization|normalization)(?:_(\d+))?")
 
 
 def load_legacy_weights(model: keras.Model, path: str | Path) -> None:
     """Load a weights file in the format of Keras 1 and 2, each tensor by layer and name.
 
-    `Model.load_weights` goes by the order of layers alone: it takes the tensors of another layer
-    of the same shape, and values that are not finite.
+    `Model.load_weights` uses only the order of layers: it accepts another layer's tensors of the
+    same shape, and values that are not finite.
 
     Raises:
-        OSError: if the file is damaged, or has not exactly the tensors of the model, all finite.
+        OSError: if the file is damaged, or does not have exactly the model's tensors, all finite.
     """
     remedy = f"delete {path} and retrieve it again"
     variables = {_name(variable.path): variable for variable in model.weights}
@@ -49,7 +49,7 @@ def load_legacy_weights(model: keras.Model, path: str | Path) -> None:
 
 
 def _legacy_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Datasets by `layer/variable`."""
+    """Return datasets by `layer/variable`."""
     found: dict[str, h5py.Dataset] = {}
 
     def add(path: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -66,31 +66,31 @@ def _legacy_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 
 def _root(file: h5py.File) -> h5py.Group:
-    """Where the layers are. A whole model keeps its weights in a group of their own."""
+    """Return the group of the layers; a whole model keeps its weights in a separate group."""
     whole_model = LAYERS not in file.attrs and "model_weights" in file
     return file["model_weights"] if whole_model else file
 
 
 def _name(path: str) -> str:
-    """`conv1_conv/kernel` of `conv1_conv/conv1_conv/kernel:0`."""
+    """Return `conv1_conv/kernel` for `conv1_conv/conv1_conv/kernel:0`."""
     layer, _, variable = path.partition("/")
     return f"{layer}/{variable.rpartition('/')[2].removesuffix(':0')}"
 
 
 def load_weights_by_layer(model: keras.Model, path: str | Path) -> None:
-    """Load weights of keras.applications into one of its networks, each layer by its name.
+    """Load weights of keras.applications into one of its networks, layer by layer, by name.
 
-    Within a layer, weights go by their order, as in Keras: older files name some of them otherwise.
-    Layers that Keras names by their class and a number are taken in the order of their numbers,
-    which depend on what else the process has built.
+    Within a layer, weights are matched by order, as in Keras, because older files name some of them
+    differently. Layers that Keras names by class and number are matched in the order of their
+    numbers, which depend on what else the process has built.
 
     Args:
         model: the network.
         path: a file in the format of Keras 1 and 2, or `….weights.h5` as Keras 3 writes it.
 
     Raises:
-        OSError: if the file is damaged, or has not exactly the layers of the model, with weights of
-            the same shapes, all finite.
+        OSError: if the file is damaged, or does not have exactly the model's layers, with weights
+            of the same shapes, all finite.
     """
     remedy = f"delete {path} and retrieve it again"
     try:
@@ -105,7 +105,7 @@ def load_weights_by_layer(model: keras.Model, path: str | Path) -> None:
                 variable.assign(found[name][()])
     except PermissionError:
         raise
-    except Exception as error:  # Keras raises any kind for a file of another model
+    except Exception as error:  # Keras raises anything for a file of another model
         if str(error).startswith(f"{path}: not the weights"):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -114,7 +114,7 @@ def load_weights_by_layer(model: keras.Model, path: str | Path) -> None:
 
 def _load_keras_3(model: keras.Model, path: str | Path, remedy: str) -> None:
     with warnings.catch_warnings():
-        # Keras only warns where it leaves weights as random as they were made.
+        # Keras only warns when it leaves weights at their random initial values.
         warnings.filterwarnings("error", "Skipping")
         model.load_weights(path)
     with h5py.File(path, "r") as file:
@@ -125,7 +125,7 @@ def _load_keras_3(model: keras.Model, path: str | Path, remedy: str) -> None:
 
 
 def _ordered_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Variables by `layer/number`, in the order that Keras writes those of a layer."""
+    """Return variables by `layer/number`, in the order in which Keras writes those of a layer."""
     layers = [layer for layer in model.layers if layer.weights]
     names = _plain_layer_names([layer.name for layer in layers])
     return {
@@ -136,7 +136,7 @@ def _ordered_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def _ordered_datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
-    """Datasets by `layer/number`, as attributes of the file list them."""
+    """Return datasets by `layer/number`, in the order of the file's attributes."""
     layers = {name: _attribute(root[name], "weight_names") for name in _attribute(root, LAYERS)}
     layers = {name: weights for name, weights in layers.items() if weights}
     found = {
@@ -151,7 +151,7 @@ def _ordered_datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
 
 
 def _attribute(group: h5py.Group, name: str) -> list[str]:
-    """A list of names. Keras spreads a long one over several attributes with numbers."""
+    """Return a list of names. Keras splits a long one into several numbered attributes."""
     numbered = (f"{name}{number}" for number in count())
     keys = [name] if name in group.attrs else list(takewhile(group.attrs.__contains__, numbered))
     if not keys:
@@ -161,8 +161,11 @@ def _attribute(group: h5py.Group, name: str) -> list[str]:
 
 
 def _plain_layer_names(names: Iterable[str]) -> list[str]:
-    """Names without what Keras made up: `conv2d#0` for the `conv2d_…` with the lowest number, and
-    `_` for the `/` of Keras 1 and 2."""
+    """Return layer names without what Keras made up.
+
+    The `conv2d_…` with the lowest number becomes `conv2d#0`, and the `/` of Keras 1 and 2 becomes
+    `_`.
+    """
     names = [name.replace("/", "_") for name in names]
     numbers: dict[str, list[int]] = {}
     for name in names:
@@ -179,13 +182,13 @@ def _plain_layer_names(names: Iterable[str]) -> list[str]:
 
 
 def check_saved_model(model: keras.Model, path: str | Path) -> None:
-    """Check that a model that was loaded from a `.keras` file has all of its weights, all finite.
+    """Check that a model loaded from a `.keras` file has all of its weights, all finite.
 
-    Keras refuses a file in which a tensor of the model is missing or has another shape; it ignores
-    what is left over.
+    Keras rejects a file in which a tensor of the model is missing or has another shape, but ignores
+    extra tensors.
 
     Raises:
-        ValueError: names the first weight that is not finite, or counts the tensors left over.
+        InputError: names the first weight that is not finite, or counts the tensors left over.
     """
     with zipfile.ZipFile(path) as archive:
         content = io.BytesIO(archive.read("model.weights.h5"))
@@ -197,7 +200,7 @@ def check_saved_model(model: keras.Model, path: str | Path) -> None:
 
 
 def _check_count(file: h5py.File, model: keras.Model) -> None:
-    """ValueError unless a file of Keras 3 has as many tensors as the model has weights."""
+    """Raise InputError unless a file of Keras 3 has as many tensors as the model has weights."""
     names: list[str] = []
     file.visititems(
         lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None

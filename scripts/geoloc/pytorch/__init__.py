@@ -1,1 +1,1 @@
-"""What the PyTorch stages share."""
+"""Devices and weights, shared by the PyTorch stages."""

@@ -1,4 +1,4 @@
-"""Where and how torch models run: device, number format, batches that halve when memory ends."""
+"""Device and precision of torch models, and batches that halve when memory runs out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ T = TypeVar("T")
 PRECISIONS = Registry(
     "precision", {name: f"torch:{name}" for name in ("float32", "bfloat16", "float16")}
 )
-"""Number formats of torch by name."""
+"""Floating-point types of torch by name."""
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """The named device, or CUDA where there is one and the CPU otherwise.
+    """Return the named device; for None, CUDA if available and the CPU otherwise.
 
-    Raises ValueError if CUDA is asked for and torch sees none.
+    Raises:
+        InputError: if CUDA is requested and torch sees none.
     """
     if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,25 +37,25 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def use_threads(count: int) -> None:
-    """Let torch compute with `count` threads, the cores of the job."""
+    """Let torch use `count` threads, the cores of the job."""
     torch.set_num_threads(count)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Context in which torch modules compute in `precision` (float32, bfloat16 or float16)."""
+    """Return the context in which torch modules compute in float32, bfloat16 or float16."""
     dtype = PRECISIONS[precision]
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for torch running out of device memory, and for its CPU allocator failing."""
+    """Whether torch ran out of device memory, or its CPU allocator failed."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )
 
 
 class AdaptiveBatches:
-    """Applies a function to slices of a range; the slices halve for good when memory runs out."""
+    """Applies a function to slices of a range; when memory runs out, slices halve permanently."""
 
     def __init__(self, size: int, name: str) -> None:
         if size < 1:
@@ -63,7 +64,7 @@ class AdaptiveBatches:
         self.name = name
 
     def map(self, function: Callable[[slice], T], total: int) -> list[T]:
-        """Results of `function` for consecutive slices that cover range(total)."""
+        """Return the results of `function` for consecutive slices that cover range(total)."""
         results: list[T] = []
         start = 0
         while start < total:

@@ -1,4 +1,4 @@
-"""Whether the numbers of torch's networks are numbers."""
+"""Check the outputs of torch networks for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from geoloc.errors import GeolocError
 
 
 class NotFinite(GeolocError, ValueError):
-    """A network gave NaN or infinity.
+    """A network returned NaN or infinity.
 
     Attributes:
-        image: number of the image in its batch.
+        image: index of the image in its batch.
     """
 
     image = 0
 
 
 def finite(x: Tensor) -> bool:
-    """Whether no number of a tensor is NaN or infinite; the sum, which is not finite then, is
-    several times faster than a look at each."""
+    """Return whether a tensor has neither NaN nor infinity.
+
+    The sum comes first: it is not finite if any number isn't, and it is several times faster than
+    checking each number.
+    """
     return not x.is_floating_point() or bool(x.sum().isfinite()) or bool(x.isfinite().all())
 
 
 def not_finite(what: str, precision: str) -> NotFinite:
-    """The error of a network of the rule `segment` that computes in `precision`."""
+    """Return the error for a network of the rule `segment` that computes in `precision`."""
     if precision == "float32":
         remedy = "its weights are not usable: delete their file and retrieve them again"
     else:

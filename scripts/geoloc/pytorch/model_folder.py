@@ -1,4 +1,4 @@
-"""Model folders in the layout of transformers, read without running code or fetching anything."""
+"""Model folders in the layout of transformers, read without running code or downloads."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 NEEDED = (((CONFIG,),), ((WEIGHTS,), (INDEX,)))
-"""What every model folder holds. Of each group one has to exist, with all of its files."""
+"""The files of every model folder. Of each group, one alternative must be complete."""
 
 
 def check_files(
     folder: Path, needed: Sequence[Sequence[Sequence[str]]], what: str, remedy: str
 ) -> None:
-    """Check that a folder has the files of a model; transformers makes up what is missing.
+    """Check that a folder has the files of a model; transformers would make up missing ones.
 
     Args:
         folder: the folder.
-        needed: groups of which one has to exist with all of its files, like `NEEDED`.
+        needed: groups of alternatives like `NEEDED`; one of each group must be complete.
         what: the model that the folder should hold, without an article, for the message.
         remedy: what to do about a wrong folder, for the message.
 
     Raises:
-        OSError: names the files that are missing.
+        OSError: names the missing files.
     """
     if not folder.is_dir():
         raise FileError(f"{folder}: no such folder of a {what}; {remedy}")
@@ -67,12 +67,12 @@ def read_json(path: Path, remedy: str) -> dict:
 
 
 def weights_path(folder: Path) -> Path:
-    """The file that holds all weights of a folder, or the index of those that do."""
+    """Return the file with all weights of a folder, or the index of those with parts of them."""
     return folder / (WEIGHTS if (folder / WEIGHTS).is_file() else INDEX)
 
 
 def weight_files(folder: Path, remedy: str) -> list[Path]:
-    """List the safetensors files of a folder, as its index names them if it has one.
+    """List the safetensors files of a folder, from its index if it has one.
 
     Raises:
         OSError: if the index names anything but safetensors files next to it.
@@ -90,7 +90,7 @@ def weight_files(folder: Path, remedy: str) -> list[Path]:
 
 
 def unusable(folder: Path, what: str, error: Exception, remedy: str) -> OSError:
-    """The error of a folder that a library cannot use, with the first line of its own message."""
+    """Return the error for a folder that a library rejects, with the first line of its message."""
     reason = (str(error).splitlines() or [""])[0] or type(error).__name__
     return FileError(f"{folder}: {what} ({reason}); {remedy}")
 
@@ -105,20 +105,20 @@ def load_network(
 ) -> PreTrainedModel:
     """Load a network of transformers in evaluation mode, float32, on the CPU.
 
-    Only safetensors are read, no code of the folder is run, and nothing is fetched. Names of
-    tensors that transformers has changed since the folder was saved are translated by it.
+    Only safetensors are read, no code in the folder runs, and nothing is downloaded. transformers
+    translates tensor names that it has changed since the folder was saved.
 
     Args:
         architecture: class of transformers.
         folder: the folder that its `save_pretrained` wrote.
         remedy: what to do about a wrong folder, for the message.
-        unused: patterns of names (`fnmatch`) of tensors that do not take part in the computation:
-            the folder may lack them, or have them although the network does not.
-        **changes: keys of the configuration with other values than in the folder.
+        unused: name patterns (`fnmatch`) of tensors that take no part in the computation: they may
+            be missing from the folder or the network.
+        **changes: configuration keys whose values differ from the folder's.
 
     Raises:
-        OSError: for a folder that lacks a file or holds a damaged one; names the tensors that are
-            missing, unexpected, of another shape, or not finite.
+        OSError: if a file is missing or damaged. Names the tensors that are missing, unexpected, of
+            another shape, or not finite.
     """
     folder = Path(folder)
     title = architecture.__name__
@@ -127,13 +127,18 @@ def load_network(
     try:
         with _quiet():
             network, report = architecture.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True,
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
                 **changes,
-            )  # fmt: skip
+            )
     except PermissionError:
         raise
-    except Exception as error:  # the library raises whatever a damaged file leads it to
+    except Exception as error:  # a damaged file can make the library raise anything
         raise unusable(folder, f"cannot be loaded as {title}", error, remedy) from error
     _check_report(weights_path(folder), network, report, unused, remedy)
     return network.eval().requires_grad_(False)
@@ -142,7 +147,7 @@ def load_network(
 def _check_report(
     path: Path, network: PreTrainedModel, report: dict, unused: Sequence[str], remedy: str
 ) -> None:
-    """Raise OSError unless every tensor of the network came from the folder, and no others."""
+    """Raise OSError unless the folder has exactly the tensors of the network."""
 
     def used(names: Sequence[str]) -> set[str]:
         return {name for name in names if not any(fnmatch(name, each) for each in unused)}
@@ -162,7 +167,7 @@ def _check_report(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Neither progress bars nor the report of transformers, which is checked instead."""
+    """Hide the progress bars and the report of transformers; the report is checked instead."""
     from transformers.utils import logging as messages
 
     level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()

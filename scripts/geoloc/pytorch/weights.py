@@ -1,4 +1,4 @@
-"""Weights of torch models: read without running code, and loaded whole or not at all."""
+"""Weights of torch models: read without running code, and loaded completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from geoloc.pytorch.finite import finite
 from geoloc.tensors import check_tensors
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-COUNTER = "num_batches_tracked"  # of batch normalization; older files lack it, nothing reads it
+COUNTER = "num_batches_tracked"  # of batch normalization; missing in older files, never read
 
 
 def read_tensors(path: str | Path, remedy: str) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, or of any other file with `torch.load`, by name.
+    """Read named tensors from a safetensors file, or from any other file with `torch.load`.
 
-    A PyTorch file is read with `weights_only`, so that it cannot run code.
+    PyTorch files are read with `weights_only`, so they can't run code.
 
     Args:
         path: the file; safetensors is recognized by the suffix.
-        remedy: what to do about a file that cannot be used, for the message.
+        remedy: what to do about an unusable file, for the message.
 
     Raises:
-        OSError: if the file is missing, damaged, or holds anything but named tensors.
+        OSError: if the file is missing or damaged, or holds anything but named tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -40,7 +40,7 @@ def read_tensors(path: str | Path, remedy: str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except Exception as error:  # the libraries raise whatever a damaged file leads them to
+    except Exception as error:  # a damaged file can make the libraries raise anything
         raise FileError(
             f"{path}: damaged, or not a file of weights ({_why(error)}); {remedy}"
         ) from error
@@ -57,14 +57,14 @@ def read_tensors(path: str | Path, remedy: str) -> dict[str, Tensor]:
 
 
 def _why(error: Exception) -> str:
-    # torch's own text for these advises to trust the file and run its code
+    # torch's own message suggests trusting the file and running its code
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
         return "its pickle holds more than tensors, or is cut off"
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def load_weights(model: nn.Module, path: str | Path, architecture: str, remedy: str) -> nn.Module:
-    """Fill a model with the weights of a file; see `read_tensors` and `load_tensors`."""
+    """Load a model's weights from a file; see `read_tensors` and `load_tensors`."""
     return load_tensors(model, read_tensors(path, remedy), path, architecture, remedy)
 
 
@@ -75,11 +75,11 @@ def load_tensors(
     architecture: str,
     remedy: str,
 ) -> nn.Module:
-    """Fill every parameter and buffer of a model, and give it back.
+    """Load every parameter and buffer of a model, and return the model.
 
-    Numbers of another precision are converted to the model's. Buffers that the model computes
-    itself (`position_ids` of CLIP) may be among the tensors, as older versions saved them; they
-    are not used. Counters of batches, which only training reads, may be missing.
+    Other precisions are converted to the model's. Buffers that the model computes itself
+    (`position_ids` of CLIP) may be among the tensors, as older versions saved them; they are
+    ignored. Batch counters, which only training reads, may be missing.
 
     Args:
         model: on the CPU.
@@ -122,8 +122,10 @@ def _convertible(x: Tensor, wanted: Tensor) -> bool:
 
 
 def _prefix_hint(needed: Iterable[str], found: Iterable[str]) -> str:
-    """What to do where the names have a prefix, as those of a model that is part of another one
-    (`module.` of DataParallel)."""
+    """Return the remedy for names with a prefix, as in a model that is part of another one.
+
+    An example is `module.` of DataParallel.
+    """
     last = max(needed, key=len, default="")
     for name in found:
         prefix = name.removesuffix(last)

@@ -1,1 +1,1 @@
-"""Segments of an image, their classes, and the score of each pixel."""
+"""Segments of an image, their classes and the score of each pixel."""

@@ -1,8 +1,8 @@
 """Crops of masks for a classifier ("Beyond the Image", section on object classification).
 
-Pixels outside the mask are black; the bounding box of the largest contour is centred in a black
-square of its longer side, resized, and the centre is cut. Contours are those of pixels whose gray
-value exceeds 1, so a dark fringe of a mask does not count.
+Pixels outside the mask are black. The bounding box of the largest contour is centered in a black
+square of its longer side; the square is resized and its center is cropped. Contours enclose pixels
+with a gray value above 1, so the dark fringe of a mask does not count.
 """
 
 from __future__ import annotations
@@ -14,18 +14,26 @@ from PIL import Image
 from geoloc.segmentation import rle
 from geoloc.types import Segments
 
-DARKEST = 1  # gray values up to this count as background
+DARKEST = 1  # gray values up to this one are background
 
 
 def cut_crops(
     image: np.ndarray, segments: Segments, resize: int = 256, input_size: int = 224
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crops of all masks of an image.
+    """Cut a crop for each mask of an image.
 
-    image: uint8 (H, W, 3) RGB. Returns crops uint8 (k, input_size, input_size, 3) and the indices
-    int64 (k,) of their masks; an empty mask and one without a pixel brighter than `DARKEST` have
-    no crop. Equal to torchvision's Resize(resize) and CenterCrop(input_size) of the square, up to
+    The result equals torchvision's Resize(resize) and CenterCrop(input_size) of the square, up to
     one gray level.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        segments: the masks.
+        resize: side in pixels to which the square is resized.
+        input_size: side in pixels of the center crop.
+
+    Returns:
+        Crops uint8 (k, input_size, input_size, 3) and the indices int64 (k,) of their masks. Masks
+        without a pixel brighter than `DARKEST` have no crop.
     """
     bright = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) > DARKEST
     crops, rows = [], []
@@ -41,10 +49,16 @@ def cut_crops(
 def cut_square(
     image: np.ndarray, bright: np.ndarray, mask: np.ndarray, box: np.ndarray
 ) -> np.ndarray | None:
-    """The largest part of a mask in the middle of a black square, uint8 (side, side, 3).
+    """Center the largest part of a mask in a black square, uint8 (side, side, 3).
 
-    bright: bool (H, W), pixels that count; mask: bool (H, W); box: x, y, width, height of the mask.
-    None where the mask has no bright pixel.
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        bright: bool (H, W), pixels brighter than `DARKEST`.
+        mask: bool (H, W).
+        box: x, y, width and height of the mask.
+
+    Returns:
+        The square; None if the mask has no bright pixel.
     """
     x, y, width, height = box
     window = np.s_[y : y + height, x : x + width]
@@ -62,7 +76,7 @@ def cut_square(
 
 
 def largest_contour(present: np.ndarray) -> tuple[int, int, int, int] | None:
-    """x, y, width, height of the outer contour of largest area in bool (h, w); None if empty."""
+    """Return x, y, width, height of the largest outer contour in bool (h, w); None if empty."""
     outer, simple = cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     if not present.size:
         return None
@@ -73,7 +87,7 @@ def largest_contour(present: np.ndarray) -> tuple[int, int, int, int] | None:
 def resize_centre(square: np.ndarray, resize: int, input_size: int) -> np.ndarray:
     """Resize a square uint8 (s, s, 3) to side `resize` and keep the central `input_size` pixels.
 
-    Bilinear with antialiasing, as Pillow does it; only the pixels that are kept are computed.
+    Bilinear with antialiasing, as in Pillow; only the kept pixels are computed.
     """
     scale = len(square) / resize
     margin = round((resize - input_size) / 2)

@@ -1,8 +1,8 @@
-"""A journal of segmented images, so that a killed job goes on where it was.
+"""A journal of segmented images, with which a killed job resumes.
 
-The file is a line with the format and the hash of the settings, then one record an image: length
-and CRC-32 of its body, and the body, an NPZ. The images stand in the order of their shard. What
-follows the last whole record that fits is dropped, whatever it is.
+The file has a line with the format and the hash of the settings, then one record per image: the
+length and CRC-32 of the body, and the body, an NPZ. Images are in the order of their shard.
+Everything after the last complete and matching record is dropped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = "segments journal 2"
 HEADER = struct.Struct("<QI")  # bytes of the body, CRC-32
-# What NumPy and zipfile raise for something else than a record.
+# What NumPy and zipfile raise when they read something other than a record.
 UNREADABLE = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
@@ -38,16 +38,16 @@ ARRAYS = [field.name for field in fields(Segments) if field.name not in ("image_
 
 
 class Journal:
-    """Segments of the images done so far, in order.
+    """The segments of the images done so far, in order.
 
     Args:
         path: the file. It is locked until the `with` block or the process ends.
-        settings: tells one job from another; records of other settings are thrown away.
-        image_ids: the images of the shard, in order. Records of others are thrown away.
+        settings: identifies the job; records with other settings are dropped.
+        image_ids: the images of the shard, in order. Records of other images are dropped.
 
     Raises:
-        BlockingIOError: if another process holds the journal, as when a job that seemed lost still
-            runs; the message says which one.
+        BlockingIOError: if another process holds the journal, for example a job that seemed lost
+            but is still running. The message names the process.
     """
 
     def __init__(self, path: str | Path, settings: str, image_ids: Sequence[str]) -> None:
@@ -63,9 +63,9 @@ class Journal:
             raise
 
     def _open(self, first: bytes, image_ids: Sequence[str]) -> None:
-        """Open the file behind its last whole record of this shard; drop the rest."""
+        """Open the file after its last complete record of this shard; drop the rest."""
         self.path.touch()
-        # Without a buffer, nothing is left to be written when closing.
+        # Unbuffered, so closing has nothing left to write.
         self._file = self._held.enter_context(self.path.open("r+b", buffering=0))
         size = os.fstat(self._file.fileno()).st_size
         if self._file.read(len(first)) != first:
@@ -120,12 +120,12 @@ def _write(file: io.RawIOBase, data: bytes) -> None:
 
 
 def _bodies(file: io.RawIOBase | io.BufferedIOBase) -> Iterator[bytes]:
-    """Whole bodies from the current position on, until something else follows."""
+    """Yield complete bodies from the current position, until something else follows."""
     left = os.fstat(file.fileno()).st_size - file.tell()
     while left > HEADER.size:
         length, checksum = HEADER.unpack(file.read(HEADER.size))
         left -= HEADER.size + length
-        if not length or left < 0:  # no length is believed that the file does not have
+        if not length or left < 0:  # don't trust a length beyond the end of the file
             return
         body = file.read(length)
         if zlib.crc32(body) != checksum:
@@ -146,7 +146,7 @@ def _pack(segments: Segments) -> bytes:
 
 
 def _unpack(body: bytes) -> Segments | None:
-    """The segments of a record, None where they cannot be (see `segments_problem`)."""
+    """Return the segments of a record, or None if they are invalid (see `segments_problem`)."""
     try:
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             values = {name: stored[name] for name in ARRAYS}

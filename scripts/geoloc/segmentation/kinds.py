@@ -1,4 +1,4 @@
-"""Kinds of segmentations: what finds the regions of an image, and what names them."""
+"""Kinds of segmentations: each pairs a segmenter with what names its masks."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from geoloc.segmentation.segmenters import Segmenter, build_segmenter
 Engine = Mapping[str, Any]
 Pair = tuple[Segmenter, Classifier | None]
 PROMPTED = ("points_per_batch", "image_batch", "compile")
-"""Keys of the engine of a segmenter that is prompted with points."""
+"""Engine keys of segmenters that are prompted with points."""
 
 
 def build_segmentation(
     entry: Mapping[str, Any], engine: Engine
 ) -> tuple[Segmenter, Classifier | None]:
-    """Build what an entry of `segmentations` in the configuration describes.
+    """Build the models of an entry of `segmentations` in the configuration.
 
     Args:
         entry: the entry without its engine.
         engine: how the models run.
 
     Returns:
-        The segmenter, and the classifier of its masks; None if the segmenter names them itself.
+        The segmenter and the classifier of its masks; None if the segmenter names them itself.
 
     Raises:
-        InputError: for an unknown kind, or a network of another vocabulary.
-        OSError: for weights that are missing, unreadable or not exactly the model's.
+        InputError: if the kind is unknown, or a network has another vocabulary.
+        OSError: if weights are missing, unreadable or not exactly the model's.
     """
     settings = dict(entry)
     kind = settings.pop("kind")

@@ -1,4 +1,4 @@
-"""The best object of an image, to which a dataset may crop it (Yuan 2022)."""
+"""The best object of an image, for datasets that crop images to it (Yuan 2022)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from geoloc.types import ARRAY_SIZE, Box, Segments
 def best_object(segments: Segments, selected: Iterable[int], minimum: float = 0.10) -> Box | None:
     """Return the bounding box of the segment with the highest score.
 
-    Of segments with the same score, the larger one is taken, then the first.
+    Ties go to the larger segment, then to the first.
 
     Args:
         segments: the segments of an image.
@@ -53,7 +53,7 @@ def pack_crops(
     boxes: Path,
     index: str | Path | None = None,
 ) -> None:
-    """Crop each image to its best object, squash that to 224×224, and write the `arrays` layout.
+    """Crop each image to its best object, squash it to 224×224 and write the `arrays` layout.
 
     Args:
         images: `images` store of a shard.
@@ -66,7 +66,7 @@ def pack_crops(
         index: folder of the index to compare the stores with; not compared if None.
 
     Raises:
-        StoreError: for a damaged store, or segments that are not those of the images.
+        StoreError: if a store is damaged, or the segments belong to other images.
     """
     columns = read_image_columns(images, index)
     columns["label"] = np.full(len(columns["image_id"]), label)

@@ -1,4 +1,4 @@
-"""Uncompressed COCO run lengths: a mask read column by column, beginning with a run of zeros."""
+"""Uncompressed COCO run-length encoding: a mask column by column, starting with a run of zeros."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from geoloc.errors import InputError
 
 
 def encode(window: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np.ndarray:
-    """Run lengths uint32 (r,) of a mask that is zero outside a window of it.
+    """Encode a mask that is zero outside a window.
 
-    window: bool (width, height), the transposed pixels; `left`, `top`: where it lies in the mask
-    of `size` (height, width).
+    Args:
+        window: bool (width, height), the transposed pixels.
+        left: first column of the window in the mask.
+        top: first row of the window in the mask.
+        size: (height, width) of the mask.
+
+    Returns:
+        Run lengths uint32 (r,).
     """
     height, width = size
     columns, rows = window.shape
-    # A zero before and after each column makes every run begin and end inside its column.
+    # A zero before and after each column makes every run start and end within its column.
     padded = np.zeros((columns, rows + 2), bool)
     padded[:, 1:-1] = window
     changes = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
     position = (left + changes // (rows + 1)) * height + top + changes % (rows + 1)
     starts, ends = position[0::2], position[1::2]
-    # A run that goes on from one column's foot to the next one's head is a single run.
+    # A run from the foot of a column to the head of the next one is a single run.
     apart = starts[1:] != ends[:-1]
     starts, ends = np.r_[starts[:1], starts[1:][apart]], np.r_[ends[:-1][apart], ends[-1:]]
     bounds = np.stack([starts, ends], axis=1).ravel()
@@ -33,9 +39,10 @@ def encode(window: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np
 
 
 def decode(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The mask bool (height, width) of run lengths.
+    """Decode run lengths to a mask, bool (height, width).
 
-    Raises ValueError if the runs do not add up to the size.
+    Raises:
+        InputError: if the runs do not add up to the size.
     """
     height, width = size
     if int(counts.sum(dtype=np.int64)) != height * width:
@@ -54,12 +61,12 @@ def inner_point(mask: np.ndarray) -> tuple[int, int]:
 
 
 def area(counts: np.ndarray) -> int:
-    """Number of pixels of the mask."""
+    """Return the number of pixels of the mask."""
     return int(counts[1::2].sum(dtype=np.int64))
 
 
 def bounding_box(counts: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """x, y, width, height of the mask in pixels; all 0 for an empty mask."""
+    """Return x, y, width, height of the mask in pixels; all 0 for an empty mask."""
     height = size[0]
     bounds = np.cumsum(counts, dtype=np.int64)
     starts, ends = bounds[0:-1:2], bounds[1::2] - 1  # first and last pixel of each run
@@ -68,7 +75,7 @@ def bounding_box(counts: np.ndarray, size: tuple[int, int]) -> tuple[int, int, i
     if not len(starts):
         return 0, 0, 0, 0
     left, right = int(starts[0] // height), int(ends[-1] // height)
-    if np.any(starts // height != ends // height):  # a run over the foot of a column
+    if np.any(starts // height != ends // height):  # a run that passes the foot of a column
         top, bottom = 0, height - 1
     else:
         top, bottom = int((starts % height).min()), int((ends % height).max())

@@ -1,8 +1,8 @@
 """From the classes of masks to the score of each pixel ("Beyond the Image", section Masks).
 
-A class list names the classes that may tell countries apart. The score of a mask is the
-probability of the first of these among its best classes, in percent; the score of a pixel is the
-largest of its masks.
+A class list names the classes that may tell countries apart. A mask's score is the probability, in
+percent, of the first of them among its best classes. A pixel's score is the largest score of its
+masks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MERGES = ("maximum", "as_published")
 def read_selected(
     path: str | Path, ambiguous: str = "first_meaning", vocabulary_name: str = "imagenet"
 ) -> np.ndarray:
-    """Read a class list, see `read_class_list`, as int16 (n,), sorted and distinct, n ≥ 1."""
+    """Read a class list (see `read_class_list`) as int16 (n,), sorted and distinct, n ≥ 1."""
     return np.array(read_class_list(path, ambiguous, vocabulary_name), np.int16)
 
 
@@ -33,10 +33,14 @@ def segment_scores(
     selected: Iterable[int],
     minimum: float = 0.10,
 ) -> np.ndarray:
-    """Score of each mask, uint8 (m,) in 0–100.
+    """Return the score of each mask, uint8 (m,) in 0–100.
 
-    class_id (m, 10) and class_probability (m, 10) in 0–1, best first. The first selected class
-    whose probability exceeds `minimum` gives the rounded percentage; a mask without one has 0.
+    Args:
+        class_id: (m, 10), best first.
+        class_probability: (m, 10) in 0–1.
+        selected: indices of the classes that score.
+        minimum: the first selected class above this probability gives the score, as a rounded
+            percentage. Masks without one score 0.
     """
     wanted = np.isin(class_id, np.asarray(selected)) & (class_probability > minimum)
     first = wanted.argmax(axis=1) if wanted.size else np.zeros(len(class_id), int)
@@ -68,12 +72,19 @@ def score_map(
     minimum: float = 0.10,
     merge: str = "maximum",
 ) -> np.ndarray:
-    """Score of each pixel, uint8 (H, W) in 0–100; 0 where there is no mask.
+    """Return the score of each pixel, uint8 (H, W) in 0–100; 0 outside all masks.
 
-    merge: `maximum`, the largest score of the masks of a pixel, whatever their order; or
-    `as_published`, what the code of the study does: masks that score are taken in their order, and
-    each is painted whole with the larger of its score and the map's value at its first pixel (in
-    row order). A mask can so erase a higher score, or take over that of a neighbour.
+    Args:
+        segments: the masks of an image and their classes.
+        selected: indices of the classes that score.
+        minimum: a class counts only above this probability.
+        merge: `maximum` takes the largest score of a pixel's masks, whatever their order.
+            `as_published` does what the study's code does: it takes the scored masks in order and
+            paints each whole mask with the larger of its score and the map's value at its first
+            pixel (in row order). So a mask can erase a higher score, or take over a neighbor's.
+
+    Raises:
+        InputError: if `merge` is unknown.
     """
     if merge not in MERGES:
         raise InputError(f"merge {merge!r} is unknown: use one of {', '.join(MERGES)}")
@@ -84,6 +95,6 @@ def score_map(
         mask = rle.decode(segments.counts[row], segments.size)
         if merge == "as_published":
             painted[mask] = max(scores[row], painted.flat[mask.argmax()])
-        else:  # by rising score, painting over leaves the maximum
+        else:  # painted by rising score, the maximum remains
             painted[mask] = scores[row]
     return painted

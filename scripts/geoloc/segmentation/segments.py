@@ -1,4 +1,4 @@
-"""Segments of an image from run lengths, before they are named."""
+"""Build Segments from run lengths, before they have classes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def to_segments(
     predicted_iou: Sequence[float],
     stability_score: Sequence[float],
 ) -> Segments:
-    """Make Segments that have no classes yet.
+    """Make Segments without classes.
 
     Args:
         size: height and width of the image in pixels.
         counts: run lengths of each mask, see `rle`.
-        predicted_iou: one number a mask.
-        stability_score: one number a mask, in 0–1.
+        predicted_iou: one number per mask.
+        stability_score: one number per mask, in 0–1.
 
     Returns:
-        The masks in their order; `image_id` is empty and `class_id` −1.
+        The masks in the given order; `image_id` is empty and `class_id` −1.
     """
     boxes = [rle.bounding_box(runs, size) for runs in counts]
     return Segments(

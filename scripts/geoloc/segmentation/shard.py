@@ -1,4 +1,4 @@
-"""The masks of a shard: segment every image and classify every mask, image after image."""
+"""Segment every image of a shard and classify every mask."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def segment_shard(
 ) -> int:
     """Write the `segments` of an `images` store.
 
-    What a killed run of the same images and the same `config` has segmented is taken from its
-    journal next to the output. Memory does not grow with the number of images.
+    A killed run with the same images and the same `config` resumes from its journal next to the
+    output. Memory use does not grow with the number of images.
 
     Args:
         images_path: the `images` store.
@@ -52,16 +52,17 @@ def segment_shard(
         The number of images.
 
     Raises:
-        OSError: for a damaged store.
-        ValueError: for an image that cannot be decoded or for which a model gives NaN, and if the
-            masks would be named by nobody or twice.
-        BlockingIOError: if another process segments the same shard.
+        OSError: if a store is damaged.
+        ValueError: if an image can't be decoded, a model outputs NaN, or the masks would be named
+            by neither or both of segmenter and classifier.
+        BlockingIOError: if another process is segmenting the same shard.
     """
     if (classifier is None) == (segmenter.vocabulary is None):
         raise InputError(
-            "this segmenter names no masks: give it a classifier" if classifier is None
+            "this segmenter names no masks: give it a classifier"
+            if classifier is None
             else "this segmenter names its masks itself: set its classifier to null"
-        )  # fmt: skip
+        )
     image_ids = read_image_columns(images_path, index)["image_id"].tolist()
     output = Path(output_path)
     settings = config_hash([config, read_digest(images_path, "images")])
@@ -79,7 +80,7 @@ def fill_journal(
     segmenter: Segmenter,
     classifier: Classifier | None,
 ) -> None:
-    """Add those of a store's `count` images that are not in the journal yet."""
+    """Segment those of a store's `count` images that are not in the journal yet."""
     done, start = len(journal), time.perf_counter()
     if done:
         log.info("%d of %d images were segmented before", done, count)
@@ -101,9 +102,9 @@ def segment_images(
     classifier: Classifier | None,
     seconds: dict[str, float],
 ) -> Iterator[Segments]:
-    """Segments with classes of the images of a store, from row `first` on, in order.
+    """Yield segments with classes for the images of a store, from row `first` on.
 
-    Adds the time of the classifier to `seconds`.
+    The time of the classifier is added to `seconds`.
     """
     decoded = decode_ahead(path, first, ahead=2 * segmenter.image_batch)
     while batch := list(islice(decoded, segmenter.image_batch)):
@@ -119,7 +120,7 @@ def segment_images(
 
 @contextmanager
 def named(path: str | Path, image_ids: Sequence[str]) -> Iterator[None]:
-    """Give the name of the image to a NotFinite of a batch."""
+    """Add the image id to a NotFinite error of a batch."""
     try:
         yield
     except NotFinite as error:
@@ -127,7 +128,7 @@ def named(path: str | Path, image_ids: Sequence[str]) -> Iterator[None]:
 
 
 def decode_ahead(path: str | Path, first: int, ahead: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Decoded images (image_id, uint8 (H, W, 3)); a worker keeps up to `ahead` of them ready."""
+    """Yield decoded images (image_id, uint8 (H, W, 3)), with up to `ahead` of them prefetched."""
 
     def decode_one(row: tuple[str, bytes]) -> tuple[str, np.ndarray]:
         image_id, data = row
@@ -151,14 +152,14 @@ def classify_segments(
 
 
 def device_memory() -> str:
-    """Memory held on the GPU, for a line of progress; empty on a CPU."""
+    """Return the peak GPU memory for a line of progress; empty on a CPU."""
     if not torch.cuda.is_available():
         return ""
     return f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on the GPU"
 
 
 def log_shares(seconds: dict[str, float], total: float) -> None:
-    """One line with the share of time in each stage."""
+    """Log the share of time that each stage took."""
     stages: Sequence[str] = ("encoder", "decoder", "classifier")
     shares = {stage: seconds.get(stage, 0.0) for stage in stages}
     shares["everything else"] = max(total - sum(shares.values()), 0.0)

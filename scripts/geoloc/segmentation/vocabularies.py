@@ -1,11 +1,10 @@
-"""Vocabularies: the classes that a segmentation can name, in the order of their indices.
+"""Vocabularies: the class names that a segmentation can return, in the order of their indices.
 
 `imagenet` has the 1,000 classes of ImageNet-1k, which the crop classifiers know. `cityscapes` has
-the 19 classes that Cityscapes is evaluated on, in the order of their train IDs (Cordts et al.
-2016). `mapillary_vistas` has the 65 evaluated classes of Mapillary Vistas 1.2 (Neuhold et al. 2017)
-in the order and with the names of the public Mask2Former checkpoints. `demo` has the objects that
-the demo draws. A segmenter of the user's own has a vocabulary in a text file, which is known by its
-path.
+the 19 evaluated classes of Cityscapes in the order of their train IDs (Cordts et al. 2016).
+`mapillary_vistas` has the 65 evaluated classes of Mapillary Vistas 1.2 (Neuhold et al. 2017) in the
+order and with the names of the public Mask2Former checkpoints. `demo` has the objects that the demo
+draws. A user's own segmenter has its vocabulary in a text file, identified by its path.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ OF_CLASSIFIERS = {
     "efficientnet_lite0": "imagenet",
     "demo_objects": "demo",
 }
-"""Vocabulary of each classifier of crops."""
+"""Vocabulary of each crop classifier."""
 
 AMBIGUOUS = ("first_meaning", "every_meaning")
-# ImageNet-1k has two names that stand for two classes each: `crane`, the bird (134) and the
-# machine (517), and `maillot` (638, 639). Of the former the machine belongs to street scenes.
+# ImageNet-1k has two names that stand for two classes each: `crane`, the bird (134) and the machine
+# (517), and `maillot` (638, 639). Street scenes show the machine.
 FIRST_MEANING = {"imagenet": {"crane": 517}}
 
 
@@ -44,8 +43,8 @@ def vocabulary(name: str) -> tuple[str, ...]:
             (`.txt`, UTF-8) with one name per line.
 
     Raises:
-        OSError: if there is no such file.
-        ValueError: for an unknown vocabulary, or a file with an empty line or a name twice.
+        OSError: if the file does not exist.
+        InputError: if the vocabulary is unknown, or the file has an empty line or a repeated name.
     """
     if is_vocabulary_file(name):
         return _read_vocabulary(Path(name))
@@ -55,12 +54,12 @@ def vocabulary(name: str) -> tuple[str, ...]:
 
 
 def is_vocabulary_file(name: str) -> bool:
-    """Whether a vocabulary is a file of the user's."""
+    """Return whether a vocabulary is a user's file."""
     return name.endswith(".txt")
 
 
 def title_of(name: str) -> str:
-    """The title of a vocabulary, for messages."""
+    """Return the title of a vocabulary, for messages."""
     return Path(name).name if is_vocabulary_file(name) else TITLES[name]
 
 
@@ -94,13 +93,14 @@ def class_indices(
 
     Args:
         entry: `street sign`, `919` or `919 street sign`.
-        ambiguous: how to read a name that stands for two classes. `first_meaning` takes the one of
-            `FIRST_MEANING`; `every_meaning` takes all of them, as the published code does.
+        ambiguous: how to read a name that stands for two classes. `first_meaning` takes the one in
+            `FIRST_MEANING`; `every_meaning` takes all of them, like the published code.
         vocabulary_name: the vocabulary of the name, see `vocabulary`.
 
     Raises:
-        ValueError: if the entry names no class, with close names; if it names several and none of
-            them comes first; for an unknown reading or vocabulary.
+        InputError: if the entry names no class (the message suggests close names), if it names
+            several and `FIRST_MEANING` has none of them, or if the reading or the vocabulary is
+            unknown.
     """
     if ambiguous not in AMBIGUOUS:
         raise InputError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
@@ -132,19 +132,19 @@ def read_class_list(
     """Read the class indices of a class list.
 
     A line is a name (`street sign`) or an index with its name (`919 street sign`). Empty lines and
-    what follows `#` are ignored; a class may stand twice.
+    everything after `#` are ignored; a class may be listed twice.
 
     Args:
         path: the class list.
         ambiguous: how to read a name of two classes, see `class_indices`.
-        vocabulary_name: the vocabulary that the names belong to, see `vocabulary`.
+        vocabulary_name: the vocabulary of the names, see `vocabulary`.
 
     Returns:
         The indices, sorted and distinct, at least one.
 
     Raises:
-        ValueError: with the file, the line and close names where a line names no class; for a list
-            without a class, an unknown reading or an unknown vocabulary.
+        InputError: if a line names no class (the message gives the file, the line and close names),
+            the list is empty, or the reading or the vocabulary is unknown.
     """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     selected: set[int] = set()
@@ -162,17 +162,19 @@ def read_class_list(
 
 
 def vocabulary_of(segmentation: Mapping) -> str:
-    """Return the vocabulary of an entry of `segmentations` in the configuration: its own, that of
-    its classifier, or the file of a user's segmenter."""
+    """Return the vocabulary of an entry of `segmentations` in the configuration.
+
+    It is the entry's own, its classifier's or the file of a user's segmenter.
+    """
     if segmentation["kind"] == "python":
         return segmentation["classes"]
     return segmentation.get("vocabulary") or OF_CLASSIFIERS[segmentation["classifier"]["kind"]]
 
 
 def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
-    """Say which class lists don't fit the segmentations that they are for, one line each.
+    """Return one message for each class list that doesn't fit its segmentation.
 
-    A file that does not exist is not a mistake: another workflow may make it.
+    A missing file is not a mistake: another workflow may create it.
 
     Args:
         config: the checked configuration.

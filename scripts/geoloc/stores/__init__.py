@@ -1,8 +1,8 @@
 """Every HDF5 layout of the project: images, segments, scores and arrays.
 
-A store is written under a temporary name and renamed when complete. Whoever reads one notices any
-difference from what was written; see `base` for its digests, `layouts` for its datasets and
-`values` for what they may hold.
+A store is written under a temporary name and renamed when complete. Readers detect any difference
+from what was written. `base` describes the digests, `layouts` the datasets and `values` the values
+they may hold.
 """
 
 from geoloc.stores.arrays import Arrays, read_score_arrays, write_arrays, write_score_arrays

@@ -1,5 +1,7 @@
-"""Images and score maps at the size that the Keras models read, in stores of their own: another
-class list or segmentation leaves the images alone."""
+"""Images and score maps at the input size of the Keras models.
+
+They are separate stores, so a new class list or segmentation leaves the image arrays unchanged.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from geoloc.weighting import other_rows
 SHAPES = {"image": (ARRAY_SIZE, ARRAY_SIZE, 3), "score": (ARRAY_SIZE, ARRAY_SIZE)}
 COLUMNS = ("image_id", "label", "split", "source", "latitude", "longitude")
 ROWS_AT_ONCE = 64
-UNSCORED = 100  # score of images without score maps, so that no dataset dims them
+UNSCORED = 100  # score of images without score maps: no dataset dims them
 
 
 def write_arrays(
@@ -35,16 +37,16 @@ def write_arrays(
     Args:
         path: the store.
         columns: image_id, label (ISO code), split, source (n,) str and latitude, longitude (n,)
-            float64, both NaN where unknown.
-        images: n times uint8 (224, 224, 3). They are stored contiguously, so that a row is read
-            with one call.
-        config: settings, kept as a hash.
+            float64, both NaN if unknown.
+        images: n arrays, uint8 (224, 224, 3). Storage is contiguous, so one call reads a row.
+        config: settings, stored as a hash.
 
     Returns:
         The number of images.
 
     Raises:
-        ValueError: if the numbers differ, or for another shape or type.
+        InputError: if the number of images differs from that of the ids, or an image has another
+            shape or dtype.
         OSError: if the disk is full.
     """
     kept = {name: columns[name] for name in COLUMNS}
@@ -57,7 +59,10 @@ def write_score_arrays(
     scores: Iterable[np.ndarray],
     config: object = None,
 ) -> int:
-    """Write the `score_arrays` layout: n times uint8 (224, 224) in 0–100, see `write_arrays`."""
+    """Write the `score_arrays` layout: n arrays, uint8 (224, 224) in 0–100.
+
+    Arguments, return value and errors are those of `write_arrays`.
+    """
     return _write(path, "score_arrays", "score", {"image_id": image_ids}, scores, config)
 
 
@@ -84,9 +89,9 @@ def _write(
 
 
 class _Rows:
-    """The data of several stores of one layout as one, in the order of `paths`, without copies.
+    """The data of several stores of one layout as a single sequence, in the order of `paths`.
 
-    Only columns are read at first. A row is compared with its digest when it is first read.
+    Opening reads only the columns. Each row is checked against its digest when it is first read.
     """
 
     def __init__(
@@ -101,18 +106,18 @@ class _Rows:
                 self._offsets.append(store.offset(name))
                 self.digests.append(store.attributes["digest"])
         self._starts = np.cumsum([0, *(len(columns["image_id"]) for columns in self.columns)])
-        self._checked = np.zeros(self._starts[-1], bool)  # rows, once they were read
+        self._checked = np.zeros(self._starts[-1], bool)  # rows that have been read once
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def column(self, name: str) -> np.ndarray:
-        """A column of all stores, (n,)."""
+        """Return a column of all stores, (n,)."""
         parts = [columns[name] for columns in self.columns]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """The data of some rows, uint8 (b, …), in the order asked for."""
+        """Return the data of the given rows, uint8 (b, …), in the order of `rows`."""
         values = np.empty((len(rows), *SHAPES[self.name]), np.uint8)
         stores = np.searchsorted(self._starts, rows, side="right") - 1
         for store in np.unique(stores):
@@ -122,8 +127,11 @@ class _Rows:
         return values
 
     def _read_row(self, descriptor: int, store: int, row: int, target: np.ndarray) -> None:
-        """Read a row of a store. A read, unlike a memory map, fails with an exception and not with
-        a signal where the disk fails or the file was cut."""
+        """Read a row of a store.
+
+        If the disk fails or the file was truncated, a read raises an exception; a memory map would
+        get a signal.
+        """
         path, number = self.paths[store], row - int(self._starts[store])
         with reading(path):
             count = os.preadv(descriptor, [target], self._offsets[store] + number * target.nbytes)
@@ -138,21 +146,21 @@ class _Rows:
 class Arrays:
     """Several `arrays` stores as one, with the score maps of their images.
 
-    Columns image_id, label, split, source (n,) str and latitude, longitude (n,) float64 are read
-    at once, pixels when `read` asks for them.
+    The columns image_id, label, split, source (n,) str and latitude, longitude (n,) float64 are
+    read at once; pixels are read by `read`.
 
     Args:
         paths: `arrays` stores.
-        split: only images of this split, or all.
+        split: only images of this split; all images if None.
         index: folder of the index to compare the stores with; not compared if None.
-        scores: the `score_arrays` stores of the same images in the same order; without them, every
-            score is 100.
-        other_images: a seed: each image gets the score map of another one of these images, see
-            `geoloc.weighting.other_rows`. None for its own.
+        scores: the `score_arrays` stores of the same images in the same order; if None, every score
+            is 100.
+        other_images: seed with which each image gets the score map of another of these images
+            (`geoloc.weighting.other_rows`); if None, each image gets its own.
 
     Raises:
-        StoreError: also in `read`, if a store is not what was written, or the scores are not those
-            of the images.
+        StoreError: if a store differs from what was written, or the scores belong to other images.
+            `read` raises it, too.
     """
 
     def __init__(
@@ -184,8 +192,17 @@ class Arrays:
         return len(self._rows)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels of the given rows of this view: image uint8 (b, 224, 224, 3) and score uint8
-        (b, 224, 224), in the order asked for."""
+        """Return the pixels of the given rows of this view.
+
+        Args:
+            rows: row numbers, (b,) int.
+
+        Returns:
+            Images uint8 (b, 224, 224, 3) and scores uint8 (b, 224, 224), in the order of `rows`.
+
+        Raises:
+            StoreError: if a row differs from what was written.
+        """
         rows = np.asarray(rows, int)
         image = self._images.read(self._rows[rows])
         if self._scores is None:
@@ -210,10 +227,12 @@ def _check_same_images(images: _Rows, scores: _Rows) -> None:
 def read_score_arrays(
     path: str | Path, image_ids: Container[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (image_id, score uint8 (224, 224)) of some images of a `score_arrays` store, in order.
+    """Yield (image_id, score uint8 (224, 224)) of the given images of a `score_arrays` store.
+
+    The order is that of the store.
 
     Raises:
-        StoreError: if the store is not what was written.
+        StoreError: if the store differs from what was written.
     """
     rows = _Rows([path], "score_arrays", "score", None)
     for row, image_id in enumerate(rows.column("image_id").tolist()):
@@ -222,7 +241,11 @@ def read_score_arrays(
 
 
 def read_every_row(path: str | Path, schema: str) -> None:
-    """Read all data of an `arrays` or `score_arrays` store to check them. Raises StoreError."""
+    """Read all data of an `arrays` or `score_arrays` store to check it.
+
+    Raises:
+        StoreError: if the store differs from what was written.
+    """
     rows = _Rows([path], schema, "image" if schema == "arrays" else "score", None)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         rows.read(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))

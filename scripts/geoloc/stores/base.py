@@ -1,9 +1,9 @@
-"""Stores as files: written whole or not at all, and read only if they are what was written.
+"""Stores as files: written whole or not at all, and checked when read.
 
-Each store carries the attributes `schema`, `schema_version`, `config` (hash of the settings that
-it was made with), `software`, `digest` (of its content) and `seal` (of the other attributes).
-`digest` covers all columns, and among them a digest of each row's other data, so whoever
-reads a single row can tell whether it is what was written.
+Each store has the attributes `schema`, `schema_version`, `config` (hash of the settings it was made
+with), `software`, `digest` (of its content) and `seal` (of the other attributes). `digest` covers
+all columns. One column holds a digest of each row's other data, so a reader of a single row can
+check that row.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ ATTRIBUTES = ("schema", "config", "software", "digest", "seal")
 
 
 def config_hash(config: object) -> str:
-    """A short hash of settings, independent of the order of keys."""
+    """Return a short hash of settings, independent of the order of keys."""
     text = json.dumps(config, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def software_versions(packages: Sequence[str]) -> str:
-    """`name=version` of installed packages, in one line."""
+    """Return `name=version` of installed packages, in one line."""
     return " ".join(f"{name}={importlib.metadata.version(name)}" for name in packages)
 
 
 def row_digest(*parts: np.ndarray | bytes) -> int:
-    """The 64-bit XXH3 of a row's data, as in the column `row_digest`."""
+    """Return the 64-bit XXH3 of a row's data, as in the column `row_digest`."""
     state = xxhash.xxh3_64()
     for part in parts:
         state.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
@@ -53,7 +53,10 @@ def row_digest(*parts: np.ndarray | bytes) -> int:
 
 
 def content_digest(schema: str, columns: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the columns as they are stored, and so of everything in a store."""
+    """Return the SHA-256 of the stored columns.
+
+    The columns include the row digests, so it covers everything in a store.
+    """
     digest = hashlib.sha256(schema.encode())
     for name in LAYOUTS[schema].columns:
         values = np.ascontiguousarray(columns[name])
@@ -63,7 +66,7 @@ def content_digest(schema: str, columns: Mapping[str, np.ndarray]) -> str:
 
 
 def seal(attributes: Mapping[str, str]) -> str:
-    """The hash of all attributes but `schema_version`, which is looked at first."""
+    """Return the hash of all attributes except `schema_version`, which is checked first."""
     return config_hash({name: attributes[name] for name in ATTRIBUTES if name != "seal"})
 
 
@@ -71,7 +74,7 @@ def seal(attributes: Mapping[str, str]) -> str:
 
 
 class Writer:
-    """A store that is being written: data row by row, columns at the end."""
+    """A store being written: data row by row, columns at the end."""
 
     def __init__(self, file: h5py.File, sink: Sink, schema: str) -> None:
         self._file, self._sink, self._schema = file, sink, schema
@@ -79,21 +82,32 @@ class Writer:
         self._row_digests: list[int] = []
 
     def reserve(self, count: int) -> None:
-        """Create the contiguous data, for `count` images."""
+        """Create the contiguous datasets, for `count` images."""
         for name, column in self._layout.data.items():
             self._file.create_dataset(name, (count, *column.shape), column.kind)
 
     def grow(self) -> None:
-        """Create the chunked data, empty."""
+        """Create the chunked datasets, empty."""
         for name, column in self._layout.data.items():
             compression = {"compression": "gzip", "compression_opts": 4} if column.gzip else {}
             self._file.create_dataset(
-                name, (0, *column.shape), column.kind, maxshape=(None, *column.shape),
-                chunks=(column.chunk, *column.shape), **compression,
-            )  # fmt: skip
+                name,
+                (0, *column.shape),
+                column.kind,
+                maxshape=(None, *column.shape),
+                chunks=(column.chunk, *column.shape),
+                **compression,
+            )
 
     def add(self, row: Mapping[str, np.ndarray]) -> None:
-        """Add an image's data: name -> entries of its unit. Raises OSError for a full disk."""
+        """Add the data of an image.
+
+        Args:
+            row: name of the dataset -> entries of its unit.
+
+        Raises:
+            OSError: if the disk is full.
+        """
         parts = [
             np.ascontiguousarray(row[name], column.kind)
             for name, column in self._layout.data.items()
@@ -110,8 +124,14 @@ class Writer:
         self._sink.check()
 
     def finish(self, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
-        """Write the columns but the digests, which are computed. Raises ValueError for
-        values that no reader would accept."""
+        """Compute the digests and write all columns.
+
+        Args:
+            columns: all columns except the digests.
+
+        Raises:
+            InputError: if a value is one that readers reject.
+        """
         given = dict(columns) | {ROW_DIGEST: self._row_digests}
         stored = {}
         for name, column in self._layout.columns.items():
@@ -131,7 +151,7 @@ class Writer:
 
 
 def _text_array(texts: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Texts as UTF-8 of fixed length, (n,)."""
+    """Encode texts as UTF-8 of fixed length, (n,)."""
     encoded = [str(text).encode("utf-8") for text in texts]
     if any(b"\0" in text for text in encoded):
         raise InputError("a text holds a NUL character")
@@ -140,7 +160,7 @@ def _text_array(texts: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def _decoded(layout: Layout, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Index columns with text as str."""
+    """Return the columns with text as str."""
     return {
         name: np.char.decode(values, "utf-8") if layout.columns[name].kind == TEXT else values
         for name, values in stored.items()
@@ -151,9 +171,10 @@ def _decoded(layout: Layout, stored: Mapping[str, np.ndarray]) -> dict[str, np.n
 def create_store(
     path: str | Path, schema: str, config: object = None, packages: Sequence[str] = ()
 ) -> Iterator[Writer]:
-    """Create a store under a temporary name; it appears under `path` only when complete.
+    """Create a store under a temporary name and move it to `path` when it is complete.
 
-    Raises OSError, naming `path`, where the disk is full.
+    Raises:
+        OSError: if the disk is full. The message names `path`.
     """
     attributes = {
         "schema": schema,
@@ -177,7 +198,12 @@ def create_store(
 
 @dataclass(frozen=True)
 class Store:
-    """A store that is open. columns: small ones, text as str; attributes: all as str."""
+    """An open store.
+
+    Attributes:
+        columns: the small datasets, text as str.
+        attributes: all attributes, as str.
+    """
 
     path: Path
     file: h5py.File
@@ -188,24 +214,38 @@ class Store:
         return len(self.columns["image_id"])
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Entries of a data column. Raises StoreError."""
+        """Return entries `start` to `stop` of a data column.
+
+        Raises:
+            StoreError: if they can't be read.
+        """
         with reading(self.path):
             return self.file[name][start:stop]
 
     def offset(self, name: str) -> int:
-        """Where a contiguous column begins in the file, in bytes."""
+        """Return the position of a contiguous column in the file, in bytes."""
         return self.file[name].id.get_offset() or 0
 
     def check_row(self, row: int, parts: Sequence[np.ndarray], problem: str) -> None:
-        """Raise StoreError if a row's data are not those that were written, or no valid ones."""
+        """Raise StoreError if a row's data differ from what was written or are invalid."""
         check_row(self.path, self.columns, row, parts, problem)
 
 
 def check_row(
     path: str | Path, columns: Mapping, row: int, parts: Sequence[np.ndarray], problem: str = ""
 ) -> None:
-    """Raise StoreError if the data `parts` of a row, in the order of its layout, do not have the
-    digest that its columns tell, or if there is a `problem` with them."""
+    """Check the data of a row against its digest.
+
+    Args:
+        path: the store, for the message.
+        columns: its columns.
+        row: number of the row.
+        parts: the data of the row, in the order of its layout.
+        problem: what else is wrong with the row; empty if nothing is.
+
+    Raises:
+        StoreError: if the digest differs, or there is a `problem`.
+    """
     if row_digest(*parts) != columns[ROW_DIGEST][row]:
         problem = "its data are not those that were written"
     if problem:
@@ -214,11 +254,13 @@ def check_row(
 
 @contextmanager
 def open_store(path: str | Path, schema: str) -> Iterator[Store]:
-    """Open a store for reading, without locking it: it was complete when it appeared.
+    """Open a store for reading, without a lock: stores are complete when they appear.
 
-    Structure, columns and attributes are checked here, rows when they are read. Raises
-    StoreError where the file is missing, may not be read, is open for writing elsewhere, is not of
-    the layout `schema` or differs from what was written.
+    Structure, columns and attributes are checked here, rows when they are read.
+
+    Raises:
+        StoreError: if the file is missing, not readable, open for writing elsewhere, not of the
+            layout `schema`, or different from what was written.
     """
     path, layout = Path(path), LAYOUTS[schema]
     check_readable(path)
@@ -245,11 +287,11 @@ def _open(path: Path) -> h5py.File:
     except OSError as error:
         if "locking flag" not in str(error):
             raise
-        return h5py.File(path, "r")  # as this process has it open already
+        return h5py.File(path, "r")  # this process already has it open
 
 
 def _attributes(path: Path, file: h5py.File, schema: str) -> dict[str, str]:
-    """The attributes of a store, checked."""
+    """Return the checked attributes of a store."""
     if "schema_version" in file.attrs:
         kind = file.attrs.get_id("schema_version")
         version = file.attrs["schema_version"] if kind.dtype.kind == "i" else None
@@ -282,13 +324,15 @@ def _text(value: bytes) -> str:
 
 
 def read_digest(path: str | Path, schema: str) -> str:
-    """The digest of a store: the same for the same content, whenever and with whatever settings it
-    was made."""
+    """Return the digest of a store.
+
+    It depends only on the content, not on the settings or the time of writing.
+    """
     with open_store(path, schema) as store:
         return store.attributes["digest"]
 
 
 def read_config(path: str | Path, schema: str) -> str:
-    """The `config_hash` of the settings that a store was made with."""
+    """Return the `config_hash` of the settings that a store was made with."""
     with open_store(path, schema) as store:
         return store.attributes["config"]

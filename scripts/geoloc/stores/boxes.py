@@ -1,4 +1,4 @@
-"""Tables of the boxes to which images are cropped: one CSV for each shard, with a row per image."""
+"""Tables of crop boxes: one CSV per shard, with one row per image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ("image_id", *(field.name for field in fields(Box)))
 
 
 def write_boxes(path: str | Path, boxes: Mapping[str, Box | None]) -> None:
-    """Write the box of each image, by image id; its fields are empty for an image shown whole."""
+    """Write the box of each image, by image id; the fields of uncropped images are empty."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -28,7 +28,7 @@ def read_boxes(paths: Iterable[str | Path]) -> dict[str, Box | None]:
     """Read what `write_boxes` wrote.
 
     Raises:
-        OSError: for a file that is missing or damaged, or a box outside of its image.
+        FileError: if a file is missing or damaged, or a box exceeds its image.
     """
     found: dict[str, Box | None] = {}
     for path in map(Path, paths):

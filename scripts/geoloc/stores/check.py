@@ -1,4 +1,4 @@
-"""The check of a whole store."""
+"""Check a whole store."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def check_store(
     Args:
         path: the store.
         schema: a key of `geoloc.stores.layouts.LAYOUTS`.
-        digests: whether to read all content. Otherwise structure and columns are checked,
+        digests: whether to read all content. If False, only structure and columns are checked,
             which takes milliseconds.
         index: folder of the index to compare the store with; not compared if None.
 
     Returns:
-        Its columns, see `layouts`.
+        The columns of the store (see `layouts`).
 
     Raises:
-        StoreError: with the file, what is wrong with it, and the remedy.
+        StoreError: if it is not. The message names the file, what is wrong and the remedy.
     """
     with open_store(path, schema) as store:
         check_manifest(store, index)

@@ -1,4 +1,4 @@
-"""The images of a split as a dataset needs them: with the score maps of its view, if any."""
+"""The images of a split as a dataset shows them, with the score maps of its view, if any."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Paths = Sequence[str | Path]
 
 
 def by_name(names: Sequence[str], paths: Paths) -> dict[str, list[str | Path]]:
-    """Divide paths into parts of equal length, one for each name, in order.
+    """Divide paths into equal parts, one per name, in order.
 
     Raises:
-        InputError: if the paths don't divide evenly, so that a part would be of another name.
+        InputError: if the paths don't divide evenly, so a part would belong to another name.
     """
     size, rest = divmod(len(paths), max(len(names), 1))
     if rest or (paths and not names):
@@ -39,19 +39,19 @@ def dataset_arrays(
     seed: int,
     crops: Mapping[str, Paths] | None = None,
 ) -> Arrays:
-    """The arrays of a split as a view needs them: with its score maps, or of its crops.
+    """Return the arrays of a split that a view needs: images with its score maps, or its crops.
 
     Args:
         images: `arrays` stores of street images.
-        scores: `score_arrays` stores of the same shards by the name of the score maps.
+        scores: `score_arrays` stores of the same shards, by the name of the score maps.
         view: how the dataset shows images.
         split: train, val or test.
         index: folder of the index to compare the stores with; not compared if None.
-        seed: draws the other image if the view shows the score map of one.
-        crops: `arrays` stores of crops by the name of the score maps that choose them.
+        seed: draws the other image if the view uses another image's score map.
+        crops: `arrays` stores of crops, by the name of the score maps that choose them.
 
     Raises:
-        StoreError: if a store is not what was written.
+        StoreError: if a store differs from what was written.
     """
     if view.is_crop:
         return Arrays((crops or {})[view.scores], split, index)
@@ -70,19 +70,22 @@ def open_score_maps(
     seed: int,
     boxes: Mapping[str, Paths] | None = None,
 ) -> dict[str, ScoreMaps | Mapping[str, Box | None]]:
-    """What views of the images of the test split need at full size: score maps, or boxes.
+    """Open what views of the test split need at full size: score maps or boxes.
 
     Args:
         stack: closes the stores.
         images: `images` stores of street images.
-        scores: `scores` stores of the same shards by the name of the score maps.
+        scores: `scores` stores of the same shards, by the name of the score maps.
         views: how datasets show images.
         index: folder of the index to compare the stores with; not compared if None.
-        seed: as for `dataset_arrays`; the other image is the same.
-        boxes: tables of boxes of the same shards by the name of the score maps that choose them.
+        seed: as for `dataset_arrays`; it draws the same other image.
+        boxes: tables of boxes of the same shards, by the name of the score maps that choose them.
 
     Returns:
-        Score maps, or boxes, by image id, by `score_key` of the views.
+        By `score_key` of each view, its score maps or boxes by image id.
+
+    Raises:
+        StoreError: if a store differs from what was written.
     """
     found: dict[str, ScoreMaps | Mapping[str, Box | None]] = {}
     for view in views:
@@ -103,14 +106,14 @@ def open_score_maps(
 
 
 def score_key(view: View) -> str | None:
-    """A key of the score maps or boxes that a view needs; None if it needs none."""
+    """Return a key of the score maps or boxes that a view needs, or None if it needs none."""
     if view.is_crop:
         return f"boxes of {view.scores}"
     return f"{view.scores} of {view.scores_of}" if view.needs_scores else None
 
 
 def _test_images(images: Paths) -> list[str]:
-    """Ids of the images of the test split, in the order of the stores."""
+    """Return the ids of the test split, in the order of the stores."""
     ids = []
     for path in images:
         columns = read_image_columns(path)
@@ -119,6 +122,6 @@ def _test_images(images: Paths) -> list[str]:
 
 
 def _other_images(images: Paths, seed: int) -> dict[str, str]:
-    """The other image of each image of the test split, as `Arrays` draws it."""
+    """Return the other image of each test image, as `Arrays` draws it."""
     ids = _test_images(images)
     return dict(zip(ids, (ids[row] for row in other_rows(len(ids), seed)), strict=True))

@@ -1,4 +1,4 @@
-"""What is wrong with a store, and what to do: damaged, missing, locked and not permitted differ."""
+"""Errors of stores, each with its remedy: damaged, missing, locked or not permitted."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pathlib import Path
 
 from geoloc.errors import GeolocError
 
-# What HDF5 says of a file that another program has open for writing, or had when it was killed.
+# What HDF5 reports for a file that another program has open for writing, or had when it was killed.
 OPEN_FOR_WRITING = "already open for"
 LOCKED = {errno.EAGAIN, errno.EDEADLK, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 class StoreError(GeolocError, OSError):
-    """A store that cannot be used. The message names the file, what is wrong and the remedy."""
+    """A store can't be used. The message names the file, what is wrong and the remedy."""
 
 
 class MissingStore(StoreError, FileNotFoundError):
-    """A store that does not exist."""
+    """A store does not exist."""
 
 
 def damaged(path: str | Path, what: str) -> StoreError:
-    """The error of a store whose content is not what was written. It can be made again."""
+    """Return the error for a store whose content differs from what was written."""
     return StoreError(f"{path} is damaged: {what}; delete it and run snakemake again")
 
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turn what HDF5 and the system raise in the `with` block into a StoreError about `path`.
+    """Turn exceptions of HDF5 and the system in the `with` block into a StoreError about `path`.
 
-    A corrupt file makes h5py raise almost any exception, so only calls of h5py belong in the block.
+    A corrupt file makes h5py raise almost any exception, so put only calls of h5py in the block.
     """
     try:
         yield
@@ -60,9 +60,9 @@ def _explained(path: str | Path, error: Exception) -> StoreError:
 
 
 def check_readable(path: str | Path) -> None:
-    """Raise StoreError if `path` is missing, not a regular file or may not be read."""
+    """Raise StoreError if `path` is missing, not a regular file or not readable."""
     try:
-        # Without O_NONBLOCK opening a FIFO would wait for its writer.
+        # Without O_NONBLOCK, opening a FIFO would wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise MissingStore(f"{path} does not exist; run snakemake to make it") from error
@@ -78,7 +78,7 @@ def check_readable(path: str | Path) -> None:
 
 
 def _not_permitted(path: Path) -> str:
-    """The message for a file, or a folder on the way to it, that its owner keeps for themself."""
+    """Return the message for a file that this user may not read, or a folder they may not enter."""
     closed = path
     try:
         found = path.stat()

@@ -1,4 +1,4 @@
-"""Images as they were prepared: encoded, with their split, source and place."""
+"""Prepared images: encoded, with their split, source and place."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ def write_images(path: str | Path, rows: Iterable[dict], config: object = None) 
 
     Args:
         path: the store.
-        rows: with the keys image_id, image (bytes), latitude, longitude (NaN where unknown), split
-            and source. Images are written as they come, so memory does not grow with them.
-        config: settings, kept as a hash.
+        rows: dictionaries with the keys image_id, image (bytes), latitude, longitude (NaN if
+            unknown), split and source. Each is written as it comes, so memory use stays constant.
+        config: settings, stored as a hash.
 
     Returns:
         The number of images.
 
     Raises:
-        ValueError: for an empty image, an id that occurs twice, an unknown split, no place.
+        InputError: if an image is empty, an id repeats, a split is unknown or coordinates are
+            invalid.
         OSError: if the disk is full.
     """
     columns: dict[str, list] = {name: [] for name in COLUMNS}
@@ -60,7 +61,7 @@ def read_images(
         index: folder of the index to compare the store with; not compared if None.
 
     Raises:
-        StoreError: where the store is not what was written, or not of the images of the index.
+        StoreError: if the store differs from what was written, or from the index.
     """
     with open_store(path, "images") as store:
         check_manifest(store, index)
@@ -73,11 +74,17 @@ def read_images(
 
 
 def read_image_columns(path: str | Path, index: str | Path | None = None) -> dict[str, np.ndarray]:
-    """Everything of an `images` store but the images: image_id, split, source (n,) str; latitude,
-    longitude (n,) float64, NaN where unknown.
+    """Return all columns of an `images` store, without the images.
 
-    Raises StoreError where the store is not what was written, or not of the images of `index`
-    (folder), if given.
+    Args:
+        path: the store.
+        index: folder of the index to compare the store with; not compared if None.
+
+    Returns:
+        image_id, split, source (n,) str; latitude, longitude (n,) float64, NaN if unknown.
+
+    Raises:
+        StoreError: if the store differs from what was written, or from the index.
     """
     with open_store(path, "images") as store:
         check_manifest(store, index)

@@ -1,7 +1,7 @@
-"""What datasets each kind of store has, and the check that a file has these and no others.
+"""The datasets of each kind of store, and the check that a file has exactly these.
 
-Text is of fixed length and nothing has a variable length, because HDF5 keeps such data in heaps,
-which, unlike all its other metadata, have no checksums: a damaged heap can crash the library.
+Text has a fixed length, and so has everything else. HDF5 keeps data of variable length in heaps,
+which, unlike its other metadata, have no checksums: a damaged heap can crash the library.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from geoloc.stores.errors import damaged
 from geoloc.types import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE
 
 TEXT = "text"
-ROW_DIGEST = "row_digest"  # XXH3 of what a row has besides its columns
+ROW_DIGEST = "row_digest"  # XXH3 of a row's data outside the columns
 
 
 @dataclass(frozen=True)
 class Column:
-    """A dataset with an entry for each of some unit.
+    """A dataset with one entry per unit.
 
-    kind: the dtype of an entry, or TEXT; shape: that of an entry; unit: what has an entry;
-    fence: the entries are the bounds between neighbours, one more than there are neighbours;
-    chunk: entries of a chunk, None for contiguous storage; gzip: whether chunks are compressed.
+    Attributes:
+        kind: dtype of an entry, or TEXT.
+        shape: shape of an entry.
+        unit: what has an entry.
+        fence: whether the entries are bounds between neighbors, one more than there are neighbors.
+        chunk: entries per chunk; None for contiguous storage.
+        gzip: whether chunks are compressed.
     """
 
     kind: str
@@ -39,9 +43,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """The datasets of a kind of store. `columns` columns are small, read whole whenever a store is
-    opened; of `data` single rows are read. bounds: unit -> the column that bounds its entries
-    image by image, or mask by mask."""
+    """The datasets of a kind of store.
+
+    Attributes:
+        columns: small datasets, read whole whenever a store is opened.
+        data: large datasets, read row by row.
+        bounds: unit -> the column that bounds its entries by image, or by mask.
+    """
 
     columns: Mapping[str, Column]
     data: Mapping[str, Column]
@@ -96,10 +104,18 @@ LAYOUTS = {
 
 
 def check_structure(path: str | Path, file: h5py.File, layout: Layout, size: int) -> None:
-    """Check everything about a file's datasets but their content.
+    """Check everything about a file's datasets except their content.
 
-    size: bytes of the file. Nothing is allocated for what a dataset declares before the bytes it
-    takes in the file are known to be there. Raises StoreError.
+    Nothing is allocated for a dataset's declared size until the bytes are known to be in the file.
+
+    Args:
+        path: the store, for messages.
+        file: the open store.
+        layout: the datasets it must have.
+        size: size of the file in bytes.
+
+    Raises:
+        StoreError: if the structure differs.
     """
     columns = {**layout.columns, **layout.data}
     if names := sorted(set(file) ^ set(columns)):
@@ -114,7 +130,7 @@ def check_structure(path: str | Path, file: h5py.File, layout: Layout, size: int
 
 
 def _problem(dataset: h5py.Dataset, column: Column, size: int) -> str:
-    """What is wrong with a dataset; empty if nothing is."""
+    """Return what is wrong with a dataset, or ""."""
     if not _is_of_kind(dataset.dtype, column.kind):
         return f"is of type {dataset.dtype}, expected {column.kind}"
     if dataset.ndim != 1 + len(column.shape) or dataset.shape[1:] != column.shape:
@@ -140,7 +156,7 @@ def _is_of_kind(dtype: np.dtype, kind: str) -> bool:
 
 def _missing_bytes(dataset: h5py.Dataset, column: Column, size: int) -> str:
     stored = dataset.id.get_storage_size()
-    if column.gzip:  # a chunk is an entry
+    if column.gzip:  # a chunk holds one entry
         complete = dataset.id.get_num_chunks() == len(dataset)
     elif column.chunk is None:
         offset = dataset.id.get_offset()
@@ -152,7 +168,11 @@ def _missing_bytes(dataset: h5py.Dataset, column: Column, size: int) -> str:
 
 
 def check_lengths(path: str | Path, file: h5py.File, layout: Layout, columns: Mapping) -> None:
-    """Check that all columns are as long as their units ask for. Raises StoreError."""
+    """Check that the lengths of all columns match their units.
+
+    Raises:
+        StoreError: if they don't.
+    """
     lengths = {"images": len(columns["image_id"])}
     for unit, name in layout.bounds.items():
         bounds = columns[name]

@@ -1,4 +1,4 @@
-"""A store against the index: the images of its shard, in their order, split and place."""
+"""Compare a store with the index: the images of its shard, their order, split and place."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from geoloc.stores.errors import StoreError, damaged
 
 
 def manifest_of(store: str | Path, index: str | Path) -> Path:
-    """The manifest of a store's shard.
+    """Return the manifest of a store's shard.
 
     Args:
-        store: `…/{collection}/{country}/{shard}.h5`; segments and scores, which only street images
-            have, are in `…/segments/{segmentation}/{country}/{shard}.h5` and
-            `…/scores/{scores}/{country}/{shard}.h5`, crops in `…/crops/{scores}/…`.
+        store: `…/{collection}/{country}/{shard}.h5`. Only street images have segments, scores and
+            crops: `…/segments/{segmentation}/{country}/{shard}.h5`,
+            `…/scores/{scores}/{country}/{shard}.h5` and `…/crops/{scores}/…`.
         index: the folder `index` of the same run.
     """
     store, shards = Path(store), Path(index, "shards")
@@ -28,11 +28,14 @@ def manifest_of(store: str | Path, index: str | Path) -> Path:
 
 
 def check_manifest(store: Store, index: str | Path | None) -> None:
-    """Compare a store's columns with its manifest: its images are among those of the manifest, in
-    their order, with the same split, source, country (`label`) and coordinates; the others are in
-    quarantine. Nothing is compared where `index` is None.
+    """Compare a store's columns with the manifest of its shard.
 
-    Raises StoreError where they differ, with the first image that does.
+    Its images must be images of the manifest, in the same order, with the same split, source,
+    country (`label`) and coordinates. Images missing from the store must be in quarantine. Nothing
+    is compared if `index` is None.
+
+    Raises:
+        StoreError: if they differ; it names the first image that does.
     """
     if index is None:
         return
@@ -87,7 +90,7 @@ def _compare(store: Store, name: str, expected: list, manifest: Path) -> None:
 def _check_missing(
     store: Store, missing: list[dict[str, str]], manifest: Path, index: Path
 ) -> None:
-    """An image of the manifest that a store does not have could not be read."""
+    """Check that images missing from a store are in quarantine."""
     if not missing:
         return
     quarantine = index.parent / "quarantine" / manifest.relative_to(index / "shards")

@@ -1,4 +1,4 @@
-"""Images and their score maps, read side by side."""
+"""Images together with their score maps."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ def read_images_and_scores(
     image_ids: Container[str] | None = None,
     index: str | Path | None = None,
 ) -> Iterator[tuple[str, bytes, np.ndarray | None]]:
-    """Yield (image_id, encoded bytes, score uint8 (640, 640) in 0–100) of an `images` store and its
-    `scores` store, in order; the score is None where `scores` is.
+    """Yield (image_id, encoded bytes, score uint8 (640, 640) in 0–100) of two stores, in order.
 
     Args:
         images: the `images` store.
-        scores: the `scores` store of the same images.
+        scores: the `scores` store of the same images; if None, each score is None.
         image_ids: if given, only these images are read.
         index: folder of the index to compare the stores with; not compared if None.
 
     Raises:
-        StoreError: for a damaged store, or when the two are not of the same images.
+        StoreError: if a store is damaged, or the two hold different images.
     """
     rows = read_images(images, image_ids=image_ids, index=index)
     if scores is None:

@@ -1,4 +1,4 @@
-"""Score maps of images."""
+"""Stores of score maps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,20 @@ from geoloc.types import SCORE_SIZE
 def write_scores(
     path: str | Path, score_maps: Iterable[tuple[str, np.ndarray]], config: object = None
 ) -> int:
-    """Write the `scores` layout from (image_id, score uint8 (640, 640) in 0–100). Returns the
-    number of images. Raises ValueError for another shape, type or range, OSError if the disk is
-    full."""
+    """Write the `scores` layout.
+
+    Args:
+        path: the store.
+        score_maps: pairs of image_id and score, uint8 (640, 640) in 0–100.
+        config: settings, stored as a hash.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        InputError: if a score map has another shape, dtype or range.
+        OSError: if the disk is full.
+    """
     ids = []
     with create_store(path, "scores", config) as writer:
         writer.grow()
@@ -52,7 +63,7 @@ def read_scores(
         index: folder of the index to compare the store with; not compared if None.
 
     Raises:
-        StoreError: where the store is not what was written, or not of the images of the index.
+        StoreError: if the store differs from what was written, or from the index.
     """
     with open_store(path, "scores") as store:
         check_manifest(store, index)
@@ -66,16 +77,17 @@ def read_scores(
 class ScoreMaps:
     """The score maps of several `scores` stores by image id, read one at a time.
 
-    Used as a context manager. The store of the last map stays open, so that maps which are read in
-    the order of the stores cost no more than with `read_scores`.
+    Use it as a context manager. The store of the last map stays open, so reading maps in the order
+    of the stores costs no more than `read_scores`.
 
     Args:
         paths: `scores` stores.
         index: folder of the index to compare the stores with; not compared if None.
-        others: the image whose map stands for that of an image, by image id; its own by default.
+        others: image id -> id of the image whose map it gets; by default its own.
 
     Raises:
-        StoreError: also for a map, if a store is not what was written or has no map of an image.
+        StoreError: if a store differs from what was written. Looking up a map raises it, too, also
+            if no store has the map.
     """
 
     def __init__(
@@ -99,7 +111,7 @@ class ScoreMaps:
         self._stack.close()
 
     def __getitem__(self, image_id: str) -> np.ndarray:
-        """uint8 (640, 640) in 0–100."""
+        """Return the score map of an image, uint8 (640, 640) in 0–100."""
         wanted = self._others.get(image_id, image_id)
         if wanted not in self._places:
             raise StoreError(f"no score map of {wanted}; run snakemake again")

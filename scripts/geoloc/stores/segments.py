@@ -1,4 +1,4 @@
-"""Masks of images as run lengths, with the best classes of each."""
+"""Stores of run-length encoded masks, with the best classes of each mask."""
 
 from __future__ import annotations
 
@@ -16,10 +16,19 @@ from geoloc.types import Segments
 
 
 def write_segments(path: str | Path, images: Iterable[Segments], config: object = None) -> int:
-    """Write the `segments` layout, image by image. Returns the number of images.
+    """Write the `segments` layout, image by image.
 
-    Raises ValueError for masks that are none (see `segments_problem`) or an id that occurs twice,
-    OSError if the disk is full.
+    Args:
+        path: the store.
+        images: the segments of each image.
+        config: settings, stored as a hash.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        InputError: if masks are invalid (see `segments_problem`) or an id repeats.
+        OSError: if the disk is full.
     """
     ids, sizes, offsets, counts_offsets = [], [], [0], [0]
     with create_store(path, "segments", config, ["torch", "segment-anything"]) as writer:
@@ -54,7 +63,7 @@ def read_segments(
         index: folder of the index to compare the store with; not compared if None.
 
     Raises:
-        StoreError: where the store is not what was written, or not of the images of the index.
+        StoreError: if the store differs from what was written, or from the index.
     """
     with open_store(path, "segments") as store:
         check_manifest(store, index)

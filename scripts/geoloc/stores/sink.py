@@ -1,8 +1,8 @@
-"""A file for HDF5 to write to that never fails under it.
+"""A file object for HDF5 whose writes never fail.
 
-HDF5 keeps data and metadata back until a file is closed. If it cannot write them then, as on a full
-disk, it tries again when the process ends, and crashes. So the first failure is remembered here and
-raised when HDF5 is done; what it writes after that is dropped.
+HDF5 buffers data and metadata until a file is closed. If it can't write them then, as on a full
+disk, it tries again when the process ends, and crashes. A Sink therefore remembers the first
+failure, drops all later writes, and reports the failure when HDF5 is done.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from types import TracebackType
 
 
 class Sink:
-    """A new, empty file at `path` as h5py wants a file object."""
+    """A new, empty file at `path`, with the methods that h5py expects of a file object."""
 
     def __init__(self, path: str | Path) -> None:
         self._file = Path(path).open("w+b", buffering=0)  # noqa: SIM115  closed by `with`
         self._error: OSError | None = None
 
     def check(self) -> None:
-        """Raise the OSError of the first write that failed, if one did."""
+        """Raise the OSError of the first failed write, if any."""
         if self._error is not None:
             raise self._error
 
@@ -53,7 +53,7 @@ class Sink:
         return self._file.tell()
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: the file is unbuffered."""
 
     def __enter__(self) -> Sink:
         return self

@@ -1,4 +1,4 @@
-"""What values a store may hold, asked when it is written and when it is read.
+"""The values that a store may hold, checked both when it is written and when it is read.
 
 Each function returns what is wrong, or "".
 """
@@ -24,7 +24,7 @@ ROUNDING = 1e-6  # of probabilities near 1 in float32
 
 
 def columns_problem(columns: Mapping[str, np.ndarray]) -> str:
-    """columns: columns of a store; those that it has are looked at."""
+    """Check those columns of a store that `columns` contains."""
     ids = columns["image_id"]
     if len(np.unique(ids)) != len(ids):
         values, counts = np.unique(ids, return_counts=True)
@@ -51,13 +51,20 @@ def _places_problem(latitude: np.ndarray, longitude: np.ndarray) -> str:
 
 
 def score_problem(score: np.ndarray) -> str:
-    """score: uint8, of any shape."""
+    """Check scores: uint8, of any shape."""
     return f"a score of {score.max()}, over 100" if score.size and score.max() > 100 else ""
 
 
 def segments_problem(segments: Segments, runs: np.ndarray | None = None) -> str:
-    """The masks of one image. `runs`: the run lengths of all masks one after the other, where they
-    are at hand."""
+    """Check the masks of one image.
+
+    Args:
+        segments: the masks.
+        runs: the run lengths of all masks, concatenated; computed if None.
+
+    Returns:
+        What is wrong, or "".
+    """
     m = len(segments.counts)
     for name, column in SEGMENT_COLUMNS.items():
         if np.shape(getattr(segments, name)) != (m, *column.shape):
@@ -72,7 +79,7 @@ def segments_problem(segments: Segments, runs: np.ndarray | None = None) -> str:
 
 
 def _runs_problem(segments: Segments, runs: np.ndarray) -> str:
-    """Whether run lengths fill the image, and `area`, `bbox` and the scores fit them."""
+    """Check that the runs fill the image and that `area`, `bbox` and the scores match them."""
     lengths = np.fromiter(map(len, segments.counts), np.int64, len(segments.counts))
     if not lengths.all():
         return "a mask without run lengths"
@@ -82,7 +89,7 @@ def _runs_problem(segments: Segments, runs: np.ndarray) -> str:
     if (total != height * width).any():
         wrong = total[total != height * width][0]
         return f"run lengths add up to {wrong} pixels, not to {height}×{width}"
-    # Of all runs, those at even places are of zeros in a mask that starts at an even place.
+    # In a mask that starts at an even position, the runs at even positions are zeros.
     even = _sums(runs[::2], (starts + 1) // 2)
     area = np.where(starts % 2 == 0, total - even, even)
     if (area != segments.area).any():
@@ -91,23 +98,23 @@ def _runs_problem(segments: Segments, runs: np.ndarray) -> str:
     outside = box.min() < 0 or (box[:, :2] + box[:, 2:] > (width, height)).any()
     if outside or (area > box[:, 2] * box[:, 3]).any():
         return "a bounding box outside the image or smaller than its mask"
-    stability = segments.stability_score[area > 0]  # that of an empty mask is 0/0
+    stability = segments.stability_score[area > 0]  # for an empty mask it is 0/0
     if not _within(stability, 0, 1) or not np.isfinite(segments.predicted_iou).all():
         return "a stability score or predicted IoU that is none"
     return ""
 
 
 def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sum of each part of `values`, which begins at its start and ends at the next one's."""
+    """Sum each part of `values`, from its start to the next start."""
     sums = np.zeros(len(starts), np.int64)
     inside = starts < len(values)
     sums[inside] = np.add.reduceat(values, starts[inside], dtype=np.int64)
-    sums[np.diff(starts, append=len(values)) == 0] = 0  # reduceat gives the value there
+    sums[np.diff(starts, append=len(values)) == 0] = 0  # reduceat returns the value there
     return sums
 
 
 def _within(values: np.ndarray, least: float, most: float) -> bool:
-    """Whether all values are numbers between two bounds; NaN compares as false."""
+    """Return whether all values are within the bounds; NaN is not."""
     return not values.size or bool(values.min() >= least and values.max() <= most)
 
 

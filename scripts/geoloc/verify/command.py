@@ -23,7 +23,7 @@ examples:
   read all content and recompute all score maps and arrays:
     geoloc verify results/study --digests --jobs 16
   where no model can be loaded:
-    geoloc verify results/study --skip "keras models" "clip models"
+    geoloc verify results/study --skip "keras models" "full-size models"
   a run whose folder has no config.yaml:
     geoloc verify results/demo --configfile config/demo.yaml
 
@@ -85,7 +85,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "predictions": predictions.check_predictions,
     "models": models.check_records,
     "keras models": models.check_keras_models,
-    "clip models": models.check_clip_models,
+    "full-size models": models.check_full_size_models,
     "table 1": results.check_table1,
     "metrics": results.check_metrics,
     "answers": results.check_answers,

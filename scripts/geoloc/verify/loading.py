@@ -1,6 +1,6 @@
 """Load models and repeat some of their predictions, in a process of its own.
 
-    python -m geoloc.verify.loading keras|clip < tasks.json
+    python -m geoloc.verify.loading keras|clip|geoclip|python < tasks.json
 
 Frameworks are imported only when a model is loaded.
 """
@@ -28,7 +28,10 @@ TOLERANCE = (
 
 def load(kind: str, tasks: list[dict]) -> list[str]:
     """For each task of geoloc.verify.models what is wrong with its model, "" where nothing is."""
-    return [_problem({"keras": load_keras, "clip": load_clip}[kind], task) for task in tasks]
+    loaders = {
+        "keras": load_keras, "clip": load_clip, "geoclip": load_geoclip, "python": load_python
+    }  # fmt: skip
+    return [_problem(loaders[kind], task) for task in tasks]
 
 
 def _problem(loader: Callable[[Mapping], str], task: Mapping) -> str:
@@ -66,20 +69,41 @@ def load_keras(task: Mapping[str, Any]) -> str:
 
 def load_clip(task: Mapping[str, Any]) -> str:
     """What is wrong with a folder of a CLIP."""
-    from geoloc.evaluation.full_size import predict_images, read_full_size
     from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
-    from geoloc.stores import open_score_maps, score_key
-    from geoloc.weighting import make_view
 
-    classes = task["classes"]
     if not Path(task["folder"]).is_dir():
         return f"there is no folder {task['folder']}; run snakemake again"
-    check_classes(task["folder"], classes)
-    names = [display_name(country) for country in classes]
+    check_classes(task["folder"], task["classes"])
+    names = [display_name(country) for country in task["classes"]]
     model = ClipZeroShot(task["folder"], names, task["prompt"] or "{country}")
     for name, values in model.network.state_dict().items():
         if not bool(values.isfinite().all()):
             return f"weights are not finite: {name}"
+    return _full_size_disagreement(model, task)
+
+
+def load_geoclip(task: Mapping[str, Any]) -> str:
+    """What is wrong with the folder of a GeoCLIP's CLIP or with its gallery."""
+    from geoloc.coordinates.geoclip import GeoClip
+
+    model = GeoClip(task["classes"], task["geocoder"], task["folder"], task["gallery"])
+    return _full_size_disagreement(model, task)
+
+
+def load_python(task: Mapping[str, Any]) -> str:
+    """What is wrong with a user's file."""
+    from geoloc.evaluation.user_model import UserModel
+
+    model = UserModel(task["file"], task["classes"], task["geocoder"], task["options"])
+    return _full_size_disagreement(model, task)
+
+
+def _full_size_disagreement(model: Any, task: Mapping[str, Any]) -> str:
+    """Whether a model that sees images at their full size repeats its predictions."""
+    from geoloc.evaluation.full_size import predict_images, read_full_size
+    from geoloc.stores import open_score_maps, score_key
+    from geoloc.weighting import make_view
+
     if not task["images"]:
         return ""
     views = {name: make_view(settings) for name, settings in task["views"].items()}
@@ -89,7 +113,7 @@ def load_clip(task: Mapping[str, Any]) -> str:
             stack, task["stores"], task["scores"], views.values(), None, 0, task["crops"]
         )
         items = read_full_size(task["stores"], set(task["images"]), scores=maps)
-        image_ids, answers = predict_images(model, items, keyed, len(classes))
+        image_ids, answers = predict_images(model, items, keyed, len(task["classes"]))
     order = {image_id: row for row, image_id in enumerate(image_ids)}
     rows = [order[image_id] for image_id in task["images"]]
     return _disagreement(task, {name: found.probabilities[rows] for name, found in answers.items()})

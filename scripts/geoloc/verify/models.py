@@ -34,7 +34,12 @@ from geoloc.weighting import make_view
 KERAS_HISTORY = ["epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy",
                  "learning_rate"]  # fmt: skip
 CLIP_HISTORY = [name for name in KERAS_HISTORY if name != "seconds"]
-FRAMEWORKS = {"keras": "tensorflow", "clip": "transformers"}
+FRAMEWORKS = {
+    "keras": "tensorflow",
+    "clip": "transformers",
+    "geoclip": "geoclip",
+    "python": "numpy",
+}
 TRAIN = "delete it and run snakemake again to train it"
 
 
@@ -46,7 +51,7 @@ def model_folder(run: Run, row: Row) -> Path:
     """Where the model of a row of Table 1 is: in the run, or where the configuration says."""
     entry = run.config["models"][row.model]
     if not is_trained(entry):
-        return run.base / entry["path"]
+        return run.base / (entry.get("path") or entry["file"])
     return run.folder / "models" / row.path
 
 
@@ -146,9 +151,17 @@ def check_keras_models(run: Run) -> Check:
     return (yield from check_loading(run, "keras", rows(run.config, "keras_models")))
 
 
-def check_clip_models(run: Run) -> Check:
-    """The same of CLIP models."""
-    return (yield from check_loading(run, "clip", rows(run.config, "image_text")))
+def check_full_size_models(run: Run) -> Check:
+    """The same of models that see images at their full size: CLIP, GeoCLIP and the user's own."""
+    said = []
+    for kind, room in (
+        ("clip", "image_text"),
+        ("geoclip", "coordinates"),
+        ("python", "evaluation"),
+    ):
+        if own := rows(run.config, room):
+            said.append(f"{kind}: " + (yield from check_loading(run, kind, own)))
+    return "; ".join(said) or "none"
 
 
 def check_loading(run: Run, kind: str, own: list[Row]) -> Check:
@@ -160,7 +173,8 @@ def check_loading(run: Run, kind: str, own: list[Row]) -> Check:
     report = load_apart if run.isolate else load
     for task, problem in zip(tasks, report(kind, tasks), strict=True):
         if problem:
-            remedy = "" if AGAIN in problem or "again" in problem else f"; {TRAIN}"
+            trained = kind in ("keras", "clip") and "again" not in problem
+            remedy = f"; {TRAIN}" if trained and AGAIN not in problem else ""
             yield Finding(task["name"], f"{problem}{remedy}")
     images = len(tasks[0]["images"])
     return f"{len(tasks)} load; their predictions of {images} images agree"
@@ -183,7 +197,10 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
         "folder": str(folder),
         "classes": run.need("classes"),
         "cells": entry["kind"] == "cells",
-        "file": str(run.base / entry["file"]) if entry["kind"] == "keras" else None,
+        "file": str(run.base / entry["file"]) if entry.get("file") else None,
+        "gallery": str(run.base / entry["gallery"]) if entry.get("gallery") else None,
+        "options": entry.get("options"),
+        "geocoder": run.config["index"]["geocoder"],
         "views": views,
         "prompt": entry.get("prompt"),
         "images": [],

@@ -1,4 +1,4 @@
-"""Classifiers of crops by the names that the configuration gives them."""
+"""Crop classifiers, by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -22,26 +22,35 @@ CLASSIFIERS = Registry(
 
 
 class Classifier(Protocol):
-    """Anything that names the ten likeliest classes of a crop."""
+    """A model that returns the ten most probable classes of a crop."""
 
     resize: int
-    """Pixels of the shorter side before the centre is cut."""
+    """Shorter side in pixels before the center crop."""
 
     input_size: int
-    """Pixels of the side of the centre, S."""
+    """Side S of the center crop in pixels."""
 
     def classify(self, crops: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (k, S, S, 3) RGB -> class_id (k, 10) int16, probability (k, 10) float32 in 0–1."""
+        """Return class_id (k, 10) int16 and probability (k, 10) float32 in 0–1, best first.
+
+        `crops` is uint8 (k, S, S, 3) RGB.
+        """
 
 
 def build_classifier(
     name: str, weights: str | None = None, device: str | None = None, **settings: Any
 ) -> Classifier:
-    """The classifier of that name, with weights from a local file.
+    """Build a classifier by name, with weights from a local file.
 
-    weights: None for the weights that come with a package (`efficientnet_lite0` only); settings:
-    batch_size, precision and compile, see CropClassifier. Raises ValueError for an unknown name,
-    OSError for a file that is missing, unreadable or does not hold exactly the model's weights.
+    Args:
+        name: a key of `CLASSIFIERS`.
+        weights: the file; None for weights that come with a package (`efficientnet_lite0` only).
+        device: name of a torch device; None chooses one.
+        **settings: batch_size, precision and compile, see CropClassifier.
+
+    Raises:
+        InputError: if the name is unknown.
+        OSError: if the file is missing, unreadable or does not hold exactly the model's weights.
     """
     module = CLASSIFIERS[name]
     from geoloc.pytorch.device import choose_device

@@ -1,4 +1,4 @@
-"""What every crop classifier has in common: normalisation, batches, the ten best classes."""
+"""The base class of crop classifiers: normalization, batches and the ten best classes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from geoloc.errors import InputError
 from geoloc.pytorch.device import AdaptiveBatches, autocast
 from geoloc.pytorch.finite import not_finite
 
-BEST = 10  # classes stored for each crop
+BEST = 10  # classes stored per crop
 
 
 def fold_normalization(model: nn.Module) -> nn.Module:
-    """A copy in which convolutions do the work of the batch normalizations that follow them.
+    """Return a copy whose convolutions absorb the batch normalizations that follow them.
 
-    In evaluation both are linear, so one convolution with other weights and a bias gives the same
-    numbers, up to float rounding (Jacob et al. 2018, section 3.2). `model` is in evaluation mode;
-    a normalization has to be registered right after the convolution whose output it gets.
+    In evaluation mode both are linear, so one convolution with other weights and a bias gives the
+    same numbers, up to float rounding (Jacob et al. 2018, section 3.2).
+
+    Args:
+        model: a network in evaluation mode. Each normalization must be registered right after the
+            convolution whose output it normalizes.
     """
     model = copy.deepcopy(model)
     for module in list(model.modules()):
@@ -38,10 +41,13 @@ def fold_normalization(model: nn.Module) -> nn.Module:
 class CropClassifier:
     """A classifier of square RGB crops.
 
-    `resize` and `input_size` declare the crop it expects: the shorter side becomes `resize`
-    pixels, the centre `input_size`×`input_size` pixels are classified. `mean` and `std` are those
-    of RGB in 0–1. `batch_size` crops are classified at once; None chooses by the device (larger
-    batches do not pay on a CPU).
+    Attributes:
+        resize: the shorter side of a crop is resized to this many pixels.
+        input_size: side in pixels of the center that is classified.
+        mean: mean of RGB in 0–1.
+        std: standard deviation of RGB in 0–1.
+        batch_size: number of crops per batch. None chooses by device (larger batches don't pay off
+            on a CPU).
     """
 
     resize = 256
@@ -67,13 +73,19 @@ class CropClassifier:
         self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
 
     def classify(self, crops: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """The ten best classes of each crop, best first.
+        """Return the ten best classes of each crop, best first.
 
-        crops: uint8 (k, S, S, 3), S = `input_size`, on any device; k may be 0.
-        Returns class_id (k, 10) int16, row in the classifier's vocabulary, and probability (k, 10)
-        float32 in 0–1, the softmax over all classes. A network of fewer than ten classes leaves
-        -1 and 0 in the last columns. Raises ValueError for crops of another form and NotFinite
-        where the network gives NaN or infinity.
+        Args:
+            crops: uint8 (k, S, S, 3), S = `input_size`, on any device; k may be 0.
+
+        Returns:
+            class_id (k, 10) int16, index in the classifier's vocabulary, and probability (k, 10)
+            float32 in 0–1, the softmax over all classes. If the network has fewer than ten classes,
+            the last columns are -1 and 0.
+
+        Raises:
+            InputError: if the crops have another shape or dtype.
+            NotFinite: if the network outputs NaN or infinity.
         """
         size = self.input_size
         if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (size, size, 3):
@@ -93,8 +105,8 @@ class CropClassifier:
 
     @torch.inference_mode()
     def _best(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of each crop its best classes, their probabilities, whether all its logits are finite."""
-        # (k, S, S, 3) seen as (k, 3, S, S) already has the channels-last memory order.
+        """Return each crop's best classes, their probabilities and if its logits are finite."""
+        # Permuting (k, S, S, 3) to (k, 3, S, S) already gives the channels-last memory format.
         pixels = crops.to(self.device).permute(0, 3, 1, 2).float()
         with autocast(self.device, self.precision):
             logits = self.model((pixels / 255 - self._mean) / self._std)

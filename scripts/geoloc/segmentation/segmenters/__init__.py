@@ -1,4 +1,4 @@
-"""Segmenters, which find the masks of an image, by the names that the configuration gives them."""
+"""Segmenters, which find the masks of an image, by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ SEGMENTERS = Registry(
 
 
 class Segmenter(Protocol):
-    """Anything that finds masks."""
+    """A model that finds masks."""
 
     vocabulary: str | None
-    """Vocabulary of the classes that it gives the masks; None if a classifier has to name them."""
+    """Vocabulary of the classes it assigns to masks; None if a classifier has to name them."""
 
     seconds: dict[str, float]
-    """Time spent in the stages `encoder` and `decoder` since the segmenter was made."""
+    """Seconds spent in the stages `encoder` and `decoder` since the segmenter was created."""
 
     image_batch: int
-    """How many images are best given at once."""
+    """The best number of images per call."""
 
     def segment(self, images: Sequence[np.ndarray]) -> list[Segments]:
-        """Masks of each image, uint8 (H, W, 3) RGB of any size.
+        """Return the masks of each image, uint8 (H, W, 3) RGB of any size.
 
-        `image_id` is left empty, and `class_id` is −1 without a `vocabulary`: the caller names and
-        classifies.
+        `image_id` is empty, and without a `vocabulary` `class_id` is −1: the caller fills them in.
         """
 
 
 def build_segmenter(name: str, checkpoint: str, **settings) -> Segmenter:
-    """Build the segmenter of that name.
+    """Build a segmenter by name.
 
     Args:
         name: a name in `SEGMENTERS`.
         checkpoint: file of its weights.
-        **settings: those of the segmenter, see its class.
+        **settings: settings of the segmenter, see its class.
 
     Raises:
-        ValueError: for an unknown name.
-        OSError: for weights that are missing, damaged, or of another model.
+        InputError: if the name is unknown.
+        OSError: if the weights are missing, damaged or of another model.
     """
     return SEGMENTERS[name].build(name, checkpoint, **settings)

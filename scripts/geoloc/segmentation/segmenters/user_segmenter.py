@@ -1,7 +1,7 @@
-"""A segmenter of the user's own, from a Python file: the kind `python`.
+"""A user's own segmenter from a Python file: the kind `python`.
 
-The file has a function `load(**options)` that returns an object with a method `segment(images)`. It
-is given uint8 (H, W, 3) RGB images and returns a list for each, with a tuple for each segment:
+The file has a function `load(**options)` that returns an object with a method `segment(images)`.
+The method gets uint8 (H, W, 3) RGB images. It returns a list per image, with a tuple per segment:
 mask bool (H, W), index of its class in the vocabulary, probability in 0–1.
 """
 
@@ -25,18 +25,18 @@ from geoloc.user_file import load_user_object, user_errors
 
 
 class UserSegmenter:
-    """Runs a user's segmenter and checks all that it returns.
+    """Runs a user's segmenter and checks everything that it returns.
 
     Args:
         file: the Python file.
         classes: text file of its vocabulary, see `geoloc.segmentation.vocabularies.vocabulary`.
         options: keyword arguments of the file's `load`.
-        image_batch: number of images that it is given at once.
+        image_batch: number of images per call.
 
     Raises:
         OSError: if a file is missing.
-        InputError: if the file cannot be run or returns an object without `segment`, or the
-            vocabulary is none.
+        InputError: if the file can't be run or returns an object without `segment`, or the
+            vocabulary is invalid.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class UserSegmenter:
             )
 
     def segment(self, images: Sequence[np.ndarray]) -> list[Segments]:
-        """Segments of each image in the order of the file, with one class each.
+        """Return the segments of each image in the order of the file, with one class each.
 
-        The probability of the class also stands for predicted IoU and stability score.
+        The probability of the class also serves as predicted IoU and stability score.
 
         Raises:
             InputError: if the file raises an error, or returns anything but segments of these
@@ -94,7 +94,7 @@ class UserSegmenter:
         return segments
 
     def _fault(self, segment: Any, size: tuple[int, int]) -> str:
-        """What is wrong with a segment of an image of that size, or ""."""
+        """Return what is wrong with a segment of an image of the given size, or ""."""
         if not isinstance(segment, tuple) or len(segment) != 3:
             return f"{type(segment).__name__}, not (mask, class index, probability)"
         mask, class_id, probability = segment
@@ -112,6 +112,6 @@ class UserSegmenter:
 
 
 def _run_lengths(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Run lengths of a mask bool (H, W) with at least one pixel."""
+    """Encode a mask bool (H, W) with at least one pixel."""
     rows, columns = window_of(mask)
     return rle.encode(mask[rows, columns].T, columns.start, rows.start, size)

@@ -1,16 +1,16 @@
-"""SAM's mask decoder for many point prompts on one image, without repeated work.
+"""SAM's mask decoder for many point prompts on one image, without redundant work.
 
 `segment_anything` copies the image's keys for every prompt and projects each copy. The functions
 here compute the same numbers from the same weights, up to float rounding, with fewer operations:
 
-* before the first layer the keys are the same for all prompts: they are projected once an image;
-* prompts have few tokens, so projections of the keys are moved to the side of the tokens:
+* before the first layer all prompts have the same keys, which are projected once per image;
+* prompts have few tokens, so projections of the keys are moved to the tokens:
   q·(W k) = (Wᵀ q)·k, and Σ a (W v) = W (Σ a v);
-* masks are only upscaled for prompts of which a predicted IoU passes the threshold;
+* masks are upscaled only for prompts with a predicted IoU above the threshold;
 * the transposed convolutions have kernel = stride, so they are matrix products.
 
-B: prompts of a batch, T: tokens of a prompt (IoU, masks, point, padding), N = h·w: image tokens,
-C: channels, H: attention heads, D: channels of a head.
+B: prompts per batch, T: tokens per prompt (IoU, masks, point, padding), N = h·w: image tokens, C:
+channels, H: attention heads, D: channels per head.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 @dataclass
 class ImageKeys:
-    """What the decoder needs of an image, shared by all its prompts."""
+    """The decoder's view of an image, shared by all its prompts."""
 
     keys: Tensor  # (N, C) image embedding plus the embedding of "no mask prompt"
     position: Tensor  # (N, C) positional encoding
@@ -39,14 +39,14 @@ class ImageKeys:
 
 @dataclass
 class Decoded:
-    """Masks of which the predicted IoU passed, m of them."""
+    """The m masks whose predicted IoU passed."""
 
     low_resolution: Tensor  # (m, 4h, 4w) float32 logits, by prompt
     predicted_iou: Tensor  # (m,) float32
 
     @classmethod
     def joined(cls, parts: Sequence[Decoded]) -> Decoded:
-        """The masks of all parts, of one or more, in their order."""
+        """Concatenate the masks of one or more parts."""
         return cls(
             low_resolution=torch.cat([part.low_resolution for part in parts]),
             predicted_iou=torch.cat([part.predicted_iou for part in parts]),
@@ -64,12 +64,12 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 def head_weights(weight: Tensor, heads: int) -> Tensor:
-    """Rows of a projection (H·D, C) by head: (H, D, C)"""
+    """Split the rows of a projection (H·D, C) by head: (H, D, C)"""
     return weight.unflatten(0, (heads, -1))
 
 
 def project_keys(sam: Sam, embedding: Tensor) -> ImageKeys:
-    """embedding: (C, h, w) of the image encoder."""
+    """Project the embedding (C, h, w) of the image encoder."""
     dense = sam.prompt_encoder.no_mask_embed.weight[0].to(embedding.dtype)
     keys = embedding.flatten(1).T + dense
     position = sam.prompt_encoder.get_dense_pe()[0].flatten(1).T
@@ -87,10 +87,14 @@ def project_keys(sam: Sam, embedding: Tensor) -> ImageKeys:
 
 
 def decode(sam: Sam, image: ImageKeys, prompts: Tensor, pred_iou_thresh: float) -> Decoded:
-    """Three masks for each prompt, less those of which the predicted IoU is too low.
+    """Return three masks per prompt, without those whose predicted IoU is too low.
 
-    prompts: (B, 2, C), the sparse embeddings of single points. Like for SamAutomaticMaskGenerator,
-    a threshold of 0 keeps all. What is not finite passes, for the caller to notice.
+    Args:
+        sam: the model.
+        image: the projected keys of the image.
+        prompts: (B, 2, C), the sparse embeddings of single points.
+        pred_iou_thresh: the lowest predicted IoU. As in SamAutomaticMaskGenerator, 0 keeps all
+            masks. Values that are not finite pass, so that the caller sees them.
     """
     decoder = sam.mask_decoder
     fixed = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
@@ -107,7 +111,7 @@ def decode(sam: Sam, image: ImageKeys, prompts: Tensor, pred_iou_thresh: float) 
 
 
 def attend(decoder: MaskDecoder, image: ImageKeys, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """The two-way transformer: tokens (B, T, C) -> queries (B, T, C) and keys (B, N, C)."""
+    """Run the two-way transformer: tokens (B, T, C) -> queries (B, T, C) and keys (B, N, C)."""
     transformer = decoder.transformer
     queries, keys = first_layer(transformer.layers[0], image, tokens)
     for layer in transformer.layers[1:]:
@@ -121,7 +125,7 @@ def attend(decoder: MaskDecoder, image: ImageKeys, tokens: Tensor) -> tuple[Tens
 def first_layer(
     layer: TwoWayAttentionBlock, image: ImageKeys, tokens: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The first layer of the transformer, on keys that all prompts share."""
+    """Run the first layer of the transformer, with keys shared by all prompts."""
     queries = layer.norm1(layer.self_attn(q=tokens, k=tokens, v=tokens))
     into = layer.cross_attn_token_to_image
     q = across_prompts(scaled_heads(into.q_proj(queries + tokens), into))  # (H, B·T, D)
@@ -139,7 +143,7 @@ def first_layer(
 def next_layer(
     layer: TwoWayAttentionBlock, image: ImageKeys, tokens: Tensor, queries: Tensor, keys: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A later layer: every prompt has keys (B, N, C) of its own."""
+    """Run a later layer: every prompt has its own keys (B, N, C)."""
     q = queries + tokens
     queries = layer.norm1(queries + layer.self_attn(q=q, k=q, v=queries))
     with_position = keys + image.position
@@ -164,17 +168,17 @@ def by_prompt(x: Tensor, prompts: int) -> Tensor:
 
 
 def scaled_heads(x: Tensor, module: Attention) -> Tensor:
-    """(B, T, H·D) -> (B, H, T, D), divided by the root of D as attention wants it."""
+    """(B, T, H·D) -> (B, H, T, D), divided by the square root of D as attention requires."""
     heads = split_heads(x, module.num_heads)
     return heads / heads.shape[-1] ** 0.5
 
 
 def tokens_to_image(module: Attention, tokens: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of tokens (B, T, C) to key and value (B, N, C): module(tokens, key, value)."""
+    """Attend from tokens (B, T, C) to key and value (B, N, C): module(tokens, key, value)."""
     heads = module.num_heads
     q = scaled_heads(module.q_proj(tokens), module)
     q = (q @ head_weights(module.k_proj.weight, heads)).flatten(1, 2)  # (B, H·T, C)
-    # The bias of k_proj adds the same to the scores of all keys, which softmax ignores.
+    # The bias of k_proj adds a constant to the scores of all keys; softmax ignores it.
     weights = torch.bmm(q, key.transpose(1, 2)).softmax(dim=-1)  # (B, H·T, N)
     mixed = torch.bmm(weights, value).unflatten(1, (heads, -1))  # (B, H, T, C)
     out = mixed @ head_weights(module.v_proj.weight, heads).transpose(1, 2)
@@ -182,7 +186,7 @@ def tokens_to_image(module: Attention, tokens: Tensor, key: Tensor, value: Tenso
 
 
 def image_to_token_scores(module: Attention, image: Tensor, tokens: Tensor) -> Tensor:
-    """Products of projected image (B, N, C) and tokens (B, T, C), by head: (B, H, T, N)."""
+    """Multiply the projected image (B, N, C) and tokens (B, T, C) by head: (B, H, T, N)."""
     heads = module.num_heads
     k = scaled_heads(module.k_proj(tokens), module)
     moved = (k @ head_weights(module.q_proj.weight, heads)).flatten(1, 2)  # (B, H·T, C)
@@ -192,14 +196,14 @@ def image_to_token_scores(module: Attention, image: Tensor, tokens: Tensor) -> T
 
 
 def mixed_with_tokens(module: Attention, keys: Tensor, scores: Tensor, tokens: Tensor) -> Tensor:
-    """Keys (B, N, C) or (N, C) plus their attention to tokens (B, T, C): (B, N, C).
+    """Add to keys (B, N, C) or (N, C) their attention to tokens (B, T, C): (B, N, C).
 
-    scores: (B, H, T, N), with T before N so that softmax runs along contiguous memory.
+    `scores` is (B, H, T, N), with T before N so that softmax runs over contiguous memory.
     """
     weights = scores.softmax(dim=2).flatten(1, 2)  # (B, H·T, N)
     v = split_heads(module.v_proj(tokens), module.num_heads)
     moved = v @ head_weights(module.out_proj.weight.T, module.num_heads)  # (B, H, T, C)
-    # The weights of a head add up to 1: a bias on the tokens of one head is a bias on the sum.
+    # A head's weights add up to 1, so a bias on the tokens of one head is a bias on the sum.
     moved[:, 0] += module.out_proj.bias
     weights = weights.transpose(1, 2).to(moved.dtype)
     return torch.baddbmm(keys.to(moved.dtype), weights, moved.flatten(1, 2))
@@ -213,12 +217,12 @@ def upscale(
     prompt: Tensor,
     mask: Tensor,
 ) -> Tensor:
-    """Logits (m, 4h, 4w) float32 of the pairs `prompt`, `mask` (m,), sorted by prompt."""
+    """Return logits (m, 4h, 4w) float32 of the pairs `prompt`, `mask` (m,), sorted by prompt."""
     if not len(prompt):
         return keys.new_zeros(0, 4 * size[0], 4 * size[1], dtype=torch.float32)
     wanted, row = prompt.unique(return_inverse=True)
     x = upscaled_keys(decoder, keys[wanted])
-    tokens = queries[:, 2 : 1 + decoder.num_mask_tokens]  # the first mask token is for one mask
+    tokens = queries[:, 2 : 1 + decoder.num_mask_tokens]  # without the first, the single-mask token
     networks = decoder.output_hypernetworks_mlps[1:]
     hyper = torch.stack([net(tokens[wanted, i]) for i, net in enumerate(networks)], dim=1)
     logits = hyper.to(x.dtype) @ x.transpose(1, 2)  # (b, 3, N·16)
@@ -226,7 +230,7 @@ def upscale(
 
 
 def upscaled_keys(decoder: MaskDecoder, keys: Tensor) -> Tensor:
-    """`output_upscaling` of keys (B, N, C): (B, N·16, C/8), the 4×4 pixels of a key together."""
+    """Apply `output_upscaling` to keys (B, N, C): (B, N·16, C/8), a key's 4×4 pixels together."""
     first, norm, activation, second, last_activation = decoder.output_upscaling
     x = transposed_convolution(keys, first)  # (B, N, 4, C/4)
     x = activation(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps))
@@ -234,7 +238,10 @@ def upscaled_keys(decoder: MaskDecoder, keys: Tensor) -> Tensor:
 
 
 def as_map(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """(…, N·16) pixels in the order of `upscaled_keys`, of keys of size (h, w): (…, 4h, 4w)."""
+    """Arrange (…, N·16) pixels in the order of `upscaled_keys` as maps (…, 4h, 4w).
+
+    `size` is the (h, w) of the keys.
+    """
     h, w = size
     blocks = pixels.reshape(-1, h, w, 2, 2, 2, 2)  # y, x, halves, quarters
     maps = blocks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * h, 4 * w)
@@ -242,6 +249,6 @@ def as_map(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def transposed_convolution(x: Tensor, convolution: torch.nn.ConvTranspose2d) -> Tensor:
-    """(…, C) -> (…, 4, C'): the 2×2 pixels, row by row, that the convolution makes of each."""
+    """(…, C) -> (…, 4, C'): the 2×2 pixels that the convolution makes of each, row by row."""
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (2·2·C', C)
     return F.linear(x, weight, convolution.bias.repeat(4)).unflatten(-1, (4, -1))

@@ -1,7 +1,7 @@
-"""Segment Anything as a segmenter: every mask of an image, from a grid of points.
+"""Segment Anything as a segmenter: all masks of an image, from a grid of points.
 
-Kirillov et al. 2023, "Segment Anything"; equal to SamAutomaticMaskGenerator of the package
-segment_anything up to float rounding.
+Kirillov et al. 2023, "Segment Anything". The masks equal those of SamAutomaticMaskGenerator in the
+package segment_anything, up to float rounding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from geoloc.segmentation.segmenters.sam.point_grid import PointGridSegmenter
 
 
 class SamSegmenter(PointGridSegmenter):
-    """Masks of whole images by SAM; the settings are those of PointGridSegmenter."""
+    """Finds the masks of whole images with SAM; the settings are those of PointGridSegmenter."""
 
     def __init__(self, sam: Sam, **settings: Any) -> None:
         super().__init__(sam, **settings)
@@ -43,7 +43,7 @@ class SamSegmenter(PointGridSegmenter):
         return self.transform.apply_image(image)
 
     def _encode(self, prepared: list[np.ndarray]) -> Tensor:
-        """Images whose longer side is SAM's input size -> embeddings (b, C, h, w)."""
+        """Encode images whose longer side is SAM's input size to embeddings (b, C, h, w)."""
         with self._timed("encoder"), autocast(self.device, self.precision):
             pixels = [torch.from_numpy(x).to(self.device).permute(2, 0, 1) for x in prepared]
             return self.encoder(torch.stack([self.sam.preprocess(image) for image in pixels]))
@@ -81,5 +81,5 @@ class SamSegmenter(PointGridSegmenter):
 
 
 def build(name: str, checkpoint: str, **settings: Any) -> SamSegmenter:
-    """The SAM of that name (`vit_h`, `vit_l`, `vit_b`, `demo`) with settings of SamSegmenter."""
+    """Build a SAM by name (`vit_h`, `vit_l`, `vit_b`, `demo`) with settings of SamSegmenter."""
     return SamSegmenter(build_sam(name, checkpoint), **settings)

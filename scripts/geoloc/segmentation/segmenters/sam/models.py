@@ -1,6 +1,6 @@
-"""Segment Anything models by name: the published ones, and the small one of the demo.
+"""Segment Anything models by name: the published ones and the demo's small one.
 
-Kirillov et al., "Segment Anything", ICCV 2023; all classes are those of the package
+Kirillov et al., "Segment Anything", ICCV 2023. All classes are those of the package
 `segment_anything`.
 """
 
@@ -20,13 +20,17 @@ NAMES = (*PUBLISHED, "demo")
 
 
 def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
-    """Build the SAM of a name (`vit_b`, `vit_l`, `vit_h` or `demo`) in evaluation mode.
+    """Build a SAM in evaluation mode.
 
-    `checkpoint` is a PyTorch file (read with `weights_only=True`) or a safetensors file, told
-    apart by the suffix; None leaves the weights at random.
+    Args:
+        name: `vit_b`, `vit_l`, `vit_h` or `demo`.
+        checkpoint: a PyTorch file (read with `weights_only=True`) or a safetensors file, told apart
+            by the suffix. None leaves the weights random.
 
-    Raises ValueError for an unknown name and OSError for a file that is missing, cannot be read or
-    does not hold exactly the weights of that SAM, all finite.
+    Raises:
+        InputError: if the name is unknown.
+        OSError: if the file is missing, unreadable or does not hold exactly the weights of this
+            SAM, all finite.
     """
     if name not in NAMES:
         raise InputError(f"no SAM named {name!r}: choose one of {', '.join(NAMES)}")
@@ -48,12 +52,12 @@ def build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
 
 
 def build_demo_sam() -> Sam:
-    """A SAM of 1.5 million parameters: 320-pixel input, patches of 8, masks of 160 x 160.
+    """Build a SAM of 1.5 million parameters: 320-pixel input, patches of 8, masks of 160×160.
 
-    The published models see 1,024 pixels in patches of 16 and have 91 million parameters or more.
-    Patches come from two convolutions that overlap instead of one that does not: a small
-    transformer learns in fewer steps from them (Xiao et al., "Early convolutions help transformers
-    see better", NeurIPS 2021).
+    The published models have inputs of 1,024 pixels, patches of 16 and at least 91 million
+    parameters. Here, two overlapping convolutions make the patches instead of one that doesn't
+    overlap: small transformers learn from them in fewer steps (Xiao et al., "Early convolutions
+    help transformers see better", NeurIPS 2021).
     """
     from segment_anything.modeling import (
         ImageEncoderViT,
@@ -101,7 +105,7 @@ def build_demo_sam() -> Sam:
 
 
 def _convolutions(dim: int) -> nn.Sequential:
-    """Patches of 8 x 8 pixels that overlap: (B, 3, H, W) -> (B, H/8, W/8, dim)."""
+    """Make overlapping patches of 8×8 pixels: (B, 3, H, W) -> (B, H/8, W/8, dim)."""
     from segment_anything.modeling.common import LayerNorm2d
     from segment_anything.modeling.image_encoder import PatchEmbed
     from torch import nn

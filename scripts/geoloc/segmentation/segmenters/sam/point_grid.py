@@ -1,9 +1,9 @@
-"""What the generations of Segment Anything have in common: a grid of points prompts masks.
+"""Mask generation from a grid of point prompts, shared by SAM and SAM 2.
 
-The masks are those of SamAutomaticMaskGenerator of the package segment_anything (Kirillov et al.
+The masks are those of SamAutomaticMaskGenerator in the package segment_anything (Kirillov et al.
 2023, "Segment Anything"), which SAM2AutomaticMaskGenerator repeats for SAM 2: three masks for each
-point of a grid, judged by predicted IoU, stability and box NMS. See `decoder` and `postprocess` for
-what is saved.
+point of a grid, filtered by predicted IoU, stability and box NMS. `decoder` and `postprocess`
+describe the work that is saved.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ KEYS_IN_CACHE = 2**21  # float32 numbers, 8 MiB
 
 
 class PointGridSegmenter:
-    """Masks of whole images from a grid of points.
+    """Finds the masks of whole images from a grid of points.
 
-    The settings from `points_per_side` to `min_mask_region_area` are those of
-    SamAutomaticMaskGenerator, with its defaults; with `crop_n_layers` or `min_mask_region_area`
-    above 0 the work is left to it. `points_per_batch` and `image_batch` do not change the result
-    and are chosen from the device when None; both halve when its memory runs out. precision:
-    float32, bfloat16 or float16, of the models only.
+    The settings from `points_per_side` to `min_mask_region_area` and their defaults are those of
+    SamAutomaticMaskGenerator. If `crop_n_layers` or `min_mask_region_area` is above 0,
+    SamAutomaticMaskGenerator does the work. `points_per_batch` and `image_batch` do not change the
+    result; None chooses by device, and both halve when memory runs out. `precision` is float32,
+    bfloat16 or float16, of the models only.
 
-    A subclass says how its model prepares and encodes images and decodes points, see the methods
-    that raise NotImplementedError.
+    Subclasses say how the model prepares and encodes images and decodes points: they implement the
+    methods that raise NotImplementedError.
     """
 
     title = "SAM"
@@ -110,17 +110,17 @@ class PointGridSegmenter:
 
     @torch.inference_mode()
     def segment(self, images: Sequence[np.ndarray]) -> list[Segments]:
-        """Find the masks of each image, by falling predicted IoU.
+        """Find the masks of each image, sorted by falling predicted IoU.
 
         Args:
             images: uint8 (H, W, 3) RGB of any size.
 
         Returns:
-            One Segments an image. `bbox` and `area` count pixels (SAM's own boxes are a pixel
-            narrower); `image_id` is empty and `class_id` −1 for the caller to fill.
+            One Segments per image. `bbox` and `area` count pixels (SAM's own boxes are a pixel
+            narrower). `image_id` is empty and `class_id` is −1; the caller fills them in.
 
         Raises:
-            NotFinite: with the number of the image, where the model gives NaN or infinity.
+            NotFinite: if the model outputs NaN or infinity; it has the index of the image.
         """
         if self.generator:
             return [self._generate(image, number) for number, image in enumerate(images)]
@@ -134,38 +134,38 @@ class PointGridSegmenter:
         return found
 
     def _keys(self) -> int:
-        """Numbers in the keys of a prompt."""
+        """Return how many numbers the keys of a prompt have."""
         raise NotImplementedError
 
     def _mask_threshold(self) -> float:
-        """Logit above which a pixel is in a mask."""
+        """Return the logit above which a pixel belongs to a mask."""
         raise NotImplementedError
 
     def _prepare(self, image: np.ndarray) -> np.ndarray:
-        """The image as `_encode` takes it, uint8 (h, w, 3)."""
+        """Return the image as `_encode` expects it, uint8 (h, w, 3)."""
         raise NotImplementedError
 
     def _encode(self, prepared: list[np.ndarray]) -> Sequence[Any]:
-        """One embedding an image."""
+        """Return one embedding per image."""
         raise NotImplementedError
 
     def _decode(self, embedding: Any, size: tuple[int, int]) -> Decoded:
-        """Every mask of the grid of points that passes by its predicted IoU."""
+        """Return all masks of the point grid whose predicted IoU passes."""
         raise NotImplementedError
 
     def _frame(
         self, decoded: Decoded, prepared_size: tuple[int, int]
     ) -> tuple[int, tuple[int, int]]:
-        """To what square the masks are enlarged first, and the part of it that the image fills."""
+        """Return the square that masks are upsampled to first, and the part the image fills."""
         raise NotImplementedError
 
     def _predictor(self) -> Any:
-        """What CropGenerator uses as SamPredictor."""
+        """Return what CropGenerator uses as its SamPredictor."""
         raise NotImplementedError
 
     @contextmanager
     def _checked(self) -> Iterator[None]:
-        """Within, `_predictor` raises NotFinite for outputs that are none."""
+        """Make `_predictor` raise NotFinite for outputs that are not finite."""
         yield
 
     @contextmanager
@@ -183,9 +183,12 @@ class PointGridSegmenter:
             decoded = self._decode(embedding, size)
         self._check(decoded.low_resolution, decoded.predicted_iou)
         arguments = (
-            decoded.low_resolution, decoded.predicted_iou, *self._frame(decoded, prepared_size),
-            size, self.thresholds,
-        )  # fmt: skip
+            decoded.low_resolution,
+            decoded.predicted_iou,
+            *self._frame(decoded, prepared_size),
+            size,
+            self.thresholds,
+        )
         if self.device.type == "cpu":
             kept = postprocess.judge(*arguments)
         else:
@@ -194,7 +197,7 @@ class PointGridSegmenter:
         return to_segments(size, kept.counts, predicted_iou, kept.stability_score)
 
     def _generate(self, image: np.ndarray, number: int) -> Segments:
-        """As SamAutomaticMaskGenerator has it; masks without a stability score are dropped."""
+        """Run SamAutomaticMaskGenerator; masks without a stability score are dropped."""
         with numbered(number), self._checked(), autocast(self.device, self.precision):
             masks = self.generator.generate(image)
         masks = [mask for mask in masks if np.isfinite(mask["stability_score"])]
@@ -211,7 +214,7 @@ class PointGridSegmenter:
 
 
 class CropGenerator(SamAutomaticMaskGenerator):
-    """Also for images in which no crop has a mask, and for those too small for their crops."""
+    """Also handles images where no crop has a mask, and images too small for their crops."""
 
     def __init__(self, predictor: Any, *settings: Any, **more: Any) -> None:
         super().__init__(predictor.model, *settings, **more)
@@ -224,9 +227,13 @@ class CropGenerator(SamAutomaticMaskGenerator):
         if left >= right or top >= bottom:
             none = torch.empty(0, device=self.predictor.device)
             return MaskData(
-                iou_preds=none, stability_score=none, boxes=none.reshape(0, 4),
-                points=none.reshape(0, 2), crop_boxes=torch.empty(0, 4), rles=[],
-            )  # fmt: skip
+                iou_preds=none,
+                stability_score=none,
+                boxes=none.reshape(0, 4),
+                points=none.reshape(0, 2),
+                crop_boxes=torch.empty(0, 4),
+                rles=[],
+            )
         data = super()._process_crop(image, crop_box, layer, size)
         data["crop_boxes"] = data["crop_boxes"].reshape(-1, 4)
         return data
@@ -234,7 +241,7 @@ class CropGenerator(SamAutomaticMaskGenerator):
 
 @contextmanager
 def numbered(image: int) -> Iterator[None]:
-    """Give the number of the image to a NotFinite."""
+    """Add the index of the image to a NotFinite error."""
     try:
         yield
     except NotFinite as error:

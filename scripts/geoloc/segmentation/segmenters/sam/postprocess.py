@@ -1,17 +1,17 @@
-"""From SAM's low-resolution logits to masks: enlarge, stability score, box NMS, run lengths.
+"""From SAM's low-resolution logits to masks: upsampling, stability score, box NMS, run lengths.
 
-The outcome equals SamAutomaticMaskGenerator's (Kirillov et al. 2023, "Segment Anything", section
-5 and appendix B) on the whole image, up to float rounding at the thresholds; but masks that have
-no stability score, because nothing of them comes near the threshold, are dropped by any threshold.
-What is saved:
+The result equals that of SamAutomaticMaskGenerator (Kirillov et al. 2023, "Segment Anything",
+section 5 and appendix B) on the whole image, up to float rounding at the thresholds. One exception:
+masks without a stability score, because no logit comes near the threshold, are always dropped. The
+work that is saved:
 
-* SAM enlarges twice (to its input size, cut, then to the image). Both steps are linear in rows
-  and in columns, so together they are one matrix for rows and one for columns.
-* An interpolated pixel lies between its sources: where the largest logits of rows and columns,
-  interpolated alike, do not exceed `threshold - offset`, nothing can count. Only the window within
-  is enlarged.
-* Masks are judged by falling predicted IoU. What the masks kept so far suppress is dropped before
-  its stability is computed, and before it is enlarged where its box is certain enough.
+* SAM upsamples twice (to its input size, cropped, then to the image). Both steps are linear in
+  rows and in columns, so together they are one matrix for rows and one for columns.
+* An interpolated pixel lies between its sources. Where the largest logits of rows and columns,
+  interpolated the same way, do not exceed `threshold - offset`, no pixel can count. Only the
+  window within is upsampled.
+* Masks are judged by falling predicted IoU. A mask that the kept ones suppress is dropped before
+  its stability is computed, and before it is upsampled if its box is certain enough.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from torch.nn import functional as F
 
 from geoloc.segmentation import rle
 
-ROUNDING = 1e-5  # of interpolated logits, relative to the largest; float32 has 6e-8 a product
-BLOCK = 128  # rows enlarged by one product: few enough that they depend on few sources
+ROUNDING = 1e-5  # of interpolated logits, relative to the largest; float32 has 6e-8 per product
+BLOCK = 128  # rows per product: few enough that they depend on few sources
 
 
 @dataclass
 class Thresholds:
-    """The knobs of SamAutomaticMaskGenerator that judge a mask."""
+    """The settings of SamAutomaticMaskGenerator that judge a mask."""
 
     stability_score_thresh: float
     stability_score_offset: float
@@ -40,9 +40,10 @@ class Thresholds:
 
 
 class Axis:
-    """Two bilinear interpolations along one axis as one matrix.
+    """Two bilinear interpolations along one axis, as one matrix.
 
-    matrix: (target, source) float32; target pixel i depends on sources first[i] … last[i].
+    Attributes:
+        matrix: (target, source) float32. Target pixel i depends on sources first[i] … last[i].
     """
 
     def __init__(self, source: int, middle: int, cut: int, target: int) -> None:
@@ -54,28 +55,33 @@ class Axis:
         self.first = used.argmax(1)
         self.last = source - 1 - used[:, ::-1].argmax(1)
         start, stop = self.near(np.arange(source))
-        self.dense = bool((stop > start).all())  # no source is so far from the targets
+        self.dense = bool((stop > start).all())  # every source has targets near it
 
     def reach(self, peaks: Tensor, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """First and last target of each mask that may exceed `level`; 0 and −1 where none can.
+        """Return the first and last target of each mask that may exceed `level`; 0, −1 if none can.
 
-        peaks: (m, source), the largest logit of each source's line across the axis. A target is a
-        mean of its sources, so the same mean of the peaks bounds it, but for rounding.
+        Args:
+            peaks: (m, source), the largest logit of each source's line across the axis. A target is
+                a mean of its sources, so the same mean of the peaks bounds it, except for rounding.
+            level: the logit to exceed.
         """
         slack = ROUNDING * peaks.abs().amax(1, keepdim=True)
         return span((peaks @ self.matrix.T > level - slack).numpy())
 
     def near(self, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Targets [start, stop) that depend on `source` and its two neighbours at most."""
+        """Return the targets [start, stop) that depend at most on `source` and its neighbors."""
         first, last = np.maximum(source - 1, 0), np.minimum(source + 1, self.source - 1)
         return np.searchsorted(self.first, first), np.searchsorted(self.last, last, "right")
 
     def sources(self, start: int, stop: int) -> tuple[int, int]:
-        """Sources [low, high) on which targets start … stop − 1 depend."""
+        """Return the sources [low, high) that targets start … stop − 1 depend on."""
         return (self.first[start], self.last[stop - 1] + 1) if stop > start else (0, 0)
 
     def enlarge(self, x: Tensor, start: int, stop: int, base: int = 0) -> Tensor:
-        """x: (…, k), the sources from `base` on -> targets start … stop − 1, (stop − start, k)."""
+        """Upsample x, (…, k), the sources from `base` on, to (stop − start, k).
+
+        The result holds targets start … stop − 1.
+        """
         out = x.new_empty(stop - start, x.shape[1])
         for begin in range(start, stop, BLOCK):
             end = min(begin + BLOCK, stop)
@@ -109,11 +115,18 @@ def judge(
     size: tuple[int, int],
     thresholds: Thresholds,
 ) -> Kept:
-    """Masks that are stable and no duplicates.
+    """Return the masks that are stable and not duplicates.
 
-    low_resolution: (m, h, w) float32 logits on the CPU; predicted_iou: (m,) float32; img_size,
-    input_size: side of SAM's square input and the part (h, w) of it that the image fills; size:
-    (height, width) of the image. `candidate` of the result indexes the m masks.
+    Args:
+        low_resolution: (m, h, w) float32 logits on the CPU.
+        predicted_iou: (m,) float32.
+        img_size: side of SAM's square input.
+        input_size: the part (h, w) of it that the image fills.
+        size: (height, width) of the image.
+        thresholds: what a mask has to pass.
+
+    Returns:
+        The kept masks; `candidate` indexes the m masks.
     """
     kept = Kept()
     if not len(low_resolution):
@@ -137,7 +150,7 @@ def judge(
         if suppressed(box, kept.boxes, thresholds.box_nms_thresh):
             continue
         stability = stability_score(logits, thresholds)
-        if not stability >= lowest:  # NaN where no pixel comes near the threshold
+        if not stability >= lowest:  # NaN if no pixel comes near the threshold
             continue
         kept.add(i, stability, rle.encode(mask, left, top, size), box)
         open_cases &= ~surely_suppressed(inner, outer, box, thresholds.box_nms_thresh)
@@ -145,9 +158,13 @@ def judge(
 
 
 def enlarge_window(low: Tensor, window: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
-    """Logits of a window of the enlarged mask, transposed: float32 (width, height).
+    """Upsample a window of a mask, transposed: float32 (width, height) logits.
 
-    low: (h, w); window: x0, y0, x1, y1, the last pixel included.
+    Args:
+        low: (h, w) logits.
+        window: x0, y0, x1, y1, with the last pixel included.
+        rows: the interpolation along rows.
+        columns: the interpolation along columns.
     """
     left, top, right, bottom = window + np.array([0, 0, 1, 1])
     base, end = rows.sources(top, bottom)
@@ -156,7 +173,7 @@ def enlarge_window(low: Tensor, window: np.ndarray, rows: Axis, columns: Axis) -
 
 
 def span(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last True of each row of (m, n); 0 and −1 where there is none."""
+    """Return the first and last True of each row of (m, n); 0 and −1 if a row has none."""
     some = present.any(1)
     last = present.shape[1] - 1 - present[:, ::-1].argmax(1)
     return np.where(some, present.argmax(1), 0), np.where(some, last, -1)
@@ -165,10 +182,18 @@ def span(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def boxes_around(
     row_peaks: Tensor, column_peaks: Tensor, rows: Axis, columns: Axis, level: float
 ) -> np.ndarray:
-    """Boxes (m, 4) int that hold all pixels of the enlarged masks that exceed `level`.
+    """Return boxes (m, 4) int that hold all pixels above `level` of the upsampled masks.
 
-    row_peaks (m, h), column_peaks (m, w): the largest logit of each row and column. Boxes are
-    x0, y0, x1, y1 as SAM counts them, the last pixel included; 0, 0, −1, −1 where there is none.
+    Args:
+        row_peaks: (m, h), the largest logit of each row.
+        column_peaks: (m, w), the largest logit of each column.
+        rows: the interpolation along rows.
+        columns: the interpolation along columns.
+        level: the logit to exceed.
+
+    Returns:
+        x0, y0, x1, y1 as SAM counts them, with the last pixel included; 0, 0, −1, −1 if there is no
+        such pixel.
     """
     (left, right), (top, bottom) = columns.reach(column_peaks, level), rows.reach(row_peaks, level)
     empty = (right < left) | (bottom < top)
@@ -177,11 +202,17 @@ def boxes_around(
 
 
 def boxes_inside(positive: Tensor, rows: Axis, columns: Axis) -> np.ndarray:
-    """Boxes (m, 4) float32 that the boxes of the enlarged masks hold; −1 where nothing is certain.
+    """Return boxes (m, 4) float32 that lie inside those of the upsampled masks; −1 if uncertain.
 
-    positive: (m, h, w) bool, low-resolution pixels of the masks. Boxes as in `boxes_around`.
+    Args:
+        positive: (m, h, w) bool, low-resolution pixels of the masks.
+        rows: the interpolation along rows.
+        columns: the interpolation along columns.
+
+    Returns:
+        Boxes as in `boxes_around`.
     """
-    core = eroded(positive)  # a pixel all of whose sources are positive is in the mask
+    core = eroded(positive)  # a pixel whose sources are all positive is in the mask
     (left, right), (top, bottom) = span(core.any(1).numpy()), span(core.any(2).numpy())
     x0, y0 = columns.near(left)[0], rows.near(top)[0]
     x1, y1 = columns.near(right)[1], rows.near(bottom)[1]
@@ -191,8 +222,7 @@ def boxes_inside(positive: Tensor, rows: Axis, columns: Axis) -> np.ndarray:
 
 
 def eroded(present: Tensor) -> Tensor:
-    """The pixels of bool (m, h, w) that are present with all of their 3×3 neighbours; what lies
-    outside counts as present."""
+    """Erode bool (m, h, w) by 3×3; pixels outside count as present."""
     rows = present.clone()
     rows[:, 1:] &= present[:, :-1]
     rows[:, :-1] &= present[:, 1:]
@@ -205,22 +235,24 @@ def eroded(present: Tensor) -> Tensor:
 def surely_suppressed(
     inner: np.ndarray, outer: np.ndarray, box: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Whether any box between `inner` and `outer` (m, 4) overlaps a box (4,) beyond the threshold:
-    bool (m,)."""
+    """Return whether any box between `inner` and `outer` (m, 4) overlaps `box` too much, bool (m,).
+
+    Too much is an IoU with the box (4,) above the threshold.
+    """
     shared = intersection(box, inner)
     union = area(outer) + area(box) - shared
     return (shared > (threshold + 1e-5) * union) & (inner[:, 2] >= 0)
 
 
 def suppressed(box: np.ndarray, boxes: np.ndarray, threshold: float) -> bool:
-    """Whether the IoU of a box with one of `boxes` (k, 4) exceeds the threshold."""
+    """Return whether the IoU of a box with any of `boxes` (k, 4) exceeds the threshold."""
     shared = intersection(box, boxes)
     with np.errstate(invalid="ignore"):
         return bool((shared / (area(box) + area(boxes) - shared) > threshold).any())
 
 
 def intersection(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Common area of a box (4,) with each of (k, 4)."""
+    """Return the common area of a box (4,) with each of (k, 4)."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     return np.maximum(sides, 0).prod(-1)
 
@@ -230,7 +262,7 @@ def area(boxes: np.ndarray) -> np.ndarray:
 
 
 def box_of(mask: np.ndarray, left: int, top: int) -> np.ndarray:
-    """x0, y0, x1, y1 float32, last pixel included, of a transposed window; zeros if empty."""
+    """Return a transposed window's x0, y0, x1, y1 float32, last pixel included; zeros if empty."""
     x, y = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(x):
         return np.zeros(4, np.float32)
@@ -238,7 +270,7 @@ def box_of(mask: np.ndarray, left: int, top: int) -> np.ndarray:
 
 
 def stability_score(logits: np.ndarray, thresholds: Thresholds) -> float:
-    """IoU of the masks above and below the threshold by the offset; NaN if both are empty."""
+    """Return the IoU of the masks at threshold ± offset; NaN if both are empty."""
     level, offset = thresholds.mask_threshold, thresholds.stability_score_offset
     union = np.count_nonzero(logits > level - offset)
     inside = np.count_nonzero(logits > level + offset)

@@ -1,7 +1,7 @@
-"""What `sam_postprocess.judge` does, for a GPU: many masks at once, one transfer an image.
+"""`postprocess.judge` for a GPU: many masks at once, one transfer per image.
 
-A GPU enlarges a mask faster than it decides whether to, so nothing is skipped here; only masks
-that survive are turned into run lengths, from logits that are enlarged again instead of kept.
+A GPU upsamples a mask faster than it decides whether to, so nothing is skipped here. Only masks
+that survive become run lengths, from logits that are upsampled again instead of kept.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def judge(
     thresholds: Thresholds,
     batches: AdaptiveBatches,
 ) -> Kept:
-    """Masks that are stable and no duplicates; see `sam_postprocess.judge`.
+    """Return the masks that are stable and not duplicates; see `postprocess.judge`.
 
-    `batches`: how many masks are enlarged at once.
+    `batches` sets how many masks are upsampled at once.
     """
 
     def enlarged(rows: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def judge(
 
 
 def run_lengths_of(masks: Tensor) -> list[np.ndarray]:
-    """Run lengths uint32 of each mask of bool (k, H, W)."""
+    """Return the run lengths, uint32, of each mask of bool (k, H, W)."""
     columns = masks.transpose(1, 2).flatten(1)
     changes = F.pad(columns, (1, 0)) != F.pad(columns, (0, 1))  # against a zero at both ends
     changes[:, -1] = False

@@ -1,10 +1,10 @@
-"""SAM 2 as a segmenter: every mask of an image, from a grid of points.
+"""SAM 2 as a segmenter: all masks of an image, from a grid of points.
 
-Ravi et al. 2024, "SAM 2: Segment Anything in Images and Videos". The network is the one of
-transformers. Unlike the first SAM it sees every image stretched to a square, so the grid of points
-is stretched with it, as SAM2AutomaticMaskGenerator of the published code does. (The mask-generation
-pipeline of transformers keeps the aspect ratio of the points only, and so misses a part of every
-image that is not square.) MobileSAM is not among the models of transformers.
+Ravi et al. 2024, "SAM 2: Segment Anything in Images and Videos". The network comes from
+transformers. Unlike SAM, SAM 2 stretches every image to a square, so the point grid is stretched
+with it, as in the published SAM2AutomaticMaskGenerator. (The mask-generation pipeline of
+transformers keeps the aspect ratio of the points only, and so misses a part of every image that is
+not square.) transformers has no MobileSAM.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from geoloc.segmentation.segmenters.sam.point_grid import PointGridSegmenter
 
 REMEDY = "give the folder of a SAM 2 or SAM 2.1 that transformers can load, or retrieve it again"
 FILES = (*NEEDED, (("preprocessor_config.json",), ("processor_config.json",)))
-# Public folders hold the video model: what it remembers of earlier frames is not used.
+# Public folders hold the video model; its memory of earlier frames is not used.
 VIDEO_ONLY = (
     "memory_*", "mask_downsample*", "object_pointer_proj*", "no_object_pointer",
     "temporal_positional_encoding_projection_layer*", "no_memory_positional_encoding",
@@ -37,11 +37,11 @@ MASK_THRESHOLD = 0.0
 
 
 class Sam2Segmenter(PointGridSegmenter):
-    """Masks of whole images by SAM 2.
+    """Finds the masks of whole images with SAM 2.
 
-    The settings are those of PointGridSegmenter; `pred_iou_thresh` is lower by default, as in
-    SAM2AutomaticMaskGenerator. `min_mask_region_area` works like the first SAM's: holes and islands
-    of fewer pixels are removed, then duplicates.
+    The settings are those of PointGridSegmenter; `pred_iou_thresh` has a lower default, as in
+    SAM2AutomaticMaskGenerator. `min_mask_region_area` works as in SAM: holes and islands with fewer
+    pixels are removed, then duplicates.
     """
 
     title = "SAM 2"
@@ -71,7 +71,7 @@ class Sam2Segmenter(PointGridSegmenter):
         return image
 
     def _encode(self, prepared: list[np.ndarray]) -> list[list[Tensor]]:
-        """Of each image three feature maps (1, C, h, w), the coarsest last."""
+        """Return three feature maps (1, C, h, w) per image, the coarsest last."""
         with self._timed("encoder"), autocast(self.device, self.precision):
             pixels = self.processor(
                 prepared, input_data_format="channels_last", return_tensors="pt"
@@ -85,9 +85,10 @@ class Sam2Segmenter(PointGridSegmenter):
         return Decoded.joined(parts)
 
     def _passing(self, embedding: list[Tensor], points: Tensor) -> Decoded:
-        """Three masks for each point (n, 2), less those of which the predicted IoU is too low.
+        """Return the masks of points (n, 2), three each, whose predicted IoU passes.
 
-        A threshold of 0 keeps all. What is not finite passes, for the caller to notice.
+        A threshold of 0 keeps all masks. Values that are not finite pass, so that the caller sees
+        them.
         """
         masks, predicted_iou = self.predict(embedding, points)
         threshold = self.pred_iou_thresh if self.pred_iou_thresh > 0 else -torch.inf
@@ -116,20 +117,20 @@ class Sam2Segmenter(PointGridSegmenter):
         self, decoded: Decoded, prepared_size: tuple[int, int]
     ) -> tuple[int, tuple[int, int]]:
         height, width = decoded.low_resolution.shape[1:]
-        return height, (height, width)  # enlarged once, straight to the image
+        return height, (height, width)  # upsampled once, straight to the image
 
     def _predictor(self) -> Predictor:
         return Predictor(self)
 
 
 class Predictor:
-    """A Sam2Segmenter as SamAutomaticMaskGenerator uses its SamPredictor."""
+    """Presents a Sam2Segmenter as a SamPredictor to SamAutomaticMaskGenerator."""
 
     def __init__(self, segmenter: Sam2Segmenter) -> None:
         self.segmenter = segmenter
         self.device = segmenter.device
         self.transform = self
-        self.model = SimpleNamespace(  # what the generator asks of a SAM
+        self.model = SimpleNamespace(  # the attributes of a SAM that the generator reads
             mask_threshold=MASK_THRESHOLD, image_encoder=SimpleNamespace(img_size=segmenter.side)
         )
 
@@ -141,11 +142,14 @@ class Predictor:
         self.embedding = None
 
     def apply_coords(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Points (n, 2) in pixels of the image -> of the network's input."""
+        """Scale points (n, 2) from image pixels to pixels of the network's input."""
         return (points / np.array(size)[::-1] * self.segmenter.side).astype(np.float32)
 
     def predict_torch(self, points: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Points (n, 1, 2) -> logits (n, 3, H, W), predicted IoU (n, 3), low-resolution logits."""
+        """Return logits (n, 3, H, W), predicted IoU (n, 3) and low-resolution logits.
+
+        `points` is (n, 1, 2).
+        """
         low, predicted_iou = self.segmenter.predict(self.embedding, points[:, 0])
         self.segmenter._check(low, predicted_iou)
         masks = F.interpolate(low, self.size, mode="bilinear", align_corners=False)
@@ -156,10 +160,11 @@ def load_sam2(folder: str | Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
     """Load SAM 2 or SAM 2.1 and its image processor from a folder of transformers.
 
     Args:
-        folder: what `save_pretrained` wrote, of Sam2Model or Sam2VideoModel.
+        folder: what `save_pretrained` wrote for Sam2Model or Sam2VideoModel.
 
     Raises:
-        OSError: see `load_network`; for an image processor that does not fit the network.
+        OSError: if the network can't be loaded (see `load_network`), or the image processor doesn't
+            match it.
     """
     folder = Path(folder)
     check_files(folder, FILES, "SAM 2", REMEDY)
@@ -167,12 +172,13 @@ def load_sam2(folder: str | Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
     try:
         processor = Sam2ImageProcessor.from_pretrained(folder, local_files_only=True)
         pixels = processor(
-            [np.zeros((40, 60, 3), np.uint8)], input_data_format="channels_last",
+            [np.zeros((40, 60, 3), np.uint8)],
+            input_data_format="channels_last",
             return_tensors="pt",
-        )["pixel_values"]  # fmt: skip
+        )["pixel_values"]
     except PermissionError:
         raise
-    except Exception as error:  # the library raises whatever a damaged file leads it to
+    except Exception as error:  # a damaged file can make the library raise anything
         raise unusable(folder, "its image processor does not work", error, REMEDY) from error
     side = network.config.prompt_encoder_config.image_size
     if pixels.shape[1:] != (3, side, side) or not pixels.isfinite().all():
@@ -184,5 +190,5 @@ def load_sam2(folder: str | Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
 
 
 def build(folder: str | Path, **settings: Any) -> Sam2Segmenter:
-    """Build a segmenter from a folder, see `load_sam2`, with the settings of Sam2Segmenter."""
+    """Build a segmenter from a folder (see `load_sam2`), with the settings of Sam2Segmenter."""
     return Sam2Segmenter(*load_sam2(folder), **settings)

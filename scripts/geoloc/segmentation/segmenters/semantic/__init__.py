@@ -1,1 +1,1 @@
-"""Networks that name every pixel."""
+"""Semantic segmentation networks, which label every pixel."""

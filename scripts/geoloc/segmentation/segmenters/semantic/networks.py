@@ -1,7 +1,7 @@
-"""Networks of transformers that name every pixel, from a local folder.
+"""Semantic segmentation networks of transformers, loaded from a local folder.
 
 Mask2Former (Cheng et al. 2022), OneFormer (Jain et al. 2023) and SegFormer (Xie et al. 2021). The
-class that the folder's config.json names decides which one it is.
+class in the folder's config.json decides which one it is.
 """
 
 from __future__ import annotations
@@ -44,19 +44,22 @@ ARCHITECTURES = Registry(
         )
     },
 )
-"""Classes of transformers, by the name that config.json gives them."""
+"""Classes of transformers, by their names in config.json."""
 
-# A Swin that serves as a backbone computes its last normalization for nothing, which the public
-# folders lack; they also hold indices that the network computes itself. Only training has a loss,
-# and texts for OneFormer.
+# A Swin backbone has a last normalization whose output is unused; the public folders don't contain
+# it. They do contain indices that the network computes itself. The loss, and the text mapper of
+# OneFormer, are only for training.
 UNUSED = ("*.swin.layernorm.*", "*.relative_position_index", "criterion.*", "text_mapper.*")
 
 
 @dataclass
 class SemanticNetwork:
-    """A network and what goes into it.
+    """A network and its inputs.
 
-    mean, std: float32 (3,), of RGB in 0–1; inputs: what the network reads besides pixels, one row.
+    Attributes:
+        mean: float32 (3,), of RGB in 0–1.
+        std: float32 (3,), of RGB in 0–1.
+        inputs: inputs of the network other than pixels, for one image.
     """
 
     network: PreTrainedModel
@@ -67,16 +70,16 @@ class SemanticNetwork:
 
 
 def load_semantic(folder: str | Path, vocabulary_name: str) -> SemanticNetwork:
-    """Load a network, float32, on the CPU.
+    """Load a network in float32 on the CPU.
 
     Args:
         folder: what transformers saved.
-        vocabulary_name: the vocabulary that the network has to have, see `vocabulary`.
+        vocabulary_name: the vocabulary that the network must have, see `vocabulary`.
 
     Raises:
-        OSError: for a folder that lacks a file or holds a damaged one, of another architecture, or
-            whose weights are not exactly the network's; see `load_network`.
-        ValueError: if the labels of the network are not the vocabulary, or there is none such.
+        OSError: if a file of the folder is missing or damaged, the architecture is another one, or
+            the weights are not exactly the network's; see `load_network`.
+        InputError: if the network's labels differ from the vocabulary, or it is unknown.
     """
     folder, names = Path(folder), vocabulary(vocabulary_name)
     check_files(folder, FILES, "semantic network", REMEDY)
@@ -92,7 +95,11 @@ def load_semantic(folder: str | Path, vocabulary_name: str) -> SemanticNetwork:
 
 
 def architecture_of(folder: Path, config: dict) -> type[PreTrainedModel]:
-    """The class that config.json names; raises FileError for any but those of ARCHITECTURES."""
+    """Return the class named by config.json.
+
+    Raises:
+        FileError: if it is not in ARCHITECTURES.
+    """
     named = config.get("architectures")
     name = named[0] if isinstance(named, list) and named else None
     if name not in ARCHITECTURES:
@@ -104,9 +111,9 @@ def architecture_of(folder: Path, config: dict) -> type[PreTrainedModel]:
 
 
 def check_labels(folder: Path, id2label: Any, names: tuple[str, ...], vocabulary_name: str) -> None:
-    """Raise InputError, with the first difference, unless the labels are those of the vocabulary.
+    """Raise InputError, naming the first difference, if the labels are not the vocabulary's.
 
-    Capitals do not count: folders differ in them.
+    Case is ignored, because it differs between folders.
     """
     found = id2label if isinstance(id2label, dict) else {}
     labels = {str(index): str(label) for index, label in found.items()}
@@ -122,7 +129,7 @@ def check_labels(folder: Path, id2label: Any, names: tuple[str, ...], vocabulary
 
 
 def _vocabulary_remedy(labels: dict[str, str]) -> str:
-    """What to write for a network with these labels by index."""
+    """Return what to write for a network with these labels by index."""
     given = {index: label.casefold() for index, label in labels.items()}
     for name in TITLES:
         if given == {str(index): label.casefold() for index, label in enumerate(vocabulary(name))}:
@@ -131,9 +138,10 @@ def _vocabulary_remedy(labels: dict[str, str]) -> str:
 
 
 def read_normalization(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the image processor of a folder, float32 (3,) each.
+    """Read the mean and standard deviation of a folder's image processor, float32 (3,) each.
 
-    Raises FileError unless both are three finite numbers and the deviations positive.
+    Raises:
+        FileError: if they are not three finite numbers each, or a deviation is not positive.
     """
     name = "preprocessor_config.json"
     if not (folder / name).is_file():
@@ -155,7 +163,7 @@ def read_normalization(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_task(folder: Path, length: int) -> Tensor:
-    """The tokens of OneFormer's task, int64 (1, length), 0 where the text has ended."""
+    """Return the tokens of OneFormer's task, int64 (1, length), padded with 0."""
     check_files(folder, TOKENIZER, "OneFormer", REMEDY)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -164,23 +172,23 @@ def read_task(folder: Path, length: int) -> Tensor:
         )
     except PermissionError:
         raise
-    except Exception as error:  # the library raises whatever a damaged file leads it to
+    except Exception as error:  # a damaged file can make the library raise anything
         raise unusable(folder, "its tokenizer cannot be read", error, REMEDY) from error
     return tokens["input_ids"] * tokens["attention_mask"]
 
 
 def label_probabilities(output: Any, row: int, size: tuple[int, int]) -> Tensor:
-    """The probability of each label at each pixel of an image.
+    """Return the probability of each label at each pixel of an image.
 
-    SegFormer gives the softmax of its enlarged logits. Mask2Former and OneFormer give masks with
-    labels: the probabilities of a pixel are the sums over masks of mask times label (Cheng et al.
+    For SegFormer it is the softmax of the upsampled logits. Mask2Former and OneFormer return masks
+    with labels: a pixel's probabilities are the sums over masks of mask times label (Cheng et al.
     2021, "Per-Pixel Classification is Not All You Need", section 3.4), divided by their sum over
-    all labels where that exceeds 1. What is missing to 1 is the probability of no object.
+    all labels if that exceeds 1. The rest up to 1 is the probability of no object.
 
     Args:
         output: what the network returned for a batch.
-        row: number of the image in the batch.
-        size: height and width of the image, to which logits are enlarged.
+        row: index of the image in the batch.
+        size: height and width of the image, to which logits are upsampled.
 
     Returns:
         float32 (labels, H, W) in 0–1.
@@ -188,11 +196,11 @@ def label_probabilities(output: Any, row: int, size: tuple[int, int]) -> Tensor:
     if "logits" in output:
         return enlarged(output.logits[row], size).softmax(0)
     masks = enlarged(output.masks_queries_logits[row], size).sigmoid()
-    labels = output.class_queries_logits[row].float().softmax(-1)[:, :-1]  # the last is no object
+    labels = output.class_queries_logits[row].float().softmax(-1)[:, :-1]  # the last: no object
     sums = torch.einsum("qc,qhw->chw", labels, masks)
     return sums / sums.sum(0).clamp(min=1)
 
 
 def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """(k, h, w) -> float32 (k, H, W), bilinear."""
+    """Upsample (k, h, w) to float32 (k, H, W), bilinear."""
     return F.interpolate(logits[None].float(), size, mode="bilinear", align_corners=False)[0]

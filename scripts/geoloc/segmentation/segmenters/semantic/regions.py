@@ -1,4 +1,4 @@
-"""From a label for each pixel to segments: one for each connected region of a label."""
+"""Turn a label per pixel into segments: one for each connected region of a label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEIGHBOURS = 8  # pixels that touch at a corner are connected, as for SAM's smal
 
 
 def label_regions(labels: np.ndarray, probability: np.ndarray, smallest: int) -> Segments:
-    """Make a segment of each connected region of a label, by falling probability.
+    """Make a segment of each connected region of a label, sorted by falling probability.
 
     Args:
         labels: integers (H, W), 0 or more.
@@ -21,9 +21,9 @@ def label_regions(labels: np.ndarray, probability: np.ndarray, smallest: int) ->
         smallest: regions with fewer pixels are dropped.
 
     Returns:
-        Segments with one class each: the label, and the mean of its probability over the region,
-        which also stands for predicted IoU and stability score; both are ranks of a mask that such
-        a network does not give. The other nine places are −1 and 0. `image_id` is empty.
+        Segments with one class each: the label and its mean probability over the region. The other
+        nine entries are −1 and 0. The mean probability also serves as predicted IoU and stability
+        score, which such a network does not provide. `image_id` is empty.
     """
     size = (int(labels.shape[0]), int(labels.shape[1]))
     counts, classes, means = [], [], []
@@ -33,7 +33,7 @@ def label_regions(labels: np.ndarray, probability: np.ndarray, smallest: int) ->
         _, components, stats, _ = cv2.connectedComponentsWithStats(present, connectivity=NEIGHBOURS)
         sums = np.bincount(components.ravel(), probability[window].ravel())
         large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= smallest)
-        for component in large[large > 0]:  # 0 is what has another label
+        for component in large[large > 0]:  # 0 marks pixels with another label
             left, top, width, height, pixels = stats[component].tolist()
             part = components[top : top + height, left : left + width] == component
             rows, columns = window
@@ -48,6 +48,6 @@ def label_regions(labels: np.ndarray, probability: np.ndarray, smallest: int) ->
 
 
 def window_of(present: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the bounding box of bool (H, W), which holds at least one pixel."""
+    """Return the rows and columns of the bounding box of bool (H, W) with at least one pixel."""
     rows, columns = np.flatnonzero(present.any(1)), np.flatnonzero(present.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -1,4 +1,4 @@
-"""Semantic networks as a segmenter that names its segments itself."""
+"""A segmenter that runs a semantic network and names its segments itself."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from geoloc.segmentation.segmenters.semantic.networks import (
 from geoloc.segmentation.segmenters.semantic.regions import label_regions
 from geoloc.types import SCORE_SIZE, Segments
 
-MULTIPLE = 32  # of pixels that a side has; the coarsest features are 32 times smaller
+MULTIPLE = 32  # input sides are multiples of it: the coarsest features are 32 times smaller
 
 
 class SemanticSegmenter:
-    """Connected regions of the labels of whole images.
+    """Segments an image into the connected regions of its labels.
 
     Args:
         loaded: the network, see `load_semantic`.
-        image_size: pixels of the longer side of the image that the network sees. Both sides are
-            rounded to multiples of 32.
-        min_mask_region_area: regions with fewer pixels of the image are dropped.
-        image_batch: images of one size that the network sees at once; does not change the result.
-            None chooses by the device; halves when its memory runs out.
-        device: name of a torch device; None or `auto` takes the GPU if there is one.
+        image_size: longer side in pixels of the network's input. Both sides are rounded to
+            multiples of 32.
+        min_mask_region_area: regions with fewer image pixels are dropped.
+        image_batch: number of images of one size per batch; does not change the result. None
+            chooses by device. It halves when memory runs out.
+        device: name of a torch device; None or `auto` takes the GPU if one is available.
         precision: float32, bfloat16 or float16, of the network only.
         compile: whether to compile the network.
     """
@@ -75,16 +75,16 @@ class SemanticSegmenter:
 
     @torch.inference_mode()
     def segment(self, images: Sequence[np.ndarray]) -> list[Segments]:
-        """Find and name the regions of each image, by falling probability.
+        """Find and name the regions of each image, sorted by falling probability.
 
         Args:
             images: uint8 (H, W, 3) RGB of any size.
 
         Returns:
-            One Segments an image, see `label_regions`; `image_id` is empty.
+            One Segments per image, see `label_regions`; `image_id` is empty.
 
         Raises:
-            NotFinite: with the number of the image, where the network gives NaN or infinity.
+            NotFinite: if the network outputs NaN or infinity; it has the index of the image.
         """
         found = []
         for _, group in groupby(images, key=lambda image: image.shape[:2]):
@@ -98,7 +98,7 @@ class SemanticSegmenter:
         return found
 
     def _regions(self, images: list[np.ndarray], first: int) -> list[Segments]:
-        """Regions of images of one size; `first`: number of the first of them."""
+        """Find the regions of images of one size; `first` is the index of the first one."""
         size = images[0].shape[:2]
         with self._timed("encoder"), autocast(self.device, self.precision):
             output = self.network(
@@ -118,7 +118,7 @@ class SemanticSegmenter:
         return found
 
     def _pixels(self, images: list[np.ndarray]) -> Tensor:
-        """Images of one size as the network sees them, float32 (b, 3, h, w)."""
+        """Return images of one size as input of the network, float32 (b, 3, h, w)."""
         height, width = seen_size(images[0].shape[:2], self.image_size)
         resized = [
             np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
@@ -137,13 +137,15 @@ class SemanticSegmenter:
 
 
 def seen_size(size: tuple[int, int], longer: int) -> tuple[int, int]:
-    """Height and width that the network sees: the longer side about `longer`, multiples of 32."""
+    """Return the input height and width: the longer side about `longer`, multiples of 32."""
     scale = longer / max(size)
     height, width = (max(round(side * scale / MULTIPLE), 1) * MULTIPLE for side in size)
     return height, width
 
 
 def build(folder: str | Path, *, vocabulary: str, **settings: Any) -> SemanticSegmenter:
-    """Build a segmenter from a folder of that vocabulary, see `load_semantic`, with the settings of
-    SemanticSegmenter."""
+    """Build a segmenter from a folder with the given vocabulary (see `load_semantic`).
+
+    `settings` are those of SemanticSegmenter.
+    """
     return SemanticSegmenter(load_semantic(folder, vocabulary), **settings)

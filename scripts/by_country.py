@@ -1,0 +1,25 @@
+"""Accuracy in each country, and which countries are taken for which others."""
+
+import pandas as pd
+
+from geoloc.corpus.index_tables import kept_classes
+from geoloc.evaluation.by_country import accuracy_by_country, confusion
+from geoloc.evaluation.read_predictions import read_predictions
+from geoloc.files import atomic_path
+from geoloc.logs import start_log
+
+log = start_log(snakemake.log[0])
+inputs, params = snakemake.input, snakemake.params
+index = pd.read_parquet(inputs.index, columns=["collection"])
+frames = read_predictions(
+    inputs.predictions,
+    kept_classes(inputs.countries),
+    params.datasets,
+    set(index.collection) - {"street"},
+)
+predictions = [(*row, frame) for row, frame in zip(params.rows, frames, strict=True)]
+tables = {"accuracy": accuracy_by_country(predictions), "confusion": confusion(predictions)}
+for name, table in tables.items():
+    with atomic_path(snakemake.output[name]) as temporary:
+        table.to_csv(temporary, index=False)
+log.info("%d accuracies of countries", len(tables["accuracy"]))

@@ -1,0 +1,105 @@
+"""The report as one HTML page, without scripts and without requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from geoloc.report.answers import answer_families
+from geoloc.report.by_country import confusion_section, countries_section
+from geoloc.report.citations import references
+from geoloc.report.curves import training_plots
+from geoloc.report.first_screen import first_screen, run_facts
+from geoloc.report.run_details import (
+    configuration_section,
+    data_section,
+    leakage_section,
+    metrics_section,
+    picture,
+    software_section,
+    sources_section,
+)
+from geoloc.report.tables import Run
+
+INDEX_COLUMNS = ["collection", "source", "country", "split"]
+
+
+def render(run: Run, study: Mapping[str, Any], index: str | Path) -> str:
+    """Make the page of a run.
+
+    Args:
+        run: the finished run.
+        study: the configuration of the study, with which that of the run is compared.
+        index: images.parquet of the index.
+
+    Returns:
+        HTML. Everything that comes from the run is escaped.
+    """
+    countries = run.table("countries")
+    shown = {
+        "run": run,
+        "first": first_screen(run),
+        "facts": run_facts(run, countries),
+        "families": answer_families(run),
+        "countries": countries_section(run),
+        "confusion": confusion_section(run),
+        "sources": sources_section(run),
+        "training": training_plots(run, countries),
+        "metrics": metrics_section(run),
+        "leakage": leakage_section(run),
+        "data": data_section(run, countries, pd.read_parquet(index, columns=INDEX_COLUMNS)),
+        "configuration": configuration_section(run, study),
+        "software": software_section(run),
+        "citations": references(run.config),
+        "examples": {
+            name.removeprefix("examples_"): picture(path)
+            for name, path in run.files.items()
+            if name.startswith("examples_")
+        },
+    }
+    return environment().get_template("page.html.jinja").render(**shown)
+
+
+def environment() -> Environment:
+    """Templates in which everything is escaped and nothing unknown is left out in silence."""
+    found = Environment(
+        loader=PackageLoader("geoloc.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"percent": percent, "number": number, "duration": duration}
+    return found
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share (0–1) in percent; "–" where it is unknown."""
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with separators of thousands; "–" where it is unknown, "∞" where infinite."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as text: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    if seconds is None or math.isnan(seconds):
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min"

@@ -1,0 +1,62 @@
+"""What a run has to cite follows from its configuration."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from geoloc.cli.main import main
+from geoloc.config import write_config
+from geoloc.report.citations import OF_NAMES, _keys, all_references, references
+from tests.conftest import ROOT
+from tests.report.small_results import configuration
+
+
+def test_the_study_cites_its_data_segmenter_networks_and_geocoder():
+    keys = [reference.key for reference in references(configuration())]
+    assert keys == [
+        "beyond_the_image_workflow", "singh_beyond_the_image", "geoguessr_images",
+        "streetview_images", "vo_revisiting_2017", "hays_im2gps_2008",
+        "muller_budack_geolocation_2018", "thampi_reverse_geocoder", "geonames",
+        "kirillov_segment_2023", "he_deep_2016", "radford_learning_2021", "haas_streetclip_2023",
+    ]  # fmt: skip
+
+
+def test_drawn_images_and_models_that_are_not_used_are_not_cited():
+    config = configuration()
+    config["demo"], config["models"] = {"countries": 7}, {"cnn": config["models"]["cnn"]}
+    keys = {reference.key for reference in references(config)}
+    assert not keys & {"geoguessr_images", "vo_revisiting_2017", "haas_streetclip_2023"}
+
+
+def test_every_key_is_known_and_software_and_study_are_those_of_the_citation_file():
+    known = all_references()
+    assert set(OF_NAMES.values()) | set(_keys(configuration())) <= set(known)
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    software = known["beyond_the_image_workflow"].fields
+    assert (software["title"], software["version"]) == (cff["title"], cff["version"])
+    assert known["singh_beyond_the_image"].fields["title"] == cff["references"][0]["title"]
+
+
+def test_bibtex_escapes_what_means_something_to_latex():
+    entry = all_references()["he_deep_2016"]
+    entry = type(entry)("key", {"type": "misc", "for": "x", "author": "A & B", "title": "100 %"})
+    assert entry.bibtex() == "@misc{key,\n  author = {A \\& B},\n  title = {{100 \\%}}\n}"
+
+
+def test_the_command_reads_the_configuration_of_a_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    write_config(tmp_path / "config.yaml", configuration())
+    assert main(["cite", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert (
+        "[segmentation (SAM)] Alexander Kirillov, Eric Mintun, Nikhila Ravi et al.: Segment" in text
+    )
+    assert main(["cite", str(tmp_path), "--bibtex"]) == 0
+    assert capsys.readouterr().out.count("@") == text.count("\n")
+
+
+@pytest.mark.parametrize("arguments", [["cite", "nowhere"]])
+def test_a_folder_that_is_no_run_is_an_error(arguments, capsys):
+    assert main(arguments) == 2
+    assert "nowhere/config.yaml does not exist" in capsys.readouterr().err
