@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +96,11 @@ def segments_of(image_id: str) -> Segments:
     )  # fmt: skip
 
 
-def make_stores(run: Path, index: pd.DataFrame, pictures: list[bytes]) -> Iterator[tuple]:
-    """Write images, segments and scores; yields the stores of each shard of street images."""
+def make_stores(
+    run: Path, index: pd.DataFrame, pictures: list[bytes], segmented: Container[str]
+) -> Iterator[tuple]:
+    """Write images, and segments and scores of street images of some countries; yields the stores
+    of each shard of these."""
     for (collection, country, shard), part in index.groupby(["collection", "country", "shard"]):
         images = run / f"images/{collection}/{country}/{shard}.h5"
         write_images(images, (
@@ -106,7 +109,7 @@ def make_stores(run: Path, index: pd.DataFrame, pictures: list[bytes]) -> Iterat
             | {"image": pictures[n % len(pictures)]}
             for n, row in enumerate(part.itertuples())
         ))  # fmt: skip
-        if collection == "street":
+        if collection == "street" and country in segmented:
             segments, scores = (run / f"{stage}/{country}/{shard}.h5"
                                 for stage in ("segments/sam", "scores/objects"))  # fmt: skip
             found = [segments_of(i) for i in part.image_id]
@@ -149,7 +152,7 @@ def make_run(
     excluded.to_csv(run / "quarantine.csv", index=False)
     index = index.iloc[1:]
     found = Found(Naming(vocabulary("imagenet"), np.array([SIGN]), 0.1))
-    shards = list(make_stores(run, index, [draw(colour) for colour in (40, 90, 140)]))
+    shards = list(make_stores(run, index, [draw(colour) for colour in (40, 90, 140)], countries))
     (run / "found/objects").mkdir(parents=True)
     with ObjectTable(run / "found/objects/objects.parquet") as objects:
         describe(shards, found, None, objects.write)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from geoloc.errors import FileError
 from geoloc.explore.images import STREET, Images
 from geoloc.explore.requests import Refused
 from geoloc.explore.run import FinishedRun
-from geoloc.images import decode
+from geoloc.images import KEPT_AS_THEY_ARE, decode
+from geoloc.rgb import to_rgb
 from geoloc.stores import read_boxes, read_images, read_scores, read_segments
 from geoloc.types import Box, Segments
 from geoloc.weighting import View, make_view, other_rows
@@ -45,18 +48,18 @@ class Pictures:
         """
         if dataset not in self.views:
             raise Refused(404, f"the page does not show the dataset {dataset[:60]!r}")
-        image = self._image(n)
-        if self._images.is_street(n):
-            image = self._shown(n, image, self.views[dataset])
-        return jpeg(_smaller(image, side))
+        data, view = self._data(n), self.views[dataset]
+        if view.unchanged or not self._images.is_street(n):
+            return jpeg(_smaller(decode_small(data, side), side))
+        return jpeg(_smaller(self._shown(n, decode(data), view), side))
 
     def _thumbnail(self, n: int, dataset: str) -> bytes:
         return self.picture(n, dataset, THUMBNAIL)
 
-    def _image(self, n: int) -> np.ndarray:
+    def _data(self, n: int) -> bytes:
         wanted = self._images.id_of(n)
         for _, data in read_images(self._images.store(n, "images"), image_ids={wanted}):
-            return decode(data)
+            return data
         raise FileError(f"{self._images.store(n, 'images')} has no image {wanted}")
 
     def _shown(self, n: int, image: np.ndarray, view: View) -> np.ndarray:
@@ -130,6 +133,14 @@ def outline(mask: np.ndarray) -> str:
         if len(points) > 2:
             parts.append("M" + "L".join(f"{x} {y}" for x, y in points.tolist()) + "Z")
     return "".join(parts)
+
+
+def decode_small(data: bytes, side: int) -> np.ndarray:
+    """Decode an image to uint8 (H, W, 3), RGB, smaller than it is if that is faster, but not
+    smaller than `side` pixels. Raises UnreadableImage."""
+    with Image.open(io.BytesIO(data), formats=KEPT_AS_THEY_ARE) as image:
+        image.draft("RGB", (side, side))  # a JPEG can leave out details
+        return np.asarray(to_rgb(image))
 
 
 def jpeg(image: np.ndarray) -> bytes:
