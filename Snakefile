@@ -27,6 +27,7 @@ include: "rules/report.smk"
 onstart:
     # `geoloc verify` compares the run's files with its last configuration.
     write_config(f"{RESULTS}/config.yaml", config)
+    HELD.append(hold_while_running(RUNNING))
 
 
 onsuccess:

@@ -25,7 +25,8 @@ from geoloc.config import (
     place_paths,
     write_config,
 )
-from geoloc.corpus.index_tables import read_rows
+from geoloc.corpus.index_tables import read_shards as read_shards_of
+from geoloc.errors import GeolocError
 from geoloc.corpus.download import load_weights, wrong_sizes
 from geoloc.corpus.sources import (
     SourceError,
@@ -35,6 +36,7 @@ from geoloc.corpus.sources import (
 )
 from geoloc.evaluation.published_distances import published_test_sets
 from geoloc.evaluation.study import differences, study_models
+from geoloc.locks import hold_while_running, interrupted
 from geoloc.matrix import (
     DEFAULT,
     ROOMS,
@@ -75,6 +77,27 @@ order_entries(config, load_schema(ROOT / "config/config.yaml"))
 # For inputs and outputs: Snakemake adds the module's prefix to these itself.
 FOLDERS = {source.name: source.path for source in configured_sources(config)}
 config = place_paths(config, ROOT, placed)
+
+
+# Snakemake's lock does not say whose it is.
+RUNNING, HELD = Path(f".snakemake/{config['run']}.running"), []
+if workflow.is_main_process and "--unlock" not in sys.argv:
+    if any(Path(".snakemake/locks").glob("*.lock")) and (told := interrupted(RUNNING)):
+        print(told, file=sys.stderr)
+
+
+# Snakemake has no public way to ask for this; without it, each job would fail.
+if "apptainer" in map(str, workflow.deployment_settings.deployment_method):
+    missing_images = [
+        path
+        for path in config["containers"].values()
+        if "://" not in path and not Path(path).exists()
+    ]
+    if missing_images and workflow.is_main_process:
+        raise WorkflowError(
+            f"images are missing: {', '.join(missing_images)}; build them with "
+            "`make containers`, or set their paths below containers in the configuration"
+        )
 
 
 if workflow.nodes is None and workflow.is_main_process:  # jobs run on this machine
@@ -162,10 +185,10 @@ wildcard_constraints:
 def read_shards(path, modified):
     """Source names of every shard of the index by (collection, country, shard); cached until the
     file changes."""
-    return {
-        (row["collection"], row["country"], row["shard"]): row["sources"].split()
-        for row in read_rows(path)
-    }
+    try:
+        return read_shards_of(Path(path).parent)
+    except GeolocError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def of_shards(pattern, *collections):

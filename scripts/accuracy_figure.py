@@ -1,12 +1,11 @@
 """Figure: accuracies with their intervals against the majority baseline."""
 
-import pandas as pd
-
 from geoloc.evaluation.figures import accuracy_figure, save
 from geoloc.logs import start_log
+from geoloc.tables import read_table
 
 start_log(snakemake.log[0])
-metrics = pd.read_csv(snakemake.input.metrics, keep_default_na=False, na_values=[""])
+metrics = read_table(snakemake.input.metrics)
 params = snakemake.params
 figure = accuracy_figure(
     metrics, params.model_titles, params.dataset_titles, params.test_set_titles

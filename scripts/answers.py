@@ -1,7 +1,5 @@
 """The questions of the study, answered with intervals and tests, and what the answers come to."""
 
-import pandas as pd
-
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.evaluation.answers import (
     Evidence,
@@ -14,17 +12,18 @@ from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.evaluation.verdict import verdict
 from geoloc.files import atomic_path, write_text
 from geoloc.logs import start_log
+from geoloc.tables import read_table
 
 log = start_log(snakemake.log[0])
 inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-index = pd.read_parquet(inputs.index, columns=["image_id", "collection", "author"])
+index = read_table(inputs.index, columns=["image_id", "collection", "author"])
 frames = read_predictions(
     inputs.predictions,
     kept_classes(inputs.countries),
     params.datasets,
     set(index.collection) - {"street"},
 )
-leakage = pd.read_csv(inputs.leakage, keep_default_na=False, na_values=[""])
+leakage = read_table(inputs.leakage)
 table = answers(
     Evidence(
         predictions=[(*row, frame) for row, frame in zip(params.rows, frames, strict=True)],

@@ -1,13 +1,12 @@
 """Near-duplicate images and neighbouring places across the splits."""
 
-import pandas as pd
-
 from geoloc.evaluation.leakage import INDEX_COLUMNS, hash_stores, leakage_summary, leakage_table
 from geoloc.files import atomic_path
 from geoloc.logs import start_log
+from geoloc.tables import read_table
 
 start_log(snakemake.log[0])
-index = pd.read_parquet(snakemake.input.index, columns=INDEX_COLUMNS)
+index = read_table(snakemake.input.index, columns=INDEX_COLUMNS)
 stores = [*snakemake.input.street, *snakemake.input.test_sets]
 hashes = hash_stores(stores, snakemake.threads, snakemake.params.index_folder)
 table = leakage_table(index, hashes, snakemake.threads)

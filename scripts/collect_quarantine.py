@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from geoloc.corpus.quarantine import collect_quarantine, write_quarantine
 from geoloc.logs import start_log
+from geoloc.tables import read_table
 
 log = start_log(snakemake.log[0])
-sizes = pd.read_parquet(snakemake.input.images, columns=["source"]).source.value_counts()
+sizes = read_table(snakemake.input.images, columns=["source"]).source.value_counts()
 rows = collect_quarantine(
     Path(snakemake.input.rejected),
     [Path(path) for path in snakemake.input.shards],

@@ -1,16 +1,15 @@
 """Accuracy with its interval, baselines, distances and more, for every model and test set."""
 
-import pandas as pd
-
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.evaluation.distances import median_positions, warn_of_unplaced
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.read_predictions import check_index, read_predictions
 from geoloc.files import atomic_path
 from geoloc.logs import start_log
+from geoloc.tables import read_table
 
 log = start_log(snakemake.log[0])
-index, paths = pd.read_parquet(snakemake.input.index), snakemake.input.predictions
+index, paths = read_table(snakemake.input.index), snakemake.input.predictions
 classes = kept_classes(snakemake.input.countries)
 tables = read_predictions(
     paths, classes, snakemake.params.datasets, set(index.collection) - {"street"}

@@ -1,7 +1,5 @@
 """Evaluate a CLIP model, zero-shot, on all test sets."""
 
-import pandas as pd
-
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.countries.names import display_name
 from geoloc.evaluation.full_size import predictions_at_full_size
@@ -10,6 +8,7 @@ from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.logs import start_log
 from geoloc.pytorch.device import use_threads
 from geoloc.stores import by_name
+from geoloc.tables import read_table
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
@@ -20,7 +19,7 @@ check_classes(inputs.model, classes)
 table = predictions_at_full_size(
     ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt),
     classes,
-    pd.read_parquet(inputs.index),
+    read_table(inputs.index),
     inputs.street,
     by_name(params.scores, inputs.scores),
     by_name(params.crops, inputs.boxes),

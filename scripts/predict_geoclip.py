@@ -1,7 +1,5 @@
 """Evaluate GeoCLIP on all test sets."""
 
-import pandas as pd
-
 from geoloc.coordinates.geoclip import GeoClip
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.evaluation.full_size import predictions_at_full_size
@@ -9,6 +7,7 @@ from geoloc.files import atomic_path
 from geoloc.logs import start_log
 from geoloc.pytorch.device import use_threads
 from geoloc.stores import by_name
+from geoloc.tables import read_table
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
@@ -18,7 +17,7 @@ classes = kept_classes(inputs.countries)
 table = predictions_at_full_size(
     GeoClip(classes, params.geocoder, inputs.model, inputs.gallery or None),
     classes,
-    pd.read_parquet(inputs.index),
+    read_table(inputs.index),
     inputs.street,
     by_name(params.scores, inputs.scores),
     by_name(params.crops, inputs.boxes),

@@ -1,13 +1,12 @@
 """Evaluate a user's own model on all test sets."""
 
-import pandas as pd
-
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.evaluation.full_size import predictions_at_full_size
 from geoloc.evaluation.user_model import UserModel
 from geoloc.files import atomic_path
 from geoloc.logs import start_log
 from geoloc.stores import by_name
+from geoloc.tables import read_table
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
@@ -16,7 +15,7 @@ classes = kept_classes(inputs.countries)
 table = predictions_at_full_size(
     UserModel(inputs.file, classes, params.geocoder, params.options),
     classes,
-    pd.read_parquet(inputs.index),
+    read_table(inputs.index),
     inputs.street,
     by_name(params.scores, inputs.scores),
     by_name(params.crops, inputs.boxes),

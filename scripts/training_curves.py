@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from geoloc.corpus.index_tables import majority_country, read_rows
+from geoloc.corpus.index_tables import majority_country
 from geoloc.evaluation.figures import save, training_curves
 from geoloc.logs import start_log
+from geoloc.tables import read_rows, read_table
 
 start_log(snakemake.log[0])
 inputs, params = snakemake.input, snakemake.params
 paths = [*inputs.histories, *(Path(folder, "history.csv") for folder in inputs.clips)]
 histories = [
-    (model, dataset, pd.read_csv(path))
+    (model, dataset, read_table(path))
     for (model, dataset), path in zip(params.titles, paths, strict=True)
 ]
 countries = {row["country"]: int(row["val"]) for row in read_rows(inputs.countries)}

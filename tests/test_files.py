@@ -66,6 +66,24 @@ def small_disk(tmp_path) -> Path:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def test_what_killed_jobs_left_is_deleted_by_the_next_and_nothing_else(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = tmp_path / f".t.{ended.pid}.partial.csv"
+    others = [f".t.{os.getppid()}.partial.csv", f".u.{ended.pid}.partial.csv", ".t.x.partial.csv"]
+    for path in [left, *(tmp_path / name for name in others)]:
+        path.write_text("half")
+    (tmp_path / f".t.{ended.pid}.partial").mkdir()
+    write_text(tmp_path / "t.csv", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "t.csv", f".t.{ended.pid}.partial", *others,
+    }  # fmt: skip
+    with atomic_folder(tmp_path / "t") as temporary:
+        (temporary / "a").write_text("whole")
+    assert not (tmp_path / f".t.{ended.pid}.partial").exists()
+    assert (tmp_path / "t/a").exists()
+
+
 def test_a_full_disk_is_told_of_whatever_writes(small_disk):
     """By one process, which ends in peace: libraries have crashed at their end after that."""
     writers = [f"{kind}:{code}" for kind, code in WRITERS.items()]

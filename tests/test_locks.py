@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from geoloc.locks import only_one
+from geoloc.locks import hold_while_running, interrupted, only_one
 from tests.processes import ENVIRONMENT
 
 HOLD = """
@@ -49,6 +49,39 @@ def test_the_second_process_says_who_is_at_work_and_a_killed_one_holds_nothing(t
         with pytest.raises(BlockingIOError), only_one(path, "training"):
             pass
     assert not path.exists()
+
+
+RUN = """
+import sys
+from geoloc.locks import hold_while_running
+held = hold_while_running(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_runs_the_workflow_is_named_and_a_killed_run_says_what_to_type(tmp_path):
+    path = tmp_path / "study.running"
+    assert interrupted(path) == ""
+    for kill in (False, True):
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(path)],
+            env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with process:
+            assert process.stdout.readline() == "held\n"
+            who = f"process {process.pid} on {socket.gethostname()} since "
+            assert interrupted(path).startswith(who)
+            assert "is running this here; wait" in interrupted(path)
+            if kill:
+                process.kill()
+        assert path.exists() == kill
+    assert interrupted(path).startswith(who)
+    assert "was killed" in interrupted(path)
+    assert "type `snakemake --unlock` and run again" in interrupted(path)
+    held = hold_while_running(path)
+    assert f"process {os.getpid()} " in interrupted(path)
+    held.close()
 
 
 def test_an_error_within_releases_the_lock(tmp_path):

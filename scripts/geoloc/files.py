@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from geoloc.errors import FileError
+
+log = logging.getLogger(__name__)
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -59,6 +62,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    _remove_partial(path.parent, f".{path.stem}.", f".partial{path.suffix}")
     try:
         with told_if_full(path):
             yield temporary
@@ -80,6 +84,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    _remove_partial(path.parent, f".{path.name}.", ".partial")
     try:
         yield temporary
         for file in filter(Path.is_file, temporary.rglob("*")):
@@ -90,6 +95,28 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_partial(folder: Path, start: str, end: str) -> None:
+    """Delete what killed processes left of a file or folder: its name has their number between
+    `start` and `end`. No other job writes the same path now, on this machine or another one."""
+    with os.scandir(folder) as entries:
+        left = [e.path for e in entries if e.name.startswith(start) and e.name.endswith(end)]
+    for path in map(Path, left):
+        number = path.name[len(start) : -len(end)]
+        if number.isdecimal() and not _is_running(int(number)):
+            log.info("deleting %s, which a killed job left", path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import io
@@ -80,6 +81,41 @@ def _locked(path: Path, task: str) -> io.TextIOBase:
         if _is_open_at(path, file):
             return file
         file.close()  # its holder deleted it between our opening and locking
+
+
+def hold_while_running(path: str | Path) -> io.TextIOBase | None:
+    """Hold a lock file, with the name of this process, until it ends; which `interrupted` reads.
+
+    A process that ends normally deletes it. Returns None where another process holds it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = _locked(path, "running")
+    except InUse:
+        return None
+    _write_holder(file)
+    atexit.register(path.unlink, missing_ok=True)
+    return file
+
+
+def interrupted(path: str | Path) -> str:
+    """Say who runs the workflow by a file of `hold_while_running`, or did until it was killed, and
+    what to do; empty without the file."""
+    try:
+        with Path(path).open("r+", encoding="utf-8") as file:
+            who = file.read() or "an unknown process"
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return f"{who} is running this here; wait for it to end, or end it, and run again"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{who} ran this here ({path}: {error.strerror}); if it ended, {UNLOCK}"
+    return f"{who} ran this here and was killed, so that its lock is left; {UNLOCK}"
+
+
+UNLOCK = "once its jobs ended, too, type `snakemake --unlock` and run again"
 
 
 def _is_open_at(path: Path, file: io.TextIOBase) -> bool:

@@ -231,7 +231,7 @@ def test_a_model_that_cannot_be_used_is_answered_with_what_to_do(
     assert "remove --countries" in message("--model", keras_model, *given)
     assert "does not contain {country}" in message("--model", clip, *given, "--prompt", "a street")
     countries.write_text("a,b\n1,2\n")
-    assert "has no column" in message("--model", clip, *given)
+    assert "no column country, kept" in message("--model", clip, *given)
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,26 @@ def index_and_replan(folder: Path, config: dict) -> dict:
 
 def test_an_unchanged_configuration_prepares_nothing(tiny):
     assert replan(*tiny) == {}
+
+
+def test_after_a_kill_the_next_call_says_whose_lock_is_left_and_what_to_type(tiny):
+    folder, config = tiny
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config | {"seed": 7}))
+    command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--", QUARANTINE]
+    running = folder / ".snakemake/tiny.running"
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as process:
+        while not running.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    (told,) = [line for line in result.stderr.splitlines() if line.startswith("process ")]
+    assert told.startswith(f"process {process.pid} on ")
+    assert "was killed, so that its lock is left" in told
+    assert "type `snakemake --unlock` and run again" in told
+    assert "process " not in run_snakemake(folder, "--unlock")
+    assert call(folder, config | {"seed": 7}, "--", QUARANTINE)
+    assert not running.exists()
 
 
 def test_another_source_prepares_its_own_shards_only(tiny):

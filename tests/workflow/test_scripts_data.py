@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from geoloc.corpus.index_tables import read_rows
 from geoloc.corpus.sources import SourceError
 from geoloc.segmentation import rle
 from geoloc.segmentation.vocabularies import vocabulary
@@ -27,6 +26,7 @@ from geoloc.stores import (
     write_scores,
     write_segments,
 )
+from geoloc.tables import read_rows
 from geoloc.types import SCORE_SIZE, Segments
 from tests.script_runs import recorded, run_script
 from tests.small_sam import picture

@@ -126,6 +126,16 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["answers"] == jobs["published_distances"] == 1
 
 
+def test_without_built_images_a_run_in_containers_is_not_planned(tmp_path):
+    folder = make_workdir(tmp_path)
+    command = [sys.executable, "-m", "snakemake", "-n", "--sdm", "apptainer"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    told = result.stdout + result.stderr
+    assert "images are missing: containers/geo.sif, containers/torch.sif" in told
+    assert "build them with `make containers`" in told
+
+
 def test_a_contrastive_model_of_the_study_is_trained_beside_the_given_clip(tmp_path):
     folder = make_workdir(tmp_path)
     (folder / "contrastive.yaml").write_text("models: {contrastive: {kind: contrastive}}")

@@ -21,9 +21,9 @@ from pathlib import Path
 import pandas as pd
 
 from geoloc.config import SCHEMA, ConfigError, load_schema, read_config
-from geoloc.corpus.index_tables import read_rows
 from geoloc.evaluation.study import differences
 from geoloc.matrix import ROOMS, Row, is_trained, rows, street_test_sets, used_crops, used_scores
+from geoloc.tables import read_rows
 
 ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "answers",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from pathlib import Path
+
+from geoloc.tables import damaged, read_rows
 
 INDEX_COLUMNS = [
     "image_id", "source", "collection", "path", "latitude", "longitude", "country", "author",
@@ -12,21 +14,69 @@ INDEX_COLUMNS = [
 SHARD_KEYS = ["collection", "country", "shard"]
 MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
 REJECTED_COLUMNS = ["source", "path", "reason"]
+SHARD_COLUMNS = [*SHARD_KEYS, "images", "sources"]
+COUNTRY_COLUMNS = ["country", "name", "images", "train", "val", "test", "kept"]
 LISTING_COLUMNS = ["source", "kind", "files", "examples"]
 
 
-def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """Read the rows of a small CSV of the index as text; `NA` stays Namibia."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+Shards = dict[tuple[str, str, str], list[str]]
+"""Names of the sources of each shard, by collection, country and shard."""
+
+
+def read_shards(folder: str | Path) -> Shards:
+    """Read the shards of an index, in their order, and compare them with its other tables.
+
+    Raises:
+        FileError: if `shards.csv` or `countries.csv` is damaged, the manifests are not those of
+            the shards, or the street images of a country are not as many as it has.
+    """
+    path, manifests = Path(folder, "shards.csv"), Path(folder, "shards")
+    rows = read_rows(path, SHARD_COLUMNS)
+    shards = {tuple(row[key] for key in SHARD_KEYS): row["sources"].split() for row in rows}
+    found = {(*file.parts[-3:-1], file.stem) for file in manifests.glob("*/*/*.csv")}
+    if different := sorted(found ^ set(shards)):
+        shard = "/".join(different[0])
+        where = "has no line" if different[0] in found else "has a line, but no manifest,"
+        raise damaged(path, f"it {where} for {manifests}/{shard}.csv")
+    listed: Counter[str] = Counter()
+    for row in rows:
+        if row["collection"] == "street":
+            listed[row["country"]] += _count(path, row["images"])
+    countries = Path(folder, "countries.csv")
+    if countries.exists():  # else Snakemake makes the index again
+        _compare_countries(path, listed, countries)
+    return shards
+
+
+def _compare_countries(path: Path, listed: Counter[str], countries: Path) -> None:
+    """Compare the number of street images in each kept country with `countries.csv`."""
+    rows = read_rows(countries, COUNTRY_COLUMNS)
+    kept = {row["country"]: _count(countries, row["images"]) for row in rows if _is_kept(row)}
+    for country in sorted(kept.keys() | listed.keys()):
+        if (count := kept.get(country, 0)) != listed[country]:
+            raise damaged(
+                countries,
+                f"{country} has {count} street images in it, but {listed[country]} in {path}",
+            )
+
+
+def _count(path: Path, text: str) -> int:
+    if not text.isdecimal():
+        raise damaged(path, f"{text!r} is no number of images")
+    return int(text)
+
+
+def _is_kept(row: dict[str, str]) -> bool:
+    return row["kept"] == "True"
 
 
 def kept_classes(countries_path: str | Path) -> list[str]:
     """Return the classes of all models: sorted ISO codes of the kept countries."""
-    return sorted(row["country"] for row in read_rows(countries_path) if row["kept"] == "True")
+    rows = read_rows(countries_path, ["country", "kept"])
+    return sorted(row["country"] for row in rows if _is_kept(row))
 
 
 def majority_country(countries_path: str | Path) -> str:
     """Return the country with the most training images; of equal ones the first code."""
-    rows = [row for row in read_rows(countries_path) if row["kept"] == "True"]
+    rows = [row for row in read_rows(countries_path, ["country", "train", "kept"]) if _is_kept(row)]
     return min(rows, key=lambda row: (-int(row["train"]), row["country"]))["country"]

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from geoloc.corpus.archives import ImageFiles
-from geoloc.corpus.index_tables import REJECTED_COLUMNS, read_rows
+from geoloc.corpus.index_tables import REJECTED_COLUMNS
 from geoloc.corpus.sources import Source, SourceError
 from geoloc.files import atomic_path
 from geoloc.images import MAX_MEGAPIXELS, UnreadableImage, prepare
 from geoloc.progress import Progress
 from geoloc.stores import write_images
+from geoloc.tables import read_rows
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from geoloc.corpus.index_tables import REJECTED_COLUMNS, read_rows
+from geoloc.corpus.index_tables import REJECTED_COLUMNS
 from geoloc.corpus.sources import SourceError
 from geoloc.files import atomic_path
+from geoloc.tables import read_rows
 
 NAMED = 5  # files that a message names
 

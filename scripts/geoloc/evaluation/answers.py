@@ -1,9 +1,9 @@
-"""The questions of a study and what its predictions answer, each with its evidence.
+"""Answers to the study's questions, computed from a run's predictions.
 
-Which questions a run can answer follows from the settings of its datasets and models: a control is
-the dataset that differs from another one in just the key that is asked about.
+The settings of a run's datasets and models decide which questions it can answer: a control is a
+dataset that differs from another one only in the key in question.
 
-`verdict` (geoloc.evaluation.verdict) says in words what the answers come to.
+`geoloc.evaluation.verdict` summarizes the answers in words.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from geoloc.files import write_text
 from geoloc.matrix import DEFAULT, ROOMS, is_trained
 
 Settings = Mapping[str, Mapping[str, Any]]
-Answer = tuple[str, str, Estimate]  # key, question, what was found
+Answer = tuple[str, str, Estimate]  # key, question, result
 UNCHANGED = {"curve": "none"}
 COLUMNS = (
     "key", "family", "question", "estimate", "low", "high", "n", "seeds", "p_value", "p_adjusted",
@@ -41,18 +41,18 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """What answers are made from.
+    """The data that answers are computed from.
 
     Args:
-        predictions: of every row and seed.
+        predictions: predictions of every row and seed.
         datasets: how each dataset of a row or column shows images (`geoloc.matrix`).
-        models: the entry of each model.
-        titles: of models, of datasets and of test sets of photographs, by name. An image of the
-            test split is shown as a dataset; all other test sets are photographs.
+        models: the configuration entry of each model.
+        titles: titles of models, datasets and photo test sets, by name. Images of the test split
+            are shown as a dataset; all other test sets are photos.
         majority: most frequent country of the training images, ISO alpha-2.
         near_duplicates: ids of the test images that have a near-duplicate in training.
-        authors: author by image id, "" where unknown.
-        seed: of every bootstrap.
+        authors: author by image id, "" if unknown.
+        seed: seed of every bootstrap.
     """
 
     predictions: Predictions
@@ -84,32 +84,32 @@ class Evidence:
 
     @property
     def unchanged(self) -> str | None:
-        """The first dataset that shows images unchanged."""
+        """Return the first dataset that shows images unchanged."""
         return next((name for name, s in self.datasets.items() if s == UNCHANGED), None)
 
     @property
     def photographs(self) -> list[str]:
-        """Test sets that are no dataset."""
+        """Return the test sets that are not datasets."""
         return [name for name in self.images if name not in self.datasets]
 
     def right(self, model: str, dataset: str, test_set: str | None) -> pd.DataFrame | None:
-        """Right answers, bool, by image id and seed; None if the row was not tested on that."""
+        """Return correctness (bool) by image id and seed; None if the row was not tested on it."""
         return self._right.get((model, dataset, test_set))
 
     def rows(self) -> list[tuple[str, str]]:
-        """Each model and dataset that it was trained on, once."""
+        """Return each pair of model and training dataset once."""
         return list(dict.fromkeys((model, dataset) for model, dataset, _, _ in self.predictions))
 
     def own_test_set(self, dataset: str) -> str | None:
-        """The test images shown as in training; unchanged for models with no choice of dataset."""
+        """Return the test images shown as in training; unchanged if the model has no dataset."""
         return self.unchanged if dataset == DEFAULT else dataset
 
     def main_rows(self) -> list[tuple[str, str]]:
-        """One row of each model: the one that was trained on unchanged images, if any."""
+        """Return the rows trained on unchanged images, and those of models without training."""
         return [row for row in self.rows() if row[1] in (self.unchanged, DEFAULT)]
 
     def paired(self, *sides: tuple[str, str, str | None]) -> Estimate | None:
-        """Accuracy of the first (model, dataset, test set) less that of the second."""
+        """Return the accuracy of the first (model, dataset, test set) minus that of the second."""
         first, second = (self.right(*side) for side in sides)
         if first is None or second is None:
             return None
@@ -122,7 +122,7 @@ class Evidence:
         return self.titles["datasets"].get(name, name)
 
     def test_set(self, name: str) -> str:
-        """What a test set shows, in words."""
+        """Describe in words what a test set shows."""
         if name == self.unchanged:
             return "unchanged street images"
         if name in self.datasets:
@@ -134,27 +134,32 @@ def answers(evidence: Evidence) -> pd.DataFrame:
     """Answer every question that a run has the rows for.
 
     Returns:
-        One row a question with the columns `COLUMNS`; accuracies and differences are 0–1 and −1…1.
-        `p_adjusted` is corrected within the family (Holm 1979). `estimate` is positive where the
-        answer is yes. A share of right answers, which is no comparison, has no p-value.
+        One row per question with the columns `COLUMNS`; accuracies are in 0–1 and differences in
+        −1…1. `p_adjusted` is corrected within the family (Holm 1979). `estimate` is positive if the
+        answer is yes. Plain accuracies, which compare nothing, have no p-value.
 
     Raises:
-        InputError: if rows that are compared have other images or seeds.
+        InputError: if compared rows have different images or seeds.
     """
     rows = []
     for family, ask in FAMILIES.items():
         found = list(ask(evidence))
         adjusted = holm([estimate.p_value for _, _, estimate in found])
         rows += [
-            {"key": f"{family}/{key}", "family": family, "question": question, **asdict(estimate),
-             "p_adjusted": float(p)}
+            {
+                "key": f"{family}/{key}",
+                "family": family,
+                "question": question,
+                **asdict(estimate),
+                "p_adjusted": float(p),
+            }
             for (key, question, estimate), p in zip(found, adjusted, strict=True)
-        ]  # fmt: skip
+        ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of `answers` for JSON; None instead of NaN."""
+    """Return the rows of `answers` for JSON, with None instead of NaN."""
     return [
         {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
         for row in table.to_dict("records")
@@ -167,15 +172,20 @@ def write_json(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def near_duplicate_ids(leakage: pd.DataFrame, near_duplicate_bits: int) -> frozenset[str]:
-    """Ids of the test images of a `leakage_table` that differ from a training image in at most
-    `near_duplicate_bits` of their 64-bit perceptual hashes."""
+    """Return the ids of the test images in a `leakage_table` that are near-duplicates.
+
+    Their 64-bit perceptual hashes differ from that of a training image in at most
+    `near_duplicate_bits`.
+    """
     near = (leakage["split"] == "test") & (leakage["bits"] <= near_duplicate_bits)
     return frozenset(leakage.loc[near, "image_id"])
 
 
 def _own(e: Evidence, first: str, second: str, question: str) -> Iterator[Answer]:
-    """Each model trained and tested on dataset `first` against `second`. `question` has the fields
-    model, first and second."""
+    """Compare each model trained and tested on dataset `first` with the same on `second`.
+
+    `question` has the fields model, first and second.
+    """
     titles = {"first": e.dataset(first), "second": e.dataset(second)}
     for model in e.models:
         if found := e.paired((model, first, first), (model, second, second)):
@@ -188,7 +198,7 @@ def _slash(*names: str) -> str:
 
 
 def _twins(e: Evidence, key: str, usual: Any) -> Iterator[tuple[str, str]]:
-    """Datasets that differ in `key` only: one with the usual value and one with another."""
+    """Yield datasets that differ only in `key`: one with the usual value, one with another."""
     for name, other in permutations(e.datasets, 2):
         ours, theirs = (dict(e.datasets[n]) for n in (name, other))
         values = ours.pop(key, usual), theirs.pop(key, usual)
@@ -197,7 +207,7 @@ def _twins(e: Evidence, key: str, usual: Any) -> Iterator[tuple[str, str]]:
 
 
 def _is_control(settings: Mapping[str, Any]) -> bool:
-    """Whether a dataset shows anything but the objects of its own images."""
+    """Whether a dataset shows anything other than the objects of its own images."""
     return settings.get("scores_of", "self") != "self" or bool(settings.get("invert"))
 
 
@@ -253,7 +263,7 @@ def _is_classifier(entry: Mapping[str, Any]) -> bool:
 
 
 def _is_contrastive(entry: Mapping[str, Any]) -> bool:
-    """Whether a model is trained on images and texts by the workflow."""
+    """Whether the workflow trains a model on images and texts."""
     return ROOMS[entry["kind"]] == "image_text" and is_trained(entry)
 
 
@@ -262,8 +272,10 @@ def _contrastive_and_classifier(e: Evidence, first: str, second: str) -> bool:
 
 
 def _against(e: Evidence, first: str, second: str) -> Iterator[Answer]:
-    """One model against another wherever both were trained on the same images, tested on these; of
-    rows that were trained on unchanged images, also on photographs."""
+    """Compare two models wherever both were trained on the same images, and test on these.
+
+    Rows trained on unchanged images are also tested on photos.
+    """
     trained = [
         {e.own_test_set(d): d for m, d in e.rows() if m == model} for model in (first, second)
     ]
@@ -294,7 +306,7 @@ def _contrastive(e: Evidence) -> Iterator[Answer]:
 
 
 def _models(e: Evidence) -> Iterator[Answer]:
-    """Pairs of models that no other family compares, each by its main row."""
+    """Compare pairs of models that no other family compares, each by its main row."""
     for (first, trained), (second, other) in combinations(e.main_rows(), 2):
         if (
             first == second
@@ -313,7 +325,7 @@ def _models(e: Evidence) -> Iterator[Answer]:
 
 
 def _sources(e: Evidence) -> Iterator[Answer]:
-    """Accuracy by source of the street images, and whether sources differ."""
+    """Compute accuracy by source of the street images, and whether sources differ."""
     for model, dataset in e.main_rows():
         if (right := e.right(model, dataset, e.unchanged)) is None:
             continue
@@ -346,8 +358,10 @@ def _baseline(e: Evidence) -> Iterator[Answer]:
 
 
 def _near_duplicates(e: Evidence) -> Iterator[Answer]:
-    """Accuracy on all images, on those without a near-duplicate in training, and how far images
-    with one differ from these."""
+    """Yield accuracy on all images and on those without a near-duplicate in training.
+
+    Also test whether images with one differ from the others.
+    """
     for model, dataset in e.main_rows():
         for test_set in filter(None, [e.unchanged, *e.photographs]):
             if (right := e.right(model, dataset, test_set)) is None:
@@ -382,9 +396,9 @@ FAMILIES: dict[str, Callable[[Evidence], Iterator[Answer]]] = {
     "baseline": _baseline,
     "near_duplicates": _near_duplicates,
 }
-"""What each family asks. Its p-values are corrected together."""
+"""The questions of each family, whose p-values are corrected together."""
 
 
 def family(records: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
-    """The answers of a family that are comparisons."""
+    """Return the comparisons of a family."""
     return [a for a in records if a["family"] == name and a["p_adjusted"] is not None]

@@ -1,7 +1,7 @@
-"""Estimates with their uncertainty: shares of right answers, and differences of two of them.
+"""Estimates with uncertainty: accuracies, and differences between two of them.
 
-What is compared are tables (images, seeds) of right and wrong answers. An image belongs to its
-author where authors are known, and every seed answers for every image.
+Comparisons are between tables (images, seeds) of right and wrong answers. Images are grouped by
+author if authors are known, and every seed answers for every image.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from geoloc.evaluation.metrics import (
 CONFIDENCE = 0.95
 POWER = 0.8
 TAIL = (1 - CONFIDENCE) / 2
-# Half a 95 % interval is 1.96 standard errors; an effect that a test at the 5 % level finds with a
-# probability of 80 % is 1.96 + 0.84 of them.
+# Half a 95 % interval is 1.96 standard errors. The effect that a test at the 5 % level detects with
+# 80 % power is 1.96 + 0.84 standard errors.
 EFFECT_PER_HALF_WIDTH = float(1 + norm.ppf(POWER) / norm.ppf(1 - TAIL))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share (0–1), or a difference of two (−1…1).
+    """An accuracy (0–1), or a difference between two (−1…1).
 
     Args:
         estimate: the value.
-        low, high: its 95 % interval.
+        low: lower bound of its 95 % interval.
+        high: upper bound of its 95 % interval.
         n: number of images.
-        seeds: number of trainings.
-        p_value: of no difference, two-sided; NaN for a share.
-        smallest_effect: smallest true difference that a test at the 5 % level finds with a
-            probability of 80 %, so the largest that can easily be missed; NaN for a share.
+        seeds: number of training runs.
+        p_value: two-sided, for no difference; NaN for an accuracy.
+        smallest_effect: smallest true difference that a test at the 5 % level detects with 80 %
+            power, so the largest that can easily be missed; NaN for an accuracy.
         method: how these were computed.
     """
 
@@ -55,12 +56,12 @@ class Estimate:
 
 
 def share(right: pd.DataFrame, authors: Mapping[str, str], seed: int) -> Estimate:
-    """Share of right answers.
+    """Estimate an accuracy.
 
     Args:
-        right: bool, by image id and seed.
+        right: correctness (bool) by image id and seed.
         authors: author by image id.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     author = _authors(right.index, authors)
     low, high, interval = _share_interval(right, author, seed)
@@ -72,21 +73,22 @@ def share(right: pd.DataFrame, authors: Mapping[str, str], seed: int) -> Estimat
 def paired_difference(
     first: pd.DataFrame, second: pd.DataFrame, authors: Mapping[str, str], seed: int
 ) -> Estimate:
-    """The accuracy of `first` less that of `second` on the same images.
+    """Estimate the accuracy of `first` minus that of `second` on the same images.
 
     One seed without authors gives an exact McNemar test. Otherwise the p-value is twice the share
     of resamples on the other side of zero, so it agrees with the interval. If all images (authors)
-    have the same difference, resamples can't vary; the interval then comes from the exact binomial
-    bound on the share of images (authors) that could differ without one of them having been seen.
+    have the same difference, resamples can't vary. The interval then comes from the exact binomial
+    bound on the share of images (authors) that could differ without being seen.
 
     Args:
-        first, second: right answers, bool, by image id and seed. A table with one seed is compared
-            with each seed of the other, as a model without training has none.
+        first: correctness (bool) by image id and seed.
+        second: the same for the other side. A table with one seed, such as that of a model without
+            training, is compared with each seed of the other.
         authors: author by image id.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
-        InputError: if the images or seeds are not the same.
+        InputError: if the images or seeds differ.
     """
     gain = _gain(first, second)
     values, author = gain.to_numpy(), _authors(gain.index, authors)
@@ -114,16 +116,17 @@ def paired_difference(
 def difference_of_groups(
     first: pd.DataFrame, second: pd.DataFrame, authors: Mapping[str, str], seed: int
 ) -> Estimate:
-    """The accuracy on the images of `first` less that on the other images of `second`.
+    """Estimate the accuracy on the images of `first` minus that on the other images of `second`.
 
     One seed without authors gives Fisher's exact test and Newcombe's interval (1998, method 10).
-    Otherwise both groups are resampled, each with its own draw of seeds, which is conservative if
-    a seed is good or bad in both.
+    Otherwise both groups are resampled, each with its own draw of seeds, which is conservative if a
+    seed is good or bad in both.
 
     Args:
-        first, second: right answers, bool, by image id and seed.
+        first: correctness (bool) by image id and seed.
+        second: the same for the other images.
         authors: author by image id.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     shares = [float(part.to_numpy().mean()) for part in (first, second)]
     by_author = [_authors(part.index, authors) for part in (first, second)]
@@ -150,13 +153,15 @@ def difference_of_groups(
 
 
 def smallest_effect(low: float, high: float) -> float:
-    """The smallest true difference that a two-sided test at the 5 % level finds with a probability
-    of 80 %, from the width of the 95 % interval of the difference (normal approximation)."""
+    """Return the smallest true difference that a two-sided 5 % test detects with 80 % power.
+
+    It follows from the width of the difference's 95 % interval (normal approximation).
+    """
     return float(min(EFFECT_PER_HALF_WIDTH * (high - low) / 2, 1.0))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjust the p-values of a family (Holm 1979), float64 (n,); NaN is no test and stays NaN."""
+    """Adjust the p-values of a family (Holm 1979), float64 (n,); NaN (no test) stays NaN."""
     values = np.asarray(p_values, float)
     order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]  # NaN sort last
     adjusted = np.full(len(values), np.nan)
@@ -166,7 +171,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def _gain(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """First less second, −1, 0 or 1, by image id and seed."""
+    """Return first minus second, −1, 0 or 1, by image id and seed."""
     if len(first) != len(second) or not first.index.isin(second.index).all():
         raise InputError(
             "predictions to be compared are not of the same images; delete them and run snakemake "
@@ -196,7 +201,7 @@ def _share_interval(
 
 
 def _authors(image_ids: pd.Index, authors: Mapping[str, str]) -> pd.Series | None:
-    """Author of each image, "" where unknown; None if none is known."""
+    """Return the author of each image, "" if unknown; None if no author is known."""
     author = image_ids.to_series().map(authors).fillna("")
     return author if (author != "").any() else None
 
@@ -214,6 +219,6 @@ def _mcnemar(gain: np.ndarray) -> float:
 
 
 def _bootstrap_p_value(means: np.ndarray) -> float:
-    """Twice the share of resamples on the other side of zero (Davison and Hinkley 1997, 4.2)."""
+    """Return twice the share of resamples beyond zero (Davison and Hinkley 1997, 4.2)."""
     other_side = min((means <= 0).sum(), (means >= 0).sum())
     return float(min(2 * (1 + other_side) / (1 + RESAMPLES), 1.0))

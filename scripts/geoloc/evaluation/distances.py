@@ -1,10 +1,10 @@
-"""How far an answer is from where an image was taken, to stand beside geolocation results.
+"""Distances from predictions to where images were taken, as geolocation papers report them.
 
-The answer of a model of places is the place that it predicts. A model of countries names none: its
-answer is placed where the training images of the country are, at their median position.
+A model of places predicts a place. A model of countries predicts none, so its prediction is placed
+at the median position of the country's training images.
 
-Shares within 1, 25, 200, 750 and 2,500 km are those of Im2GPS (Hays and Efros, 2008); the GeoScore
-is that of OpenStreetView-5M (Astruc et al., 2024).
+Shares within 1, 25, 200, 750 and 2,500 km follow Im2GPS (Hays and Efros, 2008), the GeoScore
+follows OpenStreetView-5M (Astruc et al., 2024).
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ GEOSCORE_SCALE = 1492.7  # km
 
 
 def median_positions(images: pd.DataFrame) -> pd.DataFrame:
-    """The median position of the training images of each country.
+    """Return the median position of the training images of each country.
 
-    `images` is the table of the index; images without coordinates do not count. Returns latitude
-    and longitude in degrees by country. The median is that of each component of the unit vectors,
-    so that a country on both sides of the 180th meridian is not placed on the other side of the
-    earth.
+    The median is taken for each component of the unit vectors, so that a country on both sides of
+    the 180th meridian is not placed on the other side of the earth.
+
+    Args:
+        images: table of the index; images without coordinates don't count.
+
+    Returns:
+        Latitude and longitude in degrees by country.
     """
     train = images[images["split"] == "train"]
     median = median_places(train[["latitude", "longitude"]].to_numpy(), train["country"])
@@ -39,7 +43,7 @@ def median_positions(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def warn_of_unplaced(classes: Iterable[str], positions: pd.DataFrame) -> None:
-    """Say which of the classes (ISO alpha-2) have no position, as for them no distance is known."""
+    """Warn of classes (ISO alpha-2) without a position, for which distances are unknown."""
     if unplaced := sorted(set(classes) - set(positions.index)):
         log.warning(
             "%s: no training image with coordinates, so no position; an answer that names one of "
@@ -49,14 +53,20 @@ def warn_of_unplaced(classes: Iterable[str], positions: pd.DataFrame) -> None:
 
 
 def answers_are_places(frame: pd.DataFrame) -> bool:
-    """Whether a predictions table is that of a model of places."""
+    """Return whether a predictions table comes from a model of places."""
     return bool(len(frame)) and bool(frame["predicted_latitude"].notna().all())
 
 
 def distances(frame: pd.DataFrame, positions: pd.DataFrame) -> np.ndarray:
-    """Great-circle distance in km, float64 (n,), from each image of a predictions table that has
-    coordinates to its predicted place. For a model of countries that is the position of the
-    likeliest country, infinitely far away for a country without one."""
+    """Return the great-circle distances in km from images to their predicted places.
+
+    Args:
+        frame: predictions table; its n images with coordinates count.
+        positions: position of each country, for models of countries.
+
+    Returns:
+        float64 (n,); infinity if the predicted country has no position.
+    """
     frame = frame[frame["latitude"].notna()]
     if answers_are_places(frame):
         answers = frame[["predicted_latitude", "predicted_longitude"]].to_numpy()
@@ -73,13 +83,12 @@ def distances(frame: pd.DataFrame, positions: pd.DataFrame) -> np.ndarray:
 
 
 def distance_metrics(frame: pd.DataFrame, positions: pd.DataFrame) -> dict[str, float | str]:
-    """Shares (0–1) within `THRESHOLDS`, median distance in km and mean GeoScore (0–5000).
+    """Return shares (0–1) within `THRESHOLDS`, median distance in km and mean GeoScore (0–5000).
 
-    `distances_to` says what the answers are: `places`, or `country_medians` for a model of
-    countries. Over the images with coordinates, `n_located` of them; NaN where there is none. The
-    answers to
-    `n_unplaced` of these are countries without a position: they are within no threshold, infinitely
-    far in the median, and have a GeoScore of 0.
+    They cover the `n_located` images with coordinates; NaN if there are none. `distances_to` is
+    `places`, or `country_medians` for a model of countries. `n_unplaced` counts predicted countries
+    without a position: these are within no threshold, infinitely far in the median, and have a
+    GeoScore of 0.
     """
     found = distances(frame, positions)
     result: dict[str, float | str] = {

@@ -1,4 +1,4 @@
-"""Which images stand for the others in a figure."""
+"""Choose the example images of a figure."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def choose_examples(
     seed: int,
     index: str | Path | None = None,
 ) -> list[Example]:
-    """One image of each of `count` countries that are drawn by `seed`.
+    """Choose one image from each of `count` countries that are drawn by `seed`.
 
-    Of each country's first shard the images are ranked by mean score; the first country shows its
-    median image, the last the one with the highest, those between in equal steps. So the figure has
-    the ordinary case and the best one, and nobody picked them.
+    The images of each country's first shard are ranked by mean score. The first country shows its
+    median image, the last one its highest, those between follow in equal steps. So the figure shows
+    the typical case and the best one, and nobody picked them.
 
     Args:
         shards: stores by country.
         naming: names of the segments that are drawn.
-        count: number of examples.
+        count: number of images.
         seed: draws the countries.
         index: folder of the index to compare the stores with; not compared if None.
     """
@@ -85,7 +85,7 @@ def _example_at(
     naming: Naming,
     index: str | Path | None,
 ) -> Example:
-    """The image of a shard at a rank by mean score: 0 the lowest, 1 the highest."""
+    """Return the image of a shard at a rank by mean score: 0 the lowest, 1 the highest."""
     means = {name: float(score.mean()) for name, score in read_scores(scores, index=index)}
     image_id = sorted(means, key=means.get)[round(rank * (len(means) - 1))]
     ((_, data),) = read_images(images, image_ids={image_id}, index=index)

@@ -1,7 +1,7 @@
-"""The figures of the report. Every function returns a matplotlib Figure; `save` writes it.
+"""The figures of the report. Each function returns a Matplotlib Figure; `save` writes it.
 
-Colours are those of Okabe and Ito, which people with any colour vision can tell apart, and no
-meaning rests on colour alone.
+The colors are those of Okabe and Ito, which people with any color vision can tell apart, and color
+is never the only carrier of meaning.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -36,7 +36,7 @@ STYLE = {
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
-    """Write a figure, whole or not at all; the suffix of `path` chooses the format."""
+    """Write a figure atomically; the suffix of `path` chooses the format."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor="white")
 
@@ -46,8 +46,14 @@ def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
 
 @dataclass(frozen=True)
 class Region:
-    """A segment to draw: bool (H, W), its class ("" where it has none) with its probability 0–1,
-    and its score 0–100."""
+    """A segment to draw.
+
+    Attributes:
+        mask: bool (H, W).
+        name: its class, "" if it has none.
+        probability: of the class, 0–1.
+        score: 0–100.
+    """
 
     mask: np.ndarray
     name: str
@@ -57,8 +63,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Example:
-    """An image of Fig. 2: uint8 (H, W, 3), its score map uint8 (H, W), 0–100, its id, its country
-    (ISO alpha-2) and the segments to draw, the most important last."""
+    """An image of Fig. 2.
+
+    Attributes:
+        image_id: its id.
+        country: ISO alpha-2.
+        image: uint8 (H, W, 3).
+        score: its score map, uint8 (H, W) in 0–100.
+        regions: the segments to draw, the most important one last.
+    """
 
     image_id: str
     country: str
@@ -68,15 +81,15 @@ class Example:
 
 
 def figure2(examples: Sequence[Example], views: Mapping[str, View]) -> Figure:
-    """Fig. 2 of *Beyond the Image*: original, segments with their classes, score map, and the
-    datasets made of them.
+    """Draw Fig. 2 of *Beyond the Image*: original, segments, score map, and the datasets made from
+    them.
 
     Args:
-        examples: one row each.
+        examples: one per row.
         views: how each dataset shows an image, by title.
 
     Raises:
-        ValueError: without an example.
+        InputError: if there are no examples.
     """
     if not examples:
         raise InputError("Fig. 2 needs at least one example image")
@@ -136,7 +149,7 @@ def _overlap(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 def shorten(text: str, length: int = 30) -> str:
-    """A long name without its middle."""
+    """Shorten a long name by replacing its middle with an ellipsis."""
     if len(text) <= length:
         return text
     head = (length - 1) // 3
@@ -154,14 +167,14 @@ def training_curves(
     majority_baseline: float,
     captioned: Container[str] = (),
 ) -> Figure:
-    """Accuracy and loss of each epoch, training and validation, one pair of panels a model.
+    """Draw training and validation accuracy and loss by epoch, one pair of panels per model.
 
-    The models of one kind stand side by side, so that the datasets can be compared.
+    Models of one kind are side by side, so that their datasets can be compared.
 
     Args:
-        histories: (title of the model, title of what it was trained on, table with the columns
-            epoch, accuracy, val_accuracy, loss and val_loss).
-        majority_baseline: accuracy (0–1) of always giving the most frequent country.
+        histories: (title of the model, title of its training dataset, table with the columns epoch,
+            accuracy, val_accuracy, loss and val_loss).
+        majority_baseline: accuracy (0–1) of always predicting the most frequent country.
         captioned: titles of the models that are trained on captions.
     """
     blocks: dict[str, list[History]] = {}
@@ -173,7 +186,7 @@ def training_curves(
         figure.set_layout_engine("constrained", h_pad=0.06)
         parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
         for part, (model, block) in zip(parts, blocks.items(), strict=True):
-            # What accuracy means is not the same in both curves.
+            # Accuracy means different things in the two curves.
             title = f"{model}\n{CAPTIONED}" if model in captioned else model
             part.suptitle(title, fontsize=11, weight="bold")
             _block_of_curves(part, block, columns, majority_baseline)
@@ -183,7 +196,7 @@ def training_curves(
 
 
 def _block_of_curves(part, block: Sequence[History], columns: int, baseline: float) -> None:
-    """Panels of one model's datasets: accuracy above, loss below, the same scales in a row."""
+    """Draw the panels of one model's datasets: accuracy above loss, with shared scales per row."""
     axes = part.subplots(2, columns, sharex="col", sharey="row", squeeze=False)
     for (accuracy, loss), (_, trained_on, table) in zip(axes.T, block, strict=False):
         accuracy.set_title(trained_on)
@@ -191,9 +204,13 @@ def _block_of_curves(part, block: Sequence[History], columns: int, baseline: flo
         accuracy.axhline(baseline, color=GREY, linestyle=":", label="majority baseline")
         best = table["val_accuracy"].idxmax()
         accuracy.plot(
-            table["epoch"][best], table["val_accuracy"][best], "o", color=ORANGE, mfc="white",
+            table["epoch"][best],
+            table["val_accuracy"][best],
+            "o",
+            color=ORANGE,
+            mfc="white",
             label="best epoch",
-        )  # fmt: skip
+        )
         _curves(loss, table, "loss")
         loss.set_xlabel("epoch")
         loss.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -219,19 +236,20 @@ def accuracy_figure(
     dataset_titles: Mapping[str, str],
     test_set_titles: Mapping[str, str],
 ) -> Figure:
-    """Accuracy of every model with its 95 % interval, one panel a test set.
+    """Draw the accuracy of every model with its 95 % interval, one panel per test set.
 
-    An interval is that over authors where these are known. The dotted line is what always giving
-    the most frequent country of the training images scores: a model left of it has learned nothing
-    that helps on this test set.
+    Intervals are over authors if these are known. The dotted line is the score of always predicting
+    the most frequent training country: a model left of it has learned nothing that helps on this
+    test set.
 
     Args:
         metrics: from `geoloc.evaluation.metrics.metrics_table`.
-        model_titles, dataset_titles: titles of rows by key.
-        test_set_titles: titles of panels, in their order; test sets without images are skipped.
+        model_titles: titles of models by key.
+        dataset_titles: titles of datasets by key.
+        test_set_titles: titles of panels, in order; test sets without images are skipped.
 
     Raises:
-        ValueError: if there are no metrics.
+        InputError: if there are no metrics.
     """
     if metrics.empty:
         raise InputError("no test set has images; add images or lower min_images")
@@ -264,11 +282,14 @@ def _dots(axis: Axes, part: pd.DataFrame, rows: Sequence[tuple[str, str]]) -> No
     accuracy = part["accuracy"].to_numpy()
     low = part["accuracy_low_by_author"].fillna(part["accuracy_low"])
     high = part["accuracy_high_by_author"].fillna(part["accuracy_high"])
-    error = np.maximum([accuracy - low, high - accuracy], 0)  # quantiles need not hold it
+    error = np.maximum([accuracy - low, high - accuracy], 0)  # quantiles may exclude the accuracy
     axis.errorbar(accuracy, position, xerr=error, fmt="o", color=BLUE, capsize=2.5, label="model")
     name = display_name(part["majority_country"].iloc[0])
     axis.axvline(
-        part["majority_baseline"].iloc[0], color=ORANGE, linestyle=":", linewidth=1.5,
+        part["majority_baseline"].iloc[0],
+        color=ORANGE,
+        linestyle=":",
+        linewidth=1.5,
         label=f"always answering {name}",
-    )  # fmt: skip
+    )
     axis.tick_params(axis="y", length=0)

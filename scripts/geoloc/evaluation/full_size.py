@@ -1,4 +1,4 @@
-"""Predictions of models that read images at their full size, in every dataset's view of them."""
+"""Predictions of models that read images at full size, in every dataset's view."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from geoloc.types import Box
 from geoloc.weighting import UNCHANGED, View
 
 FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray | Box | None]]
-"""Image id, image uint8 (H, W, 3), and by key its score maps uint8 (H, W), or its boxes."""
+"""Image id, image uint8 (H, W, 3), and its score maps uint8 (H, W) or boxes by key."""
 Paths = Sequence[str | Path]
 
 
 class FullSizeModel(Protocol):
-    """A model that answers to images uint8 (H, W, 3), RGB, of any sizes; `name` is for messages."""
+    """A model that answers to images uint8 (H, W, 3), RGB, of any size; `name` is for messages."""
 
     name: str
 
@@ -48,26 +48,26 @@ def predictions_at_full_size(
     index_folder: str | Path | None,
     seed: int,
 ) -> pd.DataFrame:
-    """The table of predictions of a model, see `geoloc.evaluation.predictions.predictions_frame`.
+    """Predict the test images and return the table described in `predictions_frame`.
 
     Args:
         model: the model.
         classes: ISO codes of its columns.
         index: table of the index; only images of its test split are predicted.
         street: `images` stores of street images.
-        scores: `scores` stores of the same shards by the name of the score maps.
-        boxes: files of the boxes of the same shards by the name of the score maps.
+        scores: `scores` stores of the same shards, by the name of the score maps.
+        boxes: tables of boxes of the same shards, by the name of the score maps.
         views: how each dataset shows the street images.
         photographs: `images` stores of the test sets, which are shown unchanged.
         test_sets: their names.
-        batch_size: images that the model is given at once.
+        batch_size: number of images per call of the model.
         index_folder: folder of the index to compare the stores with; not compared if None.
         seed: as for `geoloc.stores.open_score_maps`.
     """
     index = index[index.split == "test"].set_index("image_id", drop=False)
 
     def predict(paths: Paths, views: Mapping[str, View], maps: dict) -> tuple[dict, list]:
-        """Answers by test set, and the columns of the images."""
+        """Return the answers by test set, and the columns of the images."""
         items = read_full_size(paths, set(index.image_id), index_folder, maps)
         keyed = {name: (view, score_key(view)) for name, view in views.items()}
         image_ids, answers = predict_images(model, items, keyed, len(classes), batch_size)
@@ -95,25 +95,25 @@ def predict_images(
     classes: int,
     batch_size: int = 32,
 ) -> tuple[list[str], dict[str, Answers]]:
-    """Answers to n images, as every dataset shows them.
+    """Predict n images as shown by every dataset.
 
-    Images are weighted at full size, before the model's own preprocessing, and memory grows with
+    Images are weighted at full size, before the model's own preprocessing. Memory use grows with
     `batch_size`, not with n.
 
     Args:
         model: the model.
         items: images with their score maps by key.
-        views: for each test set how its dataset shows images, and the key of the score maps that
-            this needs, None if it needs none.
+        views: for each test set, how its dataset shows images, and the key of the score maps it
+            needs, or None.
         classes: number of countries, k.
-        batch_size: images that the model is given at once.
+        batch_size: number of images per call of the model.
 
     Returns:
-        The image ids in the order of `items`, and for each test set the answers.
+        The image ids in the order of `items`, and the answers by test set.
 
     Raises:
-        ValueError: for an image without the score map that a view needs, and for probabilities
-            that are no distribution.
+        InputError: if an image has no score map that a view needs, or probabilities are not a
+            distribution.
     """
     image_ids: list[str] = []
     parts: dict[str, list[Answers]] = {test_set: [] for test_set in views}
@@ -136,7 +136,7 @@ def predict_images(
 
 
 def _shown(view: View, image: np.ndarray, found: np.ndarray | Box | None) -> np.ndarray:
-    """An image as a view shows it, given its score map or its box."""
+    """Return an image as a view shows it, given its score map or its box."""
     if view.is_crop:
         return found.crop(image) if found else image
     return view(image, found)
@@ -153,7 +153,7 @@ def _joined(parts: Sequence[Answers], classes: int) -> Answers:
 
 
 def _batched(items: Iterable[FullSize], size: int) -> Iterator[list[FullSize]]:
-    """Lists of `size` items, the last one possibly shorter."""
+    """Yield lists of `size` items; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -165,7 +165,7 @@ def read_full_size(
     index: str | Path | None = None,
     scores: Mapping[str, ScoreMaps | Mapping[str, Box | None]] | None = None,
 ) -> Iterator[FullSize]:
-    """Yield those images of the `images` stores whose ids are among `image_ids`, one at a time.
+    """Yield the images of the `images` stores whose ids are in `image_ids`, one at a time.
 
     Args:
         images_paths: `images` stores.
@@ -174,7 +174,7 @@ def read_full_size(
         scores: score maps or boxes by key, from `geoloc.stores.open_score_maps`.
 
     Raises:
-        StoreError: for a damaged store, or an image without a score map.
+        StoreError: if a store is damaged, or an image has no score map.
     """
     for path in images_paths:
         for image_id, data in stores.read_images(path, image_ids=image_ids, index=index):

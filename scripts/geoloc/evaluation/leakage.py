@@ -1,11 +1,11 @@
 """What test images share with training images: nearly the same picture, or the same place.
 
-Two pictures are compared by their perceptual hashes (pHash of the package imagehash: 64 signs of
-the lowest frequencies of a 32×32 gray image), by the number of bits that differ. Unrelated
-pictures differ in about 32; scaled, recompressed or brightened copies in a few (docs/leakage.md).
+Two pictures are compared by the number of bits in which their perceptual hashes differ (pHash of
+the package imagehash: 64 signs of the lowest frequencies of a 32×32 gray image). Unrelated pictures
+differ in about 32 bits; scaled, recompressed or brightened copies in a few (docs/leakage.md).
 
-Training images are squares: the centre of a picture, or all of it squeezed into one. A test image
-may be whole, so it is hashed as both, and mirrored.
+Training images are squares: the center of a picture, or all of it squeezed into one. A test image
+may be whole, so it is hashed both ways, and mirrored.
 """
 
 from __future__ import annotations
@@ -30,24 +30,22 @@ from geoloc.progress import Progress
 from geoloc.stores import read_images
 
 NEAR_METRES = (25, 100, 1000)
-INDEX_COLUMNS = (
-    "image_id", "collection", "source", "country", "split", "latitude", "longitude"
-)  # fmt: skip
-CHUNK = 1 << 18  # pairs of hashes that are compared at once, few enough for a core's cache
-LARGE = 16  # megapixels, above which images are decoded one at a time
-HASH_SIDE = 32  # pixels of the gray image that pHash transforms
+INDEX_COLUMNS = ("image_id", "collection", "source", "country", "split", "latitude", "longitude")
+CHUNK = 1 << 18  # pairs of hashes compared at once, few enough for a core's cache
+LARGE = 16  # megapixels; larger images are decoded one at a time
+HASH_SIDE = 32  # side in pixels of the gray image that pHash transforms
 VIEWS = ("center", "whole", "center_mirrored", "whole_mirrored")  # of a picture, each hashed
 
 
 def perceptual_hash(image: Image.Image) -> np.uint64:
-    """The pHash of an image of Pillow as 64 bits."""
+    """Return the pHash of a Pillow image as 64 bits."""
     return np.packbits(imagehash.phash(image).hash.ravel()).view(np.uint64)[0]
 
 
 def perceptual_hashes(image: Image.Image) -> tuple[np.uint64, ...]:
-    """The pHash of each of the `VIEWS` of an RGB image of Pillow."""
+    """Return the pHash of each of the `VIEWS` of an RGB Pillow image."""
 
-    def gray(view: Image.Image) -> Image.Image:  # as imagehash makes it of any image
+    def gray(view: Image.Image) -> Image.Image:  # what imagehash makes of any image
         return view.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS)
 
     whole = gray(image)
@@ -58,12 +56,18 @@ def perceptual_hashes(image: Image.Image) -> tuple[np.uint64, ...]:
 def hash_stores(
     paths: Sequence[str | Path], threads: int = 1, index: str | Path | None = None
 ) -> pd.DataFrame:
-    """Perceptual hashes of all images of some `images` stores: uint64, by image id, a column for
-    each of the `VIEWS`.
+    """Return the perceptual hashes of all images of `images` stores.
 
-    `index`: folder of the index to compare the stores with; not compared if None. Images are
-    decoded one at a time in each thread, and large ones one at a time in all, so memory grows
-    neither with their number nor with large ones times threads.
+    Each thread decodes one image at a time, and large images are decoded one at a time overall. So
+    memory use doesn't grow with the number of images, nor with large images times threads.
+
+    Args:
+        paths: `images` stores.
+        threads: number of threads.
+        index: folder of the index to compare the stores with; not compared if None.
+
+    Returns:
+        uint64 by image id, one column for each of the `VIEWS`.
     """
     one_large = threading.Lock()
 
@@ -90,12 +94,21 @@ def nearest_hashes(
     groups: np.ndarray,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For n hashes uint64 the nearest of m ≥ 1 references uint64, by exact comparison.
+    """Find the nearest of m ≥ 1 references for each of n hashes, by exact comparison.
 
-    own (n,) and groups (m,) name the group (country) of each. Returns the row of the nearest
-    reference int64 (n,), the bits by which it differs uint8 (n,), and the fewest bits to a
-    reference of another group uint8 (n,), 64 where there is none. All n × m are compared, some
-    10⁸ a second in each thread, in memory for `CHUNK` of them or one row.
+    All n × m pairs are compared, about 10⁸ per second and thread. Memory holds `CHUNK` of them, or
+    one row.
+
+    Args:
+        hashes: (n,) uint64.
+        references: (m,) uint64.
+        own: (n,), the group (country) of each hash.
+        groups: (m,), the group of each reference.
+        threads: number of threads.
+
+    Returns:
+        Row of the nearest reference int64 (n,), number of different bits uint8 (n,), and the fewest
+        different bits to a reference of another group uint8 (n,), 64 if there is none.
     """
     order = np.argsort(groups, kind="stable")
     names, starts = np.unique(groups[order], return_index=True)
@@ -122,16 +135,19 @@ def nearest_hashes(
 def nearest_views(
     views: pd.DataFrame, references: pd.DataFrame, own: np.ndarray, groups: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`nearest_hashes` of n pictures among m, whose `VIEWS` are given: centres are compared with
-    centres and whole pictures with whole ones, and the nearest counts, of equal ones the first.
-    Returns also whether it is the picture's mirror image that is so near, bool (n,)."""
+    """Apply `nearest_hashes` to n pictures and m references with all of their `VIEWS`.
+
+    Centers are compared with centers and whole pictures with whole ones. The nearest counts, the
+    first of equal ones. The last array returned, bool (n,), says whether the picture's mirror image
+    is the nearest.
+    """
     bits, other_bits = np.full((2, len(views)), 65, np.uint8)
     nearest, mirrored = np.zeros(len(views), np.int64), np.zeros(len(views), bool)
     squares = bool((references["center"] == references["whole"]).all())
     for view in VIEWS:
         kind, _, mirror = view.partition("_")
         rows = np.arange(len(views))
-        if kind == "whole" and squares:  # the centre of a square is all of it
+        if kind == "whole" and squares:  # the center of a square is all of it
             rows = np.flatnonzero((views["center"] != views["whole"]).to_numpy())
         found, found_bits, found_other = nearest_hashes(
             views[view].to_numpy()[rows], references[kind].to_numpy(), own[rows], groups, threads
@@ -144,22 +160,37 @@ def nearest_views(
 
 
 def nearest_places(places: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For places (n, 2), latitude and longitude in degrees, the row of the nearest of m ≥ 1
-    references (m, 2), int64 (n,), and the great-circle distance to it in metres, float64 (n,)."""
+    """Find the nearest of m ≥ 1 references for each of n places.
+
+    Args:
+        places: (n, 2), latitude and longitude in degrees.
+        references: (m, 2), the same.
+
+    Returns:
+        Row of the nearest reference, int64 (n,), and the great-circle distance to it in meters,
+        float64 (n,).
+    """
     tree = BallTree(np.radians(references), metric="haversine")
     distance, row = tree.query(np.radians(places))
     return row[:, 0], distance[:, 0] * EARTH_RADIUS * 1000
 
 
 def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -> pd.DataFrame:
-    """One row for each validation and test image that has a hash, in the order of the index.
+    """Return one row for each hashed validation and test image, in the order of the index.
 
-    index: `INDEX_COLUMNS` of the table of images (geoloc.corpus.index); hashes: of `hash_stores`.
-    Columns: image_id, collection, source, country, split; `nearest_image` of training with
-    `nearest_country`, `bits` (0–64) and `mirrored`, whether that is as near only to the image's
-    mirror image; `other_country_bits`, the fewest to a training image of another country; and,
-    where coordinates are known, `nearest_place`, the training image taken nearest, and `metres`.
-    Raises ValueError where there is no training image.
+    Args:
+        index: `INDEX_COLUMNS` of the table of images (geoloc.corpus.index).
+        hashes: from `hash_stores`.
+        threads: number of threads.
+
+    Returns:
+        Columns image_id, collection, source, country and split; `nearest_image` of training with
+        `nearest_country`, `bits` (0–64) and `mirrored`, whether only the image's mirror image is
+        that near; `other_country_bits`, the fewest to a training image of another country; and, if
+        coordinates are known, `nearest_place`, the training image taken nearest, and `metres`.
+
+    Raises:
+        InputError: if there are no training images.
     """
     index = index[index["image_id"].isin(hashes.index)]
     train, rest = index[index["split"] == "train"], index[index["split"] != "train"]
@@ -167,9 +198,12 @@ def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -
         raise InputError("no training image could be read, so nothing can leak; add images")
     table = rest[["image_id", "collection", "source", "country", "split"]].reset_index(drop=True)
     row, bits, other_bits, mirrored = nearest_views(
-        hashes.loc[rest["image_id"]], hashes.loc[train["image_id"]],
-        rest["country"].to_numpy(str), train["country"].to_numpy(str), threads,
-    )  # fmt: skip
+        hashes.loc[rest["image_id"]],
+        hashes.loc[train["image_id"]],
+        rest["country"].to_numpy(str),
+        train["country"].to_numpy(str),
+        threads,
+    )
     table["nearest_image"] = train["image_id"].to_numpy()[row]
     table["nearest_country"] = train["country"].to_numpy()[row]
     table["bits"], table["mirrored"], table["other_country_bits"] = bits, mirrored, other_bits
@@ -186,12 +220,13 @@ def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -
 
 
 def leakage_summary(table: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFrame:
-    """One row a collection × split of a `leakage_table`; shares are 0–1.
+    """Return one row per collection and split of a `leakage_table`; shares are 0–1.
 
-    `near_duplicates` and their share: images that differ from a training image in at most
-    `near_duplicate_bits`. `chance_share`: those that come as near to an image of another country,
-    which hardly is the same picture; how much of the share is the hash's doing. `located` and
-    `within_…_m`: images with coordinates, and the share of them with a training image that near.
+    `near_duplicates` and their share are images that differ from a training image in at most
+    `near_duplicate_bits`. `chance_share` is the share that comes as near to an image of another
+    country, which is hardly the same picture: it shows how much of the share is due to the hash.
+    `located` counts images with coordinates, and `within_…_m` is the share of these with a training
+    image that near.
     """
     rows = []
     for (collection, split), part in table.groupby(["collection", "split"], sort=False):

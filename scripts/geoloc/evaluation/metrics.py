@@ -1,5 +1,8 @@
-"""How good predictions are, with what is needed to judge an accuracy: an interval, the accuracy
-without the weight of frequent countries, and what always giving the same answer would score."""
+"""Metrics of predictions, with what is needed to judge an accuracy.
+
+This is an interval, the accuracy without the weight of frequent countries, and the score of always
+giving the same answer.
+"""
 
 import math
 import warnings
@@ -16,22 +19,22 @@ from geoloc.errors import InputError
 from geoloc.evaluation.distances import THRESHOLDS, distance_metrics
 
 RESAMPLES = 9999
-NO_COUNTRY = ""  # the answer of a model of places to an image, where its place is in no class
-BATCH = 1000  # resamples that are drawn at once
+NO_COUNTRY = ""  # country of a prediction whose place is in no class
+BATCH = 1000  # resamples drawn at once
 
 
 def accuracy(frame: pd.DataFrame) -> float:
-    """Share (0–1) of the rows of a predictions table whose likeliest country is the label."""
+    """Return the share (0–1) of rows of a predictions table whose top country is the label."""
     return float(np.mean(frame["country_1"] == frame["label"]))
 
 
 def majority_accuracy(frame: pd.DataFrame, majority_label: str) -> float:
-    """Share (0–1) of rows that always answering `majority_label` (ISO alpha-2) gets right."""
+    """Return the accuracy (0–1) of always predicting `majority_label` (ISO alpha-2)."""
     return float(np.mean(frame["label"] == majority_label))
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a share (Wilson 1927), low and high, 0–1; n must be positive."""
+    """Return the Wilson score interval of a share (Wilson 1927), low and high, 0–1; n > 0."""
     interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -39,19 +42,24 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 def author_interval(
     frame: pd.DataFrame, authors: Mapping[str, str], seed: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of the accuracy where images of one author resemble each other, low and high, 0–1.
+    """Return an interval of the accuracy, low and high, 0–1, if images of an author are alike.
 
-    `authors` names the author of each image id of the predictions table; an image without one
-    counts as an author's only one. NaN where no author is known, and where all authors have the
-    same accuracy (one author only, all answers right, all wrong), of which every resample would
-    say the same.
+    Authors are drawn with replacement, each with all of their images (cluster bootstrap, Davison
+    and Hinkley 1997, section 3.8). Wilson's interval treats images as independent and is then too
+    narrow: with author sizes as in Im2GPS3k (198 authors, 1 to 235 images) and accuracies that
+    differ by author, its 95 % intervals covered the true accuracy in 27 to 51 of 100 simulations.
+    Quantiles of the resamples (`percentile`) covered it in 92 to 94; BCa, whose acceleration rests
+    on the few largest authors, was no better (91 to 92).
 
-    Authors are drawn with replacement, each with all of their images (bootstrap of clusters,
-    Davison and Hinkley 1997, section 3.8). Wilson's interval takes the images for independent and
-    is too narrow for that: with author sizes as in Im2GPS3k (198 authors, 1 to 235 images) and
-    accuracies that differ by author, its 95 % intervals held the true accuracy in 27 to 51 of 100
-    simulations. Quantiles of the resamples (`percentile`) held it in 92 to 94; BCa, whose
-    acceleration rests on the few largest authors, did no better (91 to 92).
+    Args:
+        frame: predictions table.
+        authors: author by image id; an image without one counts as the only image of an author.
+        seed: seed of the bootstrap.
+        confidence: of the interval.
+
+    Returns:
+        Low and high; NaN if no author is known, or all authors have the same accuracy (a single
+        author, all predictions right, all wrong), so that resamples can't vary.
     """
     right = (frame["country_1"] == frame["label"]).astype(int)
     return _mean_interval_by_author(right, frame["image_id"], authors, seed, confidence)
@@ -64,13 +72,15 @@ def _mean_interval_by_author(
     seed: int,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Interval of the mean of `values`, whole numbers (n,) of the images `image_ids` (n,) with the
-    same rows, by the bootstrap of `author_interval`; NaN where no author is known and where all
-    authors have the same mean, so that resamples cannot differ."""
+    """Return an interval of the mean of `values` by the bootstrap of `author_interval`.
+
+    `values` are whole numbers (n,) of the images `image_ids` (n,). The interval is NaN if no author
+    is known, or all authors have the same mean, so that resamples can't vary.
+    """
     author = image_ids.map(authors).fillna("")
     if not author.any():
         return np.nan, np.nan
-    author = author.where(author != "", "\0" + image_ids)  # no author's name has that
+    author = author.where(author != "", "\0" + image_ids)  # no author's name contains it
     by_author = values.groupby(author).agg(["sum", "size"])
     sums, sizes = by_author["sum"].to_numpy(), by_author["size"].to_numpy()
     if np.ptp(sums / sizes) == 0:
@@ -81,7 +91,7 @@ def _mean_interval_by_author(
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=BATCH,  # memory stays flat as authors grow
+        batch=BATCH,  # keeps memory flat as authors grow
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(seed),
@@ -90,16 +100,16 @@ def _mean_interval_by_author(
 
 
 def top_accuracy(frame: pd.DataFrame, top: int = 5) -> float:
-    """Share (0–1) of rows whose label is among the `top` likeliest countries."""
+    """Return the share (0–1) of rows whose label is among the `top` most probable countries."""
     columns = [f"country_{rank}" for rank in range(1, top + 1)]
     return float(np.mean(frame[columns].eq(frame["label"], axis=0).any(axis=1)))
 
 
 def balanced_accuracy(frame: pd.DataFrame) -> float:
-    """Mean share (0–1) of right answers of each country that occurs among the labels."""
+    """Return the mean recall (0–1) over the countries that occur among the labels."""
     with warnings.catch_warnings():
-        # Answers may well name a country that this test set lacks (those are plain errors), and
-        # a small test set may hold one country only.
+        # Predictions may name a country that is missing from this test set (a plain error), and a
+        # small test set may have only one country.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
         warnings.filterwarnings("ignore", message="A single label was found")
         answer = frame["country_1"].fillna(NO_COUNTRY)
@@ -107,7 +117,7 @@ def balanced_accuracy(frame: pd.DataFrame) -> float:
 
 
 def mean_log_loss(frame: pd.DataFrame) -> float:
-    """Mean −ln(probability of the label), in nats.
+    """Return the mean −ln(probability of the label), in nats.
 
     The table keeps the probability of the label but not of every country. Cross-entropy needs no
     more: as a two-class problem (label or not) it has the same value.
@@ -117,12 +127,14 @@ def mean_log_loss(frame: pd.DataFrame) -> float:
 
 
 def calibration_error(frame: pd.DataFrame, bins: int = 10) -> float:
-    """Expected calibration error (Naeini et al., 2015), 0–1: the mean distance, over the images,
-    between the probability of the answers in a bin and the share of them that is right."""
+    """Return the expected calibration error (Naeini et al., 2015), 0–1.
+
+    It is the mean, over images, of the gap between mean probability and accuracy in their bin.
+    """
     correct = frame["country_1"] == frame["label"]
     confidence = frame["probability_1"].to_numpy(np.float64)
     share, mean = calibration_curve(correct, confidence, n_bins=bins)
-    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)  # as scikit-learn's
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)  # as in scikit-learn
     return float(np.average(np.abs(share - mean), weights=np.unique_counts(bin_of).counts))
 
 
@@ -133,17 +145,21 @@ def metrics(
     authors: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> dict[str, object]:
-    """Measures of one model on one test set.
+    """Compute the metrics of one model on one test set.
 
-    `frame` is a predictions table (geoloc.evaluation.predictions) of one test set with at least one
-    row.
-    `majority_label` is the most frequent country of the *training* images, `positions` is where
-    countries are placed (geoloc.evaluation.distances). `authors` and `seed` are
-    those of `author_interval`.
-    Shares are 0–1.
+    Shares are 0–1. Balanced accuracy and macro F1 average over the countries that occur among the
+    labels, so countries missing from this test set change nothing.
 
-    Balanced accuracy and macro F1 average over the countries that occur among the labels, so that
-    a country which this test set lacks changes nothing.
+    Args:
+        frame: predictions table (geoloc.evaluation.predictions) of one test set, with at least one
+            row.
+        majority_label: most frequent country of the *training* images.
+        positions: where countries are placed (geoloc.evaluation.distances).
+        authors: as for `author_interval`.
+        seed: as for `author_interval`.
+
+    Raises:
+        InputError: if the table is empty.
     """
     if frame.empty:
         raise InputError("a test set without images has no metrics; leave it out")
@@ -182,25 +198,25 @@ def metrics_table(
     authors: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Measures by model, dataset and test set.
+    """Compute metrics by model, dataset and test set.
 
-    If a model was trained with several seeds, a measure is the mean over them, `accuracy_sd` is the
-    standard deviation of their accuracies, and the intervals are those of `interval_over_seeds`.
+    If a model was trained with several seeds, metrics are means over them, `accuracy_sd` is the
+    standard deviation of their accuracies, and intervals are those of `interval_over_seeds`.
 
     Args:
-        predictions: of every row and seed.
+        predictions: predictions of every row and seed.
         majority_label: most frequent country of the training images.
         positions: where countries are placed, see `geoloc.evaluation.distances`.
         authors: author by image id, for intervals over authors.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         Columns model, dataset, test_set, seeds (their number), accuracy_sd, then those of
         `metrics`.
 
     Raises:
-        ValueError: with model and test set, for a measure that can't be computed, or is not finite
-            and must be.
+        InputError: names model and test set if a metric can't be computed, or is not finite but
+            must be.
     """
     groups: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
     for model, dataset, _, frame in predictions:
@@ -225,7 +241,7 @@ def metrics_table(
 def _over_seeds(
     measured: Sequence[dict], parts: Sequence[pd.DataFrame], authors: Mapping[str, str], seed: int
 ) -> dict[str, object]:
-    """The measures of several seeds as one row."""
+    """Combine the metrics of several seeds into one row."""
     accuracies = [row["accuracy"] for row in measured]
     spread = {"accuracy_sd": float(np.std(accuracies, ddof=1)) if len(parts) > 1 else np.nan}
     if len(parts) == 1:
@@ -246,12 +262,12 @@ def _over_seeds(
 def interval_over_seeds(
     correct: np.ndarray, author: pd.Series | None = None, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of a mean over seeds and images, by a bootstrap of both (`resampled_means`).
+    """Return an interval of a mean over seeds and images, bootstrapping both (`resampled_means`).
 
     Args:
         correct: 0 or 1, or a difference of them, (images, seeds).
-        author: author of each image, "" where unknown; None draws images; empty gives NaN.
-        seed: of the resamples.
+        author: author of each image, "" if unknown; None draws images; empty gives NaN.
+        seed: seed of the resamples.
         confidence: of the interval.
 
     Returns:
@@ -271,13 +287,13 @@ def resampled_means(
 
     Seeds and images are crossed: every seed answers for every image. So each resample draws seeds
     and, independently, images (or authors with all of their images), both with replacement (Owen
-    2007, "The pigeonhole bootstrap"). It is conservative where one of the two varies little. With
-    few seeds it is rough: five seeds have only 126 distinct resamples.
+    2007, "The pigeonhole bootstrap"). It is conservative if one of the two varies little, and rough
+    for few seeds: five seeds have only 126 distinct resamples.
 
     Args:
         correct: 0 or 1, or a difference of them, (images, seeds).
-        author: author of each image, "" where unknown, by image id; None draws images.
-        seed: of the resamples.
+        author: author of each image, "" if unknown, by image id; None draws images.
+        seed: seed of the resamples.
 
     Returns:
         The mean of each resample, float64 (RESAMPLES,).
@@ -289,13 +305,14 @@ def resampled_means(
         _, groups = np.unique(known, return_inverse=True)
         sizes = np.bincount(groups).astype(float)
         sums = np.stack([np.bincount(groups, column) for column in correct.T], axis=1)
-    # Images or authors with the same answers are drawn together: few numbers instead of thousands.
+    # Images or authors with the same answers are drawn together: a few numbers instead of
+    # thousands.
     kinds, numbers = np.unique(np.column_stack([sums, sizes]), axis=0, return_counts=True)
     sums, sizes = kinds[:, :-1], kinds[:, -1]
     total = numbers.sum()
     rng = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
-    for start in range(0, RESAMPLES, BATCH):  # memory stays flat as images grow
+    for start in range(0, RESAMPLES, BATCH):  # keeps memory flat as images grow
         number = min(BATCH, RESAMPLES - start)
         drawn = rng.multinomial(total, numbers / total, number)
         seeds = rng.multinomial(count, np.full(count, 1 / count), number) / count
@@ -305,10 +322,10 @@ def resampled_means(
 
 
 def not_finite(row: Mapping[str, object]) -> list[str]:
-    """Measures of `metrics` that are not finite and must be.
+    """Return the metrics of a row that are not finite but must be.
 
-    Without authors, or where all are alike, there is no interval over them; without coordinates
-    there are no distances; countries without a position are infinitely far away.
+    There is no interval over authors if none are known or all are alike, there are no distances
+    without coordinates, and countries without a position are infinitely far away.
     """
     names = {
         name
@@ -323,7 +340,7 @@ def not_finite(row: Mapping[str, object]) -> list[str]:
 
 
 def accuracy_by_source(predictions: Predictions) -> pd.DataFrame:
-    """Accuracy by model, dataset, seed, test set and source of images, with its 95 % interval."""
+    """Compute accuracy and its 95 % interval by model, dataset, seed, test set and image source."""
     rows = []
     for model, dataset, seed, frame in predictions:
         for (test_set, source), part in frame.groupby(["test_set", "source"], sort=False):
@@ -348,23 +365,31 @@ def accuracy_by_source(predictions: Predictions) -> pd.DataFrame:
 def paired_tests(
     predictions: Predictions, authors: Mapping[str, str] | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Exact McNemar tests between the datasets that a model was trained on with the same seed, on
-    each test set.
+    """Compare the datasets that a model was trained on, with the same seed, on each test set.
 
-    `only_first` images were right with the first dataset only, `only_second` with the second only;
-    `p_value` is that of both being equally likely (McNemar 1947, in its exact binomial form). It
-    takes the images for independent, which those of one author are not. `difference` is the
-    accuracy with the first dataset less that with the second (−1…1), and
-    `difference_low_by_author` and `difference_high_by_author` are its 95 % interval where images
-    of one author resemble each other: `authors` and `seed` as for `author_interval`, whose
-    bootstrap it is; NaN where no author is known and where the difference of all authors is the
-    same.
+    The tests are exact McNemar tests (McNemar 1947, in the exact binomial form), which treat images
+    as independent; images of one author are not.
+
+    Args:
+        predictions: predictions of every row and seed.
+        authors: as for `author_interval`.
+        seed: as for `author_interval`.
+
+    Returns:
+        `only_first` images were right with the first dataset only, `only_second` with the second
+        only. `p_value` is for both being equally likely. `difference` is the accuracy with the
+        first dataset minus that with the second (−1…1). `difference_low_by_author` and
+        `difference_high_by_author` are its 95 % interval by the bootstrap of `author_interval`; NaN
+        if no author is known, or the difference is the same for all authors.
+
+    Raises:
+        InputError: if compared tables have different images.
     """
     rows = []
     for (model, first, run, a), (other, second, other_run, b) in combinations(predictions, 2):
         if (model, run) != (other, other_run):
             continue
-        shared = set(a.test_set) & set(b.test_set)  # a row may have a dataset of its own
+        shared = set(a.test_set) & set(b.test_set)  # a row may have its own dataset
         a, b = (frame[frame.test_set.isin(shared)] for frame in (a, b))
         keys = ["test_set", "image_id", "label"]
         both = a.merge(b, on=keys, suffixes=("_first", "_second"), validate="1:1")

@@ -1,4 +1,4 @@
-"""The table of predictions: one row an image, the same columns for every model."""
+"""The predictions table: one row per image, the same columns for every model."""
 
 from collections.abc import Sequence
 
@@ -20,23 +20,32 @@ def predictions_frame(
     top: int = 5,
     places: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Table of the likeliest countries of n images.
-
-    `probabilities` (n, k) float, 0–1, column j belonging to `classes[j]` (ISO alpha-2); the other
-    sequences have length n; coordinates in degrees, NaN where unknown; `test_set` is the dataset
-    that street images are seen as, or the name of a test set; `places` (n, 2) are the latitudes and
-    longitudes that a model of places answers with, None for a model of countries.
-
-    Columns: image_id, test_set, source, label, latitude, longitude, country_1 … country_top and
-    probability_1 … probability_top (float32, descending; of equals the earlier class comes first;
-    None and NaN beyond the k-th), label_probability (float32), predicted_latitude and
-    predicted_longitude (float64, degrees, NaN for a model of countries).
+    """Return a table of the most probable countries of n images.
 
     A model of places may give countries no probability at all. It does not name them: the country
     of such a rank is None, not the first of equals.
 
-    Raises ValueError for a label that is none of the classes, for repeated classes and for lengths
-    that do not fit together.
+    Args:
+        probabilities: (n, k) float, 0–1; column j belongs to `classes[j]`.
+        classes: k ISO alpha-2 codes.
+        image_id: (n,).
+        source: (n,).
+        label: (n,) ISO alpha-2.
+        latitude: (n,) degrees, NaN if unknown.
+        longitude: (n,) degrees, NaN if unknown.
+        test_set: the dataset that shows the street images, or the name of a test set.
+        top: number of countries per image.
+        places: (n, 2), latitude and longitude predicted by a model of places; None for a model of
+            countries.
+
+    Returns:
+        Columns image_id, test_set, source, label, latitude, longitude, country_1 … country_top and
+        probability_1 … probability_top (float32, descending, ties in the order of `classes`; None
+        and NaN beyond the k-th), label_probability (float32), predicted_latitude and
+        predicted_longitude (float64, degrees, NaN for a model of countries).
+
+    Raises:
+        InputError: if a label is not among the classes, classes repeat, or lengths don't match.
     """
     probabilities = np.asarray(probabilities, dtype=np.float32)
     if places is not None and np.shape(places) != (len(probabilities), 2):
@@ -82,8 +91,10 @@ def frames_of_test_sets(
     test_sets: Sequence[str],
     places: np.ndarray | None = None,
 ) -> list[pd.DataFrame]:
-    """A table for each test set, of the images whose `source` has its name; see
-    `predictions_frame`. A test set without images has an empty table."""
+    """Return a table for each test set, with the images whose `source` has its name.
+
+    See `predictions_frame`. Test sets without images have empty tables.
+    """
     columns = [np.asarray(c) for c in (image_id, source, label, latitude, longitude)]
     frames = []
     for name in test_sets:
@@ -114,7 +125,7 @@ def _check_shapes(probabilities: np.ndarray, classes: Sequence[str], *columns: S
 
 
 def _columns(label: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Column of each image's label (n,) int."""
+    """Return the column of each image's label, (n,) int."""
     index = {country: column for column, country in enumerate(classes)}
     unknown = sorted({str(country) for country in label if country not in index})
     if unknown:

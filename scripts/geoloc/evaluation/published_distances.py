@@ -1,7 +1,7 @@
-"""Distances that others published for public test sets, next to those of a run.
+"""Published distances on public test sets, next to those of a run.
 
-Shares of photos within 750 km are not accuracies of countries: a neighbouring country is often
-closer than that, and the other end of a large one is not.
+The share of photos within 750 km is not a country accuracy: a neighboring country is often closer
+than that, and the other end of a large one is not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ THIS_RUN = "this run"
 
 
 def published_test_sets() -> set[str]:
-    """Test sets for which distances are published."""
+    """Return the test sets that have published distances."""
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         return {row["test_set"] for row in csv.DictReader(file)}
 
@@ -27,7 +27,7 @@ def published_test_sets() -> set[str]:
 def compare_distances(
     metrics: pd.DataFrame, model_titles: Mapping[str, str], dataset_titles: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Published distances and those of a run, on the same test sets and by the same metric.
+    """Return published distances and those of a run, on the same test sets and by the same metric.
 
     Args:
         metrics: table of `geoloc.evaluation.metrics.metrics_table`.
@@ -36,8 +36,8 @@ def compare_distances(
 
     Returns:
         For each test set that both have: model, trained_on (missing if published), test_set, images
-        (number of photos with a place), the shares (0–1) within 1, 25, 200, 750 and 2,500 km,
-        missing where not published, distances_to (`places` for published ones), accuracy (of
+        (number of photos with a place), the shares (0–1) within 1, 25, 200, 750 and 2,500 km
+        (missing if not published), distances_to (`places` for published ones), accuracy (of
         countries, missing if published) and source.
     """
     import pandas as pd
@@ -53,6 +53,14 @@ def compare_distances(
     theirs = theirs[theirs.test_set.isin(shared.test_set)]
     shares = [column for column in theirs if column.startswith("within_")]
     theirs = theirs.assign(distances_to="places")
-    columns = ["model", "trained_on", "test_set", "images", *shares, "distances_to", "accuracy",
-               "source"]  # fmt: skip
+    columns = [
+        "model",
+        "trained_on",
+        "test_set",
+        "images",
+        *shares,
+        "distances_to",
+        "accuracy",
+        "source",
+    ]
     return pd.concat([theirs.reindex(columns=columns), ours[columns]], ignore_index=True)

@@ -1,4 +1,4 @@
-"""Tables of predictions are read whole or not at all: what Table 1 and the metrics rest on."""
+"""Read and check the predictions that Table 1 and the metrics are computed from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOP = 5
 COUNTRIES = [f"country_{rank}" for rank in range(1, TOP + 1)]
 PROBABILITIES = [f"probability_{rank}" for rank in range(1, TOP + 1)]
 PLACE = ["predicted_latitude", "predicted_longitude"]
-IMAGE = ["source", "label", "latitude", "longitude"]  # of an image, whatever the model and test set
+IMAGE = ["source", "label", "latitude", "longitude"]  # the same for every model and test set
 TYPES = {
     **dict.fromkeys(["image_id", "test_set", "source", "label"], pa.string()),
     **dict.fromkeys(["latitude", "longitude"], pa.float64()),
@@ -25,7 +25,7 @@ TYPES = {
     **dict.fromkeys([*PROBABILITIES, "label_probability"], pa.float32()),
     **dict.fromkeys(PLACE, pa.float64()),
 }
-"""Columns of a table in their order, see `geoloc.evaluation.predictions.predictions_frame`."""
+"""Columns of a table in order, see `geoloc.evaluation.predictions.predictions_frame`."""
 
 
 def read_predictions(
@@ -34,21 +34,21 @@ def read_predictions(
     datasets: Sequence[Sequence[str]],
     test_sets: Iterable[str],
 ) -> list[pd.DataFrame]:
-    """Read the predictions of several models and check that they are of the same images.
+    """Read the predictions of several models and check that they are for the same images.
 
     Args:
         paths: Parquet files with the columns of `TYPES`, one per row of Table 1.
         classes: ISO codes of the countries of all models.
-        datasets: for each path, the datasets that street images were shown as.
+        datasets: for each path, the datasets that showed the street images.
         test_sets: names of the other test sets.
 
     Returns:
-        A table for each path, with one row an image and test set.
+        A table for each path, with one row per image and test set.
 
     Raises:
-        OSError: if a file is missing, damaged or of another layout.
-        ValueError: if a table holds what no model predicts or the images of two differ. The message
-            names the file and the remedy.
+        OSError: if a file is missing, damaged or has another layout.
+        InputError: if a table holds values that no model predicts, or the images of two tables
+            differ. The message names the file and the remedy.
     """
     others = set(test_sets)
     tables = [
@@ -56,7 +56,7 @@ def read_predictions(
         for path, shown in zip(paths, datasets, strict=True)
     ]
     for path, table, shown in zip(paths[1:], tables[1:], datasets[1:], strict=True):
-        own = set(datasets[0]) ^ set(shown)  # a row may be tested on a dataset of its own
+        own = set(datasets[0]) ^ set(shown)  # a row may be tested on its own dataset
         _check_same_images(paths[0], tables[0], path, table, own)
     return tables
 
@@ -71,7 +71,7 @@ def _read(path: Path, classes: list[str], datasets: list[str], others: set[str])
             f"{path} is damaged or no Parquet file ({error}); {_remedy(path)}"
         ) from error
     kinds = {field.name: field.type for field in found.schema}
-    # Without a single name, a column has no type.
+    # A column with only missing names has no type.
     expected = TYPES | {c: pa.null() for c in COUNTRIES if kinds.get(c) == pa.null()}
     if list(kinds.items()) != list(expected.items()):
         differing = [n for n in {**expected, **kinds} if expected.get(n) != kinds.get(n)]
@@ -100,7 +100,7 @@ def _check_names(
     countries = dict(zip(COUNTRIES[: len(classes)], PROBABILITIES, strict=False))
     for column in ["image_id", "test_set", "source", "label", *countries]:
         missing = table[column].isna()
-        if column in countries:  # a model of places names no country without probability
+        if column in countries:  # a model of places leaves countries without probability unnamed
             missing &= table[PLACE[0]].isna() | (table[countries[column]] != 0)
         if missing.any():
             return f"no {column} in {int(missing.sum())} rows"
@@ -124,7 +124,7 @@ def _row(rows: pd.DataFrame) -> str:
 
 
 def _check_probabilities(table: pd.DataFrame, classes: list[str]) -> str:
-    """Best first, shares of 1 that add up to no more; the label's among them where it is named."""
+    """Check that probabilities fall, add up to 1 at most, and include the label's if named."""
     shown = table[PROBABILITIES[: len(classes)]].to_numpy(np.float64)
     label = table["label_probability"].to_numpy(np.float64)
     named = table[COUNTRIES[: len(classes)]].to_numpy(object) == table[["label"]].to_numpy(object)
@@ -136,7 +136,7 @@ def _check_probabilities(table: pd.DataFrame, classes: list[str]) -> str:
             | ~((label >= 0) & (label <= 1)),
             "rises": (np.diff(shown, axis=1) > 0).any(axis=1),
             "adds up to more than 1": total > 1 + SUM_TOLERANCE,
-            # Probability of places outside the countries belongs to none of them.
+            # The probability of places outside the countries belongs to none of them.
             "adds up to less than 1": (total < 1 - SUM_TOLERANCE)
             & (len(classes) <= TOP)
             & ~of_places,
@@ -154,7 +154,7 @@ def _check_probabilities(table: pd.DataFrame, classes: list[str]) -> str:
 
 
 def _check_places(table: pd.DataFrame) -> str:
-    """Places of images are known or not; those of answers, too, but for the whole table."""
+    """Check that places are complete and valid; predicted places are all known or all missing."""
     for names, of in ((["latitude", "longitude"], "has"), (PLACE, "is predicted to be at")):
         latitude, longitude = (table[name] for name in names)
         unknown = latitude.isna() & longitude.isna()
@@ -191,14 +191,14 @@ def _check_same_images(
 
 
 def check_index(table: pd.DataFrame, path: str | Path, index: pd.DataFrame) -> int:
-    """Check a table of predictions against the index.
+    """Check a predictions table against the index.
 
     Returns:
-        The number of test images that have no prediction; they are in the quarantine.
+        The number of test images without a prediction; they are in quarantine.
 
     Raises:
-        ValueError: for an image that is not in the index, or not in its test split or test set,
-            or with another source, country or place.
+        InputError: if an image is not in the index, not in its test split or test set, or has
+            another source, country or place.
     """
     street = ~table.test_set.isin(set(index.collection) - {"street"})
     seen = table[IMAGE].assign(

@@ -1,6 +1,6 @@
-"""What makes a run the study of *Beyond the Image*, to be compared with its published table.
+"""Whether a run is the study of *Beyond the Image*, so it can be compared with the published table.
 
-A difference from the published table means something only if both tables come from the same images,
+A difference from the published table is meaningful only if both tables come from the same images,
 classes, datasets and models.
 """
 
@@ -23,7 +23,7 @@ _CODES = (
     "SK SN SZ TH TN TR TW UA US UY ZA"
 )
 COUNTRIES = tuple(_CODES.split())
-# Of the 127 selected ImageNet classes: SHA-256 of their sorted indices as little-endian int16.
+# The 127 selected ImageNet classes: SHA-256 of their sorted indices as little-endian int16.
 SELECTED_CLASSES = "40afed77b4173791d7f6f7113884f2590a1daca340c2d491afcf17de07bbdebc"
 
 SOURCES = {
@@ -32,10 +32,9 @@ SOURCES = {
 }
 TEST_SETS = {"im2gps3k": {"kind": "coordinates_table", "crop": "none", "size": None}}
 SECTIONS = ("index", "train")
-# Sections whose entries the study has, too; further entries add rows or columns only.
+# Sections whose entries must match the study's; more entries only add rows or columns.
 MATRIX = ("segmentations", "scores", "datasets")
-# Where files lie, when a run stops, how fast it is, and what things are called. The content of the
-# class list is compared.
+# File locations, when a run stops, speed, and titles. The content of the class list is compared.
 WITHOUT_EFFECT = {
     "shard_size", "max_rejected", "gpus", "engine.points_per_batch", "engine.image_batch",
     "engine.crop_batch", "engine.compile", "classes", "title",
@@ -43,10 +42,10 @@ WITHOUT_EFFECT = {
 
 
 def differences(config: dict, schema: dict) -> list[str]:
-    """Keys by which a checked configuration is not the study's, whatever its models are.
+    """Return the keys in which a checked configuration differs from the study's, except models.
 
-    `schema` holds the study's settings as its defaults. A test set of the study that is set to null
-    only leaves its column empty. Paths of images and weights may differ, file names of weights not.
+    `schema` has the study's settings as defaults. Setting a test set of the study to null only
+    leaves its column empty. Paths of images and weights may differ, file names of weights may not.
     """
     study = default_config(schema)
     found = ["demo"] if config["demo"] else []
@@ -65,7 +64,7 @@ def differences(config: dict, schema: dict) -> list[str]:
 
 
 def _different(ours: dict, published: dict, place: str) -> list[str]:
-    """Dotted keys by which a section or an entry is not the study's."""
+    """Return the dotted keys in which a section or an entry differs from the study's."""
     found, wanted = (dict(_settings(section, "")) for section in (ours, published))
     return [
         f"{place}.{key}"
@@ -75,7 +74,7 @@ def _different(ours: dict, published: dict, place: str) -> list[str]:
 
 
 def refuse_differences(keys: Sequence[str]) -> None:
-    """Raise ValueError where a run whose configuration is not the study's asks for a comparison."""
+    """Raise InputError if a run that differs from the study asks for a comparison with it."""
     if keys:
         raise InputError(
             "the published table compares only with a run of the study, and this configuration "
@@ -84,9 +83,9 @@ def refuse_differences(keys: Sequence[str]) -> None:
 
 
 def _other_entries(config: dict, kind: str, known: dict, required: bool) -> Iterator[str]:
-    """Names in `config[kind]` that are missing from the study, or read in another way.
+    """Yield names in `config[kind]` that are missing from the study, or read in another way.
 
-    Further test sets have columns of their own, so only further sources count.
+    More test sets have their own columns, so only additional sources count.
     """
     entries = {name: entry for name, entry in config[kind].items() if entry}
     for name in sorted({*known, *(entries if kind == "sources" else ())}):
@@ -102,9 +101,9 @@ def _other_entries(config: dict, kind: str, known: dict, required: bool) -> Iter
 
 
 def study_models(config: dict, schema: dict) -> dict[str, str]:
-    """The models of a checked configuration that are the study's: published title by our title.
+    """Return the study's models in a checked configuration: our title -> published title.
 
-    A CLIP that is trained by the workflow is not StreetCLIP.
+    A CLIP trained by the workflow is not StreetCLIP.
     """
     study = default_config(schema)["models"]
 
@@ -119,7 +118,7 @@ def study_models(config: dict, schema: dict) -> dict[str, str]:
 
 
 def _settings(section: dict, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Every value below `section` by its dotted key; of a path only the file name."""
+    """Yield every value below `section` with its dotted key; for paths only the file name."""
     for key, value in section.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
@@ -131,11 +130,11 @@ def _settings(section: dict, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def other_classes(countries: Sequence[str], selected: Sequence[np.ndarray]) -> list[str]:
-    """What differs from the study's classes, as text for a log; empty where nothing does.
+    """Describe what differs from the study's classes, for the log; empty if nothing does.
 
     Args:
         countries: ISO codes of the classes of the models.
-        selected: of each class list, the indices of the classes that score, sorted, int16.
+        selected: for each class list, the indices of the classes that score, sorted, int16.
     """
     found = []
     if set(countries) != set(COUNTRIES):

@@ -1,5 +1,7 @@
-"""Table 1 of "Beyond the Image": accuracy of every model on every test set, and how it compares
-with the published one."""
+"""Table 1 of "Beyond the Image", accuracy of every model on every test set, and its comparison.
+
+The comparison is with the published table.
+"""
 
 from collections.abc import Iterable, Mapping
 from math import nan
@@ -15,23 +17,22 @@ KEYS = ["Model", "Trained On"]
 
 
 Predictions = Iterable[tuple[str, str, str, pd.DataFrame]]
-"""Title of a model, title of the dataset that it was trained on, seed, predictions table of all
-test sets."""
+"""Title of a model, title of its training dataset, seed, predictions table of all test sets."""
 
 
 def table1(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Table 1 as text: percent with two decimals, the mean over seeds.
+    """Return Table 1 as text: percent with two decimals, the mean over seeds.
 
     Args:
-        predictions: of every row and seed.
+        predictions: predictions of every row and seed.
         columns: title of each column by test set.
 
     Returns:
-        Columns Model, Trained On and those given; "" where a test set has no images. The published
-        rows come first and in their order, others in the order given.
+        Columns Model, Trained On and those given; "" if a test set has no images. The published
+        rows come first, in their order, then the others in the given order.
 
     Raises:
-        ValueError: if a row is given twice with the same seed.
+        InputError: if a row is given twice with the same seed.
     """
     columns = published_first(columns)
     cells = _accuracies(predictions, columns)
@@ -40,21 +41,22 @@ def table1(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame
 
 
 def table1_seeds(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The same with a row for each seed, and the column Seed after Trained On."""
+    """Return Table 1 with a row for each seed, and the column Seed after Trained On."""
     columns = published_first(columns)
     return _in_published_order(_as_text(_accuracies(predictions, columns), columns))
 
 
 def published_first(columns: Mapping[str, str]) -> dict[str, str]:
-    """The columns by test set, those of the published table first."""
+    """Return the columns by test set, those of the published table first."""
     known = list(published().columns)
-    rank = {title: known.index(title) if title in known else len(known)
-            for title in columns.values()}  # fmt: skip
+    rank = {
+        title: known.index(title) if title in known else len(known) for title in columns.values()
+    }
     return dict(sorted(columns.items(), key=lambda column: rank[column[1]]))
 
 
 def _accuracies(predictions: Predictions, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Accuracy (0–1) by model, dataset, seed and column; NaN where a test set has no images."""
+    """Return accuracy (0–1) by model, dataset, seed and column; NaN if a test set has no images."""
     rows = [
         {"Model": model, "Trained On": dataset, "Seed": seed, **_cells(frame, columns)}
         for model, dataset, seed, frame in predictions
@@ -89,9 +91,9 @@ def _cells(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, float]:
 
 
 def baselines(frame: pd.DataFrame, majority_label: str) -> dict[str, float]:
-    """Accuracy (0–1) of always answering `majority_label`, by test set.
+    """Return the accuracy (0–1) of always predicting `majority_label`, by test set.
 
-    `frame` is the predictions table of any one model: all models see the same test images.
+    `frame` is the predictions table of any model: all models see the same test images.
     """
     return {
         test_set: majority_accuracy(part, majority_label)
@@ -100,26 +102,26 @@ def baselines(frame: pd.DataFrame, majority_label: str) -> dict[str, float]:
 
 
 def published() -> pd.DataFrame:
-    """The study's own Table 1, in the form of `table1`."""
+    """Return the study's own Table 1, in the form of `table1`."""
     return read_table1(PUBLISHED)
 
 
 def read_table1(path: str | Path) -> pd.DataFrame:
-    """A Table 1 that was written as CSV; cells stay text."""
+    """Read a Table 1 from CSV; cells stay text."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def compare(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """Our table and the published one: a row for each model, dataset and test set of both.
+    """Compare Table 1 with the published one: a row for each model, dataset and test set of both.
 
     Args:
         table: Table 1.
-        titles: the published title of each model of the study by its title in `table`. Other rows
+        titles: the published title of each model of the study, by its title in `table`. Other rows
             are skipped, whatever their title.
 
     Returns:
-        Columns Model (as published), Trained On, Test Set, Ours, Published, Difference (percent
-        and percentage points, float).
+        Columns Model (as published), Trained On, Test Set, Ours, Published, Difference (percent and
+        percentage points, float).
     """
     ours = table.assign(Model=table["Model"].map(titles)).dropna(subset="Model")
     both = _long(ours, "Ours").merge(_long(published(), "Published"), on=[*KEYS, "Test Set"])
@@ -139,10 +141,13 @@ def format_table(
     majority_name: str,
     columns: Mapping[str, str],
 ) -> str:
-    """Table 1 for the terminal, the majority baseline of each column under it.
+    """Format Table 1 for the terminal, with the majority baseline of each column below it.
 
-    `baseline` is what `baselines` returns, `majority_name` the display name of its country;
-    `columns` as for `table1`.
+    Args:
+        table: Table 1.
+        baseline: from `baselines`.
+        majority_name: display name of the majority country.
+        columns: as for `table1`.
     """
     columns = published_first(columns)
     header = [*KEYS, *(c.removesuffix(" Accuracy").removesuffix(" Test") for c in columns.values())]
@@ -165,7 +170,7 @@ def format_table(
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
-    """One line: names to the left, numbers to the right."""
+    """Return one line: names aligned left, numbers right."""
     aligned = [
         cell.ljust(width) if column < len(KEYS) else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(cells, widths, strict=True))

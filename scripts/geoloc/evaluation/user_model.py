@@ -1,12 +1,12 @@
-"""A model of the user's own, from a Python file: `kind: python`.
+"""A user's own model from a Python file: `kind: python`.
 
 The file has a function `load(**options)` that returns an object with one of two methods:
 
     predict(images, countries): probabilities, float (n, k), each row adding up to 1
     places(images): latitude in −90…90 and longitude in −180…180 degrees, float (n, 2)
 
-`images` are uint8 (n, height, width, 3), RGB, at their full size, and `countries` the k ISO 3166-1
-alpha-2 codes of the columns. The geocoder of the configuration finds the countries of places
+`images` are uint8 (n, height, width, 3), RGB, at full size. `countries` are the k ISO 3166-1
+alpha-2 codes of the columns. The configured geocoder finds the countries of places
 (`geoloc.countries.places`).
 """
 
@@ -27,22 +27,21 @@ METHODS = ("predict", "places")
 
 
 class UserModel:
-    """Runs a user's model and checks all that it returns.
+    """Runs a user's model and checks everything that it returns.
 
     Args:
         path: the Python file.
         classes: k ISO codes.
-        geocoder: a key of `geoloc.countries.geocoding.GEOCODERS`, for a model that answers with
-            places.
+        geocoder: a key of `geoloc.countries.geocoding.GEOCODERS`, for a model of places.
         options: keyword arguments of the file's `load`.
 
     Attributes:
         name: the path, for messages.
 
     Raises:
-        OSError: if there is no such file.
-        InputError: if the file cannot be run, or `load` returns an object with none or both of the
-            methods.
+        OSError: if the file does not exist.
+        InputError: if the file can't be run, or `load` returns an object with neither or both of
+            the methods.
     """
 
     def __init__(
@@ -64,8 +63,9 @@ class UserModel:
         self._method = found[0]
 
     def answer(self, images: Sequence[np.ndarray]) -> Answers:
-        """What the model says of n images uint8 (H, W, 3), RGB. Those of one size are given to it
-        at once.
+        """Return the model's answers for n images uint8 (H, W, 3), RGB.
+
+        Images of the same size are passed in one call.
 
         Raises:
             InputError: if the model raises an error, or returns anything but probabilities or
@@ -95,7 +95,7 @@ class UserModel:
 
 
 def _fault(found: np.ndarray, shape: tuple[int, int], method: str) -> str:
-    """What is wrong with the values that a user's model returned, or ""."""
+    """Return what is wrong with the values that a user's model returned, or ""."""
     if found.dtype.kind != "f" or found.shape != shape:
         return f"{found.dtype} {found.shape} instead of float {shape}"
     if not np.isfinite(found).all():

@@ -1,4 +1,4 @@
-"""What the answers of a run come to, in two or three sentences."""
+"""Summarize the answers of a run in two or three sentences."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from geoloc.evaluation.answers import family
 
-LEVEL = 0.05  # of adjusted p-values
-NEGLIGIBLE = 0.02  # differences of accuracy below two points would change nobody's mind
+LEVEL = 0.05  # for adjusted p-values
+NEGLIGIBLE = 0.02  # accuracy differences below two points would change nobody's mind
 
 Answers = Sequence[Mapping[str, Any]]
 
@@ -16,10 +16,10 @@ Answers = Sequence[Mapping[str, Any]]
 def verdict(answers: Answers) -> str:
     """State what a run says about the question of the study.
 
-    The first sentence says whether showing a model only the telling objects helps, the second how
-    sure that is, and a third, in runs with the control, whether the choice of objects matters. "It
-    can't be told with this many images" is a verdict: no difference is significant, and differences
-    that matter could have been missed.
+    The first sentence says whether showing a model only the telling objects helps. The second says
+    how certain that is. In runs with the control, a third says whether the choice of objects
+    matters. "It can't be told with this many images" is a verdict, too: no difference is
+    significant, and differences that matter could have been missed.
 
     Args:
         answers: records of answers.json.
@@ -34,7 +34,7 @@ def verdict(answers: Answers) -> str:
 
 
 def _split(found: Answers) -> tuple[Answers, Answers]:
-    """Those whose difference is significantly above zero, and below it."""
+    """Return the answers significantly above zero, and those significantly below."""
     sure = [a for a in found if a["p_adjusted"] < LEVEL]
     return [a for a in sure if a["estimate"] > 0], [a for a in sure if a["estimate"] < 0]
 
@@ -152,7 +152,7 @@ def _undecided(count: int) -> str:
 
 
 def _points(found: Answers) -> str:
-    """Range of the sizes of differences, in points of accuracy."""
+    """Return the range of the sizes of differences, in points of accuracy."""
     sizes = sorted(abs(100 * a["estimate"]) for a in found)
     low, high = f"{sizes[0]:.1f}", f"{sizes[-1]:.1f}"
     return f"{high} points" if low == high else f"{low} to {high} points"

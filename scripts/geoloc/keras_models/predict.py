@@ -93,7 +93,7 @@ def _load_model(folder: Path, classes: int, remedy: str) -> keras.Model:
         raise
     except Exception as error:  # Keras raises anything for a file that is damaged or newer
         first_line = str(error).strip().partition("\n")[0]
-        raise FileError(f"{folder}: no complete model ({first_line}); {remedy}") from error
+        raise FileError(f"{path}: no complete model ({first_line}); {remedy}") from error
     if shapes != ((None, ARRAY_SIZE, ARRAY_SIZE, 3), (None, classes)):
         raise FileError(
             f"{folder}: no complete model: model.keras goes from {shapes[0]} to {shapes[1]}, but "

@@ -7,6 +7,7 @@ import pandas as pd
 
 from geoloc.corpus.index import shard_table
 from geoloc.corpus.index_tables import (
+    COUNTRY_COLUMNS,
     INDEX_COLUMNS,
     LISTING_COLUMNS,
     MANIFEST_COLUMNS,
@@ -35,7 +36,6 @@ from geoloc.verify.run import (
 IMAGES, SHARDS = "index/images.parquet", "index/shards.csv"
 COUNTRIES, REJECTED = "index/countries.csv", "index/rejected.csv"
 LISTING = "index/listing.csv"
-COUNTRY_COLUMNS = ["country", "name", "images", "train", "val", "test", "kept"]
 TEXT_COLUMNS = [name for name in INDEX_COLUMNS if name not in ("latitude", "longitude")]
 
 

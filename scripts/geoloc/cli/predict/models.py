@@ -119,8 +119,8 @@ def _read_classes(path: Path) -> list[str]:
 
     try:
         classes = kept_classes(path)
-    except KeyError as error:
-        raise InputError(f"{path} has no column {error}; give the countries.csv of a run") from None
+    except FileError as error:
+        raise InputError(f"{error}, or give the countries.csv of another run") from None
     if not classes:
         raise InputError(f"{path} has no kept country; give the countries.csv of a run")
     return classes

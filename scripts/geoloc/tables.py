@@ -1,0 +1,82 @@
+"""Tables that jobs read: whole, or with an error that names the file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoloc.errors import FileError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def damaged(path: str | Path, reason: object) -> FileError:
+    """The error of a table that cannot be used."""
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    return FileError(f"{path} is damaged ({text}); delete it and run snakemake again")
+
+
+def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read the rows of a small CSV as text; `NA` stays Namibia.
+
+    Args:
+        path: UTF-8, with a header.
+        columns: that the table must have; it may have others.
+
+    Raises:
+        FileError: for a damaged table: no text, without a header or a column, or a row with more
+            or fewer fields than the header.
+    """
+    rows: list[dict[str, str]] = []
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            _check_end(path)
+            reader = csv.DictReader(file, strict=True)
+            names = reader.fieldnames or []
+            if missing := [name for name in columns if name not in names]:
+                raise damaged(path, f"no column {', '.join(missing)}")
+            if not names:
+                raise damaged(path, "it is empty")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise damaged(path, f"line {reader.line_num} has not {len(names)} fields")
+                rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise damaged(path, error) from error
+    return rows
+
+
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet or CSV table that the workflow wrote.
+
+    Args:
+        path: its suffix names the format. In a CSV only empty fields are missing values.
+        columns: those to read; all if None.
+
+    Raises:
+        FileError: if it is damaged or lacks a column.
+        OSError: if it is missing or may not be read.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        if Path(path).suffix == ".parquet":
+            return pd.read_parquet(path, columns=None if columns is None else list(columns))
+        _check_end(path)
+        return pd.read_csv(path, usecols=columns, keep_default_na=False, na_values=[""])
+    except (FileNotFoundError, PermissionError, FileError):
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(path, error) from error
+
+
+def _check_end(path: str | Path) -> None:
+    """Every line that the workflow writes ends; without that, a cut table looks whole."""
+    with Path(path).open("rb") as file:
+        file.seek(-min(1, file.seek(0, 2)), 2)
+        if file.read() not in (b"\n", b""):
+            raise damaged(path, "its last line has no end")
