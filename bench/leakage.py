@@ -1,10 +1,10 @@
-"""What share of changed copies the hashes of the rule `leakage` find, and how often they are wrong.
+"""What share of altered copies the hashes of the rule `leakage` find, and their false positives.
 
     python bench/leakage.py                           # scenes of the demo's generator
-    python bench/leakage.py --photographs FOLDER      # and photographs
+    python bench/leakage.py --photographs FOLDER      # also photos
 
-Each picture is hashed as a street source prepares it (centre square, 640 pixels) and, changed and
-not cropped, as a benchmark does. Writes bench/results/leakage.json and prints a table.
+Each picture is hashed as a street source prepares it (center square, 640 pixels) and, altered but
+not cropped, as a test set does. Writes bench/results/leakage.json and prints a table.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from scenes.draw import draw_scene
 from scenes.marks import COUNTRIES
 
 STREET = Preparation("center", 640)
-BITS = range(0, 18, 2)  # pHash sets half of its bits, so that two differ in an even number
+BITS = range(0, 18, 2)  # pHash sets half of its bits, so two hashes differ in an even number
 SHOWN = (0, 4, 6, 8, 10, 12, 16)
-SHAPE = (480, 720)  # of a drawn scene
-LONGEST = 1600  # pixels that a photograph is made smaller to first
+SHAPE = (480, 720)  # of a generated scene
+LONGEST = 1600  # pixels; larger photos are reduced first
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    """The bytes of an image file."""
+    """Return the bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def saved(kind: str, **options) -> Change:
-    """Written to a file and read again."""
+    """Write the picture to a file and read it."""
     return lambda image, rng: Image.open(io.BytesIO(encoded(image, kind, **options))).convert("RGB")
 
 
 def scaled(factor: float) -> Change:
-    """With other numbers of pixels."""
+    """Resize the picture."""
     return lambda image, rng: image.resize([max(1, round(side * factor)) for side in image.size])
 
 
 def cropped(share: float, centred: bool) -> Change:
-    """A part with so much of the width and of the height."""
+    """Crop the picture to this share of its width and height."""
 
     def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         width, height = (round(side * share) for side in image.size)
@@ -69,24 +69,26 @@ def cropped(share: float, centred: bool) -> Change:
 
 
 def brightened(factor: float) -> Change:
-    """With pixels times a factor."""
+    """Multiply the pixels by a factor."""
     return lambda image, rng: ImageEnhance.Brightness(image).enhance(factor)
 
 
 def rotated(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Turned by 2 degrees, and cut so that no black corner shows."""
+    """Rotate by 2 degrees, and crop so that no black corner shows."""
     turned = image.rotate(2, Image.Resampling.BICUBIC)
     return cropped(0.94, centred=True)(turned, rng)
 
 
 def watermarked(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """With a line of text across the lower edge."""
+    """Draw a line of text across the lower edge."""
     result, height = image.copy(), image.height // 12
     draw = ImageDraw.Draw(result)
     draw.text(
-        (image.width * 0.05, image.height - 1.5 * height), "(c) 2026 A. Photographer", "white",
+        (image.width * 0.05, image.height - 1.5 * height),
+        "(c) 2026 A. Photographer",
+        "white",
         font_size=height,
-    )  # fmt: skip
+    )
     return result
 
 
@@ -116,7 +118,7 @@ CHANGES: dict[str, Change] = {
 
 
 def scenes(count: int) -> Iterator[tuple[str, Image.Image]]:
-    """Country and picture of drawn streets, all countries in turn."""
+    """Yield country and picture of generated streets, with countries taking turns."""
     for number in Progress(range(count), count, "scenes"):
         country = sorted(COUNTRIES)[number % len(COUNTRIES)]
         scene = draw_scene(country, np.random.default_rng([2026, number]), SHAPE)
@@ -124,7 +126,7 @@ def scenes(count: int) -> Iterator[tuple[str, Image.Image]]:
 
 
 def photographs(folder: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Name and picture of each photograph of a folder, upright, with at most LONGEST pixels."""
+    """Yield name and picture of each photo in a folder, upright, at most LONGEST pixels long."""
     paths = sorted(folder.glob("*.jpg"))
     for path in Progress(paths, len(paths), "photographs"):
         image = decode_image(prepare(read_file(path), Preparation()))
@@ -135,8 +137,12 @@ def photographs(folder: Path) -> Iterator[tuple[str, Image.Image]]:
 def hashes(
     pictures: Iterator[tuple[str, Image.Image]],
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Names (n,) of pictures, hashes (n, 4) of their `VIEWS` as street images, and hashes (n, 4) of
-    each change."""
+    """Hash pictures as street images, and after each change.
+
+    Returns:
+        Names (n,), hashes (n, 4) of the `VIEWS` as street images, and hashes (n, 4) for each
+        change.
+    """
     rng = np.random.default_rng(0)
     names, street = [], []
     changed: dict[str, list] = {name: [] for name in CHANGES}
@@ -150,14 +156,17 @@ def hashes(
 
 
 def differences(tests: np.ndarray, street: np.ndarray) -> np.ndarray:
-    """Bits (n, m) between test pictures (n, 4) and street images (m, 4), of the nearest views."""
+    """Return the different bits (n, m) of test pictures (n, 4) and street images (m, 4).
+
+    The nearest views count.
+    """
     kinds = [VIEWS.index(view.partition("_")[0]) for view in VIEWS]
     pairs = [tests[:, None, view] ^ street[None, :, kind] for view, kind in enumerate(kinds)]
     return np.bitwise_count(np.stack(pairs)).min(axis=0)
 
 
 def shares(bits: np.ndarray) -> dict:
-    """What share of pairs differs in at most so many bits, with 95 % intervals."""
+    """Return the share of pairs within each number of bits, with 95 % intervals."""
     found = [int((bits <= limit).sum()) for limit in BITS]
     intervals = [wilson_interval(count, bits.size) for count in found]
     return {
@@ -171,7 +180,7 @@ def shares(bits: np.ndarray) -> dict:
 
 
 def measure(kind: str, pictures: Iterator[tuple[str, Image.Image]]) -> list[dict]:
-    """A row for each change, and rows for pairs of different pictures."""
+    """Return a row for each change, and rows for pairs of different pictures."""
     names, street, changed = hashes(pictures)
     rows = []
     for change, tests in changed.items():
@@ -192,9 +201,11 @@ def measure(kind: str, pictures: Iterator[tuple[str, Image.Image]]) -> list[dict
 
 
 def table(rows: list[dict]) -> str:
-    """Rows as a Markdown table, shares in percent."""
-    lines = ["| pictures | pairs of | pairs | " + " | ".join(f"≤ {b}" for b in SHOWN) + " |",
-             "|---|---|--:|" + "--:|" * len(SHOWN)]  # fmt: skip
+    """Return rows as a Markdown table, shares in percent."""
+    lines = [
+        "| pictures | pairs of | pairs | " + " | ".join(f"≤ {b}" for b in SHOWN) + " |",
+        "|---|---|--:|" + "--:|" * len(SHOWN),
+    ]
     for row in rows:
         cells = " | ".join(f"{100 * row['share'][str(b)]:.3g}" for b in SHOWN)
         lines.append(f"| {row['pictures']} | {row['pairs of']} | {row['pairs']:,} | {cells} |")

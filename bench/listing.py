@@ -1,11 +1,11 @@
-"""What the public listing of the validation split says about the study's classes.
+"""What the public listing of the validation split implies for the study's classes.
 
-Half of the file names of the published validation split are known (46 countries whole), and no
-name of a training or test image. split-folders sorts the names of a country and shuffles them with
-a seed, so the number of images and the seed alone decide at which places of the sorted list the
-validation names stand. A number of images is therefore ruled out where fewer file names exist
-between two neighbours of the listing than the split puts there: Streetview's are `0.png` to
-`25228.png`, GeoGuessr's `canvas_` and a number.
+Half of the published validation split's file names are known (46 complete countries), and no name
+of a training or test image. split-folders sorts the names of a country and shuffles them with a
+seed, so only the number of images and the seed decide which positions of the sorted list are
+validation names. This rules out a number of images if fewer file names exist between two neighbors
+of the listing than the split needs there: Streetview's are `0.png` to `25228.png`, GeoGuessr's are
+`canvas_` and a number.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Gap:
-    """`needed` names of other splits stand between two names of the listing; `first` and `last`
-    bound the places that they can take: ranks of Streetview's sorted names, or numbers of
-    GeoGuessr's. Both bounds are exclusive."""
+    """`needed` names of other splits are between two names of the listing.
+
+    `first` and `last` bound their possible positions, both exclusive: ranks of Streetview's sorted
+    names, or numbers of GeoGuessr's.
+    """
 
     kind: str
     first: int
@@ -36,12 +38,12 @@ class Gap:
 
     @property
     def missing(self) -> int:
-        """How many of the needed names do not exist."""
+        """The number of needed names that don't exist."""
         return max(0, self.needed - (self.last - self.first - 1))
 
 
 def read_listing(path: Path) -> dict[str, list[str]]:
-    """Sorted validation names by country from lines `.../{country}/{name}`."""
+    """Read sorted validation names by country from lines `.../{country}/{name}`."""
     names = defaultdict(list)
     for line in path.read_text(encoding="utf-8").splitlines():
         country, name = line.split("/")[-2:]
@@ -50,7 +52,7 @@ def read_listing(path: Path) -> dict[str, list[str]]:
 
 
 def validation_positions(images: int, seed: int = SEED) -> list[int]:
-    """Places of the validation names in the sorted names of a country, by split-folders."""
+    """Return the positions of split-folders' validation names in a country's sorted names."""
     order = list(range(images))
     random.Random(seed).shuffle(order)
     train = int(RATIO[0] * images)
@@ -59,21 +61,23 @@ def validation_positions(images: int, seed: int = SEED) -> list[int]:
 
 @cache
 def streetview_names() -> list[str]:
-    """All file names of Streetview in the order of text."""
+    """Return all file names of Streetview in text order."""
     return sorted(f"{number}.png" for number in range(STREETVIEW_IMAGES))
 
 
 def place(name: str) -> tuple[str, int]:
-    """Kind of a name and its place among those of its kind."""
+    """Return the kind of a name and its position among those of its kind."""
     if name.endswith(".png"):
         return "png", bisect_left(streetview_names(), name)
     return "jpg", int(name.removeprefix("canvas_").removesuffix(".jpg"))
 
 
 def gaps(names: Sequence[str], images: int, seed: int = SEED) -> list[Gap]:
-    """The gaps before and between names of one kind, if `names`, sorted, are the last validation
-    names of a country of `images` images. The gap between the last PNG and the first JPEG is left
-    out, since names of both kinds fit there."""
+    """Return the gaps before and between names of one kind.
+
+    `names`, sorted, are the last validation names of a country with `images` images. The gap
+    between the last PNG and the first JPEG is skipped, since names of both kinds fit there.
+    """
     positions = validation_positions(images, seed)[-len(names) :]
     whole = len(positions) == int(RATIO[1] * images)
     kind, before, position = "png", -1, -1
@@ -86,7 +90,7 @@ def gaps(names: Sequence[str], images: int, seed: int = SEED) -> list[Gap]:
 
 
 def possible_sizes(names: Sequence[str], seed: int = SEED) -> list[int]:
-    """Numbers of images of a country, by which all its validation names can be `names`."""
+    """Return the numbers of images of a country for which `names` can be its validation names."""
     sizes = range(10 * len(names) - 1, 10 * len(names) + 12)
     sizes = [size for size in sizes if int(RATIO[1] * size) == len(names)]
     return [size for size in sizes if not any(gap.missing for gap in gaps(names, size, seed))]

@@ -1,12 +1,12 @@
-"""Masking: the published way against the engine, on the same images with the same weights.
+"""Masking: the published code against the engine, on the same images with the same weights.
 
     python bench/masking.py                 # demo models; ViT-B; ViT-H if there is a GPU
     python bench/masking.py --cases demo
 
-Every measurement has a process of its own, so that its peak memory is its own. Prints a table and
-writes bench/results/masking.json. Ratios are of one run; seconds are of this machine. The engine
-and the bare forward passes, whose times are close, take turns image by image, and the median of
-their ratios is the efficiency: other work on the machine then does little harm.
+Each measurement runs in its own process, to measure its own peak memory. Prints a table and writes
+bench/results/masking.json. Ratios are of one run; seconds are of this machine. The times of the
+engine and of the bare forward passes are close, so the two take turns image by image, and the
+median of their ratios is the efficiency: other work on the machine then does little harm.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ from geoloc.stores import write_images
 from scenes.draw import draw_scene
 from scenes.marks import COUNTRIES
 
-EVERY_MASK = -1e9  # predicted IoU of random weights may be anything
+EVERY_MASK = -1e9  # random weights may predict any IoU
 
 
 @dataclass(frozen=True)
 class Task:
-    """Images of a size through a SAM and a classifier. Weights None: random, seed 0.
+    """Images of a size through a SAM and a classifier. Weights of None are random, with seed 0.
 
-    `kept`: the share of the masks of random weights that passes by predicted IoU, since to them no
-    threshold means anything; None for trained weights, with the threshold of config/demo.yaml.
+    `kept` is the share of the masks of random weights that pass by predicted IoU, because no fixed
+    threshold is meaningful for them. None is for trained weights, with the threshold of
+    config/demo.yaml.
     """
 
     sam: str
@@ -76,8 +77,8 @@ VIT_H = [
 ]
 CASES = {"demo": [DEMO], "vit_b": [VIT_B], "vit_h": VIT_H}
 TARGETS = {"demo": (4, 0.85), "vit_b": (1.5, 0.85), "vit_h": (10, 0.7)}  # speed-up, efficiency
-MORE_MEMORY = 1.1  # of 16 images as against 4, at most
-GROWTH_SCENES = 4  # distinct ones, so that more images are not harder ones
+MORE_MEMORY = 1.1  # for 16 images relative to 4, at most
+GROWTH_SCENES = 4  # distinct ones, so that more images are not harder
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def main() -> None:
 
 
 def compare(task: Task, faster: float, efficiency: float) -> list[Row]:
-    """Both ways on the images of a task, each in a process of its own."""
+    """Run both on the images of a task, each in its own process."""
     case = (
         f"{task.sam}, {task.classifier}, {task.points_per_side}² points, {task.device}, "
         f"{task.precision}{', compiled' if task.compile else ''}"
@@ -114,7 +115,7 @@ def compare(task: Task, faster: float, efficiency: float) -> list[Row]:
 
 
 def growth(task: Task) -> list[Row]:
-    """Time and memory of segmenting a shard as images and points grow."""
+    """Measure time and memory of segmenting a shard as images and points grow."""
     table, memory = [], {}
     for images, points_per_side in ((1, 16), (4, 16), (16, 16), (2, 8), (2, 16), (2, 32)):
         grown = replace(task, images=images, points_per_side=points_per_side)
@@ -129,14 +130,15 @@ def growth(task: Task) -> list[Row]:
 
 
 def run_shard(task: Task) -> dict[str, float]:
-    """A shard of JPEG images through the engine, as the workflow's rule `segment` does it."""
+    """Run a shard of JPEG images through the engine, as the workflow's rule `segment` does."""
     sam, classifier, _ = models(task)
     segmenter = SamSegmenter(sam, device=task.device, **knobs(task, None))
     place = {"latitude": 0.0, "longitude": 0.0, "split": "train", "source": "bench"}
     drawn = scenes(replace(task, images=min(task.images, GROWTH_SCENES)))
     jpegs = [cv2.imencode(".jpg", scene[..., ::-1])[1].tobytes() for scene in drawn]
-    shard = ({"image_id": f"{n}", "image": jpegs[n % len(jpegs)]} | place
-             for n in range(task.images))  # fmt: skip
+    shard = (
+        {"image_id": f"{n}", "image": jpegs[n % len(jpegs)]} | place for n in range(task.images)
+    )
     with tempfile.TemporaryDirectory() as name:
         store = Path(name) / "images.h5"
         write_images(store, shard)
@@ -147,14 +149,15 @@ def run_shard(task: Task) -> dict[str, float]:
 
 def scenes(task: Task) -> list[np.ndarray]:
     return [
-        draw_scene(COUNTRIES[n % len(COUNTRIES)], np.random.default_rng([5, n]), (task.side,) * 2)
-        .image
+        draw_scene(
+            COUNTRIES[n % len(COUNTRIES)], np.random.default_rng([5, n]), (task.side,) * 2
+        ).image
         for n in range(task.images)
-    ]  # fmt: skip
+    ]
 
 
 def models(task: Task):
-    """The SAM, the classifier and the selected classes of a task."""
+    """Return the SAM, the classifier and the selected classes of a task."""
     torch.set_num_threads(task.threads)
     torch.manual_seed(0)
     sam = build_sam(task.sam, task.sam_weights and ROOT / task.sam_weights).to(task.device)
@@ -167,12 +170,15 @@ def models(task: Task):
 
 
 def network(classifier: str) -> torch.nn.Module:
-    """The classifier's network as others publish it, ResNet50 with random weights."""
+    """Return the classifier's network as published by others; ResNet50 has random weights."""
     return load_model() if classifier == "efficientnet_lite0" else resnet50()
 
 
 def knobs(task: Task, threshold: float | None) -> dict[str, float]:
-    """Settings of SamAutomaticMaskGenerator; `threshold`: of predicted IoU, for random weights."""
+    """Return settings of SamAutomaticMaskGenerator.
+
+    `threshold` is that of predicted IoU, for random weights.
+    """
     if threshold is None:
         demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())["segment"]
         chosen = {"pred_iou_thresh": demo["pred_iou_thresh"]}
@@ -182,8 +188,10 @@ def knobs(task: Task, threshold: float | None) -> dict[str, float]:
 
 
 def predicted_iou_threshold(task: Task) -> float:
-    """The predicted IoU that the share `kept` of the masks of random weights exceeds, judged by a
-    coarse grid."""
+    """Return the predicted IoU exceeded by the share `kept` of the masks of random weights.
+
+    A coarse grid is used to find it.
+    """
     sam, _, _ = models(task)
     settings = knobs(replace(task, points_per_side=8), EVERY_MASK) | {"box_nms_thresh": 1.0}
     (segments,) = SamSegmenter(sam, device=task.device, **settings).segment(scenes(task)[:1])
@@ -193,22 +201,26 @@ def predicted_iou_threshold(task: Task) -> float:
 def run_published(task: Task, threshold: float | None) -> dict[str, float]:
     task = replace(task, compile=False, precision="float32")
     sam, classifier, selected = models(task)
-    classifier.model = network(task.classifier).eval().to(task.device)  # as it comes
+    classifier.model = network(task.classifier).eval().to(task.device)  # unmodified
     settings, images = knobs(task, threshold), scenes(task)
     start = time.perf_counter()
-    masks = [published.score_map(image, sam, classifier, selected, **settings)[1]
-             for image in images]  # fmt: skip
+    masks = [
+        published.score_map(image, sam, classifier, selected, **settings)[1] for image in images
+    ]
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "masks": sum(masks), "peak GiB": peak_memory()}
 
 
 def run_engine(task: Task, threshold: float | None) -> dict[str, float]:
-    """The engine, and beside it the bare forward passes of its models on the same batches."""
+    """Run the engine and, for comparison, only its models' forward passes on the same batches."""
     sam, classifier, selected = models(task)
     segmenter = SamSegmenter(
-        sam, device=task.device, precision=task.precision, compile=task.compile,
+        sam,
+        device=task.device,
+        precision=task.precision,
+        compile=task.compile,
         **knobs(task, threshold),
-    )  # fmt: skip
+    )
     images = scenes(task)
     if task.compile:
         segment_and_score(images[0], segmenter, classifier, selected)
@@ -230,7 +242,7 @@ def run_engine(task: Task, threshold: float | None) -> dict[str, float]:
 
 
 def segment_and_score(image, segmenter, classifier, selected) -> tuple[int, np.ndarray]:
-    """Masks, classes and score map of an image; how many masks, and their crops."""
+    """Compute masks, classes and score map of an image; return the mask count and the crops."""
     (segments,) = segmenter.segment([image])
     crops, cut = cut_crops(image, segments, classifier.resize, classifier.input_size)
     found = classifier.classify(torch.from_numpy(crops))
@@ -241,7 +253,7 @@ def segment_and_score(image, segmenter, classifier, selected) -> tuple[int, np.n
 
 @torch.inference_mode()
 def bare_seconds(image, segmenter, classifier, crops: np.ndarray) -> float:
-    """Time of encoder, decoder and classifier alone, with the batches of the engine."""
+    """Time encoder, decoder and classifier alone, with the batches of the engine."""
     small = segmenter.transform.apply_image(image)
     crops = torch.from_numpy(crops)
     start = time.perf_counter()

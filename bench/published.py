@@ -1,8 +1,8 @@
-"""Masks and scores as the published code makes them, to measure and to compare against.
+"""Masks and scores as computed by the published code, to measure and compare against.
 
-One mask at a time: cut on the whole image, one crop through the classifier, painted with NumPy
-("Beyond the Image", sections on object classification and masks, and its notebook). Its plots are
-left out.
+One mask at a time: cropped from the whole image, one crop through the classifier, painted with
+NumPy ("Beyond the Image", sections on object classification and masks, and its notebook). Its plots
+are omitted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from geoloc.segmentation.scoring import segment_scores
 def crop(
     image: np.ndarray, mask: np.ndarray, resize: int = 256, input_size: int = 224
 ) -> np.ndarray | None:
-    """The crop of a mask, bool (H, W), of an image, uint8 (H, W, 3): contour, square, resize,
-    centre. None where no pixel of the mask is bright enough."""
+    """Crop a mask, bool (H, W), from an image, uint8 (H, W, 3): contour, square, resize, center.
+
+    None if no pixel of the mask is bright enough.
+    """
     masked = np.where(mask[..., None], image, 0).astype(np.uint8)
     gray = cv2.cvtColor(masked, cv2.COLOR_RGB2GRAY)
     _, binary = cv2.threshold(gray, 1, 255, cv2.THRESH_BINARY)
@@ -41,7 +43,7 @@ def crop(
 
 @torch.inference_mode()
 def classify(classifier: CropClassifier, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ten best classes of one crop and their probabilities, each (10,)."""
+    """Return the ten best classes of a crop and their probabilities, each (10,)."""
     tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.mean, classifier.std))
     logits = classifier.model((tensor - mean).div(std).to(classifier.device))
@@ -56,7 +58,7 @@ def score_map(
     selected: np.ndarray,
     **settings,
 ) -> tuple[np.ndarray, int]:
-    """Scores uint8 (H, W), 0–100, of an image, and how many masks it has."""
+    """Return the scores of an image, uint8 (H, W) in 0–100, and its number of masks."""
     masks = SamAutomaticMaskGenerator(sam, **settings).generate(image)
     score = np.zeros(image.shape[:2], np.uint8)
     for entry in masks:

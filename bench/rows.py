@@ -1,4 +1,4 @@
-"""Results of benchmarks: rows of one form, as JSON in bench/results/ and as a table."""
+"""Benchmark results: rows with a common format, as JSON in bench/results/ and as a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).resolve().parent / "results"
 
 
 def machine() -> str:
-    """The processor and, if there is one, the GPU."""
+    """Return the processor and, if there is one, the GPU."""
     import torch
 
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -24,10 +24,14 @@ def machine() -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement. `baseline` is what it is compared with, in the same unit, from the same run;
-    `ratio` is how many times better it is than the baseline, `target` what ratio (or, without a
-    baseline, what value) is asked for; `holds` is None where it could not be measured here or
-    nothing is asked for."""
+    """One measurement.
+
+    Attributes:
+        baseline: value it is compared with, in the same unit, from the same run.
+        ratio: how many times better it is than the baseline.
+        target: required ratio or, without a baseline, required value.
+        holds: whether it meets the target; None if it can't be measured here or has no target.
+    """
 
     case: str
     metric: str
@@ -40,23 +44,30 @@ class Row:
 
 
 def rated(case: str, metric: str, value: float, baseline: float, at_least: float) -> Row:
-    """A rate (more is better) beside that of the baseline."""
+    """Compare a rate (more is better) with the baseline's."""
     ratio = value / baseline
     return Row(case, metric, value, baseline, ratio, at_least, ratio >= at_least)
 
 
 def bounded(
-    case: str, metric: str, value: float, *, at_least: float | None = None,
+    case: str,
+    metric: str,
+    value: float,
+    *,
+    at_least: float | None = None,
     at_most: float | None = None,
-) -> Row:  # fmt: skip
-    """A value with a bound on one side."""
+) -> Row:
+    """Compare a value with a bound on one side."""
     holds = value >= at_least if at_least is not None else value <= at_most
     return Row(case, metric, value, target=at_least if at_most is None else at_most, holds=holds)
 
 
 def save(name: str, rows: Sequence[Row]) -> None:
-    """Write bench/results/{name}.json and print the rows. Rows of cases that were not measured this
-    time stay in the file, so that one part can be repeated, or done on another machine."""
+    """Write bench/results/{name}.json and print the rows.
+
+    Rows of cases that were not measured this time stay in the file, so that a part can be repeated,
+    or run on another machine.
+    """
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
     before = [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
@@ -67,9 +78,11 @@ def save(name: str, rows: Sequence[Row]) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table."""
-    lines = ["| case | metric | value | baseline | ratio | target | holds |",
-             "|---|---|--:|--:|--:|--:|---|"]  # fmt: skip
+    """Return rows as a Markdown table."""
+    lines = [
+        "| case | metric | value | baseline | ratio | target | holds |",
+        "|---|---|--:|--:|--:|--:|---|",
+    ]
     for row in rows:
         numbers = (row.value, row.baseline, row.ratio, row.target)
         cells = ["" if n is None else f"{n:.3g}" for n in numbers]

@@ -3,11 +3,11 @@
     python bench/scale.py LISTS /tmp/scale [--factor 100] [--shard-size 5000]
 
 LISTS is a folder with the published lists that bench/study_tree.py names. The study's tree (made by
-it) is indexed and planned, alone and with three experiments together; then it is finished with
-empty files, so that nothing is to be done, and planned again. The larger corpus has no images: its
-shards and their manifests are the study's, each image repeated under other names. Prints a table.
-Wall seconds depend on what else the machine does, CPU seconds hardly. Needs 1 GB below the second
-folder, which must be new.
+it) is indexed and planned, alone and with three experiments together. Then it is completed with
+empty files, so that nothing is left to do, and planned again. The larger corpus has no images: its
+shards and manifests are the study's, with each image repeated under other names. Prints a table.
+Wall time depends on the load of the machine, CPU time hardly. Needs 1 GB in the second folder,
+which must be new.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
 INDEX = "results/study/index"
 EXPERIMENTS = ("controls", "seeds", "street_segmenters")
-STORE_BYTES = 2_000_000  # of a finished HDF5 file: above what Snakemake compares by checksum
+STORE_BYTES = 2_000_000  # of a finished HDF5 file: larger than what Snakemake compares by checksum
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def show(what: str, numbers: Sequence[float]) -> None:
 
 
 def make_workdir(folder: Path) -> Path:
-    """A folder in which Snakemake finds the project."""
+    """Make a folder in which Snakemake finds the project."""
     folder.mkdir(parents=True)
     for name in PROJECT:
         (folder / name).symlink_to(ROOT / name)
@@ -80,8 +80,10 @@ def snakemake(*arguments: str) -> list[str]:
 
 
 def measure(folder: Path, arguments: list[str]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak GiB of a Snakemake that must succeed. The peak is not
-    below what this process held when it started it, which is why others do the large work."""
+    """Return wall seconds, CPU seconds and peak GiB of a Snakemake run that must succeed.
+
+    The peak is at least what this process held at the start, so other processes do the large work.
+    """
     start = time.monotonic()
     process = subprocess.Popen(
         snakemake(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -94,14 +96,14 @@ def measure(folder: Path, arguments: list[str]) -> tuple[float, float, float]:
 
 
 def least(folder: Path, arguments: list[str], repetitions: int) -> list[float]:
-    """The least of each number of several measurements."""
+    """Return the minimum of each number over several measurements."""
     return [min(found) for found in zip(*(measure(folder, arguments) for _ in range(repetitions)))]  # noqa: B905
 
 
 def finish(folder: Path) -> None:
-    """Make all outputs as empty files, with the records of Snakemake that they are up to date.
+    """Make all outputs as empty files, with Snakemake's records that they are up to date.
 
-    Weights have their size, as it is compared.
+    Weights have their real size, because it is compared.
     """
     weights = yaml.safe_load((ROOT / "config/weights.yaml").read_text(encoding="utf-8"))
     summary = subprocess.run(
@@ -123,7 +125,7 @@ def finish(folder: Path) -> None:
 
 
 def enlarge(study: Path, folder: Path, factor: int, shard_size: int) -> None:
-    """The index of `factor` times as many images as that of the study, without images."""
+    """Write an index of `factor` times as many images as the study's, without images."""
     (folder / "resources").symlink_to((study / "resources").resolve())
     index = folder / INDEX
     index.mkdir(parents=True)

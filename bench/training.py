@@ -1,11 +1,11 @@
-"""Feeding of training: images/s delivered, and what an epoch costs beside its bare steps.
+"""Feeding training: images/s delivered, and what an epoch costs compared with its bare steps.
 
     python bench/training.py [--images 2000]
 
-The published way reads folders of 640-pixel PNG and JPEG through Keras' ImageDataGenerator; ours
-reads memory-mapped arrays, weights by lookup table and augments. Both deliver batches of 64 images
-of 224 x 224 with the published augmentation. Ratios are of one run on one machine; they are printed
-and written to bench/results/training.json.
+The published code reads folders of 640-pixel PNG and JPEG through Keras' ImageDataGenerator. Ours
+reads arrays, applies weights by lookup table and augments. Both deliver batches of 64 images of 224
+x 224 with the published augmentation. Ratios are of one run on one machine; they are printed and
+written to bench/results/training.json.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from geoloc.types import ARRAY_SIZE
 from scenes.draw import draw_scene
 from scenes.marks import KEPT
 
-ARRAYS = "arrays/images/street"  # folder of the stores, as a run has it
+ARRAYS = "arrays/images/street"  # folder of the stores in a run
 BATCH = 64
-DISTINCT = 40  # drawn scenes; the files are copies of them
+DISTINCT = 40  # generated scenes; the files are copies of them
 SIDE = 640
-SHARD = 500  # images of a store, as in the study
-STEPS = 8  # of the CNN that are timed
+SHARD = 500  # images per store, as in the study
+STEPS = 8  # timed steps of the CNN
 TURNS = 7
 
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def compare_demo(run: Path, scratch: Path) -> list[Row]:
-    """Both ways on the demo's street images, if the demo has been run."""
+    """Run both on the demo's street images, if the demo has been run."""
     ours = sorted((run / ARRAYS).glob("*/*.h5"))
     if not ours:
         print(f"no finished demo in {run}: its images are not measured; type make demo before")
@@ -78,7 +78,7 @@ def compare_demo(run: Path, scratch: Path) -> list[Row]:
 
 
 def compare(images: str, ours: list[Path], theirs: Path) -> list[Row]:
-    """Both ways of feeding, on the same images."""
+    """Feed the same images both ways."""
     case = f"batches of {images}, weighted and augmented"
     found, published = in_process(delivered, ours), in_process(delivered_as_published, theirs)
     speeds = found["images/s"], published["images/s"]
@@ -99,7 +99,7 @@ def fed_epoch(paths: list[Path]) -> list[Row]:
 
 
 def flat_memory(stores: dict[int, list[Path]]) -> list[Row]:
-    """Memory of feeding out of few and many images, by their numbers."""
+    """Measure the memory of feeding from few and from many images."""
     memory = {n: in_process(delivered, paths)["private GiB"] for n, paths in stores.items()}
     small, large = memory.values()
     return [
@@ -109,7 +109,7 @@ def flat_memory(stores: dict[int, list[Path]]) -> list[Row]:
 
 
 def write_images(folder: Path, count: int) -> None:
-    """The same images as folders of files by country, and as arrays."""
+    """Write the same images as folders of files by country, and as arrays."""
     scenes = [
         draw_scene(KEPT[n % len(KEPT)], np.random.default_rng([8, n]), (SIDE, SIDE)).image
         for n in range(DISTINCT)
@@ -132,7 +132,7 @@ def write_images(folder: Path, count: int) -> None:
 
 
 def write_files(run: Path, folder: Path) -> None:
-    """The prepared street images of a run as files, as they are encoded, in folders by country."""
+    """Write a run's prepared street images as files, in their encoding, in folders by country."""
     for store in sorted(run.glob("images/street/*/*.h5")):
         home = folder / store.parent.name
         home.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def write_files(run: Path, folder: Path) -> None:
 
 
 def scores_of(path: Path) -> Path:
-    """The store of the score maps of a store's images, as a run has it."""
+    """Return the store of the score maps of a store's images in a run."""
     return Path(str(path).replace(f"/{ARRAYS}/", "/arrays/scores/objects/"))
 
 
@@ -159,8 +159,7 @@ def columns_of(labels: list[str]) -> dict[str, np.ndarray]:
 
 
 def write_sparse(path: Path, count: int) -> None:
-    """Stores of black images, and their scores of 0, of which only the first is written: sparse
-    files."""
+    """Write sparse stores of black images and scores of 0; only the first row is written."""
     columns = columns_of([KEPT[n % len(KEPT)] for n in range(count)])
     black = np.zeros((1, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8)
     write_first(path, "arrays", {"image": black}, columns)
@@ -169,7 +168,7 @@ def write_sparse(path: Path, count: int) -> None:
 
 
 def write_first(path: Path, schema: str, row: dict, columns: dict[str, np.ndarray]) -> None:
-    """A store of which all rows are as the first, the only one that is written."""
+    """Write a store whose rows all equal the first, the only one that is written."""
     count = len(columns["image_id"])
     with create_store(path, schema) as writer:
         writer.reserve(count)
@@ -179,7 +178,7 @@ def write_first(path: Path, schema: str, row: dict, columns: dict[str, np.ndarra
 
 
 def delivered_as_published(folder: Path) -> dict[str, float]:
-    """images/s of ImageDataGenerator on folders of files."""
+    """Return the images/s of ImageDataGenerator on folders of files."""
     import geoloc.keras_models  # noqa: F401  its environment, before Keras is imported
 
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # isort: skip
@@ -212,7 +211,7 @@ def make_batches(paths: list[Path]):
 
 
 def delivered(paths: list[Path]) -> dict[str, float]:
-    """images/s of the project's batches, in one thread."""
+    """Return the images/s of the project's batches, in one thread."""
     batches = make_batches(paths)
     count = min(max(len(batches), 30), 200)
     stream = batches.of_epochs(itertools.count())
@@ -225,10 +224,10 @@ def delivered(paths: list[Path]) -> dict[str, float]:
 
 
 def epoch(paths: list[Path]) -> dict[str, float]:
-    """Steps of the CNN with batches from the store and with the same in memory take turns.
+    """Run steps of the CNN with batches from the store and from memory in turns.
 
-    The ratio is the median of neighbouring pairs: a machine that stalls for seconds, or leaves both
-    of TensorFlow's threads on one core for a while, disturbs single turns.
+    The ratio is the median over neighboring pairs: a machine that stalls for seconds, or runs both
+    of TensorFlow's threads on one core for a while, disturbs only single turns.
     """
     batches = make_batches(paths)
     from geoloc.keras_models.build import build_model
@@ -255,7 +254,7 @@ def epoch(paths: list[Path]) -> dict[str, float]:
 
 
 def timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds on the clock and of all CPUs."""
+    """Return wall seconds and CPU seconds of all CPUs."""
     start, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - start, time.process_time() - cpu

@@ -1,13 +1,14 @@
-"""Calibrate the workflow on worlds whose answer is known, and print which expectations held.
+"""Calibrate the workflow on worlds with a known answer, and print which expectations held.
 
     .venv/bin/python demo/calibrate.py
 
-Every world is a run of the workflow with the transfer model, three seeds and four datasets: the
-original images, images weighted by their scores, and two controls, the scores of another image and
-inverted scores. `EXPECTATIONS` was written before the first run, but after a look at linear probes
-on scenes that were weighted by the generator's own masks.
+Every world is a run of the workflow with the transfer model, three seeds and five datasets: the
+original images, images weighted by their scores, two controls (another image's scores and inverted
+scores), and images weighted by the generator's own masks, which bound what a better segmenter could
+give. `EXPECTATIONS` was written before the first run, but after a look at linear probes on scenes
+weighted by the generator's own masks.
 
-Run it again to go on where it stopped. Writes results/calibrate/.
+Run it again to resume. Writes results/calibrate/.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ from geoloc.evaluation.read_predictions import read_predictions
 
 MODEL = "transfer"
 ORIGINAL, OWN, OTHER, INVERTED = "original", "weighted_base", "other_image", "inverted"
-DATASETS = (ORIGINAL, OWN, OTHER, INVERTED)
-MAJORITY = "majority"  # the answer that always names the most frequent country
+PERFECT = "perfect_masks"
+DATASETS = (ORIGINAL, OWN, OTHER, INVERTED, PERFECT)
+MAJORITY = "majority"  # always predicts the most frequent country
 WORLDS = ("objects", "background", "none")
 LEVEL = 0.05  # of each paired test
-# Every kind that carries one of the object marks, so that inverted scores hide all of them. The
-# demo's own list has no houses, whose walls carry a mark.
+# All kinds that carry an object mark, so that inverted scores hide all of them. The demo's own list
+# has no houses, whose walls carry a mark.
 SELECTED = ("bollard", "car", "house", "pole", "roof", "sign")
 
 Contrast = Mapping[str, float]
@@ -49,8 +51,8 @@ Contrast = Mapping[str, float]
 class Expectation:
     """A weighted sum of accuracies that is positive in a world if the workflow works.
 
-    contrast: weight of each dataset, or of the majority answer. A model is tested on images of the
-    dataset that it was trained on.
+    `contrast` has the weight of each dataset, or of the majority answer. Models are tested on
+    images of their training dataset.
     """
 
     world: str
@@ -67,6 +69,7 @@ EXPECTATIONS = (
     Expectation(
         "objects", "inverted scores lose most of the accuracy", HALF_OF_ORIGINAL | {INVERTED: -1}
     ),
+    Expectation("objects", "perfect masks beat SAM's", {PERFECT: 1, OWN: -1}),
     Expectation("background", "the original images tell the country", {ORIGINAL: 1, MAJORITY: -1}),
     Expectation("background", "another image's scores beat an image's own", {OTHER: 1, OWN: -1}),
     Expectation("background", "inverted scores beat own ones", {INVERTED: 1, OWN: -1}),
@@ -120,28 +123,42 @@ def print_expectations() -> None:
 
 
 def world_config(world: str, arguments: argparse.Namespace) -> dict:
-    """What differs from config/demo.yaml in the run of a world."""
+    """Return how a world's configuration differs from config/demo.yaml."""
     run = f"calibrate_{world}"
     weighted = {"scores": "objects", "curve": "linear"}
+    drawn = {
+        "informative": world,
+        "countries": arguments.countries,
+        "images_per_country": arguments.images_per_country,
+        "test_set_images": 8,
+    }
+    classes = "results/calibrate/classes.txt"
     return {
         "run": run,
-        "demo": {
-            "informative": world,
-            "countries": arguments.countries,
-            "images_per_country": arguments.images_per_country,
-            "test_set_images": 8,
-        },
+        "demo": drawn,
         "sources": {n: {"path": f"resources/{run}/{n}"} for n in ("geoguessr", "streetview")},
         "test_sets": {"im2gps3k": {"path": f"resources/{run}/im2gps3k"}},
         "index": {"split": [0.6, 0.1, 0.3], "min_images": 10},
         "prepare": {
             "max_unreadable": 0.3
-        },  # three files of every world, however small, are damaged
-        "scores": {"objects": {"classes": "results/calibrate/classes.txt"}},
+        },  # every world has three damaged files, however small it is
+        "segmentations": {
+            "perfect": {
+                "kind": "python",
+                "file": "demo/perfect_masks.py",
+                "classes": "scripts/geoloc/segmentation/data/demo_classes.txt",
+                "options": {"folder": f"resources/{run}"} | drawn,
+            }
+        },
+        "scores": {
+            "objects": {"classes": classes},
+            "perfect": {"segmentation": "perfect", "classes": classes},
+        },
         "datasets": {
             "weighted_custom": None,
             OTHER: {"title": "Other Image's Scores", **weighted, "scores_of": "other_image"},
             INVERTED: {"title": "Inverted Scores", **weighted, "invert": True},
+            PERFECT: {"title": "Perfect Masks", **weighted, "scores": "perfect"},
         },
         "train": {"epochs": arguments.epochs},
         "models": {"cnn": None, "clip": None},
@@ -150,22 +167,29 @@ def world_config(world: str, arguments: argparse.Namespace) -> dict:
 
 
 def run_workflow(run: str, overlay: Path, arguments: argparse.Namespace) -> None:
-    """Run the workflow up to Table 1; stops this script if it fails."""
+    """Run the workflow up to Table 1; stop this script if it fails."""
     command = [
-        str(Path(sys.executable).with_name("snakemake")), "--cores", str(arguments.cores),
-        "--configfile", "config/demo.yaml", str(overlay), "--logger", "geoloc", "--",
+        str(Path(sys.executable).with_name("snakemake")),
+        "--cores",
+        str(arguments.cores),
+        "--configfile",
+        "config/demo.yaml",
+        str(overlay),
+        "--logger",
+        "geoloc",
+        "--",
         f"results/{run}/table1.csv",
-    ]  # fmt: skip
+    ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
         sys.exit(f"the run {run} failed; see results/{run}/logs, then run this script again")
 
 
 def read_world(run: Path, seeds: list[int]) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Which answers are right, and the paired tests of the run.
+    """Read which answers are right, and the paired tests of the run.
 
     Returns:
-        For each dataset and for `MAJORITY`, bool (images, seeds): the test images as that dataset
-        shows them. The table of `paired_tests`.
+        For each dataset and for `MAJORITY`, bool (images, seeds), for the test images as that
+        dataset shows them; and the table of `paired_tests`.
     """
     with (run / "index/countries.csv").open(newline="") as file:
         kept = [row for row in csv.DictReader(file) if row["kept"] == "True"]
@@ -187,7 +211,7 @@ def read_world(run: Path, seeds: list[int]) -> tuple[dict[str, np.ndarray], pd.D
 
 
 def accuracy_rows(right: dict[str, np.ndarray]) -> list[dict]:
-    """Accuracy of each dataset with its 95 % interval over seeds and images, as shares."""
+    """Return the accuracy (0–1) of each dataset with its 95 % interval over seeds and images."""
     rows = []
     for name, answers in right.items():
         low, high = interval_over_seeds(answers.astype(int))
@@ -196,7 +220,7 @@ def accuracy_rows(right: dict[str, np.ndarray]) -> list[dict]:
 
 
 def judge(world: str, right: dict[str, np.ndarray]) -> list[str]:
-    """One line for each expectation of a world: held, undecided or failed."""
+    """Return one line for each expectation of a world: held, undecided or failed."""
     lines = []
     for expectation in EXPECTATIONS:
         if expectation.world == world:
@@ -220,9 +244,9 @@ def line(world: str, verdict: str, text: str, value: float, low: float, high: fl
 
 
 def judge_tests(tests: pd.DataFrame) -> list[str]:
-    """Whether significant paired tests are as rare as their level says.
+    """Say whether significant paired tests are as rare as their level says.
 
-    The tests of a run share images and models, so the bound for independent ones is only a guide.
+    The tests of a run share images and models, so the bound for independent tests is only a guide.
     """
     found, count = int((tests["p_value"] < LEVEL).sum()), len(tests)
     most = int(binom.ppf(0.975, count, LEVEL))

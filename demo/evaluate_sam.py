@@ -1,9 +1,9 @@
-"""Judge the demo's SAM by object, on scenes it has not seen, and print the model card's tables.
+"""Evaluate the demo's SAM by object on unseen scenes, and print the model card's tables.
 
     .venv/bin/python demo/evaluate_sam.py --scenes 40
 
-Masks are those of `SamAutomaticMaskGenerator`. Every object of at least 80 pixels counts once,
-with the best IoU that any mask has with what can be seen of it.
+Masks are those of `SamAutomaticMaskGenerator`. Every object of at least 80 pixels counts once, with
+the best IoU of any mask with its visible part.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def main() -> None:
         found += objects
         masks += count
     seconds = (time.monotonic() - start) / arguments.scenes
-    print(f"{arguments.scenes} scenes, {len(found)} objects, {masks / arguments.scenes:.0f} masks "
-          f"and {seconds:.1f} s a scene\n")  # fmt: skip
+    print(
+        f"{arguments.scenes} scenes, {len(found)} objects, {masks / arguments.scenes:.0f} masks "
+        f"and {seconds:.1f} s a scene\n"
+    )
     print(table("size", found, lambda entry: size_name(entry[1])))
     print(table("kind", found, lambda entry: entry[0]))
     both = [entry for entry in found if entry[0] in ("pole", "sign")]
@@ -66,14 +68,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def make_generator(weights: Path, **settings):
-    """The mask generator of `segment_anything`; its defaults hold where `settings` name nothing."""
+    """Return the mask generator of `segment_anything`; `settings` replace its defaults."""
     from segment_anything import SamAutomaticMaskGenerator
 
     return SamAutomaticMaskGenerator(build_sam("demo", weights), **settings)
 
 
 def judge_scene(generator, seed: int, number: int) -> tuple[list[tuple[str, float, float]], int]:
-    """Kind, share of the picture and best IoU of each object of a scene; how many masks."""
+    """Return kind, share of the picture and best IoU of each object, and the number of masks."""
     rng = np.random.default_rng([seed, number])
     scene = draw_scene(COUNTRIES[number % len(COUNTRIES)], rng, (SIDE, SIDE))
     masks = [entry["segmentation"] for entry in generator.generate(scene.image)]
@@ -83,7 +85,7 @@ def judge_scene(generator, seed: int, number: int) -> tuple[list[tuple[str, floa
 def judge(
     instances: np.ndarray, kinds: dict[int, str], masks: list[np.ndarray]
 ) -> list[tuple[str, float, float]]:
-    """Kind, share of the picture and best IoU of each object; masks are bool (H, W)."""
+    """Return kind, share of the picture and best IoU of each object; masks are bool (H, W)."""
     area = np.bincount(instances.ravel())
     best = np.zeros(len(area))
     for mask in masks:
@@ -101,7 +103,7 @@ def size_name(share: float) -> str:
 
 
 def table(title: str, found: list[tuple[str, float, float]], group) -> str:
-    """A Markdown table: how many objects, their mean best IoU, how many are found."""
+    """Return a Markdown table: number of objects, their mean best IoU, and how many are found."""
     rows = defaultdict(list)
     for entry in found:
         rows[group(entry)].append(entry[2])

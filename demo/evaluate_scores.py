@@ -1,13 +1,14 @@
-"""Judge the score maps of the demo on scenes that its classifier has not seen.
+"""Evaluate the demo's score maps on scenes that its classifier has not seen.
 
     .venv/bin/python demo/evaluate_scores.py --scenes 60
 
-A pixel is lit where its score is 50 or more. Three ways to name the masks of the demo's SAM are
-compared: the demo's classifier, the ImageNet classifier with the study's class list, and the names
-that the generator knows, which leave only SAM's errors.
+A pixel is lit if its score is 50 or more. Three ways to name the masks of the demo's SAM are
+compared: the demo's classifier, the ImageNet classifier with the study's class list, and the
+generator's true names, which leave only SAM's errors.
 
-The last table compares class lists: how much of the picture each of them lights, and how often the
-marks of the lit objects alone would tell the country to someone who knows the generator's weights.
+The last table compares class lists: how much of the picture each one lights, and how often the
+marks of the lit objects alone would reveal the country to someone who knows the generator's
+weights.
 """
 
 from __future__ import annotations
@@ -47,20 +48,22 @@ CLASS_LISTS = (
     ("pole", "sign", "roof", "car", "bollard"),
     ("pole", "sign", "roof", "car", "bollard", "house"),
 )
-MARK_OF_KIND = {"sign": "sign", "roof": "roof", "house": "wall"}  # drawn anew for every object
+MARK_OF_KIND = {"sign": "sign", "roof": "roof", "house": "wall"}  # drawn for each object
 MARK_OF_SCENE = {"pole": "pole", "bollard": "bollard"}  # the same for all objects of a scene
-VISIBLE = 0.0005  # share of the picture; the mark of a smaller object counts as unseen
-DRAWS = 40  # of the marks of each scene
+VISIBLE = 0.0005  # share of the picture; marks of smaller objects count as invisible
+DRAWS = 40  # draws of the marks of each scene
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One scene.
+    """The results of one scene.
 
-    kind: int64 (objects,), row in `NAMES`; share: float64 (objects,), of the picture; lit: float64
-    (objects, 3), the share of each object that is lit in each of `WAYS`; name: int64 (masks, 2),
-    the true and the found row in `NAMES` of each mask; by_list: float64 (objects, lists), the share
-    of each object that each of `CLASS_LISTS` lights.
+    Attributes:
+        kind: int64 (objects,), row in `NAMES`.
+        share: float64 (objects,), share of the picture.
+        lit: float64 (objects, 3), share of each object that is lit in each of `WAYS`.
+        name: int64 (masks, 2), the true and the predicted row in `NAMES` of each mask.
+        by_list: float64 (objects, lists), share of each object that each of `CLASS_LISTS` lights.
     """
 
     kind: np.ndarray
@@ -76,12 +79,17 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers) as pool:
         count = arguments.scenes
         jobs = pool.map(
-            judge_scene, [arguments.weights] * count, [tuple(selected)] * count,
-            [arguments.seed] * count, range(count),
-        )  # fmt: skip
+            judge_scene,
+            [arguments.weights] * count,
+            [tuple(selected)] * count,
+            [arguments.seed] * count,
+            range(count),
+        )
         scenes = list(jobs)
-    print(f"{count} scenes of seed {arguments.seed}; selected: "
-          f"{', '.join(NAMES[k] for k in selected)}\n")  # fmt: skip
+    print(
+        f"{count} scenes of seed {arguments.seed}; selected: "
+        f"{', '.join(NAMES[k] for k in selected)}\n"
+    )
     print(targets_table(scenes, selected))
     print(kinds_table(scenes))
     print(confusion(scenes))
@@ -104,7 +112,7 @@ def classifier(name: str, weights: Path | None) -> Classifier:
 
 
 def judge_scene(weights: Path, selected: tuple[int, ...], seed: int, number: int) -> Judged:
-    """Segment, name and score one scene in each of the `WAYS`."""
+    """Segment, name and score a scene in each of the `WAYS`."""
     torch.set_num_threads(1)
     scene = object_data.draw(seed, number)
     segments = object_data.segmenter().segment([scene.image])[0]
@@ -123,7 +131,7 @@ def judge_scene(weights: Path, selected: tuple[int, ...], seed: int, number: int
 def named(
     scene: LabelledScene, segments: Segments, way: str, truth: np.ndarray, weights: Path
 ) -> Segments:
-    """The masks with classes as one of the `WAYS` gives them; masks without a crop have none."""
+    """Return the masks with classes from one of the `WAYS`; masks without a crop have none."""
     class_id = np.full((len(segments), BEST_CLASSES), -1, np.int16)
     probability = np.zeros((len(segments), BEST_CLASSES), np.float32)
     if way == PERFECT:
@@ -140,7 +148,10 @@ def named(
 
 
 def judge(scene: LabelledScene, lit: np.ndarray, name: np.ndarray, by_list: np.ndarray) -> Judged:
-    """How much of each object is lit; lit: bool (3, 640, 640); by_list: bool (lists, 640, 640)."""
+    """Measure how much of each object is lit.
+
+    `lit` is bool (3, 640, 640), `by_list` is bool (lists, 640, 640).
+    """
     ids = scene.ids.ravel()
     area = np.bincount(ids)
     seen = np.flatnonzero(area)
@@ -153,7 +164,7 @@ def judge(scene: LabelledScene, lit: np.ndarray, name: np.ndarray, by_list: np.n
 
 
 def pooled(scenes: list[Judged], choose) -> np.ndarray:
-    """Share of the area of all chosen objects that is lit, (3,); NaN without objects."""
+    """Return the lit share of the area of all chosen objects, (3,); NaN without objects."""
     area, on = 0.0, np.zeros(len(WAYS))
     for scene in scenes:
         rows = choose(scene)
@@ -163,7 +174,7 @@ def pooled(scenes: list[Judged], choose) -> np.ndarray:
 
 
 def targets_table(scenes: list[Judged], selected: list[int]) -> str:
-    """A Markdown table of the numbers that have a target."""
+    """Return a Markdown table of the numbers that have a target."""
 
     def chosen(s: Judged) -> np.ndarray:
         return np.isin(s.kind, selected)
@@ -194,7 +205,7 @@ def targets_table(scenes: list[Judged], selected: list[int]) -> str:
 
 
 def kinds_table(scenes: list[Judged]) -> str:
-    """A Markdown table of each kind: how much of the picture it is, and how much of it is lit."""
+    """Return a Markdown table of each kind: its share of the picture and its lit share."""
     lines = [
         f"| kind | % of the picture | {' | '.join(f'lit, {way}' for way in WAYS)} "
         "| lit above 1 %, demo_objects |",
@@ -213,7 +224,7 @@ def kinds_table(scenes: list[Judged]) -> str:
 
 
 def confusion(scenes: list[Judged]) -> str:
-    """A Markdown table of the names of masks: how many are right, and the commonest error."""
+    """Return a Markdown table of the masks' names: how many are right, the most common error."""
     names = np.concatenate([scene.name for scene in scenes])
     table = np.zeros((CLASSES, CLASSES), int)
     np.add.at(table, tuple(names.T), 1)
@@ -227,7 +238,7 @@ def confusion(scenes: list[Judged]) -> str:
 
 
 def class_lists_table(scenes: list[Judged]) -> str:
-    """A Markdown table of what each of `CLASS_LISTS` lights, and how much that tells."""
+    """Return a Markdown table of what each of `CLASS_LISTS` lights, and how much that reveals."""
     lines = [
         "| class list | lit, % of the picture | of it not selected, % | told by the lit, % |",
         "|---|--:|--:|--:|",
@@ -246,10 +257,10 @@ def class_lists_table(scenes: list[Judged]) -> str:
 
 
 def told_by_marks(scene: Judged, column: int, kinds: Sequence[str]) -> float:
-    """How often the marks of a scene's lit objects give the right country of `marks.KEPT`.
+    """Return how often the marks of a scene's lit objects reveal the right country of `marks.KEPT`.
 
-    Values are drawn anew for every country, as the generator draws them, and the country is the
-    likeliest one. That an object is missing tells nothing here.
+    Values are drawn for every country, as the generator draws them, and the most probable country
+    is the answer. The absence of an object reveals nothing here.
     """
     rng = np.random.default_rng(len(scene.kind))
     lit = (scene.by_list[:, column] >= 0.5) & (scene.share >= VISIBLE)
@@ -257,7 +268,7 @@ def told_by_marks(scene: Judged, column: int, kinds: Sequence[str]) -> float:
     draws = {MARK_OF_KIND[kind]: count[kind] for kind in kinds if kind in MARK_OF_KIND}
     draws |= {MARK_OF_SCENE[k]: min(count[k], 1) for k in kinds if k in MARK_OF_SCENE}
     truth = np.repeat(np.arange(len(KEPT)), DRAWS)
-    score = rng.uniform(0, 1e-6, (len(truth), len(KEPT)))  # ties are guessed
+    score = rng.uniform(0, 1e-6, (len(truth), len(KEPT)))  # breaks ties at random
     for mark, number in draws.items():
         weights = mark_weights(mark)
         for _ in range(number):
@@ -267,7 +278,7 @@ def told_by_marks(scene: Judged, column: int, kinds: Sequence[str]) -> float:
 
 
 def mark_weights(mark: str) -> np.ndarray:
-    """P(value | country, the object exists) of `marks.KEPT`, float64 (countries, values)."""
+    """Return P(value | country, the object exists) of `marks.KEPT`, float64 (countries, values)."""
     values = sorted({value for c in KEPT for value in TABLE[mark][c]} - {"none"})
     rows = np.array([[TABLE[mark][c].get(value, 0.0) for value in values] for c in KEPT])
     return rows / rows.sum(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""The Muon optimiser in single precision.
+"""The Muon optimizer in single precision.
 
-`torch.optim.Muon` orthogonalizes in bfloat16, which is slow on processors that do not compute in
-it.
+`torch.optim.Muon` orthogonalizes in bfloat16, which is slow on processors without bfloat16
+arithmetic.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterable
 
 import torch
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz iteration, after Jordan et al.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz iteration (Jordan et al.)
 ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update of a matrix is the nearest orthogonal one (Jordan et al., "Muon",
-    2024), scaled to the size of AdamW's updates (Liu et al., "Muon is scalable", 2025).
+    """Momentum whose update of a matrix is the nearest orthogonal one.
 
-    Parameters have to be matrices.
+    Source: Jordan et al., "Muon", 2024. Updates are scaled to the size of AdamW's (Liu et al.,
+    "Muon is scalable", 2025). Parameters must be matrices.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """A matrix (m, n) with the singular vectors of `matrix` and singular values of about 1."""
+    """Return a matrix (m, n) with the singular vectors of `matrix` and singular values near 1."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix

@@ -1,7 +1,7 @@
-"""Crops of generated scenes with the kind of object that each of them shows.
+"""Crops of generated scenes with the kind of object that each one shows.
 
-Scenes reach the classifier as the workflow stores them: half of them are squares, half are the
-centres of panoramas after JPEG compression, and all measure 640 x 640 pixels.
+Scenes reach the classifier as the workflow stores them: half are squares, half are the centers of
+panoramas after JPEG compression, and all have 640 x 640 pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from perfect_masks import SIDE, SMALLEST, prepared_ids
 
 from geoloc.files import atomic_path
 from geoloc.images import Preparation, decode, prepare
@@ -33,17 +34,20 @@ from scenes.world import PANORAMA, SQUARE
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = vocabulary("demo")
 OTHER = NAMES.index("other")
-SIDE = 640
-PURE = 0.70  # share of a mask's pixels that one kind needs to give the mask its name
-SMALLEST = 80  # pixels; smaller objects give no true mask
+PURE = 0.70  # share of a mask's pixels of one kind that gives the mask its name
 SETTINGS = {"points_per_side": 10, "pred_iou_thresh": 0.6}  # of the segmenter, as in the demo
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class LabelledScene:
-    """image: uint8 (640, 640, 3) RGB; ids: int32 (640, 640), the object of each pixel; kind: int64
-    (largest id + 1,), the row in `NAMES` of each object."""
+    """A scene as the workflow stores it.
+
+    Attributes:
+        image: uint8 (640, 640, 3) RGB.
+        ids: int32 (640, 640), the object of each pixel.
+        kind: int64 (largest id + 1,), the row in `NAMES` of each object.
+    """
 
     image: np.ndarray
     ids: np.ndarray
@@ -51,7 +55,7 @@ class LabelledScene:
 
     @property
     def kinds(self) -> np.ndarray:
-        """Row in `NAMES` of what each pixel shows, int64 (640, 640)."""
+        """Return the row in `NAMES` of each pixel, int64 (640, 640)."""
         return self.kind[self.ids]
 
 
@@ -66,10 +70,7 @@ def draw(seed: int, number: int) -> LabelledScene:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(82, 95))]
         data = cv2.imencode(".jpg", image[..., ::-1], quality)[1].tobytes()
         image = decode(prepare(data, Preparation("center", SIDE)))
-        height, width = size
-        left = (width - height) // 2
-        rows = ((np.arange(SIDE) + 0.5) * height / SIDE).astype(int)
-        ids = ids[rows[:, None], rows + left]
+        ids = prepared_ids(ids)
     kind = np.zeros(max(scene.kinds) + 1, np.int64)
     for instance, name in scene.kinds.items():
         kind[instance] = NAMES.index(name.replace("_", " "))
@@ -78,12 +79,12 @@ def draw(seed: int, number: int) -> LabelledScene:
 
 @cache
 def segmenter():
-    """The demo's SAM with the demo's settings, one for each process."""
+    """Return the demo's SAM with the demo's settings, one per process."""
     return build_segmenter("demo", str(ROOT / "demo/sam.safetensors"), **SETTINGS)
 
 
 def true_segments(scene: LabelledScene) -> Segments:
-    """The visible part of every object of at least `SMALLEST` pixels as a mask."""
+    """Return the visible part of every object of at least `SMALLEST` pixels as a mask."""
     area = np.bincount(scene.ids.ravel())
     numbers = np.flatnonzero(area >= SMALLEST)
     numbers = numbers[numbers > 0]
@@ -104,8 +105,10 @@ def true_segments(scene: LabelledScene) -> Segments:
 
 
 def labels(scene: LabelledScene, segments: Segments) -> np.ndarray:
-    """Row in `NAMES` of each mask, int64 (m,): the kind with at least 70 % of its pixels, else
-    `other`."""
+    """Return the row in `NAMES` of each mask, int64 (m,).
+
+    It is the kind with at least 70 % of the mask's pixels, else `other`.
+    """
     found = np.full(len(segments), OTHER)
     kinds = scene.kinds
     for row, counts in enumerate(segments.counts):
@@ -122,7 +125,7 @@ def backbone() -> torch.nn.Module:
 
 @torch.inference_mode()
 def features(crops: np.ndarray) -> np.ndarray:
-    """Pooled features float32 (k, 1280) of crops uint8 (k, 224, 224, 3)."""
+    """Return pooled features float32 (k, 1280) of crops uint8 (k, 224, 224, 3)."""
     found = [np.empty((0, efficientnet_lite0.FEATURES), np.float32)]
     for start in range(0, len(crops), BATCH):
         pixels = torch.from_numpy(crops[start : start + BATCH]).permute(0, 3, 1, 2).float()
@@ -145,7 +148,7 @@ def feature_path(folder: Path, number: int) -> Path:
 
 
 def _write_features(folder: Path, seed: int, number: int) -> None:
-    """Features, labels and origin (0 SAM, 1 true mask) of the crops of a scene and its mirror."""
+    """Write features, labels and origin (0 SAM, 1 true mask) of crops of a scene and its mirror."""
     torch.set_num_threads(1)
     scene = draw(seed, number)
     found: dict[str, list[np.ndarray]] = {"features": [], "label": [], "true": []}

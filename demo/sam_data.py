@@ -1,12 +1,12 @@
-"""Scenes and prompts to train the demo's SAM on.
+"""Scenes and prompts for training the demo's SAM.
 
-All coordinates are pixels of the *frame*: the picture enlarged or reduced until its longer side
-is 640, at the top left of a square. SAM's input is half as large.
+All coordinates are pixels of the *frame*: the picture, resized until its longer side is 640, at the
+top left of a square. SAM's input is half as large.
 
 A prompt is one point. It may mean several objects, and SAM answers with three masks, so a prompt
-carries up to three targets, in this order: the object under the point, then the two nearest small
-objects within `REACH` (a pole that the point has just missed). Without these a grid of 16 x 16
-points would miss most poles: its columns are 40 pixels apart, and a pole is a dozen pixels wide.
+has up to three targets, in this order: the object under the point, then the two nearest small
+objects within `REACH` (a pole just missed by the point). Without these, a grid of 16 x 16 points
+would miss most poles: its columns are 40 pixels apart, and a pole is a dozen pixels wide.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from scenes.world import PANORAMA, SQUARE
 
 FRAME = 640
 INPUT = 320
-PIXELS = 512  # remembered of every object
+PIXELS = 512  # stored per object
 SMALL = 0.015  # share of the picture; smaller objects count as small
 TINY = 80  # pixels; smaller objects are never prompted
-REACH = 22  # pixels; a little more than half the spacing of a 16 x 16 grid
+REACH = 22  # pixels, slightly more than half the spacing of a 16 x 16 grid
 TARGETS = 3
 
 KINDS = ("sky", "hill", "ground", "road", "pavement", "kerb", "road_line", "house", "roof", "pole",
          "bollard", "sign", "vegetation", "car")  # fmt: skip
 
-# How much more often than others an object of the kind is prompted. The workflow later classifies
-# the kinds that stand on the ground; lines and kerbs only have to be separated from them.
+# How much more often than others an object of the kind is prompted. The workflow classifies the
+# kinds that stand on the ground; lines and kerbs only need to be separated from them.
 KIND_WEIGHT = {"pole": 4.0, "sign": 4.0, "bollard": 1.3, "house": 1.3, "road_line": 0.5,
                "kerb": 0.5, "pavement": 0.8}  # fmt: skip
 NEVER_NEAR = ("sky", "hill", "ground", "road", "pavement", "kerb", "road_line")
@@ -44,11 +44,15 @@ NEVER_NEAR = ("sky", "hill", "ground", "road", "pavement", "kerb", "road_line")
 
 @dataclass(frozen=True)
 class TrainingScene:
-    """image: uint8 (h, w, 3), longer side 320, as SAM resizes it. ids: uint8 (640, 640), 0 outside
-    the picture. shape: int64 (2,), height and width of the picture in the frame.
+    """A scene in the frame.
 
-    pixels: int16 (objects, 512, 2), columns and rows drawn from object 1, 2, …; area: int64
-    (objects,); kind: str (objects,).
+    Attributes:
+        image: uint8 (h, w, 3), longer side 320, as SAM resizes it.
+        ids: uint8 (640, 640), 0 outside the picture.
+        shape: int64 (2,), height and width of the picture in the frame.
+        pixels: int16 (objects, 512, 2), random columns and rows of objects 1, 2, ….
+        area: int64 (objects,).
+        kind: str (objects,).
     """
 
     image: np.ndarray
@@ -61,14 +65,19 @@ class TrainingScene:
 
 @dataclass(frozen=True)
 class Prompts:
-    """points: float32 (P, 2), column and row; targets: int64 (P, 3), ids, 0 where there is none."""
+    """Points and their targets.
+
+    Attributes:
+        points: float32 (P, 2), column and row.
+        targets: int64 (P, 3), ids, 0 for no target.
+    """
 
     points: np.ndarray
     targets: np.ndarray
 
 
 def write_scenes(folder: Path, count: int, seed: int, workers: int) -> None:
-    """Draw scenes 0 … count-1 into folder/00000.npz …, those that are not there yet."""
+    """Draw scenes 0 … count-1 into folder/00000.npz …; existing files are kept."""
     missing = [i for i in range(count) if not scene_path(folder, i).exists()]
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers) as pool:
@@ -101,14 +110,14 @@ def _write_scene(folder: Path, number: int, seed: int) -> None:
 
 
 def centre_square(array: np.ndarray) -> np.ndarray:
-    """The largest centred square of (H, W, …), which is what the workflow segments."""
+    """Return the largest centered square of (H, W, …), which the workflow segments."""
     side = min(array.shape[:2])
     top, left = ((length - side) // 2 for length in array.shape[:2])
     return np.ascontiguousarray(array[top : top + side, left : left + side])
 
 
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image after JPEG compression of a random quality."""
+    """Compress the image as JPEG with a random quality and decode it."""
     quality = int(rng.integers(60, 96))
     data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
@@ -117,7 +126,7 @@ def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def prepare(
     image: np.ndarray, instances: np.ndarray, kinds: dict[int, str], rng: np.random.Generator
 ) -> TrainingScene:
-    """Put a picture into the frame, number what is seen from 1, remember pixels of each object."""
+    """Put a picture into the frame, number visible objects from 1, and sample pixels of each."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
     small = ResizeLongestSide(INPUT).apply_image(np.ascontiguousarray(image))
@@ -142,7 +151,7 @@ def prepare(
 
 
 def draw_prompts(scene: TrainingScene, count: int, rng: np.random.Generator) -> Prompts:
-    """Points on objects drawn one object, one chance (times `KIND_WEIGHT`), whatever its size."""
+    """Draw points on objects; each object has one chance (times `KIND_WEIGHT`), at any size."""
     weight = np.array([KIND_WEIGHT.get(kind, 1.0) for kind in scene.kind]) * (scene.area >= TINY)
     objects = rng.choice(len(weight), count, p=weight / weight.sum())
     points = scene.pixels[objects, rng.integers(0, PIXELS, count)].astype(np.float32)
@@ -154,20 +163,20 @@ def draw_prompts(scene: TrainingScene, count: int, rng: np.random.Generator) -> 
 
 
 def is_small(scene: TrainingScene) -> np.ndarray:
-    """Which objects count as small, bool (objects,)."""
+    """Return which objects count as small, bool (objects,)."""
     standing = ~np.isin(scene.kind, NEVER_NEAR)
     return standing & (scene.area >= TINY) & (scene.area < SMALL * scene.shape.prod())
 
 
 def _targets(scene: TrainingScene, column: int, row: int) -> np.ndarray:
-    """The targets, int64 (3,), of a point; see the module's text."""
+    """Return the targets of a point, int64 (3,); see the module's docstring."""
     here = int(scene.ids[row, column])
     near = _nearest_small(scene, column, row, here)[: TARGETS - 1]
     return np.array([here, *near, *[0] * (TARGETS - 1 - len(near))])
 
 
 def _nearest_small(scene: TrainingScene, column: int, row: int, here: int) -> list[int]:
-    """Ids of small objects within REACH of a point, nearest first, without `here`."""
+    """Return the ids of small objects within REACH of a point, nearest first, except `here`."""
     top, left = max(row - REACH, 0), max(column - REACH, 0)
     window = scene.ids[top : row + REACH + 1, left : column + REACH + 1]
     rows, columns = np.mgrid[: window.shape[0], : window.shape[1]]
@@ -183,9 +192,12 @@ def _nearest_small(scene: TrainingScene, column: int, row: int, here: int) -> li
 
 
 def dense_targets(scene: TrainingScene, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What side x side cells show, row by row: number of the kind, int64 (n,), -1 for nothing;
-    the corners of the object's box, float32 (n, 4), in shares of the frame; the object's share of
-    the frame, float32 (n,)."""
+    """Return what side x side cells show, row by row.
+
+    Returns:
+        Index of the kind, int64 (n,), -1 for nothing; corners of the object's box, float32 (n, 4),
+        relative to the frame; the object's share of the frame, float32 (n,).
+    """
     index = ((np.arange(side) + 0.5) * FRAME / side).astype(int)
     ids = scene.ids[index][:, index].ravel().astype(int)
     kind = np.array([-1, *map(KINDS.index, scene.kind)])[ids]
@@ -196,7 +208,7 @@ def dense_targets(scene: TrainingScene, side: int) -> tuple[np.ndarray, np.ndarr
 
 
 def flip(scene: TrainingScene) -> TrainingScene:
-    """The scene seen in a mirror."""
+    """Return the scene mirrored left to right."""
     width = scene.shape[1]
     pixels, ids = scene.pixels.copy(), scene.ids.copy()
     pixels[..., 0] = width - 1 - pixels[..., 0]

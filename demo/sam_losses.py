@@ -1,4 +1,4 @@
-"""What the demo's SAM is taught: the losses of its three phases."""
+"""The losses of the three training phases of the demo's SAM."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Predict = Callable[[nn.Module, Tensor, np.ndarray], tuple[Tensor, Tensor]]
 # The single mask and the first of three have the same target.
 TARGET_OF_MASK = [0, 0, 1, 2]
 WEIGHT_OF_MASK = [0.25, 1.0, 1.0, 0.75]
-AROUND = 3  # compared cells around a target that count as near
-LEAST_SHARE = 0.005  # of the picture, added to a target's area where its cross-entropy is scaled
+AROUND = 3  # compared cells around a target that count as near it
+LEAST_SHARE = 0.005  # of the picture, added to a target's area to scale its cross-entropy
 
 
 class DenseHead(nn.Module):
-    """Tells, for every cell of the masks, the kind and the box of the object that it shows.
+    """Predicts the kind and the box of the object shown by each cell of the masks.
 
-    A second task that only serves training: every pixel of a picture teaches the image encoder to
-    keep objects apart, while prompts are few and dear. It is not part of the model that is shipped.
+    This auxiliary task only serves training: every pixel teaches the image encoder to keep objects
+    apart, while prompts are few and expensive. It is not part of the shipped model.
     """
 
     def __init__(self, channels: int) -> None:
@@ -33,8 +33,10 @@ class DenseHead(nn.Module):
         self.linear = nn.Linear(channels, 16 * (len(sam_data.KINDS) + 4))
 
     def losses(self, embedding: Tensor, scenes: list[sam_data.TrainingScene]) -> dict[str, Tensor]:
-        """Losses of embeddings (B, C, G, G); there are 4 x 4 cells a patch. Small objects weigh
-        more, by the square root of their share of the picture."""
+        """Return the losses of embeddings (B, C, G, G); there are 4 x 4 cells per patch.
+
+        Small objects weigh more, by the square root of their share of the picture.
+        """
         batch, _, grid, _ = embedding.shape
         found = self.linear(embedding.permute(0, 2, 3, 1)).view(batch, grid, grid, 4, 4, -1)
         found = found.permute(0, 1, 3, 2, 4, 5).flatten(0, 4)
@@ -52,7 +54,7 @@ class DenseHead(nn.Module):
 def dense_losses(
     model: nn.ModuleDict, scenes: list[sam_data.TrainingScene], rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """First phase: the second task alone."""
+    """Return the losses of the first phase: the auxiliary task alone."""
     return model["dense"].losses(embed(model["sam"], scenes, rng), scenes)
 
 
@@ -64,10 +66,16 @@ def joint_losses(
     rng: np.random.Generator,
     predict: Predict,
 ) -> dict[str, Tensor]:
-    """Masks of `count` prompts a scene, and at half weight the second task, if the model has one.
+    """Return the losses of masks and, at half weight, of the auxiliary task if the model has it.
 
-    `balance`: see `mask_losses`. `predict`: `predict_one_way` in the second phase, `predict` in
-    the third."""
+    Args:
+        model: the model.
+        scenes: the scenes of a step.
+        count: number of prompts per scene.
+        balance: see `mask_losses`.
+        rng: draws light, prompts and cells.
+        predict: `predict_one_way` in the second phase, `predict` in the third.
+    """
     embeddings = embed(model["sam"], scenes, rng)
     losses = {}
     if "dense" in model:
@@ -85,8 +93,10 @@ def joint_losses(
 
 
 def fused_attention(attention: nn.Module, x: Tensor) -> Tensor:
-    """The forward of the encoder's attention without relative positions, (B, H, W, C), by the
-    fused kernel."""
+    """Compute the encoder's attention, (B, H, W, C), with a fused kernel.
+
+    It has no relative positions.
+    """
     batch, height, width, _ = x.shape
     qkv = attention.qkv(x).view(batch, height * width, 3, attention.num_heads, -1)
     mixed = functional.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4))
@@ -94,7 +104,7 @@ def fused_attention(attention: nn.Module, x: Tensor) -> Tensor:
 
 
 def embed(sam: nn.Module, scenes: list[sam_data.TrainingScene], rng: np.random.Generator) -> Tensor:
-    """Image embeddings (B, C, G, G) of scenes in random light."""
+    """Return image embeddings (B, C, G, G) of scenes in random light."""
     images = [torch.from_numpy(change_light(scene.image, rng)) for scene in scenes]
     return sam.image_encoder(
         torch.stack([sam.preprocess(image.permute(2, 0, 1)) for image in images])
@@ -102,25 +112,29 @@ def embed(sam: nn.Module, scenes: list[sam_data.TrainingScene], rng: np.random.G
 
 
 def change_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random brightness, contrast and colour balance: float32 (H, W, 3), 0-255."""
+    """Draw brightness, contrast and color balance: float32 (H, W, 3), 0–255."""
     changed = image * (rng.uniform(0.75, 1.25) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
     changed = (changed - 128) * np.float32(rng.uniform(0.85, 1.15)) + 128
     return np.clip(changed, 0, 255)
 
 
 def predict(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Logits (P, 4, 4G, 4G) and predicted IoU (P, 4) of points (P, 2) of the frame, one a prompt:
-    the single mask, then the three, as by `MaskDecoder.predict_masks`."""
+    """Predict masks for points (P, 2) of the frame, one per prompt.
+
+    Returns:
+        Logits (P, 4, 4G, 4G) and predicted IoU (P, 4): the single mask, then the three, as in
+        `MaskDecoder.predict_masks`.
+    """
     tokens = tokens_of(sam, points)
     queries, keys = attend(sam.mask_decoder, project_keys(sam, embedding[0]), tokens)
     return read_out(sam, queries, keys, embedding)
 
 
 def predict_one_way(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tuple[Tensor, Tensor]:
-    """`predict` of a decoder whose tokens do not change the image, as `sam_start.start_at_point`
-    leaves it.
+    """Do what `predict` does, for a decoder whose tokens do not change the image.
 
-    The image's side of the decoder is then the same for all prompts and is computed once.
+    This is how `sam_start.start_at_point` leaves it. The image's side of the decoder is then the
+    same for all prompts and is computed once.
     """
     transformer = sam.mask_decoder.transformer
     tokens = queries = tokens_of(sam, points)
@@ -143,8 +157,10 @@ def predict_one_way(sam: nn.Module, embedding: Tensor, points: np.ndarray) -> tu
 
 
 def tokens_of(sam: nn.Module, points: np.ndarray) -> Tensor:
-    """What the decoder begins with (P, T, C): tokens for the IoU and the masks, then the points
-    (P, 2) of the frame, one a prompt."""
+    """Return the decoder's initial tokens (P, T, C): for the IoU, the masks, then the points.
+
+    `points` is (P, 2) in the frame, one per prompt.
+    """
     coordinates = torch.from_numpy(points)[:, None] * (sam_data.INPUT / sam_data.FRAME)
     labels = torch.ones(len(points), 1)
     sparse, _ = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
@@ -155,8 +171,10 @@ def tokens_of(sam: nn.Module, points: np.ndarray) -> Tensor:
 def read_out(
     sam: nn.Module, queries: Tensor, keys: Tensor, embedding: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Logits (P, 4, 4G, 4G) and predicted IoU (P, 4) of queries (P, T, C) and keys (P or 1, G·G,
-    C)."""
+    """Return logits (P, 4, 4G, 4G) and predicted IoU (P, 4).
+
+    They are those of queries (P, T, C) and keys (P or 1, G·G, C).
+    """
     decoder = sam.mask_decoder
     pixels = upscaled_keys(decoder, keys)
     weights = torch.stack(
@@ -173,12 +191,12 @@ def mask_losses(
     balance: float,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """Binary cross-entropy and dice of logits (P, 4, h, w) with the targets (P, 3).
+    """Return binary cross-entropy and dice of logits (P, 4, h, w) with the targets (P, 3).
 
-    `balance` 1 gives half of the cross-entropy's weight to the target, a quarter to the cells
-    around it and a quarter to the others: otherwise the model learns that a mask is empty. At 0
-    all cells weigh the same, relative to the target's area, so that masks end where they should.
-    Of four neighbouring cells one is compared, at one of its pixels, others every time.
+    A `balance` of 1 gives half of the cross-entropy's weight to the target, a quarter to the cells
+    around it and a quarter to the others: otherwise the model learns that masks are empty. At 0,
+    all cells weigh the same, relative to the target's area, so that masks end where they should. Of
+    four neighboring cells, one is compared, at one of its pixels, different ones each time.
     """
     top, left = rng.integers(2, size=2)
     truth = is_target(scene, targets, logits.shape[-1], rng)[..., top::2, left::2]
@@ -204,8 +222,11 @@ def mask_losses(
 def is_target(
     scene: sam_data.TrainingScene, targets: np.ndarray, side: int, rng: np.random.Generator
 ) -> Tensor:
-    """Whether each of side x side cells shows the targets (P, 3) at one of its pixels, the same in
-    all cells and drawn at random: float32 (P, 3, side, side), 0 or 1, 0 for no target."""
+    """Return whether each of side x side cells shows the targets (P, 3) at one of its pixels.
+
+    The pixel is drawn at random, the same in all cells. The result is float32 (P, 3, side, side), 0
+    or 1; 0 for no target.
+    """
     step = sam_data.FRAME // side
     row, column = rng.integers(step, size=2)
     ids = torch.from_numpy(scene.ids[row::step, column::step].copy())
@@ -217,11 +238,11 @@ def is_target(
 def best_overlap(
     logits: Tensor, scene: sam_data.TrainingScene, targets: np.ndarray, rng: np.random.Generator
 ) -> Tensor:
-    """Best overlap of each mask (P, 4, h, w) with any target (P, 3): (P, 4), 0 to 1.
+    """Return the best overlap of each mask (P, 4, h, w) with any target (P, 3): (P, 4), 0 to 1.
 
-    The IoU that follows from precision and recall of cells, where a cell counts as right if it
-    touches one of the other mask. Cells cannot tell where within them an outline runs: the plain
-    IoU of a pole of two cells is low however well it is found.
+    It is the IoU that follows from precision and recall of cells, where a cell counts as right if
+    it touches a cell of the other mask. Cells can't tell where an outline runs within them: the
+    plain IoU of a pole of two cells is low however well it is found.
     """
     masks, truth = logits > 0, is_target(scene, targets, logits.shape[-1], rng) > 0
     wide_masks, wide_truth = (widened(x, 1).flatten(2).float() for x in (masks, truth))
@@ -233,9 +254,9 @@ def best_overlap(
 
 
 def widened(cells: Tensor, by: int) -> Tensor:
-    """Cells (…, h, w), bool, and all that are at most `by` rows and columns away.
+    """Dilate cells (…, h, w), bool, by `by` rows and columns.
 
-    What max pooling of floats gives, in less time.
+    Max pooling of floats gives the same, but takes longer.
     """
     for axis in (-2, -1):
         wide, length = cells.clone(), cells.shape[axis]

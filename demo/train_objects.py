@@ -2,7 +2,7 @@
 
     .venv/bin/python demo/train_objects.py --scratch /tmp/objects
 
-About 12 minutes on two cores, nearly all of it for the crops, which are kept in the scratch folder.
+It takes about 12 minutes on two cores, mostly for the crops, which stay in the scratch folder.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read(folder: Path, scenes: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features float32 (n, 1280), labels int64 (n,) and origin (0 SAM, 1 true mask) int64 (n,)."""
+    """Read features float32 (n, 1280), labels int64 (n,) and origin int64 (n,).
+
+    Origin is 0 for SAM and 1 for true masks.
+    """
     parts = []
     for number in range(scenes):
         with np.load(object_data.feature_path(folder, number)) as arrays:
@@ -67,9 +70,9 @@ def read(folder: Path, scenes: int) -> tuple[torch.Tensor, torch.Tensor, torch.T
 
 
 def train(features: torch.Tensor, label: torch.Tensor, arguments: argparse.Namespace) -> ObjectHead:
-    """A head for the features: AdamW, half cosine, features standardised while training.
+    """Train a head on the features: AdamW, half cosine, features standardized during training.
 
-    Its first layer takes the standardisation over, so that it reads plain features.
+    Its first layer then absorbs the standardization, so that it reads plain features.
     """
     torch.manual_seed(arguments.seed)
     mean, std = features.mean(0), features.std(0) + 1e-3

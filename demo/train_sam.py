@@ -2,8 +2,8 @@
 
     .venv/bin/python demo/train_sam.py --scratch /tmp/sam
 
-More than an hour on two cores; the shipped weights took a second call (demo/README.md). Run it
-again with the same arguments to go on where it stopped.
+It takes more than an hour on two cores; the shipped weights took a second run (demo/README.md). Run
+it again with the same arguments to resume.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 class Trainer:
-    """The model, its optimiser and the running average of its weights, which is shipped."""
+    """The model, its optimizer and the running average of its weights, which is shipped."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         torch.manual_seed(arguments.seed)
@@ -93,7 +93,7 @@ class Trainer:
         self.path = arguments.scratch / "checkpoint.pt"
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Resume from the checkpoint, if there is one."""
         if self.path.exists():
             saved = torch.load(self.path, weights_only=True)
             self.model.load_state_dict(saved["model"])
@@ -102,7 +102,7 @@ class Trainer:
             self.average, self.step = saved["average"], saved["step"]
 
     def save(self) -> None:
-        """Write the checkpoint and the weights as they would be shipped."""
+        """Write the checkpoint, and the weights in the form that is shipped."""
         state = {
             "model": self.model.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -117,7 +117,7 @@ class Trainer:
     def losses(
         self, pool: list[sam_data.TrainingScene], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
-        """Losses of this process's part of a step."""
+        """Return the losses of this process's part of a step."""
         numbers = rng.integers(len(pool), size=self.arguments.scenes_a_step)
         scenes = [pool[number] for number in numbers]
         scenes = [sam_data.flip(scene) if rng.random() < 0.5 else scene for scene in scenes]
@@ -135,14 +135,16 @@ class Trainer:
         )
 
     def balance(self, joint: int) -> float:
-        """From 1 at the beginning of the phases with masks to 0 after 80 % of their steps; 0 for
-        weights that have been through that."""
+        """Return 1 at the start of the phases with masks, falling to 0 after 80 % of their steps.
+
+        It is 0 for weights that have already been through that.
+        """
         if self.arguments.initial:
             return 0.0
         return max(1 - joint / (0.8 * (self.steps - self.arguments.dense_steps)), 0)
 
     def update(self, losses: dict[str, torch.Tensor]) -> None:
-        """One step of all processes together."""
+        """Take one step, in all processes together."""
         self.model.zero_grad()
         sum(losses.values()).backward()
         average_gradients(self.model, self.arguments.workers)
@@ -158,7 +160,7 @@ class Trainer:
 
 
 def make_optimisers(model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon, which needs fewer steps, for the matrices of transformers, AdamW for the rest."""
+    """Return Muon, which needs fewer steps, for transformers' matrices, and AdamW for the rest."""
     names = re.compile(r"sam\.(image_encoder\.blocks|mask_decoder\.transformer)\..*\.weight")
     matrices = {n for n, p in model.named_parameters() if p.ndim == 2 and names.fullmatch(n)}
     own, others = (
@@ -172,11 +174,11 @@ def make_optimisers(model: torch.nn.Module, rate: float) -> list[torch.optim.Opt
 
 
 def sharpened(state: dict[str, torch.Tensor], sharpness: float) -> dict[str, torch.Tensor]:
-    """Weights whose logits are `sharpness` times as large.
+    """Return weights whose logits are `sharpness` times as large.
 
-    Masks stay as they are, because they end where logits are 0. The stability score asks how far a
-    mask moves when the threshold does, by the same 1.0 for all models, and so takes the soft logits
-    of a short training for instability.
+    Masks don't change, because they end where logits are 0. The stability score measures how far a
+    mask moves when the threshold moves by 1.0, for all models alike, and so mistakes the soft
+    logits of a short training for instability.
     """
     last = re.compile(r"mask_decoder\.output_hypernetworks_mlps\.\d\.layers\.2\.")
     return {
@@ -186,7 +188,7 @@ def sharpened(state: dict[str, torch.Tensor], sharpness: float) -> dict[str, tor
 
 
 def train(rank: int, arguments: argparse.Namespace) -> None:
-    """One of the processes that share a step."""
+    """Run one of the processes that share a step."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -218,18 +220,22 @@ def report(trainer: Trainer, means: dict[str, float], seconds: float) -> None:
     values = " ".join(f"{name} {value:.3f}" for name, value in means.items())
     log.info(
         "step %d/%d, %.2f s a step, about %.0f min left: %s",
-        trainer.step, trainer.steps, seconds, left, values,
-    )  # fmt: skip
+        trainer.step,
+        trainer.steps,
+        seconds,
+        left,
+        values,
+    )
 
 
 def schedule(step: int, steps: int) -> float:
-    """Factor of the learning rate: 200 steps of warm-up, then a half cosine to 2 %."""
+    """Return the factor of the learning rate: 200 warm-up steps, then a half cosine to 2 %."""
     warm = min((step + 1) / 200, 1.0)
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def average_gradients(model: torch.nn.Module, workers: int) -> None:
-    """Give all processes the mean gradients; what has none anywhere is left alone."""
+    """Give all processes the mean gradients; parameters without any are skipped."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)

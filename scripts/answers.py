@@ -1,4 +1,4 @@
-"""The questions of the study, answered with intervals and tests, and what the answers come to."""
+"""Answers to the study's questions, with intervals and tests, and their verdict."""
 
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.evaluation.answers import (

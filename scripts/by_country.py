@@ -1,4 +1,4 @@
-"""Accuracy in each country, and which countries are taken for which others."""
+"""Accuracy by country, and which countries are mistaken for which."""
 
 import pandas as pd
 

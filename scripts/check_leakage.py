@@ -1,4 +1,4 @@
-"""Near-duplicate images and neighbouring places across the splits."""
+"""Find near-duplicate images and nearby places across the splits."""
 
 from geoloc.evaluation.leakage import INDEX_COLUMNS, hash_stores, leakage_summary, leakage_table
 from geoloc.files import atomic_path

@@ -1,4 +1,4 @@
-"""Gather the images that were left out, and stop the run where they are too many."""
+"""Collect the skipped images, and stop the run if there are too many."""
 
 from pathlib import Path
 

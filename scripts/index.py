@@ -1,4 +1,4 @@
-"""Build the index: which images there are, of which country, in which split and shard."""
+"""Build the index: all images with their country, split and shard."""
 
 from pathlib import Path
 

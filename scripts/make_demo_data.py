@@ -1,4 +1,4 @@
-"""Draw the world of the demo in the raw layouts of the real sources."""
+"""Draw the demo's world in the raw layouts of the real sources."""
 
 from pathlib import Path
 

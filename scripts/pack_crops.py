@@ -1,4 +1,4 @@
-"""Crop the images of a shard to their best objects, for the models."""
+"""Crop the images of a shard to their best objects, as input of the models."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Squash the images of a shard to what the Keras models read."""
+"""Squash the images of a shard to the input size of the Keras models."""
 
 from pathlib import Path
 

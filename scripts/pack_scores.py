@@ -1,4 +1,4 @@
-"""Squash the score maps of a shard to what the Keras models read."""
+"""Squash the score maps of a shard to the input size of the Keras models."""
 
 from pathlib import Path
 

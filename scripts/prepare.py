@@ -1,4 +1,4 @@
-"""Verify, orient, crop, resize and pack the images of a shard."""
+"""Check, orient, crop, resize and pack the images of a shard."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Distances of this run's models next to those that others published for the same test set."""
+"""Distances of this run's models next to published ones on the same test set."""
 
 from geoloc.evaluation.published_distances import compare_distances
 from geoloc.files import atomic_path

@@ -1,4 +1,4 @@
-"""report.html: the question, the verdict, Table 1 and everything behind them in one page."""
+"""report.html: the question, the verdict, Table 1 and everything behind them on one page."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fetch a model folder from its hub."""
+"""Download a model folder from its hub."""
 
 from functools import partial
 from pathlib import Path

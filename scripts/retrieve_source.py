@@ -1,4 +1,4 @@
-"""Fetch the images of a source."""
+"""Download the images of a source."""
 
 from geoloc.corpus.retrieve import retrieve_source
 from geoloc.logs import start_log

@@ -1,4 +1,4 @@
-"""Fetch a file of weights and verify it."""
+"""Download a weights file and verify it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Find the regions of a shard's images and the classes of each."""
+"""Find the regions of a shard's images and their classes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Table 1 beside the published one: ours, published, difference."""
+"""Table 1 next to the published one: ours, published, difference."""
 
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.evaluation.study import other_classes, refuse_differences

@@ -1,4 +1,4 @@
-"""Figure: loss and accuracy of each epoch."""
+"""Figure: loss and accuracy by epoch."""
 
 from pathlib import Path
 

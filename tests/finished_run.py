@@ -29,6 +29,7 @@ from geoloc.evaluation.answers import (
     near_duplicate_ids,
     write_json,
 )
+from geoloc.evaluation.by_country import accuracy_by_country, confusion
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.examples import Naming
 from geoloc.evaluation.found import (
@@ -61,6 +62,9 @@ from geoloc.matrix import (
     rows,
     street_test_sets,
 )
+from geoloc.report.page import render
+from geoloc.report.run_record import run_record, write_record
+from geoloc.report.tables import COLUMNS, Run
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import read_selected, score_map
 from geoloc.segmentation.vocabularies import vocabulary
@@ -205,6 +209,7 @@ def finish(folder: Path) -> Path:
                  "found_examples/objects.jpg"):  # fmt: skip
         (run / f"figures/{name}").parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(run / f"figures/{name}")
+    make_report(run, config)
     return run
 
 
@@ -367,6 +372,8 @@ def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict)
         "metrics": metrics_table(predictions, majority, positions, authors, seed),
         "accuracy_by_source": accuracy_by_source(predictions),
         "paired_tests": paired_tests(predictions, authors, seed),
+        "accuracy_by_country": accuracy_by_country(predictions),
+        "confusion": confusion(predictions),
     }.items():
         frame.to_csv(run / f"{name}.csv", index=False)
     make_answers(run, predictions, majority, authors, config)
@@ -384,6 +391,25 @@ def make_answers(run: Path, predictions: list, majority: str, authors: dict, con
     table.to_csv(run / "answers.csv", index=False)
     write_json(run / "answers.json", table)
     (run / "verdict.txt").write_text(verdict(as_records(table)) + "\n", encoding="utf-8")
+
+
+def make_report(run: Path, config: dict) -> None:
+    names = {
+        "by_source": "accuracy_by_source", "by_country": "accuracy_by_country",
+        "leakage": "leakage_summary", "countries": "index/countries",
+    }  # fmt: skip
+    files = {name: run / f"{names.get(name, name)}.csv" for name in COLUMNS}
+    files = {name: path for name, path in files.items() if path.exists()}
+    files["records"] = run / "answers.json"
+    tables = [path for path in files.values() if path.parent == run]
+    code = {"commit": None, "clean": None}
+    record = run_record(run, config, code, {}, [], tables, [])
+    write_record(run / "run.json", record)
+    histories = {
+        row: run / "models" / row.path / "history.csv" for row in rows(config, trained=True)
+    }
+    page = render(Run(config, files, histories, record), config, run / "index/images.parquet")
+    (run / "report.html").write_text(page, encoding="utf-8")
 
 
 def configuration(run: Path) -> dict:

@@ -1,7 +1,8 @@
 """The library of the workflow.
 
-In a container Snakemake puts the packages that lie beside it on the host onto a script's path, for
-its own imports. They are taken off here: what the image lacks is missed, not taken from the host.
+In a container, Snakemake adds the host's packages next to it to a script's path, for its own
+imports. They are removed here: a package missing from the image fails the job instead of silently
+coming from the host.
 """
 
 import os
@@ -11,6 +12,6 @@ __version__ = "0.2.0"
 
 sys.path[:] = [folder for folder in sys.path if "/snakemake_searchpaths/" not in folder]
 
-# HDF5 reads it when h5py is imported, before anything it is told by a call. Stores are complete
-# when they appear, and some file systems have no locks.
+# HDF5 reads this when h5py is imported, before any call can set it. Stores are complete when they
+# appear, and some file systems have no locks.
 os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"

@@ -1,4 +1,4 @@
-"""`python -m geoloc`, where the command `geoloc` is not installed, such as in a container."""
+"""`python -m geoloc`, for where the command `geoloc` is not installed, such as a container."""
 
 import sys
 

@@ -1,22 +1,22 @@
-"""Errors that are meant for the user: what is wrong, where, and what to do.
+"""Errors for the user: what is wrong, where, and what to do.
 
-A job that ends with one of them logs its message as one line; any other error is a mistake in the
-program and is logged with its traceback (`geoloc.logs`).
+A job that ends with one of them logs its message as one line. Any other error is a bug and is
+logged with its traceback (`geoloc.logs`).
 """
 
 from __future__ import annotations
 
 
 class GeolocError(Exception):
-    """Base of every error that this project raises for its user."""
+    """Base class of all errors that this project raises for its users."""
 
 
 class InputError(GeolocError, ValueError):
-    """A value, a name or the content of a file cannot be used."""
+    """A value, a name or the content of a file can't be used."""
 
 
 class FileError(GeolocError, OSError):
-    """A file is missing, damaged or not what it should be."""
+    """A file is missing, damaged or invalid."""
 
 
 class MissingFile(FileError, FileNotFoundError):
@@ -24,8 +24,8 @@ class MissingFile(FileError, FileNotFoundError):
 
 
 class InUse(FileError, BlockingIOError):
-    """Another process works in a folder."""
+    """Another process is using a folder."""
 
 
 class Diverged(GeolocError, RuntimeError):
-    """A loss, a gradient or a weight of a training is not finite."""
+    """A loss, a gradient or a weight became NaN or infinite in training."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @contextmanager
 def told_if_full(path: str | Path) -> Iterator[None]:
-    """Name the file that could not be written where the `with` block fails for want of room.
+    """Name the file that could not be written if the `with` block fails because the disk is full.
 
-    Libraries say it in many ways, some with another exception than OSError and some with none of
-    its words; then it counts that there is no room left.
+    Libraries report this in many ways, some with an exception other than OSError or without saying
+    so; then the free space decides.
 
     Raises:
         OSError: with the errno ENOSPC or EDQUOT.
@@ -41,7 +41,7 @@ def told_if_full(path: str | Path) -> Iterator[None]:
 
 
 def _full(error: Exception, folder: Path) -> int:
-    """The errno of a disk or quota that is full, or 0."""
+    """Return the errno of a full disk or quota, or 0."""
     if isinstance(error, OSError) and error.errno:
         return error.errno if error.errno in FULL else 0
     told = [number for number in FULL if os.strerror(number) in str(error)]
@@ -52,12 +52,14 @@ def _full(error: Exception, folder: Path) -> int:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` and rename it to `path` on success.
+    """Give a temporary path next to `path` and rename it to `path` on success.
 
-    A job that is killed, or a disk that is full, leaves `path` as it was. The temporary name keeps
-    the suffix, because some writers choose the format by it. The file is flushed to disk before
-    the rename, so that a crash of the machine cannot leave an empty file under the final name.
-    Raises OSError with the name of the file where there is no room for it.
+    If the job is killed or the disk is full, `path` is unchanged. The temporary name keeps the
+    suffix, because some writers choose the format by it. The file is flushed to disk before the
+    rename, so a machine crash can't leave an empty file under the final name.
+
+    Raises:
+        OSError: if the disk is full; it names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,10 +77,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` and rename it to `path`, with its files, on success.
+    """Give a temporary folder next to `path` and rename it to `path`, with its files, on success.
 
-    Whatever is at `path` before stays there until then. The files are flushed to disk before the
-    rename, as by `atomic_path`; an error leaves nothing behind.
+    Until then, an existing `path` is unchanged. The files are flushed to disk before the rename, as
+    by `atomic_path`; an error leaves nothing behind.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -120,17 +122,17 @@ def _is_running(process: int) -> bool:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def utf8_name(name: str) -> str:
-    """A file name as it can be written to a table: what is not UTF-8 in it is escaped."""
+    """Return a file name that can be written to a table: bytes that are not UTF-8 are escaped."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

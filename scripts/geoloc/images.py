@@ -1,4 +1,4 @@
-"""Raw image files: read, verified, oriented, cropped and packed."""
+"""Image files: read, check, orient, crop and encode them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ EXTENSIONS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".mpo", ".bmp", ".tif", ".tiff", ".heic",
     ".heif", ".hif", ".avif",
 })  # fmt: skip
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "HEIF", "AVIF")  # MPO is opened as JPEG
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "HEIF", "AVIF")  # Pillow opens MPO as JPEG
 KEPT_AS_THEY_ARE = ("JPEG", "PNG")
-MAX_BYTES = 1 << 30  # of one image; anything larger is no photograph
+MAX_BYTES = 1 << 30  # of one image; photos are smaller
 MAX_MEGAPIXELS = 150  # default of prepare.max_megapixels
-LARGEST = 1000  # megapixels that prepare.max_megapixels may allow
-MAX_RATIO = 32  # times the short side: no photograph is longer
-TURNS = {  # what makes an image upright, by its EXIF orientation
+LARGEST = 1000  # largest prepare.max_megapixels allowed
+MAX_RATIO = 32  # of the longer to the shorter side; photos are not longer
+TURNS = {  # transpose that makes an image upright, by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -44,27 +44,29 @@ TURNS = {  # what makes an image upright, by its EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow's own limit holds for a whole process and acts through warnings, which threads cannot
-# change safely; `_open` has one of its own.
+# Pillow's own limit applies to a whole process and acts through warnings, which threads can't
+# change safely; `_open` has its own.
 Image.MAX_IMAGE_PIXELS = None
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def image_files(folder: Path) -> list[str]:
-    """Names of the image files directly in `folder`, sorted, without hidden files."""
+    """Return the sorted names of the image files directly in `folder`, without hidden files."""
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
     return sorted(name for name in names if is_image(name))
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image by its suffix."""
+    """Return whether a file is an image by its suffix."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # faster than pathlib, for millions
 
 
 def check_file(status: os.stat_result) -> None:
-    """Raise UnreadableImage for what is not a regular file, which may never end or never begin,
-    and for a file that is larger than any photograph."""
+    """Raise UnreadableImage for anything but a regular file smaller than `MAX_BYTES`.
+
+    Reading something else may never end, or never start.
+    """
     mode = status.st_mode
     if not stat.S_ISREG(mode):
         kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a FIFO", stat.S_ISSOCK: "a socket"}
@@ -78,11 +80,15 @@ def check_file(status: os.stat_result) -> None:
 
 @contextmanager
 def open_file(path: str | Path) -> Iterator[BinaryIO]:
-    """Open an image file to be read. Raises UnreadableImage for what `check_file` refuses, and
-    OSError. Never waits, whatever lies there."""
+    """Open an image file for reading; this never blocks.
+
+    Raises:
+        UnreadableImage: if `check_file` rejects it.
+        OSError: if it can't be opened.
+    """
     check_file(os.stat(path))  # before opening, which rewinds a tape
     with open(path, "rb", opener=_open_at_once) as file:
-        check_file(os.fstat(file.fileno()))  # what lies there now
+        check_file(os.fstat(file.fileno()))  # the file may have been replaced
         yield file
 
 
@@ -91,23 +97,29 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def read_file(path: str | Path) -> bytes:
-    """The bytes of an image file. Raises as `open_file`."""
+    """Return the bytes of an image file. Raises the errors of `open_file`."""
     with open_file(path) as file:
-        return file.read(os.fstat(file.fileno()).st_size)  # and no more: files of /proc never end
+        return file.read(os.fstat(file.fileno()).st_size)  # no more: files in /proc never end
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What happens to an image of a source: `crop` is `center` (the largest square) or `none`;
-    `size` is the side in pixels after the crop, or None to keep it."""
+    """How images of a source are prepared.
+
+    Attributes:
+        crop: `center` (the largest square) or `none`.
+        size: side in pixels after the crop, or None to keep it.
+    """
 
     crop: str = "none"
     size: int | None = None
 
 
 def _open(data: bytes, max_megapixels: float) -> Image.Image:
-    """Decode completely, so that a truncated file is found here and not later. Of several pictures
-    in a file it is the first, or the one that a HEIF file calls its primary."""
+    """Decode completely, so that truncated files are found here.
+
+    If a file has several pictures, this is the first, or the primary one of a HEIF file.
+    """
     if not data:
         raise UnreadableImage("the file is empty")
     try:
@@ -124,7 +136,7 @@ def _open(data: bytes, max_megapixels: float) -> Image.Image:
         ) from error
     except Exception as error:  # decoders raise almost anything for damaged data
         raise UnreadableImage(f"damaged image: {error or type(error).__name__}") from error
-    _check_size(image, max_megapixels)  # decoding may find another size than the header has
+    _check_size(image, max_megapixels)  # the decoded size may differ from the header's
     if deep:
         check_deep(image)
     return image
@@ -140,26 +152,33 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes an image upright, None where it is so or its EXIF cannot be read: the picture
-    itself may be whole all the same."""
+    """Return the transpose that makes an image upright.
+
+    None if it is upright or its EXIF data can't be read; the picture itself may still be intact.
+    """
     try:
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # Pillow raises almost anything for a damaged block
+    except Exception:  # Pillow raises almost anything for damaged EXIF data
         return None
 
 
 def center_square(image: Image.Image) -> Image.Image:
-    """The largest centred square of an image."""
+    """Return the largest centered square of an image."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
 
 
 def prepare(data: bytes, preparation: Preparation, max_megapixels: float = MAX_MEGAPIXELS) -> bytes:
-    """Turn a raw file into an upright RGB image of the wanted size.
+    """Turn an image file into an upright RGB image of the given size.
 
-    Returns PNG, or the very bytes that came in where nothing had to change. Resizing is bicubic.
-    Raises UnreadableImage with the reason, also for more than `max_megapixels`.
+    Resizing is bicubic.
+
+    Returns:
+        PNG, or the original bytes if nothing had to change.
+
+    Raises:
+        UnreadableImage: with the reason, for example more than `max_megapixels`.
     """
     image, changed = _prepared(data, preparation, max_megapixels)
     if not changed:
@@ -172,14 +191,14 @@ def prepare(data: bytes, preparation: Preparation, max_megapixels: float = MAX_M
 def prepared_pixels(
     data: bytes, preparation: Preparation, max_megapixels: float = MAX_MEGAPIXELS
 ) -> np.ndarray:
-    """The pixels of what `prepare` returns, uint8 (H, W, 3), RGB, without encoding them between."""
+    """Return the pixels of `prepare`, uint8 (H, W, 3), RGB, without encoding them."""
     return np.array(_prepared(data, preparation, max_megapixels)[0])
 
 
 def _prepared(
     data: bytes, preparation: Preparation, max_megapixels: float
 ) -> tuple[Image.Image, bool]:
-    """The upright RGB image of the wanted size, and whether it differs from the file's."""
+    """Return the upright RGB image of the given size, and whether it differs from the file's."""
     image = _open(data, max_megapixels)
     turn = _turn(image)
     changed = image.format not in KEPT_AS_THEY_ARE or image.mode != "RGB"
@@ -201,22 +220,24 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Decode a packed image to an RGB image of Pillow. Raises UnreadableImage."""
+    """Decode a packed image to an RGB Pillow image. Raises UnreadableImage."""
     return to_rgb(_open(bytes(data), LARGEST))
 
 
 def megapixels(data: bytes) -> float:
-    """The size of a packed image by its header, 0 where it has none."""
+    """Return the size of a packed image from its header; 0 if it has none."""
     try:
         with Image.open(io.BytesIO(bytes(data)), formats=KEPT_AS_THEY_ARE) as image:
             return image.width * image.height / 1e6
-    except Exception:  # as of `_open`; decoding it says what is wrong
+    except Exception:  # see `_open`; decoding it says what is wrong
         return 0
 
 
 def middle(image: np.ndarray, ratio: int = MAX_RATIO) -> np.ndarray:
-    """The middle of an image (H, W, 3) that is more than `ratio` times as long as it is wide; other
-    images unchanged. What resizes the short side to hundreds of pixels would make gigabytes of it.
+    """Return the middle of an image (H, W, 3) whose sides' ratio exceeds `ratio`.
+
+    Other images are unchanged. Resizing the short side of such an image to hundreds of pixels would
+    take gigabytes.
     """
     longest = ratio * min(image.shape[:2])
     rows, columns = (
@@ -227,11 +248,15 @@ def middle(image: np.ndarray, ratio: int = MAX_RATIO) -> np.ndarray:
 
 
 def nearest_indices(size: int, new_size: int) -> np.ndarray:
-    """Source index of each of `new_size` pixels when `size` are resized by nearest neighbour.
+    """Return the source index of each pixel when resizing by nearest neighbor.
 
-    It is the pixel under the centre of the new one. Pillow finds the centres by adding up steps in
-    double precision. Where a centre lies between two pixels, as 20 of 224 of 640 do, the rounding
-    of that sum decides, so it is added up here too.
+    It is the pixel under the center of the new one. Pillow finds the centers by adding up steps in
+    double precision. If a center lies between two pixels, as for 20 of 224 of 640, the rounding of
+    that sum decides, so it is added up here, too.
+
+    Args:
+        size: number of source pixels.
+        new_size: number of target pixels.
 
     Returns:
         int64 (new_size,).
@@ -241,8 +266,11 @@ def nearest_indices(size: int, new_size: int) -> np.ndarray:
 
 
 def resize_nearest(array: np.ndarray, size: int) -> np.ndarray:
-    """Squash (H, W, …) to (size, size, …) by nearest neighbour, the default of Keras'
-    `flow_from_directory`; equal to Pillow's `Image.resize(…, NEAREST)`."""
+    """Squash (H, W, …) to (size, size, …) by nearest neighbor.
+
+    This is the default of Keras' `flow_from_directory` and equals Pillow's `Image.resize(…,
+    NEAREST)`.
+    """
     rows = nearest_indices(array.shape[0], size)
     columns = nearest_indices(array.shape[1], size)
     return array[rows[:, None], columns]

@@ -1,4 +1,4 @@
-"""One process at a time in a folder, and who it is."""
+"""Allow one process at a time in a folder, and say which one it is."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 def only_one(path: str | Path, task: str) -> Iterator[None]:
     """Hold the lock file `path` in the `with` block; it names the process, its host and the time.
 
-    The kernel releases the lock when the process ends, however it ends, so a lock file that a
-    killed process left behind does not count. On a file system without locks the block runs
-    anyway, with a warning: there a second process is not noticed.
+    The kernel releases the lock when the process ends for any reason, so lock files left by killed
+    processes don't count. On a file system without locks, the block runs anyway, with a warning: a
+    second process is not detected there.
 
     Args:
         path: the lock file. It is deleted at the end.
@@ -56,7 +56,7 @@ def _write_holder(file: io.TextIOBase) -> None:
 
 
 def _locked(path: Path, task: str) -> io.TextIOBase:
-    """The lock file, open and locked."""
+    """Return the open, locked lock file."""
     while True:
         file = path.open("a+", encoding="utf-8")
         try:
@@ -75,8 +75,10 @@ def _locked(path: Path, task: str) -> io.TextIOBase:
                 raise
             log.warning(
                 "%s: this file system has no locks (%s); make sure that no other process is %s",
-                path, error.strerror, task,
-            )  # fmt: skip
+                path,
+                error.strerror,
+                task,
+            )
             return file
         if _is_open_at(path, file):
             return file

@@ -15,28 +15,30 @@ from types import TracebackType
 
 from geoloc.errors import GeolocError
 
-# What the machine may lack in the middle of any call: room, rights.
+# Shortages of the machine that can occur in any call: space, permissions.
 OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 WARNINGS_ON_STDERR = 3
-PACKAGES = "geoloc.packages"  # the logger of what is too much for the terminal
+PACKAGES = "geoloc.packages"  # the logger for what is too much for the terminal
 
 
 class _LogFile(logging.FileHandler):
-    """A log file for which the disk may have no room: its lines go to stderr then."""
+    """A log file whose lines go to stderr if the disk is full."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  name of logging
         error = sys.exc_info()[1]
         if not (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
             super().handleError(record)
-        elif record.levelno < logging.WARNING and record.name != PACKAGES:  # the others are there
+        elif record.levelno < logging.WARNING and record.name != PACKAGES:  # stderr has these
             print(self.format(record), file=sys.stderr)
 
 
 class _Console(logging.StreamHandler):
-    """Warnings and errors of a job on stderr, which all jobs of a run share: only the first
-    warnings, as a shard may have one an image."""
+    """Warnings and errors of a job on stderr, which all jobs of a run share.
+
+    It shows only the first warnings, because a shard may have one for each image.
+    """
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
@@ -55,7 +57,7 @@ class _Console(logging.StreamHandler):
 
 @contextlib.contextmanager
 def native_stderr_hidden() -> Iterator[None]:
-    """Hide what libraries in C++ write to stderr, past `sys.stderr`; an exception shows it."""
+    """Hide what C++ libraries write to stderr, past `sys.stderr`; an exception shows it."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
@@ -72,12 +74,11 @@ def native_stderr_hidden() -> Iterator[None]:
 
 
 def start_log(path: str | Path) -> logging.Logger:
-    """Log to the job's log file, warnings and errors also to stderr, uncaught exceptions included;
-    the file ends with the packages that were used.
+    """Log to the job's log file; warnings, errors and uncaught exceptions also go to stderr.
 
-    An expected error (see `expected_at`) ends the log with its message, any other with its
-    traceback. To stderr goes one line in both cases: Snakemake shows the log of a failed job there
-    anyway (`show-failed-logs` in profiles/).
+    The file ends with the packages that were used. An expected error (see `expected_at`) ends the
+    log with its message, any other with its traceback. In both cases stderr gets one line:
+    Snakemake shows the log of a failed job there anyway (`show-failed-logs` in profiles/).
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     file, console = _LogFile(path, mode="w", encoding="utf-8"), _Console(path)
@@ -91,15 +92,20 @@ def start_log(path: str | Path) -> logging.Logger:
     log = logging.getLogger("geoloc")
 
     def log_exception(kind, error, traceback):
-        atexit.unregister(log_packages)  # the error shall be the last that is said
+        atexit.unregister(log_packages)  # the error is the last thing to be logged
         place = expected_at(error, traceback)
         message = f"{error} ({place})" if place else f"{kind.__name__}: {error}"
         log.error("%s", message)
         if not place:
             record = logging.LogRecord(
-                log.name, logging.ERROR, __file__, 0, "where it happened", (),
+                log.name,
+                logging.ERROR,
+                __file__,
+                0,
+                "where it happened",
+                (),
                 (kind, error, traceback),
-            )  # fmt: skip
+            )
             file.handle(record)
 
     sys.excepthook = log_exception
@@ -110,10 +116,10 @@ def start_log(path: str | Path) -> logging.Logger:
 
 
 def expected_at(error: BaseException, traceback: TracebackType | None) -> str:
-    """Where an error meant for the user was raised, as `stores.py, line 69`; empty for others.
+    """Return where an error meant for the user was raised, as `stores.py, line 69`, or "".
 
-    A GeolocError is written for the user. So are a full disk and missing rights, wherever they are
-    met. Everything else is a mistake in a program, which only its traceback explains.
+    A GeolocError is written for the user. So are a full disk and missing permissions, wherever they
+    occur. Everything else is a bug, which only a traceback explains.
     """
     if traceback is None:
         return ""
@@ -126,19 +132,21 @@ def expected_at(error: BaseException, traceback: TracebackType | None) -> str:
 
 
 def log_packages(log: logging.Logger) -> None:
-    """A line for each folder that packages were imported from, with their versions: whether a job
-    in a container used those of the container is seen here."""
+    """Log each folder that packages were imported from, with their versions.
+
+    It shows whether a job in a container used the container's packages.
+    """
     for folder, packages in imported_packages().items():
         log.info("packages of %s: %s", folder, ", ".join(packages))
 
 
 def imported_packages() -> dict[str, list[str]]:
-    """Folder -> name and version of each package imported from it, of those that tell a version."""
+    """Return folder -> name and version of each imported package that states its version."""
     folders: dict[str, list[str]] = {}
     for name, module in sorted(sys.modules.items()):
         try:
             version = getattr(module, "__version__", None)
-        except Exception:  # some modules look their version up when asked, and may not find it
+        except Exception:  # some modules look up their version on access, and may fail
             continue
         path = getattr(module, "__file__", None)
         if not isinstance(version, str) or not path or "." in name:

@@ -1,7 +1,7 @@
-"""The matrix of a run: the rows and columns of Table 1 that its datasets, models and seeds make.
+"""The matrix of a run: the rows and columns of Table 1 from its datasets, models and seeds.
 
-All functions take a checked configuration, in which no entry of the matrix is null. Planning
-imports this module, so it loads nothing else.
+All functions take a checked configuration, in which no entry of the matrix is null. This module is
+imported during planning, so it loads nothing else.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ ROOMS = {
     "python": "evaluation",
 }
 """The package of `geoloc` that trains and evaluates each kind of model."""
-DEFAULT = "default"  # the dataset of models that have no choice of one, as in the study's table
+DEFAULT = "default"  # dataset of models that don't choose one, as in the study's table
 NEVER_TRAINED = ("geoclip", "python")  # kinds of models
-ANY_SEED = "any"  # of models that the workflow does not train
+ANY_SEED = "any"  # for models that the workflow does not train
 
-# Keys of a dataset that do not change how it shows an image.
+# Keys of a dataset that don't change how it shows an image.
 NOT_FOR_PIXELS = ("title", "train", "column")
-# Keys of a model that no question of the answers is about.
+# Keys of a model that no question of the answers depends on.
 NOT_FOR_ANSWERS = ("title", "datasets", "batch_size")
 # Keys that only one curve has.
 OF_CURVES = {
@@ -39,7 +39,7 @@ OF_CURVES = {
 
 
 class Row(NamedTuple):
-    """A model, the dataset that it was trained on, and the seed of its training."""
+    """A model, its training dataset, and the seed of its training."""
 
     model: str
     dataset: str
@@ -47,17 +47,17 @@ class Row(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Its folder below `models`, and its file below `predictions` without the suffix."""
+        """The folder below `models`, and the file below `predictions` without its suffix."""
         return "/".join(self)
 
 
 def is_trained(entry: Mapping[str, Any]) -> bool:
-    """Whether the workflow trains the model of an entry of `models`."""
+    """Return whether the workflow trains the model of an entry of `models`."""
     return entry["kind"] not in NEVER_TRAINED and not (entry["kind"] == "clip" and entry["path"])
 
 
 def training_datasets(config: Config, model: str) -> list[str]:
-    """The datasets of a model's rows."""
+    """Return the datasets of a model's rows."""
     entry = config["models"][model]
     if "datasets" not in entry:
         return [DEFAULT]
@@ -65,12 +65,12 @@ def training_datasets(config: Config, model: str) -> list[str]:
 
 
 def seeds(config: Config) -> list[str]:
-    """The seeds of training, as paths name them."""
+    """Return the training seeds, as in paths."""
     return [str(seed) for seed in config["seeds"] or [config["seed"]]]
 
 
 def rows(config: Config, *rooms: str, trained: bool | None = None) -> list[Row]:
-    """The rows of the run in the order of the configuration.
+    """Return the rows of the run in the order of the configuration.
 
     Args:
         config: the checked configuration.
@@ -89,9 +89,9 @@ def rows(config: Config, *rooms: str, trained: bool | None = None) -> list[Row]:
 
 
 def dataset_settings(config: Config, name: str) -> dict[str, Any]:
-    """How a dataset shows an image: the arguments of `geoloc.weighting.make_view`.
+    """Return how a dataset shows an image: the arguments of `geoloc.weighting.make_view`.
 
-    Keys that have no effect are left out, so that a change of one of them reruns nothing.
+    Keys without effect are omitted, so that changing one of them reruns nothing.
     """
     entry = config["datasets"].get(name, {})
     if entry.get("view") == "object":
@@ -103,11 +103,11 @@ def dataset_settings(config: Config, name: str) -> dict[str, Any]:
 
 
 def street_test_sets(config: Config, dataset: str | None = None) -> dict[str, dict[str, Any]]:
-    """Datasets as which the street images of the test split are shown, with their settings.
+    """Return the datasets that show the street images of the test split, with their settings.
 
     Args:
         config: the checked configuration.
-        dataset: of a row, which is tested on its own dataset too; None for the columns of Table 1.
+        dataset: dataset of a row, which is tested on it, too; None for the columns of Table 1.
     """
     names = [name for name, entry in config["datasets"].items() if entry["column"]]
     if dataset in config["datasets"] and dataset not in names:
@@ -116,54 +116,54 @@ def street_test_sets(config: Config, dataset: str | None = None) -> dict[str, di
 
 
 def used_scores(*settings: Mapping[str, Any]) -> list[str]:
-    """Names of the score maps that datasets with these settings need, each once."""
+    """Return the names of the score maps that datasets with these settings need, each once."""
     return list(dict.fromkeys(s["scores"] for s in settings if s["curve"] != "none"))
 
 
 def used_crops(*settings: Mapping[str, Any]) -> list[str]:
-    """Names of the score maps by whose best segment datasets with these settings crop images."""
+    """Return the score maps whose best segment crops the images of datasets with these settings."""
     return list(dict.fromkeys(s["scores"] for s in settings if s.get("view") == "object"))
 
 
 def used_files(*settings: Mapping[str, Any]) -> list[str]:
-    """Python files of the curves of datasets with these settings, each once."""
+    """Return the Python files of the curves of datasets with these settings, each once."""
     return list(dict.fromkeys(s["file"] for s in settings if s["curve"] == "python"))
 
 
 def titles_of_test_sets(config: Config) -> dict[str, str]:
-    """Title of each test set of photographs."""
+    """Return the title of each test set of photos."""
     return {name: entry["title"] or name for name, entry in config["test_sets"].items() if entry}
 
 
 def columns(config: Config) -> dict[str, str]:
-    """Title of each column of Table 1 by test set: datasets first, then photographs."""
+    """Return the title of each column of Table 1 by test set: datasets first, then photos."""
     titles = {name: f"{dataset_titles(config)[name]} Test" for name in street_test_sets(config)}
     titles |= titles_of_test_sets(config)
     return {name: f"{title} Accuracy" for name, title in titles.items()}
 
 
 def dataset_titles(config: Config) -> dict[str, str]:
-    """Title of each dataset, also of `default`."""
+    """Return the title of each dataset, including `default`."""
     titles = {name: entry["title"] or name for name, entry in config["datasets"].items()}
     return titles | {DEFAULT: "Default"}
 
 
 def model_titles(config: Config) -> dict[str, str]:
-    """Title of each model."""
+    """Return the title of each model."""
     return {name: entry["title"] for name, entry in config["models"].items()}
 
 
 def figure_titles(config: Config) -> dict[str, str]:
-    """Title of each test set: datasets, then photographs."""
+    """Return the title of each test set: datasets, then photos."""
     return dataset_titles(config) | titles_of_test_sets(config)
 
 
 def answer_settings(config: Config) -> dict[str, Any]:
-    """What decides which questions a run can answer, see `geoloc.evaluation.answers.Evidence`.
+    """Return what decides which questions a run can answer, see `answers.Evidence`.
 
     Returns:
         `datasets`: how those of rows and columns show images; `models`: the entry of each model
-        without the keys by which no question asks; `titles`: of models, datasets and test sets.
+        without keys that no question depends on; `titles`: of models, datasets and test sets.
     """
     used = {name for row in rows(config) for name in street_test_sets(config, row.dataset)}
     used |= {row.dataset for row in rows(config)}

@@ -1,4 +1,4 @@
-"""What `classes.json` says of a model that the workflow trained: its countries and its dataset."""
+"""Read `classes.json`, which describes a model that the workflow trained."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from geoloc.weighting import View, make_view
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """classes: sorted ISO codes, in the order of the model's outputs; dataset: name of what it was
-    trained on; view: how that shows images; file, code: name and digest of the Python file of a
-    model of the kind `keras`, empty for others."""
+    """The record of a trained model.
+
+    Attributes:
+        classes: sorted ISO codes, in the order of the model's outputs.
+        dataset: name of the training dataset.
+        view: how it shows images.
+        file: name of the Python file of a model of the kind `keras`; empty for others.
+        code: digest of that file; empty for others.
+    """
 
     classes: list[str]
     dataset: str
@@ -27,7 +33,7 @@ def read_record(folder: str | Path) -> ModelRecord:
     """Read the `classes.json` of a model's folder.
 
     Raises:
-        OSError: if the file is missing, damaged or not one that the workflow wrote.
+        OSError: if the file is missing, damaged or not written by the workflow.
     """
     path = Path(folder, "classes.json")
     try:

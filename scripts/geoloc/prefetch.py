@@ -1,4 +1,4 @@
-"""Work that is done in threads ahead of who wants its results."""
+"""Prefetch results in threads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ Result = TypeVar("Result")
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], ahead: int, workers: int = 1
 ) -> Iterator[Result]:
-    """Results of `function` for each item, in order; up to `ahead` of them are made or being made
-    before they are asked for. What `function` raises is raised where its result would be."""
+    """Yield `function(item)` for each item, in order, with up to `ahead` results prefetched.
+
+    An exception of `function` is raised in the place of its result.
+    """
     todo, pool = iter(items), ThreadPoolExecutor(workers)
     try:
         waiting = deque(pool.submit(function, item) for item in islice(todo, ahead))

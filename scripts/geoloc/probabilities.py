@@ -1,4 +1,4 @@
-"""Probabilities of a model are distributions over the countries."""
+"""Check that a model's probabilities are distributions over the countries."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from geoloc.errors import GeolocError, InputError
 
-# Softmax in float32 over k classes is off by at most about k · 6e-8: 4e-6 for the 73 of the study.
-# Logits, percentages or the probabilities of a few classes only are off by far more.
+# Softmax in float32 over k classes is off by at most about k · 6e-8: 4e-6 for the study's 73.
+# Logits, percentages or probabilities of only a few classes are off by far more.
 SUM_TOLERANCE = 1e-3
 
 
 class NotADistribution(GeolocError, ValueError):
-    """Probabilities of an image that are not finite, negative, or do not add up to 1."""
+    """Probabilities of an image are not finite, negative, or don't add up to 1."""
 
 
 def check_probabilities(
@@ -25,17 +25,17 @@ def check_probabilities(
     """Check that each row is a distribution over the countries.
 
     Args:
-        probabilities: (n, k) float, one row an image.
+        probabilities: (n, k) float, one row per image.
         image_ids: (n,) ids or paths of the images.
         model: folder of the model, for the message.
-        test_set: dataset that the images are seen as, or test set, for the message.
-        whole: whether rows add up to 1, not to less, as those of a model of places may.
+        test_set: dataset that shows the images, or test set, for the message.
+        whole: whether rows must add up to 1. If False, less is valid, too, as for a model of
+            places.
 
     Raises:
-        NotADistribution: names the model, the test set and the first image whose probabilities
-            are not finite, are negative, or do not add up to 1 (to at most 1) within
-            `SUM_TOLERANCE`.
-        ValueError: if there is not one row an image.
+        NotADistribution: names the model, the test set and the first image whose probabilities are
+            not finite, are negative, or do not add up to 1 (to at most 1) within `SUM_TOLERANCE`.
+        InputError: if there is not one row per image.
     """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2 or len(probabilities) != len(image_ids):

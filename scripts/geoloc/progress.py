@@ -1,4 +1,4 @@
-"""Progress of long work as lines of a log."""
+"""Progress of long work as log lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def duration(seconds: float) -> str:
-    """A length of time for reading: `3 s`, `4 min 10 s`, `2 h 05 min`."""
+    """Format a duration: `3 s`, `4 min 10 s`, `2 h 05 min`."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -22,11 +22,12 @@ def duration(seconds: float) -> str:
 
 
 class Progress(Iterable[T]):
-    """Iterate over `items` and log the rate and the time left every `interval` seconds, or every
-    hundredth of the time spent where that is longer: the log of a failed job is shown whole.
+    """Iterate over `items` and regularly log the rate and the time left.
 
-    A log file is read after the fact and by several people, so lines are written instead of a bar
-    that redraws itself. `note` is a text that the loop may set, shown at the end of each line.
+    Lines are at least `interval` seconds apart, and at least a hundredth of the time spent: the log
+    of a failed job is shown in full. They are lines instead of a bar that redraws itself, because
+    log files are read later and by several people. The loop may set `note`, which is appended to
+    each line.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Progress(Iterable[T]):
         log.info(self.line())
 
     def line(self) -> str:
-        """The state of the work in one line."""
+        """Return the state of the work in one line."""
         elapsed = time.monotonic() - self.start
         rate = self.done / elapsed if elapsed > 0 else 0.0
         parts = [f"{self.done}" + (f"/{self.total}" if self.total else "") + f" {self.unit}"]

@@ -1,4 +1,4 @@
-"""What the configuration names: one mechanism for models, segmenters, sources and the like."""
+"""Registries of models, segmenters, sources and other things that the configuration names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geoloc.errors import InputError
 
 
 class Registry(Mapping[str, Any]):
-    """Modules, or objects of modules, by name. A module is imported when its entry is first used.
+    """Modules, or objects of modules, by name; each is imported when first used.
 
         Registry("Keras model", {"cnn": "geoloc.keras_models.cnn"})["cnn"].build(classes=73)
         Registry("precision", {"float16": "torch:float16"})["float16"]
@@ -19,12 +19,20 @@ class Registry(Mapping[str, Any]):
     """
 
     def __init__(self, what: str, entries: Mapping[str, str]) -> None:
-        """`what` the entries are, in the singular, for messages; `entries`: `module` or
-        `module:name` by name."""
+        """Create a registry.
+
+        Args:
+            what: what the entries are, in the singular, for messages.
+            entries: `module` or `module:name` by name.
+        """
         self.what, self.entries = what, dict(entries)
 
     def __getitem__(self, name: str) -> Any:
-        """Raises InputError for an unknown name, with those that exist."""
+        """Import an entry.
+
+        Raises:
+            InputError: if the name is unknown; the message lists the known ones.
+        """
         if name not in self.entries:
             raise InputError(
                 f"unknown {self.what} {name!r}; choose one of {', '.join(self.entries)}"

@@ -1,8 +1,8 @@
-"""Pictures of any pixel type as RGB of eight bits.
+"""Convert pictures of any pixel type to 8-bit RGB.
 
-The range of the values is that of the format where it has one. Where it has none, as in TIFF of 32
-bits, or where the values use so little of it that another range is likelier, the picture is refused
-and not guessed: it would come out black, or wrap.
+The value range is the format's, if it defines one. If it doesn't, as for 32-bit TIFF, or if the
+values use so little of it that another range is more likely, the picture is rejected: a guess could
+come out black or wrap around.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ from PIL import Image
 
 from geoloc.errors import GeolocError
 
-BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0 tags
 WHITE_IS_ZERO, SIGNED = 0, (2,)
-STRIP = 1 << 20  # pixels that are converted at once, so that it takes little memory
-USED = 16  # values below 1/16 of a range are of another one: 12 bits kept in 16, or 8 in 12
+STRIP = 1 << 20  # pixels converted at once, to limit memory
+USED = 16  # values below 1/16 of a range belong to another one: 12 bits stored in 16, or 8 in 12
 
 
 class UnreadableImage(GeolocError, ValueError):
-    """The file or its bytes are no picture that can be used; the message says why."""
+    """The file or its bytes are not a usable picture; the message says why."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A loaded image as RGB; the same object where it is RGB.
+    """Convert a loaded image to RGB; an RGB image is returned unchanged.
 
-    Transparent pixels become black. Gray of more than eight bits is scaled and rounded: by the
-    range of its format, or, of 32 bits, by that of 8 or 16 bits (integers) or by 0-1 or 0-255
-    (floats). Raises UnreadableImage for values outside these ranges, or that use less than half of
-    one that the format does not name.
+    Transparent pixels become black. Gray with more than eight bits is scaled and rounded: by the
+    range of its format, or, for 32 bits, by that of 8 or 16 bits (integers) or by 0–1 or 0–255
+    (floats).
+
+    Raises:
+        UnreadableImage: if values are outside these ranges, or use less than half of one that the
+            format does not define.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _gray_to_rgb(image)
@@ -48,10 +51,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def check_deep(image: Image.Image) -> None:
-    """Raise UnreadableImage where colours of 16 bits, of which Pillow keeps the upper 8, use less
-    than 1/16 of their range."""
+    """Check 16-bit colors, of which Pillow keeps the upper 8 bits.
+
+    Raises:
+        UnreadableImage: if they use less than 1/16 of their range.
+    """
     if image.mode.startswith("I"):
-        return  # Pillow keeps all bits, and `to_rgb` looks at them
+        return  # Pillow keeps all bits, and `to_rgb` checks them
     colours = [image.getchannel(band) for band in image.getbands() if band != "A"]
     highest = max(colour.getextrema()[1] for colour in colours)
     if 0 < highest < 256 // USED:
@@ -59,12 +65,12 @@ def check_deep(image: Image.Image) -> None:
 
 
 def _tag(image: Image.Image, number: int) -> object:
-    """A tag of TIFF, None where it is missing or of another format."""
+    """Return a TIFF tag; None if it is missing or the format is another."""
     return image.tag_v2.get(number) if image.format == "TIFF" else None
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """An image from top to bottom, in parts, each with its first row."""
+    """Yield an image from top to bottom, in parts, each with its first row."""
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
@@ -80,7 +86,7 @@ def _on_black(image: Image.Image) -> Image.Image:
 
 
 def _gray_to_rgb(image: Image.Image) -> Image.Image:
-    """Gray of 16 bits, or of 32 bits, integer or float, as RGB."""
+    """Convert 16-bit or 32-bit gray, integer or float, to RGB."""
     parts = (np.asarray(strip) for _, strip in _strips(image))
     extrema = [(part.min(), part.max()) for part in parts]
     white = _white(image, float(np.min(extrema)), float(np.max(extrema)))
@@ -96,8 +102,11 @@ def _gray_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _white(image: Image.Image, low: float, high: float) -> float:
-    """The value of white in gray of 16 or 32 bits whose values are from low to high. Raises
-    UnreadableImage where that is not clear."""
+    """Return the value of white in 16-bit or 32-bit gray with values from low to high.
+
+    Raises:
+        UnreadableImage: if that is unclear.
+    """
     if not np.isfinite([low, high]).all():
         raise UnreadableImage("has values that are NaN or infinite; save it with 8 bits")
     if low < 0:

@@ -1,4 +1,4 @@
-"""Weights in a file are those that an architecture needs: all of them, no others, all finite."""
+"""Check that a weights file has exactly the tensors an architecture needs, all finite."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from geoloc.errors import FileError
 
-NAMED = 3  # tensors of each kind that a message names
+NAMED = 3  # tensors of each kind named in a message
 
 
 def all_finite(values: Any) -> bool:
-    """Whether an array holds numbers only, none of them NaN or infinite."""
+    """Return whether an array holds only numbers, none of them NaN or infinite."""
     values = np.asarray(values)
     return bool(np.issubdtype(values.dtype, np.number) and np.isfinite(values).all())
 
@@ -27,14 +27,15 @@ def check_tensors(
     remedy: str,
     finite: Callable[[Any], bool] = all_finite,
 ) -> None:
-    """Check the tensors of a file of weights.
+    """Check the tensors of a weights file.
 
     Args:
         path: the file, for the message.
         architecture: what the weights are for, for the message.
         expected: shape of each tensor that the architecture needs, by name.
         found: arrays of the file by name; anything with a shape that `finite` understands.
-        remedy: what to do about a wrong file.
+        remedy: what to do about a wrong file, for the message.
+        finite: returns whether an array is finite.
 
     Raises:
         OSError: names the tensors that are missing, unexpected, of another shape or not finite.

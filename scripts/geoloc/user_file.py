@@ -1,8 +1,8 @@
-"""Python files that users bring: datasets, segmenters, models and sources of their own.
+"""Users' own Python files: datasets, segmenters, models and sources.
 
-Such a file has a function `load(**options)`, which is given the options of the configuration and
-returns the function or object that docs/extending.md describes. The file's code runs with the
-rights of the job, like that of the workflow itself: use only files that you trust.
+Such a file has a function `load(**options)` that gets the options of the configuration and returns
+the function or object described in docs/extending.md. The code runs with the permissions of the
+job, like the workflow itself: use only files that you trust.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def load_user_object(path: str | Path, options: Mapping[str, Any]) -> Any:
         What `load` returns.
 
     Raises:
-        OSError: if there is no such file.
-        InputError: if it is no Python file, has no `load`, or raises an error; the message has the
-            file and the line.
+        OSError: if the file does not exist.
+        InputError: if it is not a Python file, has no `load`, or raises an error; the message has
+            the file and the line.
     """
     load = getattr(run_user_file(path), "load", None)
     if not callable(load):
@@ -43,12 +43,13 @@ def load_user_object(path: str | Path, options: Mapping[str, Any]) -> Any:
 
 
 def code_digest(path: str | Path) -> str:
-    """SHA-256 of a user's file in hexadecimal, by which records know which code was used. Modules
-    that the file imports do not count.
+    """Return the SHA-256 of a user's file in hexadecimal, which records the code that was used.
+
+    Modules that the file imports don't count.
 
     Raises:
-        OSError: if there is no such file.
-        InputError: if it is no Python file.
+        OSError: if the file does not exist.
+        InputError: if it is not a Python file.
     """
     _check_file(path)
     return file_hash(path)
@@ -62,11 +63,11 @@ def _check_file(path: str | Path) -> None:
 
 
 def run_user_file(path: str | Path) -> ModuleType:
-    """Run a user's file, which may import modules that lie next to it, and return its module.
+    """Run a user's file, which may import modules next to it, and return its module.
 
     Raises:
-        OSError: if there is no such file.
-        InputError: if it is no Python file or raises an error; the message has the file and the
+        OSError: if the file does not exist.
+        InputError: if it is not a Python file or raises an error; the message has the file and the
             line.
     """
     _check_file(path)
@@ -77,8 +78,8 @@ def run_user_file(path: str | Path) -> ModuleType:
     with user_errors(path):
         spec = importlib.util.spec_from_file_location(f"geoloc_user_{path.stem}", path.resolve())
         module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # pickle and dataclasses look modules up by name
-        # Not exec_module, which runs cached bytecode of an edit in the same second.
+        sys.modules[spec.name] = module  # pickle and dataclasses look up modules by name
+        # Not exec_module, which runs cached bytecode after an edit in the same second.
         code = compile(path.read_bytes(), str(path.resolve()), "exec", dont_inherit=True)
         exec(code, module.__dict__)
     return module
@@ -102,7 +103,7 @@ def user_errors(path: str | Path) -> Iterator[None]:
 
 
 def _line(path: str | Path, error: Exception) -> str:
-    """`, line 12` of the file where the error came from, or ""."""
+    """Return `, line 12` of the file where the error occurred, or ""."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}" if error.lineno else ""
     own = str(Path(path).resolve())

@@ -1,4 +1,4 @@
-"""Datasets are views of an image: what replaces a pixel, and how much of it, given its score."""
+"""Datasets are views of an image: what replaces a pixel, and how much, given its score."""
 
 from __future__ import annotations
 
@@ -15,26 +15,31 @@ from geoloc.errors import InputError
 from geoloc.matrix import OF_CURVES
 from geoloc.user_file import code_digest, load_user_object, user_errors
 
-BLUR = 0.05  # standard deviation of the blur, as a share of the image's side
+BLUR = 0.05  # standard deviation of the blur, as a fraction of the image's side
 
 
 @dataclass(frozen=True)
 class View:
-    """How a dataset shows an image: `image · f + fill · (1 − f)`, f by the score of a pixel.
+    """How a dataset shows an image: `image · f + fill · (1 − f)`, f depending on the pixel's score.
 
     The defaults show images unchanged. The fields are the keys of `datasets` in the configuration.
 
     Args:
         curve: `none` (f = 1), `linear` (score / 100), `piecewise` (Eqn. 1, see `custom_factor`) or
-            `python` (a function of the user's, see `user_factor`).
-        no_score_factor, minimum_factor, maximum_factor, lower_score, upper_score: of Eqn. 1.
+            `python` (a user's function, see `user_factor`).
+        no_score_factor: f below `lower_score` (Eqn. 1).
+        minimum_factor: f at `lower_score` (Eqn. 1).
+        maximum_factor: f at `upper_score` and above (Eqn. 1).
+        lower_score: score where f starts to rise (Eqn. 1).
+        upper_score: score where f stops rising (Eqn. 1).
         invert: whether f is that of 100 − score.
-        fill: `black`, `mean` (the mean colour of the image) or `blur` (a blurred copy of it).
+        fill: `black`, `mean` (the image's mean color) or `blur` (a blurred copy of it).
         scores: name of the score maps.
         scores_of: `self`, or `other_image`: the score map of another image, see `other_rows`.
         view: `whole`, or `object`: the crop of the segment with the highest score, see
             `geoloc.segmentation.objects`.
-        file, options: Python file of the curve `python`, and keyword arguments of its `load`.
+        file: Python file of the curve `python`.
+        options: keyword arguments of its `load`.
         code: digest of that file, see `geoloc.user_file.code_digest`; `make_view` fills it in.
     """
 
@@ -75,14 +80,14 @@ class View:
 
     @property
     def unchanged(self) -> bool:
-        """Whether images are shown as they are."""
+        """Whether images are shown unchanged."""
         return not self.needs_scores and not self.is_crop
 
     @cached_property
     def factor(self) -> np.ndarray:
         """The curve as a lookup table, float32 (256,): the factor of each score.
 
-        Scores are 0–100; the entries above are those of 100, so that any uint8 is an index.
+        Scores are 0–100; entries above 100 repeat the factor of 100, so that any uint8 is an index.
         """
         score = np.minimum(np.arange(256), 100)
         return CURVES[self.curve](100 - score if self.invert else score, self).astype(np.float32)
@@ -95,8 +100,11 @@ class View:
             score: uint8 (…, H, W) in 0–100; may be None unless the view `needs_scores`.
 
         Returns:
-            uint8 (…, H, W, 3). With black the product is truncated, not rounded, as in the study's
-            code; other fills are rounded, so that a pixel equal to its fill stays the same.
+            uint8 (…, H, W, 3). With black, the product is truncated, not rounded, as in the study's
+            code. Other fills are rounded, so that a pixel equal to its fill stays the same.
+
+        Raises:
+            InputError: if a score map is needed and missing.
         """
         if not self.needs_scores:
             return image
@@ -109,7 +117,7 @@ class View:
             score.reshape(-1, height, width),
             result.reshape(-1, height, width, 3),
             strict=True,
-        ):  # one image at a time stays in the cache: a third of the time of the whole batch at once
+        ):  # single images stay in the cache: a third of the time of the whole batch at once
             factor = cv2.merge([cv2.LUT(scores, self.factor)] * 3)
             product = np.multiply(pixels, factor, out=None if self.fill != "black" else factor)
             if self.fill != "black":
@@ -118,7 +126,7 @@ class View:
         return result
 
     def settings(self) -> dict[str, Any]:
-        """What decides how images look, as the model's record keeps it."""
+        """Return what decides how images look, as stored in the model's record."""
         if self.is_crop:
             return {"view": self.view, "curve": "none", "scores": self.scores}
         if not self.needs_scores:
@@ -151,7 +159,7 @@ def custom_factor(score: np.ndarray, view: View) -> np.ndarray:
 
 
 def user_factor(score: np.ndarray, view: View) -> np.ndarray:
-    """The factor that a user's file gives each score.
+    """Return the factor that a user's file gives each score.
 
     `load(**view.options)` of the file returns a function from the scores 0, 1, …, 100, int (101,),
     to their factors, float (101,) in 0–1.
@@ -164,8 +172,8 @@ def user_factor(score: np.ndarray, view: View) -> np.ndarray:
         float of the same shape.
 
     Raises:
-        OSError: if there is no such file.
-        InputError: if the file cannot be run, or its function returns anything else.
+        OSError: if the file does not exist.
+        InputError: if the file can't be run, or its function returns anything else.
     """
     curve = load_user_object(view.file, view.options)
     if not callable(curve):
@@ -186,12 +194,12 @@ def user_factor(score: np.ndarray, view: View) -> np.ndarray:
 
 
 def _mean(image: np.ndarray) -> np.ndarray:
-    """The mean colour of an image uint8 (H, W, 3): float64 (3,)."""
+    """Return the mean color of an image uint8 (H, W, 3): float64 (3,)."""
     return image.reshape(-1, 3).mean(axis=0)
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:
-    """A blurred copy of an image, uint8 (H, W, 3)."""
+    """Return a blurred copy of an image, uint8 (H, W, 3)."""
     return cv2.GaussianBlur(image, (0, 0), BLUR * max(image.shape[:2]))
 
 
@@ -202,7 +210,7 @@ CURVES: dict[str, Callable[[np.ndarray, View], np.ndarray]] = {
     "python": user_factor,
 }
 OWN_KEYS = OF_CURVES | {"python": (*OF_CURVES["python"], "code")}
-"""Fields of a View that only one curve has."""
+"""Fields of a View that only one curve uses."""
 FILLS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "black": None,
     "mean": _mean,
@@ -214,13 +222,13 @@ UNCHANGED = View()
 
 
 def make_view(settings: Mapping[str, Any]) -> View:
-    """The view of an entry of `datasets`, or of what `View.settings` returned.
+    """Create the view of an entry of `datasets`, or of what `View.settings` returned.
 
-    Runs the file of a curve `python`, unless the settings are those of `View.settings`.
+    The file of a curve `python` runs, unless the settings are those of `View.settings`.
 
     Raises:
-        OSError: if there is no such file.
-        InputError: for an unknown key or value, or a file that has no curve.
+        OSError: if the file does not exist.
+        InputError: if a key or value is unknown, or the file has no curve.
     """
     known = {f.name for f in fields(View)}
     if unknown := sorted(set(settings) - known):
@@ -235,10 +243,10 @@ def make_view(settings: Mapping[str, Any]) -> View:
 
 
 def other_rows(count: int, seed: int) -> np.ndarray:
-    """For each of `count` images, another one at random: a permutation without fixed points.
+    """Return another random image for each of `count` images: a permutation without fixed points.
 
     All images are in one cycle, so each gives its score map to exactly one other. A single image
-    only has itself.
+    gets itself.
 
     Returns:
         int64 (count,): the row of the other image.

@@ -1,1 +1,1 @@
-"""The demo's world: street scenes of several countries, drawn with the mask of every object."""
+"""The demo's world: street scenes of several countries, drawn with a mask for every object."""

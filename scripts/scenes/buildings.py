@@ -1,4 +1,4 @@
-"""Houses: walls with windows (kind `house`) and the roof over them (kind `roof`)."""
+"""Houses: walls with windows (kind `house`) and the roof above them (kind `roof`)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scenes.light import Light
 
 @dataclass(frozen=True)
 class House:
-    """A box beside the road. Metres: x of the wall towards the road, `outwards` is -1 or 1."""
+    """A box next to the road, in meters. `x` is the wall facing the road, `outwards` is -1 or 1."""
 
     x: float
     z: float
     outwards: int
-    width: float  # across the road's direction
+    width: float  # across the road
     length: float  # along the road
     eave: float
     ridge: float
@@ -30,7 +30,7 @@ class House:
 def make_house(
     x: float, z: float, outwards: int, wall: str, roof: str, rng: np.random.Generator
 ) -> House:
-    """A house of one to three floors (more under flat roofs)."""
+    """Make a house with one to three floors (more under flat roofs)."""
     floors = int(rng.choice([1, 2, 3], p=[0.5, 0.38, 0.12]))
     eave = 2.9 * floors + rng.uniform(-0.2, 0.5)
     return House(
@@ -48,11 +48,11 @@ def make_house(
 
 
 def draw_house(canvas: Canvas, house: House, light: Light, rng: np.random.Generator) -> None:
-    """Draw the two walls that can be seen, their windows and door, and the roof."""
+    """Draw the two visible walls, their windows and door, and the roof."""
     near, far = house.z, house.z + house.length
     inner, outer = house.x, house.x + house.outwards * house.width
     wall = palette.vary(palette.WALL[house.wall], rng)
-    sunny = light.sun * -house.outwards  # the wall along the road looks against `outwards`
+    sunny = light.sun * -house.outwards  # the wall along the road faces against `outwards`
     side_light, front_light = 0.88 + 0.14 * sunny, 0.92 - 0.08 * sunny
     canvas.shadow((inner + outer) / 2, near, house.width * 1.2, house.length * 0.9)
     number = canvas.add("house", depth=near, texture=6, grain=0)
@@ -72,7 +72,7 @@ def draw_house(canvas: Canvas, house: House, light: Light, rng: np.random.Genera
 
 @dataclass(frozen=True)
 class _Wall:
-    """A vertical wall between two points (x, z) of the ground."""
+    """A vertical wall between two points (x, z) on the ground."""
 
     canvas: Canvas
     number: int
@@ -116,7 +116,7 @@ def _draw_windows(
 def _draw_roof(canvas: Canvas, house: House, light: Light, rng: np.random.Generator) -> None:
     near, far = house.z, house.z + house.length
     inner, outer = house.x, house.x + house.outwards * house.width
-    over = 0.4  # metres that the roof stands out
+    over = 0.4  # overhang of the roof in meters
     eave_x = inner - house.outwards * over
     colour = palette.vary(palette.ROOF[house.roof], rng)
     number = canvas.add("roof", depth=near, texture=9, grain=0)
@@ -129,10 +129,17 @@ def _draw_roof(canvas: Canvas, house: House, light: Light, rng: np.random.Genera
     low = house.eave - 0.1
     if house.gable_to_camera:
         middle = (inner + outer) / 2
-        slope = [(eave_x, low, near - over), (eave_x, low, far + over),
-                 (middle, house.ridge, far + over), (middle, house.ridge, near - over)]  # fmt: skip
-        edge = [(eave_x, low, near - over), (middle, house.ridge, near - over),
-                (outer + house.outwards * over, low, near - over)]  # fmt: skip
+        slope = [
+            (eave_x, low, near - over),
+            (eave_x, low, far + over),
+            (middle, house.ridge, far + over),
+            (middle, house.ridge, near - over),
+        ]
+        edge = [
+            (eave_x, low, near - over),
+            (middle, house.ridge, near - over),
+            (outer + house.outwards * over, low, near - over),
+        ]
         canvas.face(number, np.array(slope), palette.shade(colour, 1 + 0.1 * light.sun))
         for start, end in zip(edge, edge[1:], strict=False):
             board = np.array([start, end, end, start])
@@ -140,9 +147,12 @@ def _draw_roof(canvas: Canvas, house: House, light: Light, rng: np.random.Genera
             canvas.face(number, board, palette.shade(colour, 0.8))
         return
     middle = near + house.length / 2
-    slope = [(eave_x, low, near - over), (outer + house.outwards * over, low, near - over),
-             (outer + house.outwards * over, house.ridge, middle),
-             (eave_x, house.ridge, middle)]  # fmt: skip
+    slope = [
+        (eave_x, low, near - over),
+        (outer + house.outwards * over, low, near - over),
+        (outer + house.outwards * over, house.ridge, middle),
+        (eave_x, house.ridge, middle),
+    ]
     pixels = canvas.camera.project(np.array(slope))
-    if pixels[3, 1] < pixels[0, 1]:  # the ridge is seen above the eave
+    if pixels[3, 1] < pixels[0, 1]:  # the ridge appears above the eave
         canvas.fill(number, pixels, palette.shade(colour, 1 - 0.1 * light.sun))

@@ -1,6 +1,6 @@
-"""A picture, the objects in it, and the camera that looks at them.
+"""A picture, the objects in it, and its camera.
 
-World coordinates are metres: x to the right of the camera, y up from the ground, z forward.
+World coordinates are in meters: x to the right of the camera, y up from the ground, z forward.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 SUPERSAMPLING = 2
-FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws with
-NEAREST = 1.0  # metres; what is nearer to the camera is cut off
+FRACTION_BITS = 4  # of OpenCV's fixed-point coordinates
+NEAREST = 1.0  # meters; anything nearer to the camera is cut off
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Pinhole camera that looks along the road.
+    """A pinhole camera that looks along the road.
 
-    `focal` is in pixels, `horizon` the row and `centre` the column of the vanishing point,
-    `height` of the lens in metres, `bend` the sideways shift of the road in metres per square
-    metre of distance.
+    Attributes:
+        focal: focal length in pixels.
+        horizon: row of the vanishing point.
+        centre: column of the vanishing point.
+        height: height of the lens in meters.
+        bend: sideways shift of the road in meters per square meter of distance.
     """
 
     focal: float
@@ -32,7 +35,7 @@ class Camera:
     bend: float = 0.0
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Project points (n, 3), x/y/z in metres, to pixels (n, 2), column and row."""
+        """Project points (n, 3), x/y/z in meters, to pixels (n, 2), column and row."""
         x, y, z = np.asarray(points, dtype=float).reshape(-1, 3).T
         z = np.maximum(z, NEAREST)
         shifted = x + self.bend * z**2
@@ -45,23 +48,23 @@ class Camera:
         )
 
     def scale(self, z: float) -> float:
-        """Pixels a metre at distance z."""
+        """Return the number of pixels per meter at distance z."""
         return self.focal / max(z, NEAREST)
 
 
 @dataclass
 class Instance:
-    """What the picture has to know of one object to light it."""
+    """What the lighting needs to know of an object."""
 
     kind: str
-    depth: float  # metres; 0 = lies on the ground, so depth follows from the row
-    texture: float  # amplitude of the grain on it, in grey levels
-    grain: int = 1  # size of that grain: 0 fine, 1 middle, 2 coarse
+    depth: float  # meters; 0: lies on the ground, so depth follows from the row
+    texture: float  # amplitude of its grain, in gray levels
+    grain: int = 1  # size of its grain: 0 fine, 1 medium, 2 coarse
 
 
 @dataclass
 class Canvas:
-    """Draws polygons of objects, nearer over farther, and remembers which pixel is whose."""
+    """Draws polygons of objects, nearer over farther, and records which pixel belongs to which."""
 
     size: tuple[int, int]
     camera: Camera
@@ -74,19 +77,19 @@ class Canvas:
         self.shade = np.zeros(self.size, np.uint8)
 
     def add(self, kind: str, depth: float, texture: float = 4.0, grain: int = 1) -> int:
-        """Register an object; returns its id (from 1)."""
+        """Register an object and return its id (from 1)."""
         number = len(self.instances) + 1
         self.instances[number] = Instance(kind, depth, texture, grain)
         return number
 
     def fill(self, number: int, pixels: np.ndarray, colour: Colour) -> None:
-        """Fill a polygon, pixels (n, 2) column and row, as part of object `number`."""
+        """Fill a polygon, pixels (n, 2) as column and row, that belongs to object `number`."""
         points = _fixed_point(pixels, SUPERSAMPLING)
         cv2.fillPoly(self.colour, [points], _clip(colour), cv2.LINE_8, FRACTION_BITS)
         cv2.fillPoly(self.ids, [points], number, cv2.LINE_8, FRACTION_BITS)
 
     def face(self, number: int, corners: np.ndarray, colour: Colour) -> None:
-        """Fill a polygon given in world coordinates, corners (n, 3) in metres."""
+        """Fill a polygon in world coordinates, corners (n, 3) in meters."""
         self.fill(number, self.camera.project(corners), colour)
 
     def wire(self, start: np.ndarray, end: np.ndarray, sag: float, colour: Colour) -> None:
@@ -98,7 +101,7 @@ class Canvas:
         cv2.polylines(self.colour, [pixels], False, _clip(colour), 1, cv2.LINE_AA, FRACTION_BITS)
 
     def shadow(self, x: float, z: float, width: float, length: float) -> None:
-        """Darken an ellipse on the ground: centre x, z and full axes in metres."""
+        """Darken an ellipse on the ground: center x, z and full axes in meters."""
         angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         ring = np.stack(
             [x + width / 2 * np.cos(angle), 0 * angle, z + length / 2 * np.sin(angle)], axis=1
@@ -107,14 +110,14 @@ class Canvas:
         cv2.fillPoly(self.shade, [pixels], 255, cv2.LINE_AA, FRACTION_BITS)
 
     def flat(self) -> tuple[np.ndarray, np.ndarray]:
-        """The picture without light: colours uint8 (H, W, 3) and ids int32 (H, W)."""
+        """Return the unlit picture: colors uint8 (H, W, 3) and ids int32 (H, W)."""
         height, width = self.size
         colour = cv2.resize(self.colour, (width, height), interpolation=cv2.INTER_AREA)
         return colour, np.ascontiguousarray(self.ids[::SUPERSAMPLING, ::SUPERSAMPLING])
 
 
 def _fixed_point(pixels: np.ndarray, scale: int) -> np.ndarray:
-    limit = 2.0**14  # far outside every picture, and no overflow in OpenCV
+    limit = 2.0**14  # far outside every picture, without overflow in OpenCV
     pixels = np.clip(np.asarray(pixels, dtype=float), -limit, limit)
     return np.round(pixels * scale * 2**FRACTION_BITS).astype(np.int32)
 

@@ -1,4 +1,4 @@
-"""Draw one street scene of a country, with the mask of every object in it."""
+"""Draw a street scene of a country, with a mask for every object."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from scenes.marks import TABLE, Marks, Weights, draw_marks
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is in it.
+    """A picture and its contents.
 
-    image: uint8 (H, W, 3), RGB. instances: int32 (H, W), the id of the object that each pixel
-    shows. kinds: id -> kind, of the objects that can be seen; kinds are sky, hill, ground, road,
-    pavement, kerb, road_line, house, roof, pole, bollard, sign, vegetation and car.
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        instances: int32 (H, W), the id of the object at each pixel.
+        kinds: id -> kind, of the visible objects: sky, hill, ground, road, pavement, kerb,
+            road_line, house, roof, pole, bollard, sign, vegetation or car.
     """
 
     image: np.ndarray
@@ -35,11 +37,17 @@ def draw_scene(
     zoom: float = 1.0,
     table: dict[str, Weights] = TABLE,
 ) -> Scene:
-    """Draw a street of a country (ISO alpha-2 code) in a picture of size (height, width).
+    """Draw a street of a country. The same `rng` state and table give the same scene.
 
-    `zoom` 1 is the view of a street-view camera, larger is narrower. `table` has the weights of
-    the marks, see `marks.world_table`. The same `rng` state and table give the same scene. Raises
-    ValueError for a country without marks.
+    Args:
+        country: ISO alpha-2 code.
+        rng: draws everything random.
+        size: (height, width) of the picture in pixels.
+        zoom: 1 is the view of a street-view camera, larger is narrower.
+        table: weights of the marks, see `marks.world_table`.
+
+    Raises:
+        ValueError: if the country has no marks.
     """
     marks = draw_marks(country, rng, table)
     height, width = size
@@ -64,14 +72,14 @@ def draw_scene(
     return Scene(image, ids, kinds, marks)
 
 
-# An object to draw: its distance in metres and what draws it.
+# An object to draw: its distance in meters and the function that draws it.
 Job = tuple[float, Callable[[], object]]
 
 
 def _draw_objects(
     canvas: Canvas, marks: Marks, road: ground.Road, light: Light, rng: np.random.Generator
 ) -> None:
-    """Draw everything that stands on the ground, far things first."""
+    """Draw everything that stands on the ground, far objects first."""
     jobs: list[Job] = []
     for outwards, edge in ((-1, road.left), (1, road.right)):
         verge = edge + outwards * road.pavement

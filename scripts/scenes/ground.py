@@ -1,4 +1,4 @@
-"""Sky, hills, soil, road and the lines on it."""
+"""Sky, hills, soil, the road and its lines."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from scenes.canvas import Canvas, Colour
 from scenes.light import noise
 from scenes.marks import Marks
 
-FAR = 400.0  # metres; where road and soil end
-START = 1.2  # metres; nearer than anything that is seen
+FAR = 400.0  # meters; where road and soil end
+START = 1.2  # meters; nearer than anything visible
 
 
 @dataclass(frozen=True)
 class Road:
-    """Sideways positions in metres: edges of the road, its middle, and of the pavement."""
+    """Sideways positions in meters: the road's edges and middle, and the pavement."""
 
     left: float
     right: float
     middle: float
-    pavement: float  # width on either side, 0 = none
+    pavement: float  # width on either side, 0: none
 
 
 def make_road(marks: Marks, rng: np.random.Generator) -> Road:
-    """Lay a two-lane road; the camera drives in the lane of the country's side of traffic."""
+    """Lay a two-lane road; the camera drives on the country's side of traffic."""
     lane = rng.uniform(2.7, 3.6)
     middle = lane / 2 * (1 if marks.side == "left" else -1) + rng.uniform(-0.3, 0.3)
     pavement = rng.uniform(1.2, 2.4) if marks.setting == "town" else 0.0
@@ -34,7 +34,7 @@ def make_road(marks: Marks, rng: np.random.Generator) -> Road:
 
 
 def strip(canvas: Canvas, left: float, right: float, near: float, far: float) -> np.ndarray:
-    """Pixels (n, 2) of the strip of ground from x = left to right (m), z = near to far (m)."""
+    """Return the pixels (n, 2) of the ground from x = left to right (m), z = near to far (m)."""
     z = np.geomspace(near, far, max(2, int(8 * np.log(far / near)) + 2))
     ground = np.zeros_like(z)
     there = canvas.camera.project(np.stack([ground + left, ground, z], axis=1))
@@ -43,7 +43,7 @@ def strip(canvas: Canvas, left: float, right: float, near: float, far: float) ->
 
 
 def draw_backdrop(canvas: Canvas, marks: Marks, soil: Colour, rng: np.random.Generator) -> None:
-    """Sky over the whole picture, then hills."""
+    """Draw sky over the whole picture, then hills."""
     height, width = canvas.size
     sky = canvas.add("sky", depth=1.0, texture=0)
     canvas.fill(sky, _box(0, 0, width, height), (200, 210, 220))
@@ -62,7 +62,7 @@ def draw_backdrop(canvas: Canvas, marks: Marks, soil: Colour, rng: np.random.Gen
 
 
 def draw_soil(canvas: Canvas, soil: Colour, rng: np.random.Generator) -> None:
-    """Ground left and right of the road, two objects, and often a far line of trees."""
+    """Draw the ground left and right of the road, two objects, and often distant trees."""
     height, width = canvas.size
     horizon = canvas.camera.horizon
     middle = canvas.camera.centre
@@ -81,7 +81,7 @@ def draw_soil(canvas: Canvas, soil: Colour, rng: np.random.Generator) -> None:
 def draw_road(
     canvas: Canvas, marks: Marks, road: Road, soil: Colour, rng: np.random.Generator
 ) -> None:
-    """Pavement, kerbs, the road and its lines."""
+    """Draw pavement, kerbs, the road and its lines."""
     shoulder = palette.mix(soil, (150, 140, 122), 0.5)
     for side, edge in ((-1, road.left), (1, road.right)):
         wide = road.pavement or rng.uniform(0.3, 1.0)
@@ -133,7 +133,7 @@ def _box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
 def _skyline(
     shape: str, width: int, foot: float, tall: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Pixels (n, 2) of a silhouette that stands on row `foot` and is `tall` pixels high."""
+    """Return the pixels (n, 2) of a silhouette on row `foot` that is `tall` pixels high."""
     count = 160
     columns = np.linspace(-0.02 * width, 1.02 * width, count)
     if shape == "trees":

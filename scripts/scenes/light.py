@@ -1,4 +1,4 @@
-"""Light of a scene: sky, haze, shadows, grain of surfaces, noise of the camera."""
+"""Light of a scene: sky, haze, shadows, surface grain, camera noise."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scenes.canvas import Canvas, Instance
 
 @dataclass(frozen=True)
 class Light:
-    """Colours are RGB, 0-255; `gain` multiplies the channels; `haze` is a distance in metres."""
+    """Colors are RGB, 0–255; `gain` multiplies the channels; `haze` is a distance in meters."""
 
     zenith: tuple[float, float, float]
     horizon: tuple[float, float, float]
     gain: tuple[float, float, float]
     haze: float
-    clouds: float  # share of cloud colour at most, 0-1
-    shadow: float  # share of light that a shadow takes, 0-1
+    clouds: float  # largest share of cloud color, 0–1
+    shadow: float  # share of light blocked by a shadow, 0–1
     sun: float  # -1 from the left, 1 from the right
 
     def apply(self, canvas: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Light a scene: image uint8 (H, W, 3) and ids int32 (H, W)."""
+        """Light a scene; return image uint8 (H, W, 3) and ids int32 (H, W)."""
         colour, ids = canvas.flat()
         image = colour.astype(np.float32)
         image += _grain(ids, canvas, rng)[..., None]
@@ -40,7 +40,7 @@ class Light:
     def _fill_sky(
         self, image: np.ndarray, ids: np.ndarray, canvas: Canvas, rng: np.random.Generator
     ) -> None:
-        """Put the sky where it is seen; it ends at the horizon."""
+        """Paint the visible sky; it ends at the horizon."""
         rows = min(int(canvas.camera.horizon) + 3, len(ids))
         is_sky = _lookup(canvas, lambda instance: instance.kind == "sky", bool)[ids[:rows]]
         sky = self._sky((rows, ids.shape[1]), canvas.camera.horizon, rng)
@@ -63,7 +63,7 @@ class Light:
 
 
 def noise(shape: tuple[int, int], cell: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise float32 (H, W), about -1 to 1, with features of `cell` pixels."""
+    """Return smooth noise float32 (H, W), about -1 to 1, with features of `cell` pixels."""
     rows, columns = (side // cell + 2 for side in shape)
     small = rng.uniform(-1, 1, (rows, columns)).astype(np.float32)
     large = cv2.resize(small, (columns * cell, rows * cell), interpolation=cv2.INTER_CUBIC)
@@ -71,13 +71,13 @@ def noise(shape: tuple[int, int], cell: int, rng: np.random.Generator) -> np.nda
 
 
 def _lookup(canvas: Canvas, value: Callable[[Instance], float], dtype: type) -> np.ndarray:
-    """Table from id to a value of its instance; id 0 gives 0."""
+    """Return a table from id to a value of the instance; 0 for id 0."""
     values = (value(canvas.instances[number]) for number in sorted(canvas.instances))
     return np.array([0, *values], dtype=dtype)
 
 
 def _depth(ids: np.ndarray, canvas: Canvas) -> np.ndarray:
-    """Distance of every pixel in metres, float32 (H, W)."""
+    """Return the distance of every pixel in meters, float32 (H, W)."""
     depth = _lookup(canvas, lambda instance: instance.depth, np.float32)[ids]
     below = np.arange(ids.shape[0], dtype=np.float32) - canvas.camera.horizon
     ground = canvas.camera.focal * canvas.camera.height / np.maximum(below, 1)
@@ -85,7 +85,7 @@ def _depth(ids: np.ndarray, canvas: Canvas) -> np.ndarray:
 
 
 def _grain(ids: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
-    """Texture of surfaces, float32 (H, W) in grey levels."""
+    """Return the texture of surfaces, float32 (H, W) in gray levels."""
     pixel = max(min(ids.shape) // 320, 1)
     fields = [noise(ids.shape, size * pixel, rng) for size in (1, 3, 9)]
     result = np.zeros(ids.shape, np.float32)

@@ -1,12 +1,12 @@
-"""Marks by which countries differ in the generated world, and how often each country shows them.
+"""Marks that differ between the countries of the generated world, and how often each occurs.
 
-Every mark is drawn at random with the country's own weights, and every value of a mark occurs in
-several countries. One mark alone therefore says little; all marks together say a lot. The weights
-are loosely those of real roads; they only have to make a world in which geolocation is possible.
+Every mark is drawn at random with the country's own weights, and every value occurs in several
+countries. So one mark alone says little; all marks together say a lot. The weights are loosely
+those of real roads; they only have to make a world in which geolocation is possible.
 
-A world may make a mark uninformative: every country then draws it from the same distribution, the
-mean of the kept countries. A draw takes one random number whatever the weights are, so a scene with
-the same random state has the same camera, and the same values of the marks that stay informative,
+A world may make a mark uninformative: then every country draws it from the same distribution, the
+mean of the kept countries. A draw always takes one random number, whatever the weights are. So a
+scene with the same random state has the same camera, and the same values of the informative marks,
 in every world.
 """
 
@@ -20,15 +20,15 @@ import numpy as np
 
 from geoloc.errors import InputError
 
-# country -> value -> weight (normalised when drawn)
+# country -> value -> weight (normalized when drawn)
 Weights = dict[str, dict[str, float]]
 
 KEPT = ("BR", "FI", "FR", "GB", "JP", "NA", "US")
 """Countries with enough street images to be a class of the demo."""
 RARE = ("IS",)
-"""Countries with street images, but too few: the workflow drops them."""
+"""Countries with too few street images: the workflow drops them."""
 TEST_SET_ONLY = ("IT", "ZA")
-"""Countries that only photographs of the test set come from."""
+"""Countries that occur only in the photo test set."""
 COUNTRIES = KEPT + RARE + TEST_SET_ONLY
 
 LEFT_HAND_TRAFFIC = frozenset({"GB", "JP", "NA", "ZA"})
@@ -194,21 +194,21 @@ TABLE: dict[str, Weights] = {
 }
 
 DRAWN_PER_OBJECT = ("sign", "roof", "wall", "plant")
-"""Marks drawn anew for every object; the others are drawn once a scene."""
+"""Marks drawn for each object; the others are drawn once per scene."""
 
 
 OBJECT_MARKS = ("bollard", "pole", "roof", "sign", "wall")
-"""Marks of objects that stand beside the road."""
+"""Marks of objects along the road."""
 BACKGROUND_MARKS = (
     "side", "centre_line", "edge_line", "surface", "plant", "soil", "light", "hills",
 )  # fmt: skip
-"""Marks of everything around these objects. `light` also tints the objects."""
+"""Marks of everything else. `light` also tints the objects."""
 SOURCE = "source"
-"""The share of a country's street images that are panoramas, which is no mark of a scene but tells
-countries apart all the same."""
+"""The share of panoramas among a country's street images: not a mark of a scene, but it
+tells countries apart, too."""
 ALL_MARKS = (*TABLE, SOURCE)
-"""`setting`, how many houses a scene has, is neither of the objects nor of the background: it
-changes both. It and `source` are informative only in the world `both`, or by name."""
+"""`setting`, the number of houses in a scene, changes both objects and background. It and
+`source` are informative only in the world `both`, or by name."""
 INFORMATIVE = {
     "both": ALL_MARKS,
     "objects": OBJECT_MARKS,
@@ -224,7 +224,7 @@ def informative_marks(informative: str | Iterable[str]) -> tuple[str, ...]:
         informative: a name in `INFORMATIVE`, or marks of `ALL_MARKS`.
 
     Raises:
-        InputError: for a name or a mark that does not exist.
+        InputError: if a name or a mark does not exist.
     """
     if isinstance(informative, str):
         if informative not in INFORMATIVE:
@@ -240,12 +240,12 @@ def informative_marks(informative: str | Iterable[str]) -> tuple[str, ...]:
 
 @cache
 def world_table(informative: tuple[str, ...], difficulty: float = 0.0) -> dict[str, Weights]:
-    """Weights of every mark in a world, in the form of `TABLE`.
+    """Return the weights of every mark in a world, in the form of `TABLE`.
 
     Args:
         informative: marks that differ between countries; see `informative_marks`.
-        difficulty: 0–1, how far these marks move towards the distribution that all countries
-            share. 0 keeps the weights of `TABLE`, 1 makes all marks uninformative.
+        difficulty: 0–1, how far these marks move toward the distribution shared by all countries. 0
+            keeps the weights of `TABLE`, 1 makes all marks uninformative.
     """
     table = {}
     for mark, weights in TABLE.items():
@@ -255,7 +255,7 @@ def world_table(informative: tuple[str, ...], difficulty: float = 0.0) -> dict[s
 
 
 def _mixed(weights: Weights, shared: float) -> Weights:
-    """Weights of one mark with a share of the mean of the kept countries mixed in."""
+    """Mix a share of the kept countries' mean into the weights of a mark."""
     own = {country: _normalised(values) for country, values in weights.items()}
     names = sorted({value for country in KEPT for value in own[country]})
     mean = {value: sum(own[c].get(value, 0.0) for c in KEPT) / len(KEPT) for value in names}
@@ -275,7 +275,7 @@ def _normalised(weights: dict[str, float]) -> dict[str, float]:
 def draw_mark(
     mark: str, country: str, rng: np.random.Generator, table: dict[str, Weights] = TABLE
 ) -> str:
-    """Draw one value of a mark with the weights of a country (ISO alpha-2 code)."""
+    """Draw a value of a mark with the weights of a country (ISO alpha-2 code)."""
     try:
         weights = table[mark][country]
     except KeyError:
@@ -289,7 +289,7 @@ def draw_mark(
 
 @dataclass(frozen=True)
 class Marks:
-    """The marks of one scene; `draw` gives those that differ from object to object."""
+    """The marks of a scene; `draw` returns those that differ between objects."""
 
     country: str
     side: str
@@ -310,7 +310,7 @@ class Marks:
 
 
 def draw_marks(country: str, rng: np.random.Generator, table: dict[str, Weights] = TABLE) -> Marks:
-    """Draw the marks of one scene in a country (ISO alpha-2 code)."""
+    """Draw the marks of a scene in a country (ISO alpha-2 code)."""
     names = [mark for mark in TABLE if mark not in DRAWN_PER_OBJECT]
     values = {mark: draw_mark(mark, country, rng, table) for mark in names}
     return Marks(country, **values, table=table)

@@ -1,4 +1,4 @@
-"""Colours (RGB, 0-255) of the marks' values, and light by its name."""
+"""Colors (RGB, 0–255) of the marks' values, and light by name."""
 
 from __future__ import annotations
 
@@ -81,23 +81,23 @@ LIGHT: dict[str, Light] = {
 
 
 def vary(colour: Colour, rng: np.random.Generator, amount: float = 0.10) -> Colour:
-    """A colour near to `colour`: brightness by `amount`, each channel by a third of it."""
+    """Vary a color: brightness by `amount`, each channel by a third of it."""
     factor = 1 + rng.uniform(-amount, amount) + rng.uniform(-amount / 3, amount / 3, 3)
     return tuple(np.asarray(colour) * factor)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """A colour in more (factor > 1) or less light."""
+    """Return a color in more (factor > 1) or less light."""
     return tuple(value * factor for value in colour)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Blend two colours, `share` of the second."""
+    """Blend two colors with a share of the second."""
     return tuple(a + share * (b - a) for a, b in zip(first, second, strict=True))
 
 
 def draw_light(name: str, rng: np.random.Generator) -> Light:
-    """The light of a name with a random sun, haze, cloud cover and white balance."""
+    """Return the named light with random sun, haze, cloud cover and white balance."""
     base = LIGHT[name]
     tint = rng.uniform(0.95, 1.05, 3) * rng.uniform(0.86, 1.08)
     return Light(

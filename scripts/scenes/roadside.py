@@ -1,4 +1,4 @@
-"""What stands beside the road: plants, utility poles, signs and bollards."""
+"""Objects along the road: plants, utility poles, signs and bollards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenes.canvas import Canvas, Colour
 
 
 def draw_plant(canvas: Canvas, kind: str, x: float, z: float, rng: np.random.Generator) -> None:
-    """One tree or bush (kind `vegetation`) that stands at x, z (metres)."""
+    """Draw a tree or bush (kind `vegetation`) at x, z (meters)."""
     number = canvas.add("vegetation", depth=z, texture=20, grain=int(rng.integers(0, 2)))
     shape = _Upright(canvas, number, x, z)
     leaf = palette.vary(palette.PLANT[kind], rng, 0.16)
@@ -28,7 +28,7 @@ def draw_plant(canvas: Canvas, kind: str, x: float, z: float, rng: np.random.Gen
 
 
 class _Upright:
-    """Draws flat shapes at one place, in metres right of and above its foot."""
+    """Draws flat shapes at one place, in meters right of and above its foot."""
 
     def __init__(self, canvas: Canvas, number: int, x: float, z: float) -> None:
         self.canvas, self.number, self.x, self.z = canvas, number, x, z
@@ -47,7 +47,7 @@ class _Upright:
         self.polygon(ring + [across, up], colour)
 
     def blob(self, across: float, up: float, wide: float, tall: float, colour: Colour, rng) -> None:
-        """An ellipse with a ragged edge."""
+        """Draw an ellipse with a ragged edge."""
         angle = np.linspace(0, 2 * np.pi, 22, endpoint=False)
         radius = 1 + 0.16 * rng.uniform(-1, 1, 22)
         ring = np.stack([np.cos(angle) * wide, np.sin(angle) * tall], axis=1) * radius[:, None]
@@ -57,7 +57,7 @@ class _Upright:
 def _draw_crown(
     shape: _Upright, up: float, wide: float, tall: float, leaf: Colour, rng, lumps: int = 9
 ) -> None:
-    """Lumps of leaves around (0, up), dark below and light above."""
+    """Draw lumps of leaves around (0, up), dark below and light above."""
     shape.canvas.shadow(shape.x, shape.z, wide * 2, wide * 1.2)
     shape.blob(0, up, wide * 0.85, tall * 0.85, palette.shade(leaf, 0.8), rng)
     places = rng.uniform(-0.6, 0.6, (lumps, 2))
@@ -78,8 +78,14 @@ def _draw_acacia(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
     for lean in (-0.3, 0.3):
         end = lean * tall
         shape.polygon(
-            [(-0.1, 0.4 * tall), (0.1, 0.4 * tall), (end + 0.1, 0.85 * tall),
-             (end - 0.1, 0.85 * tall)], bark)  # fmt: skip
+            [
+                (-0.1, 0.4 * tall),
+                (0.1, 0.4 * tall),
+                (end + 0.1, 0.85 * tall),
+                (end - 0.1, 0.85 * tall),
+            ],
+            bark,
+        )
     _draw_crown(shape, 0.86 * tall, 0.62 * tall, 0.14 * tall, leaf, rng)
 
 
@@ -140,14 +146,15 @@ def _draw_hedge(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
 def draw_pole(
     canvas: Canvas, style: str, x: float, z: float, tall: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """A utility pole (kind `pole`); returns where its wires hang, (2, 3) in metres."""
+    """Draw a utility pole (kind `pole`); return where its wires hang, (2, 3) in meters."""
     number = canvas.add("pole", depth=z, texture=5, grain=0)
     shape = _Upright(canvas, number, x, z)
     colour = palette.vary(palette.POLE[style], rng)
     foot, top = (0.24, 0.17) if style == "concrete" else (0.19, 0.14)
     shape.polygon([(-foot, 0), (foot, 0), (top, tall), (-top, tall)], colour)
-    shape.polygon([(0.3 * foot, 0), (foot, 0), (top, tall), (0.3 * top, tall)],
-                  palette.shade(colour, 0.78))  # fmt: skip
+    shape.polygon(
+        [(0.3 * foot, 0), (foot, 0), (top, tall), (0.3 * top, tall)], palette.shade(colour, 0.78)
+    )
     arm = {"wood_cross": 1.25, "concrete": 0.8, "steel": 0.0, "wood_plain": 0.0}[style]
     for level in (0.95, 0.87)[: 2 if style == "concrete" else 1]:
         if arm:
@@ -163,7 +170,7 @@ def draw_pole(
 
 
 def draw_sign(canvas: Canvas, style: str, x: float, z: float, rng: np.random.Generator) -> None:
-    """A traffic sign on its post (kind `sign`)."""
+    """Draw a traffic sign on its post (kind `sign`)."""
     number = canvas.add("sign", depth=z, texture=2, grain=0)
     shape = _Upright(canvas, number, x, z)
     form, colour_name = style.split("_")
@@ -207,7 +214,7 @@ def _draw_board(shape: _Upright, colour: str, low: float, size: float, rng) -> N
 
 
 def draw_bollard(canvas: Canvas, style: str, x: float, z: float, rng: np.random.Generator) -> None:
-    """A roadside marker post (kind `bollard`)."""
+    """Draw a roadside marker post (kind `bollard`)."""
     number = canvas.add("bollard", depth=z, texture=2, grain=0)
     shape = _Upright(canvas, number, x, z)
     body = {"yellow": (232, 180, 36), "orange": (226, 100, 36)}.get(style, (232, 230, 224))

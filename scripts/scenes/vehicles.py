@@ -9,7 +9,7 @@ from scenes.canvas import Canvas, Colour
 
 
 def draw_car(canvas: Canvas, x: float, z: float, oncoming: bool, rng: np.random.Generator) -> None:
-    """A car (kind `car`) on the ground; x is its middle, z its end towards the camera (m)."""
+    """Draw a car (kind `car`) on the ground; x is its middle, z its end toward the camera (m)."""
     number = canvas.add("car", depth=z, texture=2, grain=2)
     paint = palette.vary(palette.CARS[rng.integers(len(palette.CARS))], rng)
     half, length = rng.uniform(0.85, 0.95), rng.uniform(3.8, 4.6)
@@ -33,38 +33,77 @@ def draw_car(canvas: Canvas, x: float, z: float, oncoming: bool, rng: np.random.
 
 
 class _Box:
-    """Parts of a car whose middle is at x and whose body is 2 * half wide (m)."""
+    """Parts of a car with its middle at x and a body 2 * half wide (m)."""
 
     def __init__(self, canvas: Canvas, number: int, x: float, half: float) -> None:
         self.canvas, self.number, self.x, self.half = canvas, number, x, half
-        self.inner = -1 if x > 0 else 1  # the flank that the camera sees
+        self.inner = -1 if x > 0 else 1  # the side that the camera sees
 
     def draw(
-        self, near: float, far: float, near_top: float, far_top: float, low: float, high: float,
-        top: float, colour: Colour,
-    ) -> None:  # fmt: skip
-        """Flank, top and end of a block that narrows from low to high."""
+        self,
+        near: float,
+        far: float,
+        near_top: float,
+        far_top: float,
+        low: float,
+        high: float,
+        top: float,
+        colour: Colour,
+    ) -> None:
+        """Draw side, top and end of a block that narrows from low to high."""
         x, half, flank = self.x, self.half, self.inner
-        self._face([(x + flank * half, low, near), (x + flank * half, low, far),
-                    (x + flank * top, high, far_top), (x + flank * top, high, near_top)],
-                   palette.shade(colour, 0.75))  # fmt: skip
-        self._face([(x - top, high, near_top), (x + top, high, near_top),
-                    (x + top, high, far_top), (x - top, high, far_top)],
-                   palette.shade(colour, 1.12))  # fmt: skip
-        self._face([(x - half, low, near), (x + half, low, near),
-                    (x + top, high, near_top), (x - top, high, near_top)], colour)  # fmt: skip
+        self._face(
+            [
+                (x + flank * half, low, near),
+                (x + flank * half, low, far),
+                (x + flank * top, high, far_top),
+                (x + flank * top, high, near_top),
+            ],
+            palette.shade(colour, 0.75),
+        )
+        self._face(
+            [
+                (x - top, high, near_top),
+                (x + top, high, near_top),
+                (x + top, high, far_top),
+                (x - top, high, far_top),
+            ],
+            palette.shade(colour, 1.12),
+        )
+        self._face(
+            [
+                (x - half, low, near),
+                (x + half, low, near),
+                (x + top, high, near_top),
+                (x - top, high, near_top),
+            ],
+            colour,
+        )
 
     def pane(
-        self, near: float, near_top: float, low: float, high: float, half: float, top: float,
+        self,
+        near: float,
+        near_top: float,
+        low: float,
+        high: float,
+        half: float,
+        top: float,
         colour: Colour,
-    ) -> None:  # fmt: skip
+    ) -> None:
         rise = high - low
         share = 0.12
         bottom, upper = low + share * rise, high - share * rise
         z = near + share * (near_top - near), near_top - share * (near_top - near)
         x = self.x
-        self._face([(x - half, bottom, z[0]), (x + half, bottom, z[0]),
-                    (x + top, upper, z[1]), (x - top, upper, z[1])], colour)  # fmt: skip
+        self._face(
+            [
+                (x - half, bottom, z[0]),
+                (x + half, bottom, z[0]),
+                (x + top, upper, z[1]),
+                (x - top, upper, z[1]),
+            ],
+            colour,
+        )
 
     def end(self, z: float, low: float, high: float, half: float, colour: Colour) -> None:
         self.patch(z, 0, half, low, high, colour)
@@ -79,8 +118,13 @@ class _Box:
         angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         for side in (-self.inner, self.inner):
             ring = np.stack(
-                [np.full(16, self.x + side * self.half), radius * (1 + np.sin(angle)),
-                 z + radius * np.cos(angle)], axis=1)  # fmt: skip
+                [
+                    np.full(16, self.x + side * self.half),
+                    radius * (1 + np.sin(angle)),
+                    z + radius * np.cos(angle),
+                ],
+                axis=1,
+            )
             self._face(ring, (28, 28, 30))
         for side in (-0.7, 0.7):
             self.patch(z - radius, side * self.half, 0.13, 0, 0.4, (28, 28, 30))

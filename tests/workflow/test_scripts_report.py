@@ -77,7 +77,7 @@ def test_the_page_has_the_histories_examples_and_published_values_that_it_is_giv
         },
     )
     page = Path(folder / "report.html").read_text()
-    assert page.count("<h4>Trained on") == len(keras) + len(clips)
+    assert page.count("<h3>Trained on") == len(keras) + len(clips)
     assert "published 71.45" in page
     assert "the score map “objects”" in page
     assert len(pd.read_csv(run.files["table1"])) == 9

@@ -80,12 +80,14 @@ def sizes_of_index(folder: Path) -> Sizes:
     others = [int(row["images"]) for row in shards if row["collection"] != "street"]
     countries = read_rows(folder / "countries.csv")
     split = {name: sum(int(row[name]) for row in countries) for name in ("train", "val", "test")}
-    return Sizes(sum(street), sum(others), len(street), len(others), **split,
-                 known_from=str(folder))  # fmt: skip
+    return Sizes(
+        sum(street), sum(others), len(street), len(others), **split, known_from=str(folder)
+    )
 
 
-def expected_sizes(config: dict, images: int, countries: int, test_set_images: int,
-                   test_set_countries: int) -> Sizes:  # fmt: skip
+def expected_sizes(
+    config: dict, images: int, countries: int, test_set_images: int, test_set_countries: int
+) -> Sizes:
     """Sizes without an index. A country's last shard is half full on average, so that the number
     of shards is an estimate."""
 
@@ -130,21 +132,43 @@ def _shard_stages(
     yield Stage("prepare", pattern="prepare/*/*/*.tsv", output="images/*/*/*.h5", **every)
     yield Stage("check_leakage", 1, images, pattern="check_leakage.tsv")
     for name in segmentations:
-        yield Stage(f"segment.{name}", gpu=True, pattern=f"segment/{name}/*/*.tsv",
-                    output=f"segments/{name}/*/*.h5", **street)  # fmt: skip
+        yield Stage(
+            f"segment.{name}",
+            gpu=True,
+            pattern=f"segment/{name}/*/*.tsv",
+            output=f"segments/{name}/*/*.h5",
+            **street,
+        )
     for name in scores:
-        yield Stage(f"score.{name}", pattern=f"score/{name}/*/*.tsv",
-                    output=f"scores/{name}/*/*.h5", **street)  # fmt: skip
-        yield Stage(f"describe_segments.{name}", 1, sizes.street,
-                    pattern=f"describe_segments/{name}.tsv")  # fmt: skip
-    yield Stage("pack_images", pattern="pack_images/*/*/*.tsv", output="arrays/images/*/*/*.h5",
-                **every)  # fmt: skip
+        yield Stage(
+            f"score.{name}",
+            pattern=f"score/{name}/*/*.tsv",
+            output=f"scores/{name}/*/*.h5",
+            **street,
+        )
+        yield Stage(
+            f"describe_segments.{name}",
+            1,
+            sizes.street,
+            pattern=f"describe_segments/{name}.tsv",
+        )
+    yield Stage(
+        "pack_images", pattern="pack_images/*/*/*.tsv", output="arrays/images/*/*/*.h5", **every
+    )
     for name in scores:
-        yield Stage(f"pack_scores.{name}", pattern=f"pack_scores/{name}/*/*.tsv",
-                    output=f"arrays/scores/{name}/*/*.h5", **street)  # fmt: skip
+        yield Stage(
+            f"pack_scores.{name}",
+            pattern=f"pack_scores/{name}/*/*.tsv",
+            output=f"arrays/scores/{name}/*/*.h5",
+            **street,
+        )
     for name in crops:
-        yield Stage(f"pack_crops.{name}", pattern=f"pack_crops/{name}/*/*.tsv",
-                    output=f"arrays/crops/{name}/*/*.h5", **street)  # fmt: skip
+        yield Stage(
+            f"pack_crops.{name}",
+            pattern=f"pack_crops/{name}/*/*.tsv",
+            output=f"arrays/crops/{name}/*/*.h5",
+            **street,
+        )
 
 
 def _model_stages(config: dict, sizes: Sizes) -> Iterator[Stage]:
@@ -158,17 +182,29 @@ def _model_stages(config: dict, sizes: Sizes) -> Iterator[Stage]:
         if not is_trained(entry):
             continue
         if ROOMS[entry["kind"]] == "keras_models":
-            yield Stage(f"train.{model}", len(own), len(own) * epochs, "images × epochs", True,
-                        f"train/{model}/*/*.tsv")  # fmt: skip
+            yield Stage(
+                f"train.{model}",
+                len(own),
+                len(own) * epochs,
+                "images × epochs",
+                True,
+                f"train/{model}/*/*.tsv",
+            )
         else:
-            yield Stage(f"train_clip.{model}", len(own), len(own) * sizes.train, gpu=True,
-                        pattern=f"train_clip/{model}/*/*.tsv")  # fmt: skip
+            yield Stage(
+                f"train_clip.{model}",
+                len(own),
+                len(own) * sizes.train,
+                gpu=True,
+                pattern=f"train_clip/{model}/*/*.tsv",
+            )
     for model, own in by_model.items():
         tested = sum(
             len(street_test_sets(config, row.dataset)) * sizes.test + sizes.test_set for row in own
         )
-        yield Stage(f"predict.{model}", len(own), tested, gpu=True,
-                    pattern=f"predict/{model}/*/*.tsv")  # fmt: skip
+        yield Stage(
+            f"predict.{model}", len(own), tested, gpu=True, pattern=f"predict/{model}/*/*.tsv"
+        )
 
 
 def done_units(stage: Stage, results: Path, sizes: Sizes, epochs: int) -> dict[Path, int]:
@@ -239,10 +275,15 @@ def plan_table(
             done = done_units(run[stage.name], measured, run_sizes, config["train"]["epochs"])
         seconds, size = measured_rate(done), measured_bytes(stage, done, measured)
         jobs_measured = f"{len(done)} finished jobs of {measured}" if done else ""
-        row = {"stage": stage.name, "jobs": stage.jobs, "units": stage.units, "unit": stage.unit,
-               "seconds": rates.get(stage.name, seconds),
-               "seconds_from": "option" if stage.name in rates else jobs_measured,
-               "gpu": stage.gpu}  # fmt: skip
+        row = {
+            "stage": stage.name,
+            "jobs": stage.jobs,
+            "units": stage.units,
+            "unit": stage.unit,
+            "seconds": rates.get(stage.name, seconds),
+            "seconds_from": "option" if stage.name in rates else jobs_measured,
+            "gpu": stage.gpu,
+        }
         row["bytes"] = sizes_in_bytes.get(stage.name, size)
         row["bytes_from"] = "option" if stage.name in sizes_in_bytes else jobs_measured
         known = ARRAY_BYTES.get(stage.name.partition(".")[0])
@@ -317,13 +358,28 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--test-set-images", type=int, default=2_504, help="images of test sets")
     parser.add_argument("--test-set-countries", type=int, default=61, help="their countries")
-    parser.add_argument("--shard-size", type=int, help="try another index.shard_size; the "
-                        "number of shards is then an estimate")  # fmt: skip
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        help="try another index.shard_size; the number of shards is then an estimate",
+    )
     parser.add_argument("--measured", type=Path, help="results of the run to take speeds from")
-    parser.add_argument("--rate", type=_pair, action="append", default=[], metavar="STAGE=SECONDS",
-                        help="seconds per image")  # fmt: skip
-    parser.add_argument("--bytes", type=_pair, action="append", default=[], metavar="STAGE=BYTES",
-                        help="bytes written per image")  # fmt: skip
+    parser.add_argument(
+        "--rate",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="STAGE=SECONDS",
+        help="seconds per image",
+    )
+    parser.add_argument(
+        "--bytes",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="STAGE=BYTES",
+        help="bytes written per image",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
 
@@ -334,12 +390,18 @@ def find_sizes(config: dict, options: argparse.Namespace) -> Sizes:
     indexed = sizes_of_index(folder) if (folder / "shards.csv").exists() else None
     if indexed and not options.shard_size:
         return indexed
-    counts = (options.images, options.countries, options.test_set_images,
-              options.test_set_countries)  # fmt: skip
+    counts = (
+        options.images,
+        options.countries,
+        options.test_set_images,
+        options.test_set_countries,
+    )
     if indexed:
         shards = read_rows(folder / "shards.csv")
-        classes = [len({r["country"] for r in shards if (r["collection"] == "street") == street})
-                   for street in (True, False)]  # fmt: skip
+        classes = [
+            len({r["country"] for r in shards if (r["collection"] == "street") == street})
+            for street in (True, False)
+        ]
         counts = indexed.street, classes[0], indexed.test_set, classes[1]
     if options.shard_size:
         config["index"]["shard_size"] = options.shard_size
@@ -365,8 +427,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stages = json.loads(table.to_json(orient="records"))
         print(json.dumps({"sizes": vars(sizes), "stages": stages, "total": total}, indent=2))
         return
-    print(f"{sizes.street:,} street images ({sizes.train:,} / {sizes.val:,} / {sizes.test:,}) and "
-          f"{sizes.test_set:,} of test sets, from {sizes.known_from}\n")  # fmt: skip
+    print(
+        f"{sizes.street:,} street images ({sizes.train:,} / {sizes.val:,} / {sizes.test:,}) and "
+        f"{sizes.test_set:,} of test sets, from {sizes.known_from}\n"
+    )
     print(format_table(table, total))
     print(
         f"\nHours are estimates: seconds measured in {measured} or given with --rate, times the "

@@ -69,9 +69,11 @@ def _split_mistakes(config: dict) -> Iterator[str]:
     for part, share in zip(("training", "validation"), shares, strict=False):
         if int(share * least) == 0:
             needed = next(n for n in count(least) if int(share * n))
-            yield (f"index.min_images: a country with {least} images has no {part} images when its "
-                   f"share is {share:g}; write at least {needed}, or raise the share in "
-                   "index.split")  # fmt: skip
+            yield (
+                f"index.min_images: a country with {least} images has no {part} images when its "
+                f"share is {share:g}; write at least {needed}, or raise the share in "
+                "index.split"
+            )
 
 
 def _size_mistakes(config: dict) -> list[str]:
@@ -90,8 +92,10 @@ def _value_mistakes(value: object, place: str = "") -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                yield (f"{place or 'top level'}: YAML reads a key as {shown(key)}, which is not "
-                       "text; write it in quotes")  # fmt: skip
+                yield (
+                    f"{place or 'top level'}: YAML reads a key as {shown(key)}, which is not "
+                    "text; write it in quotes"
+                )
             else:
                 yield from _value_mistakes(inner, f"{place}.{key}".lstrip("."))
     elif isinstance(value, list):

@@ -84,7 +84,9 @@ def _repeated(node: yaml.Node | None, place: str) -> Iterator[str]:
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in first:
-                yield (f"line {line}: {place}{name} is given twice (before in line {first[name]}); "
-                       "keep one, with the keys of both")  # fmt: skip
+                yield (
+                    f"line {line}: {place}{name} is given twice (before in line {first[name]}); "
+                    "keep one, with the keys of both"
+                )
             first.setdefault(name, line)
             yield from _repeated(value, f"{place}{name}.")

@@ -27,8 +27,9 @@ def matrix_mistakes(config: Mapping) -> list[str]:
 def _unknown_names(config: Mapping) -> Iterator[str]:
     """Names of other entries that do not exist."""
     for name, entry in config["scores"].items():
-        yield from _unknown(config, f"scores.{name}.segmentation", "segmentations",
-                            entry["segmentation"])  # fmt: skip
+        yield from _unknown(
+            config, f"scores.{name}.segmentation", "segmentations", entry["segmentation"]
+        )
     for name, entry in config["datasets"].items():
         if entry["scores"] is not None:
             yield from _unknown(config, f"datasets.{name}.scores", "scores", entry["scores"])
@@ -48,30 +49,40 @@ def _curve_mistakes(config: Mapping) -> Iterator[str]:
     for name, entry in config["datasets"].items():
         key, lower, upper = f"datasets.{name}", entry["lower_score"], entry["upper_score"]
         if entry["curve"] != "none" and entry["scores"] is None:
-            yield (f"{key}.scores: the curve {entry['curve']} needs score maps; write one of "
-                   f"{', '.join(config['scores']) or 'the entries of scores'}")  # fmt: skip
+            yield (
+                f"{key}.scores: the curve {entry['curve']} needs score maps; write one of "
+                f"{', '.join(config['scores']) or 'the entries of scores'}"
+            )
         if entry["view"] == "object":
             if entry["scores"] is None:
-                yield (f"{key}.scores: the view object needs scores; write one of "
-                       f"{', '.join(config['scores']) or 'the entries of scores'}")  # fmt: skip
+                yield (
+                    f"{key}.scores: the view object needs scores; write one of "
+                    f"{', '.join(config['scores']) or 'the entries of scores'}"
+                )
             if entry["curve"] != "none":
                 yield f"{key}.curve: a crop is not dimmed; write curve: none, or view: whole"
         elif entry["curve"] == "none":
             others = ("invert", "scores_of", "fill", "scores")
             defaults = {"invert": False, "scores_of": "self", "fill": "black", "scores": None}
             if changed := [other for other in others if entry[other] != defaults[other]]:
-                yield (f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear, "
-                       f"piecewise or python, or remove {changed[0]}")  # fmt: skip
+                yield (
+                    f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear, "
+                    f"piecewise or python, or remove {changed[0]}"
+                )
         if entry["curve"] == "python" and entry["file"] is None:
             yield f"{key}.file: the curve python needs a file; write the path of your Python file"
         if entry["curve"] != "python" and (entry["file"] or entry["options"]):
             unused = "file" if entry["file"] else "options"
-            yield (f"{key}.{unused}: has no effect with curve: {entry['curve']}; write curve: "
-                   f"python, or remove {unused}")  # fmt: skip
+            yield (
+                f"{key}.{unused}: has no effect with curve: {entry['curve']}; write curve: "
+                f"python, or remove {unused}"
+            )
         # Eqn. 1 divides by their difference.
         if entry["curve"] == "piecewise" and lower >= upper:
-            yield (f"{key}.lower_score: must be below upper_score ({upper}), got {lower}; "
-                   f"for a step at {upper}, write lower_score: {upper - 1}")  # fmt: skip
+            yield (
+                f"{key}.lower_score: must be below upper_score ({upper}), got {lower}; "
+                f"for a step at {upper}, write lower_score: {upper - 1}"
+            )
 
 
 def _name_clashes(config: Mapping) -> Iterator[str]:
@@ -118,12 +129,15 @@ def _network_mistakes(config: Mapping) -> Iterator[str]:
         if entry["kind"] == "cells":
             least, most = entry["minimum_images"], entry["maximum_images"]
             if least > most:
-                yield (f"{key}.minimum_images: must be at most maximum_images ({most}), got "
-                       f"{least}; write a smaller one")  # fmt: skip
+                yield (
+                    f"{key}.minimum_images: must be at most maximum_images ({most}), got "
+                    f"{least}; write a smaller one"
+                )
             if (entry["network"] == "transfer") != (entry["weights"] is not None):
-                yield (f"{key}.weights: the network transfer needs the file of its backbone, and "
-                       "the network cnn has none; write network: transfer and weights, or neither"
-                )  # fmt: skip
+                yield (
+                    f"{key}.weights: the network transfer needs the file of its backbone, and "
+                    "the network cnn has none; write network: transfer and weights, or neither"
+                )
         if entry["kind"] == "transfer" or entry.get("network") == "transfer":
             yield from _backbone_mistakes(key, entry)
 
@@ -133,5 +147,7 @@ def _backbone_mistakes(key: str, entry: Mapping) -> Iterator[str]:
     if backbone.startswith(SCALE_THEIR_INPUT) and entry["preprocessing"] == "rescale":
         yield f"{key}.preprocessing: {backbone} scales its input itself; write imagenet"
     if backbone not in KNOWN_BLOCKS and entry["fine_tune"] == "last_block":
-        yield (f"{key}.fine_tune: the last block of {backbone} is not known; write none, or one of "
-               f"{', '.join(KNOWN_BLOCKS)} as backbone")  # fmt: skip
+        yield (
+            f"{key}.fine_tune: the last block of {backbone} is not known; write none, or one of "
+            f"{', '.join(KNOWN_BLOCKS)} as backbone"
+        )

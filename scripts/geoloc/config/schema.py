@@ -60,12 +60,18 @@ def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
     if instance is None:
         return
     if not isinstance(instance, dict):
-        yield jsonschema.ValidationError("", validator="type", validator_value="object",
-                                         instance=instance, schema=schema)  # fmt: skip
+        yield jsonschema.ValidationError(
+            "", validator="type", validator_value="object", instance=instance, schema=schema
+        )
     elif instance.get("kind") not in kinds:
-        yield jsonschema.ValidationError("", validator="enum", validator_value=list(kinds),
-                                         path=["kind"], instance=instance.get("kind"),
-                                         schema=schema)  # fmt: skip
+        yield jsonschema.ValidationError(
+            "",
+            validator="enum",
+            validator_value=list(kinds),
+            path=["kind"],
+            instance=instance.get("kind"),
+            schema=schema,
+        )
     else:
         yield from validator.descend(instance, kinds[instance["kind"]])
 

@@ -85,11 +85,23 @@ def list_sources(
                 rejected.append((source.name, item.path, item.rejected))
             else:
                 images.append(
-                    (f"{source.name}/{item.path}", source.name, source.collection, item.path,
-                     item.latitude, item.longitude, item.country, item.author)
-                )  # fmt: skip
-        log.info("%s: %d images, %d countries", source.name, len(found.images),
-                 len({item.country for item in found.images if item.country}))  # fmt: skip
+                    (
+                        f"{source.name}/{item.path}",
+                        source.name,
+                        source.collection,
+                        item.path,
+                        item.latitude,
+                        item.longitude,
+                        item.country,
+                        item.author,
+                    )
+                )
+        log.info(
+            "%s: %d images, %d countries",
+            source.name,
+            len(found.images),
+            len({item.country for item in found.images if item.country}),
+        )
     check_files(used)
     return (
         pd.DataFrame(images, columns=INDEX_COLUMNS[:-2]),

@@ -151,9 +151,11 @@ class CellsRecord:
 def write_cells(folder: str | Path, record: CellsRecord) -> None:
     """Write `cells.json` to a model's folder, completely or not at all."""
     rows = zip(
-        record.cells.tokens, record.cells.coordinates.tolist(), record.cells.images.tolist(),
+        record.cells.tokens,
+        record.cells.coordinates.tolist(),
+        record.cells.images.tolist(),
         strict=True,
-    )  # fmt: skip
+    )
     content = {
         "countries": record.countries,
         "geocoder": record.geocoder,

@@ -71,8 +71,9 @@ def _title(run: Run, source: str) -> str:
     return entry.get("title") or source
 
 
-def sources_section(run: Run) -> list[dict[str, Any]]:
-    """Accuracy on the images of each source, the mean over seeds, where there are several."""
+def sources_section(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Accuracy on the images of each source, the mean over seeds, where there are several sources:
+    the lines of each test set of street images, in the order of the columns of Table 1."""
     table = run.table("by_source")
     street = table[table["test_set"].isin(run.config["datasets"])]
     if street["source"].nunique() < 2:
@@ -80,7 +81,7 @@ def sources_section(run: Run) -> list[dict[str, Any]]:
     keys = ["model", "dataset", "test_set", "source"]
     means = street.groupby(keys, sort=False)[["n", "accuracy"]].mean().reset_index()
     sources = list(dict.fromkeys(means["source"]))
-    found = []
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in run.columns}
     for (model, dataset, test_set), part in means.groupby(keys[:3], sort=False):
         own = part.set_index("source")
         cells = [
@@ -88,11 +89,10 @@ def sources_section(run: Run) -> list[dict[str, Any]]:
             if s in own.index else ("", "")
             for s in sources
         ]  # fmt: skip
-        found.append(
-            {"row": run.row_title(model, dataset), "test_set": run.test_set(test_set),
-             "cells": cells, "sources": [_title(run, s) for s in sources]}
-        )  # fmt: skip
-    return found
+        line = {"row": run.row_title(model, dataset), "cells": cells,
+                "sources": [_title(run, s) for s in sources]}  # fmt: skip
+        found.setdefault(test_set, []).append(line)
+    return [(run.test_set(test_set), lines) for test_set, lines in found.items() if lines]
 
 
 def leakage_section(run: Run) -> dict[str, Any]:

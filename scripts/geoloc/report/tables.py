@@ -101,5 +101,5 @@ class Run:
     def test_set(self, name: str) -> str:
         """What a test set is called on the page."""
         if name in self.config["datasets"]:
-            return f"{self.dataset(name)} (street)"
-        return titles_of_test_sets(self.config).get(name, name)
+            return f"{self.dataset(name)} street images"
+        return f"{titles_of_test_sets(self.config).get(name, name)} photos"

@@ -1,4 +1,4 @@
-"""`geoloc verify` and the list of its checks."""
+"""The command `geoloc verify` and the list of its checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geoloc.arguments import positive
 from geoloc.config import read_written_config
-from geoloc.verify import index, models, predictions, results, shards
+from geoloc.verify import index, models, predictions, report, results, shards
 from geoloc.verify.run import Check, Finding, NotChecked, Run, failure
 
 CONFIG = "config.yaml"
@@ -33,7 +33,7 @@ nothing is wrong, 1 where something is, and 2 where there is no such run.
 
 
 def check_kinds_of_files(run: Run) -> Check:
-    """The run has files and folders only. Opening anything else could wait for ever."""
+    """Check that the run has only files and folders. Opening anything else could block forever."""
     count = 0
     for path in sorted(run.folder.rglob("*")):
         count += 1
@@ -45,7 +45,7 @@ def check_kinds_of_files(run: Run) -> Check:
 
 
 def check_configuration(run: Run, given: Sequence[Path] = ()) -> Check:
-    """The settings that the run was made with can be read; keeps them."""
+    """Check that the run's settings can be read, and keep them."""
     if given:
         from geoloc.config import read_config
 
@@ -61,8 +61,10 @@ def check_configuration(run: Run, given: Sequence[Path] = ()) -> Check:
         yield Finding(CONFIG, f"cannot be read ({error}); give the configuration with --configfile")
         return "unknown"
     if config["run"] != run.folder.name:
-        yield Finding(CONFIG, f"is of the run {config['run']}; give this run's configuration with "
-                      "--configfile")  # fmt: skip
+        yield Finding(
+            CONFIG,
+            f"is of the run {config['run']}; give this run's configuration with --configfile",
+        )
     return str(path)
 
 
@@ -89,13 +91,15 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "table 1": results.check_table1,
     "metrics": results.check_metrics,
     "answers": results.check_answers,
+    "by country": report.check_countries,
     "comparison": results.check_comparison,
     "figures": results.check_figures,
+    "report": report.check_report,
     "leftovers": shards.check_leftovers,
 }
 
 
-# The file that a check which stops halfway was reading.
+# The file that a check was reading if it stops halfway.
 FILES = {
     "shards": index.SHARDS,
     "countries": index.COUNTRIES,
@@ -108,7 +112,7 @@ FILES = {
 
 @dataclass
 class Outcome:
-    """What one check found. `summary` says what it looked at; `skipped` why it did not run."""
+    """The result of one check. `summary` says what it checked; `skipped` why it did not run."""
 
     name: str
     findings: list[Finding]
@@ -118,7 +122,7 @@ class Outcome:
 
 
 def perform(name: str, check: Callable[[Run], Check], run: Run) -> Outcome:
-    """Run one check to its end, whatever it meets."""
+    """Run one check to the end, whatever happens."""
     outcome, start = Outcome(name, []), time.perf_counter()
     generator = check(run)
     try:
@@ -128,7 +132,7 @@ def perform(name: str, check: Callable[[Run], Check], run: Run) -> Outcome:
         outcome.summary = end.value
     except NotChecked as reason:
         outcome.skipped = str(reason)
-    except Exception as error:  # damage can raise anything
+    except Exception as error:  # damaged files can raise anything
         name = FILES.get(outcome.name, outcome.name)
         outcome.findings.append(failure(name, error))
     outcome.seconds = time.perf_counter() - start
@@ -138,7 +142,7 @@ def perform(name: str, check: Callable[[Run], Check], run: Run) -> Outcome:
 def verify(
     run: Run, configfiles: Sequence[Path] = (), skip: Container[str] = ()
 ) -> Iterator[Outcome]:
-    """Check a run; yields what each check found, in their order."""
+    """Check a run; yield the outcome of each check, in order."""
     special: list[Finding] = []
     for name, check in CHECKS.items():
         if name in skip:
@@ -156,7 +160,7 @@ def verify(
 
 
 def report(outcome: Outcome, folder: Path) -> None:
-    """Print one outcome, what is wrong first."""
+    """Print an outcome, problems first."""
     for finding in outcome.findings:
         kind = "note " if finding.warning else "WRONG"
         print(f"{kind} {folder / finding.path}: {finding.problem}")
@@ -168,7 +172,7 @@ def report(outcome: Outcome, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit status, see EXAMPLES."""
+    """Run the command and return the exit status, see EXAMPLES."""
     options = parse_arguments(arguments)
     sys.stdout.reconfigure(errors="backslashreplace")
     folder = options.run
@@ -189,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="geoloc verify",
         description="Check that a finished run is whole.",

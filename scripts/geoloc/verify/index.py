@@ -1,4 +1,4 @@
-"""The index: every image once, in one shard and one split, and all tables of it alike."""
+"""Check the index: every image once, in one shard and one split, and consistent tables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TEXT_COLUMNS = [name for name in INDEX_COLUMNS if name not in ("latitude", "long
 
 
 def check_images_table(run: Run) -> Check:
-    """Each image once, with a known country, split and shard."""
+    """Check that each image occurs once, with a known country, split and shard."""
     try:
         images = pd.read_parquet(run.folder / IMAGES)
     except Exception as error:
@@ -67,7 +67,7 @@ def check_images_table(run: Run) -> Check:
 
 
 def image_mistakes(images: pd.DataFrame) -> dict[str, pd.Series]:
-    """Rows of the index (n,) bool for each mistake that there may be."""
+    """Return the rows of the index, (n,) bool, with each possible mistake."""
     text = images[TEXT_COLUMNS].map(lambda value: isinstance(value, str)).all(axis=1)
     street = images.collection == "street"
     known = {country for country in set(images.country) if is_country(country)}
@@ -96,7 +96,7 @@ def is_country(code: object) -> bool:
 
 
 def check_shard_table(run: Run) -> Check:
-    """shards.csv has each shard with its number of images and its sources."""
+    """Check that shards.csv has each shard with its number of images and its sources."""
     table = shard_table(run.images)
     found = read_text(run.folder / SHARDS)
     yield from compare_text(SHARDS, found, csv_text(table), IMAGES)
@@ -104,7 +104,7 @@ def check_shard_table(run: Run) -> Check:
 
 
 def check_manifests(run: Run) -> Check:
-    """Each manifest has the rows of its shard, and there is no other."""
+    """Check that each manifest has the rows of its shard, and that there are no others."""
     names = set()
     for shard, rows in run.shards():
         name = shard.name("index")
@@ -122,7 +122,7 @@ def check_manifests(run: Run) -> Check:
 
 
 def check_countries(run: Run) -> Check:
-    """countries.csv has the counts of every country; the kept ones are those of the images."""
+    """Check the counts in countries.csv, and that the kept countries are those of the images."""
     table = read_table(run.folder / COUNTRIES, COUNTRY_COLUMNS)
     counts = ["images", *SPLITS]
     numbers = table[counts].apply(pd.to_numeric, errors="coerce")
@@ -140,7 +140,7 @@ def check_countries(run: Run) -> Check:
     expected = pd.crosstab(street.country, street.split).reindex(columns=SPLITS, fill_value=0)
     expected = expected.reindex(table.country, fill_value=0).reset_index(drop=True)
     expected.insert(0, "images", expected.sum(axis=1))
-    expected.loc[~kept, "images"] = table.images[~kept]  # images of these are not in the index
+    expected.loc[~kept, "images"] = table.images[~kept]  # the index has no images of these
     for row in np.flatnonzero((table[counts] != expected[counts]).any(axis=1)):
         had, wanted = (", ".join(map(str, t.loc[row, counts])) for t in (table, expected))
         yield Finding(
@@ -149,8 +149,9 @@ def check_countries(run: Run) -> Check:
             f" {AGAIN}",
         )
     if different := sorted(set(table.country[kept]) ^ set(street.country)):
-        yield Finding(COUNTRIES, f"kept countries and those of {IMAGES} differ in "
-                      f"{some(different)}; {AGAIN}")  # fmt: skip
+        yield Finding(
+            COUNTRIES, f"kept countries and those of {IMAGES} differ in {some(different)}; {AGAIN}"
+        )
     if unknown := sorted(set(images.country) - set(table.country[kept])):
         yield Finding(IMAGES, f"has images of other countries: {some(unknown)}; {AGAIN}")
     for row in table.itertuples():
@@ -161,20 +162,23 @@ def check_countries(run: Run) -> Check:
     if run.configuration:
         minimum = run.config["index"]["min_images"]
         if different := sorted(table.country[kept != (table.images >= minimum)]):
-            yield Finding(COUNTRIES, f"kept is not what index.min_images = {minimum} gives for "
-                          f"{some(different)}; {AGAIN}")  # fmt: skip
+            yield Finding(
+                COUNTRIES,
+                f"kept is not what index.min_images = {minimum} gives for "
+                f"{some(different)}; {AGAIN}",
+            )
     return f"{kept.sum()} kept of {len(table)}"
 
 
 def majority(kept: pd.DataFrame) -> str:
-    """The country with the most training images, see index_tables.majority_country."""
+    """Return the country with the most training images, see index_tables.majority_country."""
     if kept.empty:
         raise InputError(f"keeps no country; {AGAIN}")
     return kept.sort_values(["train", "country"], ascending=[False, True]).country.iloc[0]
 
 
 def check_rejected(run: Run) -> Check:
-    """What the index rejected is rejected once, with a reason, and is not an image of it."""
+    """Check that rejected images occur once, have a reason, and are not in the index."""
     table = read_table(run.folder / REJECTED, REJECTED_COLUMNS)
     if table.duplicated().any():
         repeated = table.path[table.duplicated()]
@@ -190,7 +194,7 @@ def check_rejected(run: Run) -> Check:
 
 
 def check_listing(run: Run) -> Check:
-    """What the index found in the folders of the sources is what its other tables count."""
+    """Check that the files found in the sources' folders match the other tables of the index."""
     table = read_table(run.folder / LISTING, LISTING_COLUMNS)
     files = pd.to_numeric(table.files, errors="coerce")
     if table.duplicated(["source", "kind"]).any() or not (files > 0).all():
@@ -199,15 +203,24 @@ def check_listing(run: Run) -> Check:
     read, rejected = (counts.get(kind, pd.Series(dtype=float)) for kind in (READ, IS_REJECTED))
     for source, images in run.images.groupby("source").size().items():
         if (found := read.get(source, 0)) < images:
-            yield Finding(LISTING, f"{found:.0f} files of {source} were read, {IMAGES} has {images}"
-                          f" images of it; {AGAIN}")  # fmt: skip
+            yield Finding(
+                LISTING,
+                f"{found:.0f} files of {source} were read, {IMAGES} has {images}"
+                f" images of it; {AGAIN}",
+            )
     street = read[read.index.isin(run.config["sources"])].sum()
     if street != (placed := run.need("street images of all countries")):
-        yield Finding(LISTING, f"{street:.0f} files of street sources were read, {COUNTRIES} counts"
-                      f" {placed} images; {AGAIN}")  # fmt: skip
+        yield Finding(
+            LISTING,
+            f"{street:.0f} files of street sources were read, {COUNTRIES} counts"
+            f" {placed} images; {AGAIN}",
+        )
     reasons = read_table(run.folder / REJECTED, REJECTED_COLUMNS).groupby("source").size()
     for source, count in rejected.items():
-        if reasons.get(source, 0) < count:  # a row of a table without a file is no file
-            yield Finding(LISTING, f"{count:.0f} files of {source} were rejected, {REJECTED} has "
-                          f"{reasons.get(source, 0)}; {AGAIN}")  # fmt: skip
+        if reasons.get(source, 0) < count:  # a table row whose file is missing is not a file
+            yield Finding(
+                LISTING,
+                f"{count:.0f} files of {source} were rejected, {REJECTED} has "
+                f"{reasons.get(source, 0)}; {AGAIN}",
+            )
     return f"{files.sum():,} files, {read.sum():,.0f} of them read"

@@ -1,4 +1,4 @@
-"""Load models and repeat some of their predictions, in a process of its own.
+"""Load models and repeat some of their predictions, in a separate process.
 
     python -m geoloc.verify.loading keras|clip|geoclip|python < tasks.json
 
@@ -21,16 +21,17 @@ import pandas as pd
 from geoloc.countries.names import display_name
 
 TESTED = 4  # test images that each model predicts again
-TOLERANCE = (
-    0.05  # of a probability, between devices and precisions; those of other weights differ more
-)
+TOLERANCE = 0.05  # of a probability, between devices and precisions; other weights differ more
 
 
 def load(kind: str, tasks: list[dict]) -> list[str]:
-    """For each task of geoloc.verify.models what is wrong with its model, "" where nothing is."""
+    """Return what is wrong with the model of each task of geoloc.verify.models, or ""."""
     loaders = {
-        "keras": load_keras, "clip": load_clip, "geoclip": load_geoclip, "python": load_python
-    }  # fmt: skip
+        "keras": load_keras,
+        "clip": load_clip,
+        "geoclip": load_geoclip,
+        "python": load_python,
+    }
     return [_problem(loaders[kind], task) for task in tasks]
 
 
@@ -43,7 +44,7 @@ def _problem(loader: Callable[[Mapping], str], task: Mapping) -> str:
 
 
 def load_keras(task: Mapping[str, Any]) -> str:
-    """What is wrong with a folder of `geoloc.keras_models.training.train`."""
+    """Return what is wrong with a folder of `geoloc.keras_models.training.train`."""
     from geoloc.keras_models.cells import load_places
     from geoloc.keras_models.predict import load_trained
     from geoloc.stores import dataset_arrays
@@ -68,7 +69,7 @@ def load_keras(task: Mapping[str, Any]) -> str:
 
 
 def load_clip(task: Mapping[str, Any]) -> str:
-    """What is wrong with a folder of a CLIP."""
+    """Return what is wrong with the folder of a CLIP."""
     from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 
     if not Path(task["folder"]).is_dir():
@@ -83,7 +84,7 @@ def load_clip(task: Mapping[str, Any]) -> str:
 
 
 def load_geoclip(task: Mapping[str, Any]) -> str:
-    """What is wrong with the folder of a GeoCLIP's CLIP or with its gallery."""
+    """Return what is wrong with the folder of a GeoCLIP's CLIP, or with its gallery."""
     from geoloc.coordinates.geoclip import GeoClip
 
     model = GeoClip(task["classes"], task["geocoder"], task["folder"], task["gallery"])
@@ -91,7 +92,7 @@ def load_geoclip(task: Mapping[str, Any]) -> str:
 
 
 def load_python(task: Mapping[str, Any]) -> str:
-    """What is wrong with a user's file."""
+    """Return what is wrong with a user's file."""
     from geoloc.evaluation.user_model import UserModel
 
     model = UserModel(task["file"], task["classes"], task["geocoder"], task["options"])
@@ -99,7 +100,7 @@ def load_python(task: Mapping[str, Any]) -> str:
 
 
 def _full_size_disagreement(model: Any, task: Mapping[str, Any]) -> str:
-    """Whether a model that sees images at their full size repeats its predictions."""
+    """Return where a model that sees images at full size does not repeat its predictions."""
     from geoloc.evaluation.full_size import predict_images, read_full_size
     from geoloc.stores import open_score_maps, score_key
     from geoloc.weighting import make_view
@@ -120,7 +121,7 @@ def _full_size_disagreement(model: Any, task: Mapping[str, Any]) -> str:
 
 
 def _disagreement(task: Mapping[str, Any], probabilities: Mapping[str, np.ndarray]) -> str:
-    """Whether recorded predictions are others than those of the model."""
+    """Return where recorded predictions differ from those of the model."""
     column = {country: number for number, country in enumerate(task["classes"])}
     row_of = {image_id: row for row, image_id in enumerate(task["images"])}
     frame = pd.DataFrame(task["predictions"])
@@ -128,7 +129,7 @@ def _disagreement(task: Mapping[str, Any], probabilities: Mapping[str, np.ndarra
         found = probabilities[answer["test_set"]][row_of[answer["image_id"]]]
         for rank in range(1, min(5, len(column)) + 1):
             country, expected = answer[f"country_{rank}"], answer[f"probability_{rank}"]
-            if country is None:  # a model of places names none without probability
+            if country is None:  # a model of places names no country without probability
                 continue
             got = found[column[country]] if country in column else np.nan
             if expected is None or not abs(got - expected) <= TOLERANCE:
@@ -141,9 +142,9 @@ def _disagreement(task: Mapping[str, Any], probabilities: Mapping[str, np.ndarra
 
 
 def main() -> int:
-    """Read tasks from standard input, write the problems as one line of JSON."""
+    """Read tasks from standard input and write the problems as one line of JSON."""
     output = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is no result
+    os.dup2(2, 1)  # output of libraries is not a result
     problems = load(sys.argv[1], json.load(sys.stdin))
     with os.fdopen(output, "w", encoding="utf-8") as file:
         file.write(json.dumps(problems) + "\n")

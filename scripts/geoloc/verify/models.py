@@ -1,4 +1,4 @@
-"""Models: what they were trained on and how, and that they load and give the run's predictions."""
+"""Check models: how they were trained, and that they load and repeat the run's predictions."""
 
 from __future__ import annotations
 
@@ -31,8 +31,15 @@ from geoloc.verify.run import AGAIN, Check, Finding, NotChecked, Run, failure, r
 from geoloc.verify.shards import shards_with_packed
 from geoloc.weighting import make_view
 
-KERAS_HISTORY = ["epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy",
-                 "learning_rate"]  # fmt: skip
+KERAS_HISTORY = [
+    "epoch",
+    "seconds",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+]
 CLIP_HISTORY = [name for name in KERAS_HISTORY if name != "seconds"]
 FRAMEWORKS = {
     "keras": "tensorflow",
@@ -48,7 +55,7 @@ def is_keras(run: Run, row: Row) -> bool:
 
 
 def model_folder(run: Run, row: Row) -> Path:
-    """Where the model of a row of Table 1 is: in the run, or where the configuration says."""
+    """Return the folder of a row's model: in the run, or where the configuration says."""
     entry = run.config["models"][row.model]
     if not is_trained(entry):
         return run.base / (entry.get("path") or entry["file"])
@@ -56,13 +63,13 @@ def model_folder(run: Run, row: Row) -> Path:
 
 
 def placed(run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the path of their Python file, if they have one, below the run's project."""
+    """Return settings with the path of their Python file, if any, inside the run's project."""
     file = settings.get("file")
     return dict(settings) | ({"file": str(run.base / file)} if file else {})
 
 
 def check_records(run: Run) -> Check:
-    """Each model was trained on the kept countries with the run's settings, to the end."""
+    """Check that each model was trained to the end, with the run's countries and settings."""
     trained = rows(run.config, trained=True)
     for row in trained:
         folder = f"models/{row.path}"
@@ -86,7 +93,7 @@ def check_records(run: Run) -> Check:
 
 
 def record_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
-    """What classes.json says otherwise than the run."""
+    """Yield each difference of classes.json from the run."""
     record = json.loads(path.read_text(encoding="utf-8"))
     entry = run.config["models"][row.model]
     expected: dict[str, Any] = {
@@ -120,8 +127,7 @@ def _short(value: Any) -> str:
 
 
 def history_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
-    """What no training leaves behind: epochs that are missing, numbers that are none, an end for
-    which there was no reason."""
+    """Yield what no training leaves: missing epochs, non-finite numbers, an end for no reason."""
     columns = KERAS_HISTORY if is_keras(run, row) else CLIP_HISTORY
     table = read_table(path, columns).apply(pd.to_numeric, errors="coerce")
     epochs = json.loads(path.with_name("classes.json").read_text())["parameters"]["epochs"]
@@ -141,18 +147,18 @@ def history_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
         yield f"has {len(table)} epochs, the training had {epochs} at most"
     if len(table) < epochs:
         patience = run.config["train"]["early_stopping_patience"] if is_keras(run, row) else None
-        # EarlyStopping ends as many epochs after the lowest validation loss.
+        # EarlyStopping ends that many epochs after the lowest validation loss.
         if patience is None or len(table) - 1 - table.val_loss.argmin() != patience:
             yield f"ends after {len(table)} of {epochs} epochs without reason: rows are missing"
 
 
 def check_keras_models(run: Run) -> Check:
-    """Keras models load, have finite weights and give the predictions of some test images."""
+    """Check that Keras models load, have finite weights and repeat some test predictions."""
     return (yield from check_loading(run, "keras", rows(run.config, "keras_models")))
 
 
 def check_full_size_models(run: Run) -> Check:
-    """The same of models that see images at their full size: CLIP, GeoCLIP and the user's own."""
+    """Check the same for models that see images at full size: CLIP, GeoCLIP and users' models."""
     said = []
     for kind, room in (
         ("clip", "image_text"),
@@ -181,8 +187,10 @@ def check_loading(run: Run, kind: str, own: list[Row]) -> Check:
 
 
 def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
-    """What `geoloc.verify.loading` needs of one model, as JSON can hold it: its folder, its
-    classes, stores of test images and what was predicted for these."""
+    """Return what `geoloc.verify.loading` needs of one model, as JSON values.
+
+    These are its folder, its classes, stores of test images and their predictions.
+    """
     folder, entry = model_folder(run, row), run.config["models"][row.model]
     name = f"models/{row.path}"
     frame = run.tables.get(PREDICTIONS, {}).get(row)
@@ -230,7 +238,7 @@ def loading_task(run: Run, kind: str, row: Row) -> dict[str, Any]:
 
 
 def tested_shard(run: Run) -> tuple[Any, list[str]] | None:
-    """The first shard of street images with test images, and the ids of some of them."""
+    """Return the first shard of street images with test images, and the ids of some of them."""
     for shard, images in shards_with_packed(run):
         ids = images.image_id[images.split == "test"].tolist()[:TESTED]
         if shard.street and ids:
@@ -239,15 +247,20 @@ def tested_shard(run: Run) -> tuple[Any, list[str]] | None:
 
 
 def load_apart(kind: str, tasks: list[dict]) -> list[str]:
-    """`load` in a process of its own: TensorFlow and PyTorch do not share one, and a crash ends
-    only that one."""
-    # The paths of a task may be relative, so the folder stays and the library is put on the path.
+    """Run `load` in a separate process.
+
+    TensorFlow and PyTorch can't share one, and a crash ends only that process.
+    """
+    # A task's paths may be relative, so the folder stays the same and the library goes on the path.
     library = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     result = subprocess.run(
         [sys.executable, "-m", "geoloc.verify.loading", kind],
-        input=json.dumps(tasks), capture_output=True, text=True, check=False,
+        input=json.dumps(tasks),
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(library)},
-    )  # fmt: skip
+    )
     lines = result.stdout.splitlines()
     if result.returncode or not lines:
         said = result.stderr.strip().splitlines()[-1:] or [f"exit status {result.returncode}"]

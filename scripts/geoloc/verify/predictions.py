@@ -1,4 +1,4 @@
-"""Predictions: each test image of each test set once, as the index has it."""
+"""Check predictions: each test image of each test set once, as in the index."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ PREDICTIONS = "predictions"
 
 
 def check_predictions(run: Run) -> Check:
-    """Every row of Table 1 has predictions of exactly the packed test images; keeps those tables
-    that can be read."""
+    """Check that every row of Table 1 has predictions of exactly the packed test images.
+
+    Readable tables are kept for later checks.
+    """
     every, packed = rows(run.config), run.need(PACKED)
     classes, test_sets = run.need("classes"), titles_of_test_sets(run.config)
     frames: dict = {}
@@ -43,14 +45,14 @@ def check_predictions(run: Run) -> Check:
 
 
 def missing(name: str, frame: pd.DataFrame, packed: pd.DataFrame) -> Iterator[Finding]:
-    """The test images that a table lacks."""
+    """Yield a finding if test images are missing from a table."""
     test = packed.image_id[packed.split == "test"]
     lacking = test[~test.isin(frame.image_id)]
     yield Finding(name, f"has no prediction of {some(lacking)}, test images of the index; {AGAIN}")
 
 
 def of_no_row(folder: Path, known: set[str]) -> Iterator[Finding]:
-    """Tables of models that the configuration does not have."""
+    """Yield tables of models that are not in the configuration."""
     for path in sorted(folder.rglob("*.parquet")):
         name = path.relative_to(folder).as_posix()
         if name not in known and not path.name.startswith("."):

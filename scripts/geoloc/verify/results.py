@@ -1,4 +1,4 @@
-"""Table 1 and everything beside it, recomputed from the predictions."""
+"""Check Table 1 and everything around it by recomputing them from the predictions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LEAKAGE = "leakage.csv"
 
 
 def all_predictions(run: Run) -> list[tuple[str, str, str, pd.DataFrame]]:
-    """Model, dataset, seed and predictions of every row, in the order of the configuration."""
+    """Return model, dataset, seed and predictions of every row, in configuration order."""
     frames, every = run.need(PREDICTIONS), rows(run.config)
     if missing := [row.path for row in every if row not in frames]:
         raise NotChecked(f"needs the predictions of {', '.join(missing)}, which cannot be read")
@@ -50,7 +50,7 @@ def all_predictions(run: Run) -> list[tuple[str, str, str, pd.DataFrame]]:
 
 
 def check_table1(run: Run) -> Check:
-    """Table 1, as CSV and as text, is that of the predictions."""
+    """Check that Table 1, as CSV and as text, matches the predictions."""
     predictions, majority = all_predictions(run), run.need("majority")
     models, datasets = model_titles(run.config), dataset_titles(run.config)
     titled = [(models[m], datasets[d], seed, frame) for m, d, seed, frame in predictions]
@@ -67,10 +67,10 @@ def check_table1(run: Run) -> Check:
 
 
 def check_metrics(run: Run) -> Check:
-    """metrics.csv, accuracy_by_source.csv and paired_tests.csv are those of the predictions.
+    """Check metrics.csv, accuracy_by_source.csv and paired_tests.csv against the predictions.
 
-    Intervals over authors are recomputed where all content is read, and elsewhere only compared
-    with the value that they must hold.
+    Intervals over authors are recomputed if all content is read. Otherwise they are only compared
+    with the value they must contain.
     """
     predictions, images = all_predictions(run), run.images
     authors = images.set_index("image_id")["author"].to_dict() if run.digests else {}
@@ -101,8 +101,11 @@ def compare_numbers(
     source: str,
     tolerance: float = 1e-9,
 ) -> Iterator[Finding]:
-    """A finding for each column of a CSV file that is not what `source` gives: text must be equal,
-    numbers within a relative `tolerance`, as libraries differ in the last digits."""
+    """Yield a finding for each column of a CSV file that differs from `expected`.
+
+    Text must be equal, numbers within a relative `tolerance`, because libraries differ in the last
+    digits. `source` says where the expected values come from.
+    """
     found = read_table(run.folder / name, list(expected.columns))
     if len(found) != len(expected):
         yield Finding(name, f"has {len(found)} rows, expected {len(expected)} by {source}; {AGAIN}")
@@ -118,12 +121,15 @@ def compare_numbers(
             same = (texts == wanted).to_numpy()
         if not same.all():
             row = int(np.argmin(same))
-            yield Finding(name, f"row {row + 2}: {column} is {texts[row]!r}, expected "
-                          f"{wanted[row]} by {source}; {AGAIN}")  # fmt: skip
+            yield Finding(
+                name,
+                f"row {row + 2}: {column} is {texts[row]!r}, expected "
+                f"{wanted[row]} by {source}; {AGAIN}",
+            )
 
 
 def intervals_hold(run: Run, name: str, value: str) -> Iterator[Finding]:
-    """Intervals over authors that do not hold their value, or have one end only."""
+    """Yield intervals over authors that don't contain their value, or have only one end."""
     table = read_table(run.folder / name)
     columns = [f"{value}_low{BY_AUTHOR}", value, f"{value}_high{BY_AUTHOR}"]
     if missing := [column for column in columns if column not in table]:
@@ -136,12 +142,13 @@ def intervals_hold(run: Run, name: str, value: str) -> Iterator[Finding]:
     wrong = ~without & ~((low <= middle) & (middle <= high))
     if wrong.any():
         rows = [str(row + 2) for row in np.flatnonzero(wrong)]
-        yield Finding(name, f"{columns[0]} and {columns[2]} do not hold {value} in rows "
-                      f"{some(rows)}; {AGAIN}")  # fmt: skip
+        yield Finding(
+            name, f"{columns[0]} and {columns[2]} do not hold {value} in rows {some(rows)}; {AGAIN}"
+        )
 
 
 def check_answers(run: Run) -> Check:
-    """The answers, as CSV and as JSON, and the verdict are those of the predictions."""
+    """Check that the answers, as CSV and JSON, and the verdict match the predictions."""
     predictions, images = all_predictions(run), run.images
     leakage = read_table(run.folder / LEAKAGE)
     leakage["bits"] = pd.to_numeric(leakage.bits, errors="coerce")
@@ -175,8 +182,10 @@ def check_answers(run: Run) -> Check:
 
 
 def compare_records(run: Run, name: str, expected: list[dict]) -> Iterator[Finding]:
-    """A finding if a JSON file has other records; numbers within 1e-9, as libraries differ in the
-    last digits."""
+    """Yield a finding if a JSON file has other records.
+
+    Numbers may differ by 1e-9, because libraries differ in the last digits.
+    """
     try:
         found = json.loads(read_text(run.folder / name))
         pairs = [
@@ -195,7 +204,7 @@ def compare_records(run: Run, name: str, expected: list[dict]) -> Iterator[Findi
 
 
 def compare_published_distances(run: Run) -> Iterator[Finding]:
-    """The table next to published distances has the metrics of this run."""
+    """Check that the table next to published distances has the metrics of this run."""
     name = "published_distances.csv"
     sets = {test_set for test_set, entry in run.config["test_sets"].items() if entry}
     if run.config["demo"] or not sets & published_test_sets():
@@ -208,27 +217,38 @@ def compare_published_distances(run: Run) -> Iterator[Finding]:
 
 
 def check_comparison(run: Run) -> Check:
-    """The published table is compared with a run of the study only."""
+    """Check that only a run of the study is compared with the published table."""
     name = "table1_comparison.csv"
     exists = (run.folder / name).exists()
     keys = differences(run.config, run.schema)
     if keys and exists:
-        yield Finding(name, f"the configuration is not the study's (it differs in {some(keys)}); "
-                      "delete it", warning=True)  # fmt: skip
+        yield Finding(
+            name,
+            f"the configuration is not the study's (it differs in {some(keys)}); delete it",
+            warning=True,
+        )
     if not keys and not exists:
         yield Finding(name, "is missing; run snakemake again")
     return "made" if exists else "not made, as the configuration is not the study's"
 
 
 def check_leakage(run: Run) -> Check:
-    """Each validation and test image was compared with the training images, once."""
+    """Check that each validation and test image was compared with the training images, once."""
     packed = run.need(PACKED)
     rest = packed[packed.split != "train"]
     train = packed[packed.split == "train"].set_index("image_id")
     table = read_table(run.folder / LEAKAGE)
     own = ["image_id", "collection", "source", "country", "split"]
-    needed = [*own, "nearest_image", "nearest_country", "bits", "mirrored", "other_country_bits",
-              "nearest_place", "metres"]  # fmt: skip
+    needed = [
+        *own,
+        "nearest_image",
+        "nearest_country",
+        "bits",
+        "mirrored",
+        "other_country_bits",
+        "nearest_place",
+        "metres",
+    ]
     if missing := [column for column in needed if column not in table]:
         yield Finding(LEAKAGE, f"has no column {', '.join(missing)}; {AGAIN}")
         raise NotChecked("columns are missing")
@@ -243,14 +263,14 @@ def check_leakage(run: Run) -> Check:
     if run.configuration:
         summary = leakage_summary(table, run.config["leakage"]["near_duplicate_bits"])
         name = "leakage_summary.csv"
-        yield from compare_numbers(run, name, summary, [], LEAKAGE, 2e-5)  # of six digits
+        yield from compare_numbers(run, name, summary, [], LEAKAGE, 2e-5)  # it has six digits
     return f"{len(table):,} validation and test images"
 
 
 def leakage_mistakes(
     table: pd.DataFrame, train: pd.DataFrame, packed: pd.DataFrame
 ) -> dict[str, np.ndarray]:
-    """Rows (n,) bool of leakage.csv for each mistake that it may have."""
+    """Return the rows of leakage.csv, (n,) bool, with each possible mistake."""
     nearest = train.country.reindex(table.nearest_image)
     own = packed.set_index("image_id").reindex(table.image_id)
     place = train.reindex(table.nearest_place)
@@ -276,7 +296,7 @@ def leakage_mistakes(
 
 
 def great_circle_metres(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
-    """Distance in metres, float64 (n,), between places and others, row by row."""
+    """Return the distances in meters, float64 (n,), between places and others, row by row."""
     latitude, longitude = np.radians(places[["latitude", "longitude"]].to_numpy(float).T)
     there, across = np.radians(others[["latitude", "longitude"]].to_numpy(float).T)
     half = np.sin((there - latitude) / 2) ** 2
@@ -285,7 +305,7 @@ def great_circle_metres(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarra
 
 
 def check_figures(run: Run) -> Check:
-    """Figures are images that can be read to the end."""
+    """Check that figures are images that can be read to the end."""
     scores = used_scores_of(run)
     figures = [f"score_examples/{name}.png" for name in scores] + ["accuracy.png"]
     figures += [f"found_examples/{name}.jpg" for name in scores]

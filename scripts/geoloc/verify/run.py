@@ -1,4 +1,4 @@
-"""A finished run as the checks see it, and what a check can find."""
+"""A finished run as the checks see it, and the findings of a check."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ from geoloc.errors import InputError
 from geoloc.stores import StoreError
 
 SCHEMA = "config/config.schema.yaml"
-PROJECT = Path(__file__).parents[3]  # of a checkout
+PROJECT = Path(__file__).parents[3]  # root of a checkout
 AGAIN = "delete it and run snakemake again"
-SNAKEMAKE = ".snakemake_timestamp"  # of a folder that is an output
-NAMED = 3  # ids that a message names
+SNAKEMAKE = ".snakemake_timestamp"  # in folders that are outputs
+NAMED = 3  # ids named in a message
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with one file of the run: its path below the run's folder, what is wrong and
-    what to do. A warning is worth knowing but changes no result."""
+    """What is wrong with one file of the run.
+
+    Attributes:
+        path: path below the run's folder.
+        problem: what is wrong and what to do.
+        warning: whether it is worth knowing but changes no result.
+    """
 
     path: str
     problem: str
@@ -39,21 +44,21 @@ class Finding:
 
 
 Check = Generator[Finding, None, str]
-"""A check yields its findings and returns in a few words what it looked at."""
+"""A check yields its findings and returns a few words on what it checked."""
 
 
 class NotChecked(Exception):
-    """A check cannot run; the message says why."""
+    """A check can't run; the message says why."""
 
 
 def of_street_images(stage: str) -> bool:
-    """Whether a stage has files of street images only."""
+    """Return whether only street images have files of a stage."""
     return stage.startswith(("segments/", "scores/", "arrays/scores/", "arrays/crops/"))
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Where the files of one shard are. All of its parts name it in the index."""
+    """Locations of the files of one shard. Its parts identify it in the index."""
 
     folder: Path
     collection: str
@@ -61,8 +66,11 @@ class Shard:
     shard: str
 
     def path(self, stage: str) -> Path:
-        """Its file of a stage: index, quarantine, images, segments/{segmentation},
-        scores/{scores}, arrays/images, arrays/scores/{scores} or arrays/crops/{scores}."""
+        """Return its file of a stage.
+
+        Stages are index, quarantine, images, segments/{segmentation}, scores/{scores},
+        arrays/images, arrays/scores/{scores} and arrays/crops/{scores}.
+        """
         if stage == "index":
             stage = "index/shards"
         suffix = "csv" if stage in ("index/shards", "quarantine") else "h5"
@@ -72,7 +80,7 @@ class Shard:
         return folder / self.country / f"{self.shard}.{suffix}"
 
     def name(self, stage: str) -> str:
-        """The same, below the run's folder."""
+        """Return its file of a stage, relative to the run's folder."""
         return self.path(stage).relative_to(self.folder).as_posix()
 
     @property
@@ -82,14 +90,14 @@ class Shard:
 
 @dataclass
 class Run:
-    """A run and what the checks have read of it so far.
+    """A run, and what the checks have read of it so far.
 
     Args:
         folder: results/{run}.
-        digests: whether all content is read and recomputed, or a sample of each shard.
-        jobs: processes that read shards.
-        configuration: the run's settings, None where they are unknown.
-        isolate: load models in processes of their own.
+        digests: whether to read and recompute all content, or a sample of each shard.
+        jobs: number of processes that read shards.
+        configuration: the run's settings; None if unknown.
+        isolate: whether to load models in separate processes.
         tables: what the checks have read.
     """
 
@@ -102,8 +110,7 @@ class Run:
 
     @cached_property
     def schema(self) -> dict:
-        """The schema of the configuration, of the project that the run lies in or else of this
-        one."""
+        """The configuration schema of the project that contains the run, or of this project."""
         own = self.base / SCHEMA
         return load_schema(own if own.exists() else PROJECT / SCHEMA)
 
@@ -122,7 +129,11 @@ class Run:
         return self.configuration
 
     def need(self, name: str) -> Any:
-        """What an earlier check has read. Raises NotChecked where it could not."""
+        """Return what an earlier check has read.
+
+        Raises:
+            NotChecked: if that check could not read it.
+        """
         if name not in self.tables:
             raise NotChecked(f"needs {name}, which cannot be read")
         return self.tables[name]
@@ -133,16 +144,18 @@ class Run:
         return self.need("index/images.parquet")
 
     def shards(self) -> Iterator[tuple[Shard, pd.DataFrame]]:
-        """Each shard of the index with its rows, in order."""
+        """Yield each shard of the index with its rows, in order."""
         for keys, rows in self.images.groupby(SHARD_KEYS):
             yield Shard(self.folder, *keys), rows
 
     def map(
         self, function: Callable[..., list[Finding]], tasks: Sequence[tuple]
     ) -> Iterator[Finding]:
-        """Findings of `function(*task)` for each task, in several processes where the run has
-        several jobs. The first item of a task is the path, below the run's folder, that an error
-        is a finding of."""
+        """Yield the findings of `function(*task)` for each task, with several jobs in parallel.
+
+        The first item of a task is the path, relative to the run's folder, to which an error is
+        attributed.
+        """
         if self.jobs == 1 or len(tasks) < 2:
             for task in tasks:
                 yield from guarded(function, *task)
@@ -152,58 +165,64 @@ class Run:
             for result in results:
                 yield from result.result()
         except BrokenProcessPool:
-            del self.pool  # another check gets a new one
+            del self.pool  # the next check gets a new one
             first = next((n for n, r in enumerate(results) if r.exception() is not None), 0)
-            yield Finding(tasks[first][0], "the process that read this file or one of the next "
-                          f"{self.jobs} died; run again with --jobs 1 to see which")  # fmt: skip
+            yield Finding(
+                tasks[first][0],
+                "the process that read this file or one of the next "
+                f"{self.jobs} died; run again with --jobs 1 to see which",
+            )
 
     @cached_property
     def pool(self) -> ProcessPoolExecutor:
         context = get_context("forkserver")
-        context.set_forkserver_preload(["geoloc.verify.shards"])  # imported once for all
+        context.set_forkserver_preload(["geoloc.verify.shards"])  # import once for all
         return ProcessPoolExecutor(self.jobs, context)
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         if "pool" in vars(self):
             self.pool.shutdown()
             del self.pool
 
 
 def guarded(function: Callable[..., list[Finding]], name: str, *arguments: Any) -> list[Finding]:
-    """`function(name, *arguments)`; any error becomes a finding of the file `name`."""
+    """Call `function(name, *arguments)`; any error becomes a finding about the file `name`."""
     try:
         return function(name, *arguments)
-    except Exception as error:  # damage can raise anything
+    except Exception as error:  # damaged files can raise anything
         return [failure(name, error)]
 
 
 def failure(name: str, error: BaseException) -> Finding:
-    """An error that reading a file raised, as a finding."""
+    """Turn an error from reading a file into a finding."""
     if isinstance(error, FileNotFoundError) and name in str(error):
         return Finding(name, "is missing; run snakemake again")
     if isinstance(error, IsADirectoryError):
         return Finding(name, "is a folder; remove it and run snakemake again")
     text, remedy = str(error), AGAIN
-    if isinstance(error, OSError) and error.strerror:  # of the system, not of the content
+    if isinstance(error, OSError) and error.strerror:  # an error of the system, not of the content
         text, remedy = f"cannot be read ({error.strerror})", "check its disk and its permissions"
     elif not text or not isinstance(error, OSError | ValueError):
         text = f"{type(error).__name__}: {error}"
-    text = re.sub(rf"^\S*{re.escape(name)}:? ", "", text)  # most errors begin with their file
+    text = re.sub(rf"^\S*{re.escape(name)}:? ", "", text)  # most messages start with the file
     has_remedy = isinstance(error, StoreError) or "snakemake again" in text
     return Finding(name, text if has_remedy else f"{text}; {remedy}")
 
 
 def some(values: Iterable[Any]) -> str:
-    """How many there are and the first few, for a message."""
+    """Return the number of values and the first few, for a message."""
     values = list(values)
     more = ", …" if len(values) > NAMED else ""
     return f"{len(values)} ({', '.join(map(str, values[:NAMED]))}{more})"
 
 
 def read_text(path: Path) -> str:
-    """A text file, without translating its ends of lines. Raises ValueError where it is not
-    UTF-8."""
+    """Read a text file without translating line ends.
+
+    Raises:
+        InputError: if it is not UTF-8.
+    """
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -211,8 +230,12 @@ def read_text(path: Path) -> str:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A CSV file as text, `NA` and empty fields as they stand. Raises ValueError where its columns
-    are not `columns` (any, for None) or a line has another number of fields."""
+    """Read a CSV file as text, with `NA` and empty fields unchanged.
+
+    Raises:
+        InputError: if its columns are not `columns` (None allows any), or a line has another number
+            of fields.
+    """
     rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
     if not rows:
         raise InputError("is empty")
@@ -226,12 +249,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
 
 
 def csv_text(table: pd.DataFrame, **options: Any) -> str:
-    """A table as the jobs write it."""
+    """Return a table as text, in the way the jobs write it."""
     return table.to_csv(index=False, **options)
 
 
 def compare_text(name: str, found: str, expected: str, source: str) -> Iterator[Finding]:
-    """A finding where a text file is not what `source` gives, with the first line that differs."""
+    """Yield a finding if a text file differs from `expected`, with the first line that differs."""
     if found == expected:
         return
     lines, wanted = found.splitlines(), expected.splitlines()

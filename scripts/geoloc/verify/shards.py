@@ -1,4 +1,4 @@
-"""The stores of every shard: the images of its manifest and no others, the same in every stage."""
+"""Check the stores of every shard: exactly the images of its manifest, the same in every stage."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ from geoloc.verify.run import (
 QUARANTINE = "quarantine.csv"
 STAGES = ("images", "segments", "scores", "arrays", "quarantine")  # folders of a run
 READERS = {"images": read_images, "segments": read_segments, "scores": read_scores}
-SAMPLED = 2  # images of a shard that are recomputed unless all content is read
+SAMPLED = 2  # images per shard that are recomputed, unless all content is read
 PACKED = "the images that were packed"
 
 
 def check_quarantine(run: Run) -> Check:
-    """Each image of a manifest was packed or is in quarantine; quarantine.csv has all of these."""
+    """Check that each image of a manifest was packed or is in quarantine, and quarantine.csv."""
     packed, paths, complete = [], [], True
     for shard, rows in run.shards():
         name = shard.name("quarantine")
@@ -94,14 +94,14 @@ def _of_the_manifest(name: str, left_out: Sequence, keys: pd.Series) -> Iterator
 
 
 def shards_with_packed(run: Run) -> Iterator[tuple[Shard, pd.DataFrame]]:
-    """Each shard of the index with the rows of those images that its stores must have."""
+    """Yield each shard of the index with the rows of the images that its stores must have."""
     packed = run.need(PACKED)
     for shard, rows in run.shards():
         yield shard, packed.loc[rows.index.intersection(packed.index)]
 
 
 def check_images(run: Run) -> Check:
-    """Stores of packed images have what the index says of each image."""
+    """Check that stores of packed images match the index."""
     tasks = [
         (shard.name("images"), shard, rows, run.digests) for shard, rows in shards_with_packed(run)
     ]
@@ -117,19 +117,19 @@ def images_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
 
 
 def used_scores_of(run: Run) -> list[str]:
-    """Names of the score maps that rows of the run are trained or tested on."""
+    """Return the names of the score maps that rows of the run are trained or tested on."""
     shown = [matrix.street_test_sets(run.config, row.dataset) for row in matrix.rows(run.config)]
     return matrix.used_scores(*(settings for views in shown for settings in views.values()))
 
 
 def used_crops_of(run: Run) -> list[str]:
-    """Names of the score maps by whose best object rows of the run see images."""
+    """Return the names of the score maps whose best object crops the images of the run's rows."""
     shown = [matrix.street_test_sets(run.config, row.dataset) for row in matrix.rows(run.config)]
     return matrix.used_crops(*(settings for views in shown for settings in views.values()))
 
 
 def used_segmentations(run: Run) -> list[str]:
-    """Names of the segmentations that these are made of."""
+    """Return the names of the segmentations that these are made from."""
     names = used_scores_of(run) + used_crops_of(run)
     return list(dict.fromkeys(run.config["scores"][name]["segmentation"] for name in names))
 
@@ -139,7 +139,7 @@ def street_shards(run: Run) -> list[tuple[Shard, pd.DataFrame]]:
 
 
 def check_segments(run: Run) -> Check:
-    """Every street image was segmented, once by each segmentation."""
+    """Check that every street image was segmented once by each segmentation."""
     street, names = street_shards(run), used_segmentations(run)
     tasks = [
         (shard.name(f"segments/{name}"), shard, name, rows, run.digests)
@@ -165,7 +165,7 @@ def segments_of_shard(
 
 
 def check_scores(run: Run) -> Check:
-    """Score maps are those of the segments, by the run's class lists."""
+    """Check that score maps match the segments and the run's class lists."""
     street, names = street_shards(run), used_scores_of(run)
     settings = {name: score_settings(run, name) for name in names}
     tasks = [
@@ -178,16 +178,19 @@ def check_scores(run: Run) -> Check:
 
 
 def score_settings(run: Run, name: str) -> dict:
-    """What the job `score` takes from the configuration, as its stores record it, and the
-    segmentation."""
+    """Return the settings of the job `score`, as its stores record them, and the segmentation."""
     entry = run.config["scores"][name]
     vocabulary = vocabulary_of(run.config["segmentations"][entry["segmentation"]])
     if is_vocabulary_file(vocabulary):
         vocabulary = str(run.base / vocabulary)
     path = run.base / entry["classes"]
     selected = read_selected(path, entry["ambiguous_classes"], vocabulary).tolist()
-    return {"selected": selected, "minimum": entry["minimum"], "merge": entry["merge"],
-            "segmentation": entry["segmentation"]}  # fmt: skip
+    return {
+        "selected": selected,
+        "minimum": entry["minimum"],
+        "merge": entry["merge"],
+        "segmentation": entry["segmentation"],
+    }
 
 
 def scores_of_shard(
@@ -202,11 +205,16 @@ def scores_of_shard(
     chosen = set(sample(name, rows.image_id, digests))
     scores = dict(read_scores(path, chosen))
     if read_config(path, "scores") != config_hash(settings):
-        return [Finding(name, "was made with another class list, minimum or merge than the run's "
-                        f"configuration has; {AGAIN}")]  # fmt: skip
+        return [
+            Finding(
+                name,
+                "was made with another class list, minimum or merge than the run's "
+                f"configuration has; {AGAIN}",
+            )
+        ]
     arguments = settings["selected"], settings["minimum"], settings["merge"]
     other = []
-    with contextlib.suppress(StoreError):  # the check of segments tells of it
+    with contextlib.suppress(StoreError):  # the check of segments reports it
         for segments in read_segments(shard.path(stage), chosen):
             if not np.array_equal(scores[segments.image_id], score_map(segments, *arguments)):
                 other.append(segments.image_id)
@@ -217,7 +225,7 @@ def scores_of_shard(
 
 
 def check_arrays(run: Run) -> Check:
-    """Arrays are the packed images, with the labels of the index, and their score maps."""
+    """Check that arrays match the packed images, the labels of the index, and the score maps."""
     shards, names = list(shards_with_packed(run)), used_scores_of(run)
     tasks = [(s.name("arrays/images"), s, rows, run.digests) for s, rows in shards]
     yield from run.map(arrays_of_shard, tasks)
@@ -229,12 +237,18 @@ def check_arrays(run: Run) -> Check:
     ]
     yield from run.map(score_arrays_of_shard, tasks)
     tasks = [
-        (shard.name(f"arrays/crops/{name}"), shard, name, rows, score_settings(run, name),
-         run.digests)
+        (
+            shard.name(f"arrays/crops/{name}"),
+            shard,
+            name,
+            rows,
+            score_settings(run, name),
+            run.digests,
+        )
         for name in used_crops_of(run)
         for shard, rows in shards
         if shard.street
-    ]  # fmt: skip
+    ]
     yield from run.map(crops_of_shard, tasks)
     return f"{len(run.need(PACKED)):,} images, with {', '.join(names) or 'no score maps'}"
 
@@ -243,14 +257,16 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
     arrays = Arrays([shard.path("arrays/images")])
     if findings := compare_ids(name, arrays.image_id, rows.image_id):
         return findings
-    columns = {column: getattr(arrays, column) for column in
-               ("label", "split", "source", "latitude", "longitude")}  # fmt: skip
+    columns = {
+        column: getattr(arrays, column)
+        for column in ("label", "split", "source", "latitude", "longitude")
+    }
     findings = compare_columns(name, columns, rows.assign(label=rows.country))
     chosen = sample(name, rows.image_id, digests)
     position = {image_id: row for row, image_id in enumerate(arrays.image_id)}
     found, _ = arrays.read(np.array([position[image_id] for image_id in chosen], int))
     other = 0
-    with contextlib.suppress(StoreError):  # the check of images tells of it
+    with contextlib.suppress(StoreError):  # the check of images reports it
         for row, (_, data) in enumerate(read_images(shard.path("images"), image_ids=set(chosen))):
             other += not np.array_equal(found[row], resize_nearest(decode(data), ARRAY_SIZE))
     return findings + _differing(name, "pixels", shard.name("images"), other, len(chosen))
@@ -266,7 +282,7 @@ def score_arrays_of_shard(
     source = f"scores/{scores_name}"
     chosen, other = set(sample(name, rows.image_id, digests)), 0
     found = dict(read_score_arrays(path, chosen))
-    with contextlib.suppress(StoreError):  # the check of scores tells of it
+    with contextlib.suppress(StoreError):  # the check of scores reports it
         for image_id, score in read_scores(shard.path(source), chosen):
             other += not np.array_equal(found[image_id], resize_nearest(score, ARRAY_SIZE))
     return _differing(name, "scores", shard.name(source), other, len(chosen))
@@ -287,7 +303,7 @@ def crops_of_shard(
     )
     position = {image_id: row for row, image_id in enumerate(arrays.image_id)}
     other = 0
-    with contextlib.suppress(StoreError):  # the checks of images and segments tell of it
+    with contextlib.suppress(StoreError):  # the checks of images and segments report it
         images = dict(read_images(shard.path("images"), image_ids=chosen))
         for each in read_segments(shard.path(stage), chosen):
             box = best_object(each, settings["selected"], settings["minimum"])
@@ -306,7 +322,7 @@ def _differing(name: str, what: str, source: str, count: int, of: int) -> list[F
 def check_sample(
     name: str, shard: Shard, stage: str, rows: pd.DataFrame, digests: bool
 ) -> dict[str, np.ndarray]:
-    """Check a store, reading the sampled rows or all; its index columns."""
+    """Check a store by reading sampled rows or all; return its index columns."""
     path, schema = shard.path(stage), stage.partition("/")[0]
     found = check_store(path, schema, digests)
     if not digests:
@@ -316,8 +332,10 @@ def check_sample(
 
 
 def sample(name: str, image_ids: pd.Series, everything: bool) -> list[str]:
-    """Ids of the images of a shard that are recomputed: the first, and others that its name
-    chooses, always the same."""
+    """Return the ids of the images of a shard that are recomputed.
+
+    They are the first, and others that the shard's name determines, always the same.
+    """
     ids = list(image_ids)
     if everything or len(ids) <= SAMPLED:
         return ids
@@ -327,7 +345,7 @@ def sample(name: str, image_ids: pd.Series, everything: bool) -> list[str]:
 
 
 def compare_ids(name: str, found: Iterable[str], expected: Iterable[str]) -> list[Finding]:
-    """A finding where a store's images are not those of its shard in their order."""
+    """Return a finding if a store's images differ from those of its shard, or their order does."""
     found, expected = [str(image_id) for image_id in found], list(expected)
     if found == expected:
         return []
@@ -343,7 +361,7 @@ def compare_ids(name: str, found: Iterable[str], expected: Iterable[str]) -> lis
 
 
 def compare_columns(name: str, columns: dict[str, np.ndarray], rows: pd.DataFrame) -> list[Finding]:
-    """A finding for each column of a store that differs from the index, row by row."""
+    """Return a finding for each column of a store that differs from the index, row by row."""
     findings = []
     for column, found in columns.items():
         expected = rows[column].to_numpy()
@@ -364,11 +382,12 @@ def compare_columns(name: str, columns: dict[str, np.ndarray], rows: pd.DataFram
 
 
 def check_strays(run: Run) -> Check:
-    """No file below the stages' folders belongs to no shard or to no entry of the matrix."""
+    """Check that every file of a stage belongs to a shard and to an entry of the matrix."""
     stages = ["images", "quarantine", "arrays/images"]
     stages += [f"segments/{name}" for name in run.config["segmentations"]]
-    stages += [f"{kind}/{name}" for kind in ("scores", "arrays/scores")
-               for name in run.config["scores"]]  # fmt: skip
+    stages += [
+        f"{kind}/{name}" for kind in ("scores", "arrays/scores") for name in run.config["scores"]
+    ]
     stages += (crops := [f"arrays/crops/{name}" for name in run.config["scores"]])
     known = {
         shard.name(stage)
@@ -387,23 +406,32 @@ def check_strays(run: Run) -> Check:
             if not hidden and run.relative(path) not in known:
                 # An entry may have been removed from the configuration, which changes no result.
                 other = not any(run.relative(path).startswith(f"{s}/") for s in stages)
-                problem = ("belongs to no entry of the configuration" if other
-                           else "belongs to no shard of the index")  # fmt: skip
+                problem = (
+                    "belongs to no entry of the configuration"
+                    if other
+                    else "belongs to no shard of the index"
+                )
                 yield Finding(run.relative(path), f"{problem}; delete it", warning=other)
     return f"{count} files in {len(STAGES)} folders"
 
 
 def check_leftovers(run: Run) -> Check:
-    """What killed jobs left behind changes no result, but takes room."""
+    """Warn of files left by killed jobs: they change no result, but take up space."""
     count = 0
     for path in sorted(run.folder.rglob(".*")):
         if path.name == SNAKEMAKE:
             continue
         count += 1
-        yield Finding(run.relative(path), "was left by a job that was killed; run snakemake again "
-                      "to go on, or delete it", warning=True)  # fmt: skip
+        yield Finding(
+            run.relative(path),
+            "was left by a job that was killed; run snakemake again to go on, or delete it",
+            warning=True,
+        )
     for path in sorted((run.folder / "models").glob("*/*/*/state")):
         count += 1
-        yield Finding(run.relative(path), "is of a training that has not ended; run snakemake "
-                      "again to go on, or delete it", warning=True)  # fmt: skip
+        yield Finding(
+            run.relative(path),
+            "is of a training that has not ended; run snakemake again to go on, or delete it",
+            warning=True,
+        )
     return f"{count} files of killed jobs"

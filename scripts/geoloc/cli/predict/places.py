@@ -44,8 +44,11 @@ def distance_to_answer(
     latitude, longitude = (None, None) if place is None else place
     frame = pd.DataFrame(
         {
-            "latitude": taken[:1], "longitude": taken[1:], "country_1": [country],
-            "predicted_latitude": [latitude], "predicted_longitude": [longitude],
+            "latitude": taken[:1],
+            "longitude": taken[1:],
+            "country_1": [country],
+            "predicted_latitude": [latitude],
+            "predicted_longitude": [longitude],
         }
-    )  # fmt: skip
+    )
     return float(distances(frame, positions)[0])

@@ -75,6 +75,9 @@ def _warn_of_unread(source: Source, contents: Contents) -> None:
         except ValueError:
             name = "not a country"
         log.warning(
-            "source %s: no usable image in the folder %s (%s): %s", source.name, folder, name,
+            "source %s: no usable image in the folder %s (%s): %s",
+            source.name,
+            folder,
+            name,
             "; ".join(map(tally.describe, skipped)) or "it has no image",
-        )  # fmt: skip
+        )

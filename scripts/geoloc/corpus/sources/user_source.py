@@ -57,8 +57,9 @@ def list_images(source: Source, contents: Contents) -> list[Listed]:
 def _listed(row: Any, known: set[str], source: Source) -> Listed:
     """An image from what the file says of it."""
     if not isinstance(row, tuple) or len(row) not in (2, 3) or not _is_path(row[0]):
-        raise _mistake(source, f"gives {row!r:.80}, not (path, country) or (path, latitude, "
-                               "longitude)")  # fmt: skip
+        raise _mistake(
+            source, f"gives {row!r:.80}, not (path, country) or (path, latitude, longitude)"
+        )
     path, place = fspath(row[0]), row[1:]
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise _mistake(source, f"names {path!r}, which is not below the folder {source.folder}")
