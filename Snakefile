@@ -21,6 +21,7 @@ include: "rules/pack.smk"
 include: "rules/describe.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
+include: "rules/explain.smk"
 include: "rules/report.smk"
 
 
@@ -33,7 +34,8 @@ onstart:
 onsuccess:
     if Path(RESULTS, "table1.txt").exists():
         print(
-            f"Results: {RESULTS}/table1.txt, metrics.csv, figures/", file=sys.stderr
+            f"Results: {RESULTS}/report.html, table1.txt, metrics.csv, figures/",
+            file=sys.stderr,
         )
     # `make demo` prints it below the table.
     if Path(RESULTS, "verdict.txt").exists() and not config["demo"]:
@@ -64,5 +66,7 @@ rule all:
         rules.found.output.classes if SCORES_USED else [],
         rules.training_curves.output.figure if TRAINED_ROWS else [],
         rules.accuracy_figure.output.figure,
+        list(rules.explanations.output) if EXPLAINED else [],
+        [f"<results>/figures/explanations/{name}.png" for name in EXPLAINED_MODELS],
         rules.report.output.page,
     localrule: True

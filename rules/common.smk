@@ -44,6 +44,8 @@ from geoloc.matrix import (
     columns,
     dataset_settings,
     dataset_titles,
+    explained_rows,
+    explained_scores,
     figure_titles,
     is_trained,
     model_titles,

@@ -172,3 +172,52 @@ def trained_on(row):
         else f"trained on {DATASET_TITLES[row.dataset]}"
     )
     return f"{text}, seed {row.seed}" if config["seeds"] else text
+
+
+# Rows whose answers are explained.
+EXPLAINED = explained_rows(config)
+EXPLAINED_MODELS = list(dict.fromkeys(row.model for row in EXPLAINED))
+
+
+def entry_to_explain(wildcards):
+    """The entry in `scores` of these score maps."""
+    return config["scores"][explained_scores(config, wildcards.dataset)]
+
+
+def segmentation_to_explain(wildcards):
+    """The entry in `segmentations` that they were made from."""
+    return config["segmentations"][entry_to_explain(wildcards)["segmentation"]]
+
+
+def segments_to_explain(wildcards):
+    """Its segments, in all shards of street images."""
+    name = entry_to_explain(wildcards)["segmentation"]
+    pattern = f"<results>/segments/{name}/{{country}}/{{shard}}.h5"
+    return of_shards(pattern, "street")(wildcards)
+
+
+def vocabulary_to_explain(wildcards):
+    """The file of its vocabulary, if it is of a user's segmenter."""
+    name = vocabulary_of(segmentation_to_explain(wildcards))
+    return name if is_vocabulary_file(name) else []
+
+
+def example_rows(wildcards):
+    """Rows of a model whose examples its figure shows: those of the first seed."""
+    first = {row.dataset: row for row in reversed(EXPLAINED)}
+    return [
+        row
+        for row in EXPLAINED
+        if row.model == wildcards.model and row.seed == first[row.dataset].seed
+    ]
+
+
+def example_scores(wildcards):
+    """Name of the score maps of each of these rows."""
+    return [explained_scores(config, row.dataset) for row in example_rows(wildcards)]
+
+
+def example_views(wildcards):
+    """How the datasets of these rows show images, by name."""
+    datasets = [row.dataset for row in example_rows(wildcards)]
+    return {name: dataset_settings(config, name) for name in datasets}

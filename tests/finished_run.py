@@ -58,6 +58,7 @@ from geoloc.matrix import (
     columns,
     dataset_settings,
     dataset_titles,
+    explained_rows,
     model_titles,
     rows,
     street_test_sets,
@@ -81,10 +82,12 @@ from geoloc.stores import (
 from geoloc.types import BEST_CLASSES, Segments
 from geoloc.weighting import UNCHANGED, make_view
 from tests.conftest import ROOT
+from tests.script_runs import run_script
 
 COUNTRIES = ("Brazil", "France", "Japan", "Namibia", "United Kingdom", "United States")
 PLACES = {"Paris": (48.86, 2.35), "Windhoek": (-22.56, 17.08)}
 SIDE = 640
+KINDS = ("influence", "changes", "checks")  # of tables of an explained row
 
 
 def study(folder: Path) -> dict:
@@ -103,6 +106,7 @@ def study(folder: Path) -> dict:
                   "max_rejected": 0.3},
         "prepare": {"max_unreadable": 0.3},
         "train": {"epochs": 2},
+        "explain": {"images": 6, "steps": 2, "fills": ["black"], "checked_images": 2, "points": 2},
         "models": {"cnn": {"kind": "cnn"}, "transfer": {"kind": "transfer", "weights": "w.h5"},
                    "clip": {"kind": "clip", "path": None}},
     }  # fmt: skip
@@ -205,6 +209,7 @@ def finish(folder: Path) -> Path:
     predictions = make_predictions(run, index, stores, config)
     make_tables(run, index, predictions, config)
     make_found(run, stores, config, selected_path)
+    make_explanations(run, stores, config, selected_path)
     for name in ("score_examples/objects.png", "training_curves.png", "accuracy.png",
                  "found_examples/objects.jpg"):  # fmt: skip
         (run / f"figures/{name}").parent.mkdir(parents=True, exist_ok=True)
@@ -415,3 +420,50 @@ def make_report(run: Path, config: dict) -> None:
 def configuration(run: Path) -> dict:
     """The run's configuration, to be changed and written again."""
     return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+
+
+def make_explanations(run: Path, stores: dict, config: dict, selected: Path) -> None:
+    """Run the scripts that explain all rows of Keras models."""
+    every = explained_rows(config)
+    arrays = {"street": stores["street arrays"], "scores": stores["score arrays"]}
+    folder, seed = run / "explanations", config["seed"]
+    score = config["scores"]["objects"]
+    for row in every:
+        run_script(
+            "explain",
+            input=arrays | {
+                "model": run / f"models/{row.path}/model.keras", "selected": selected,
+                "predictions": run / f"predictions/{row.path}.parquet",
+                "segments": stores["segments"], "countries": run / "index/countries.csv",
+            },
+            output={"maps": folder / f"{row.path}.h5"}
+            | {kind: folder / f"{row.path}_{kind}.csv" for kind in KINDS},
+            params={
+                "index_folder": run / "index", "seed": seed, "explain": config["explain"],
+                "view": dataset_settings(config, row.dataset), "vocabulary": "imagenet",
+                "ambiguous_classes": score["ambiguous_classes"], "minimum": score["minimum"],
+            },
+            wildcards=row._asdict(),
+            threads=0,
+        )  # fmt: skip
+    listed = {kind: [folder / f"{row.path}_{kind}.csv" for row in every] for kind in KINDS}
+    tables = {name: folder / f"{name}.csv" for name in ("influence", "cause", "faithfulness")}
+    params = {"seed": seed, "rows": [list(row) for row in every]}
+    run_script("explanations", input=listed, output=tables, params=params)
+    for model in ("cnn", "transfer"):
+        own = [row for row in every if row.model == model]
+        run_script(
+            "explanation_examples",
+            input=arrays | {
+                "maps": [folder / f"{row.path}.h5" for row in own],
+                "checks": [folder / f"{row.path}_checks.csv" for row in own],
+                "faithfulness": tables["faithfulness"],
+            },
+            output={"figure": run / f"figures/explanations/{model}.png"},
+            params={
+                "index_folder": run / "index", "seed": seed, "rows": [list(row) for row in own],
+                "views": {row.dataset: dataset_settings(config, row.dataset) for row in own},
+                "scores": ["objects"] * len(own), "title": model_titles(config)[model],
+                "dataset_titles": dataset_titles(config),
+            },
+        )  # fmt: skip

@@ -61,10 +61,21 @@ def write_small(folder: Path, schema: str, seed: int = 0, ids: Sequence[str] = I
     elif schema == "arrays":
         images = rng.integers(0, 101, (n, 224, 224, 3)).astype(np.uint8)
         stores.write_arrays(path, columns | {"label": ["NA"] * n}, images)
+    elif schema == "explanations":
+        stores.write_explanations(path, (explained(image_id, rng) for image_id in ids))
     else:
         maps = rng.integers(0, 101, (n, 224, 224)).astype(np.uint8)
         stores.write_score_arrays(path, list(ids), maps)
     return path
+
+
+def explained(image_id: str, rng: np.random.Generator) -> stores.Explanation:
+    """Two maps of a few relevant squares each."""
+    maps = {}
+    for method in ("grad_cam", "integrated_gradients"):
+        coarse = np.kron(rng.integers(0, 9, (14, 14)), np.ones((16, 16)))
+        maps[method] = (coarse / coarse.sum()).astype(np.float32)
+    return stores.Explanation(image_id, "NA", "FR", maps)
 
 
 def content(path: Path, schema: str) -> list:
@@ -81,6 +92,11 @@ def content(path: Path, schema: str) -> list:
         ]
     if schema == "scores":
         return found + [(i, score.tobytes()) for i, score in stores.read_scores(path)]
+    if schema == "explanations":
+        return found + [
+            (e.image_id, e.label, e.predicted, [(m, x.tobytes()) for m, x in e.relevance.items()])
+            for e in stores.read_explanations(path)
+        ]
     if schema == "score_arrays":
         return found + [(i, score.tobytes()) for i, score in stores.read_score_arrays(path, IDS)]
     arrays = stores.Arrays([path])

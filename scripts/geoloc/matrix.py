@@ -130,6 +130,34 @@ def used_files(*settings: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(s["file"] for s in settings if s["curve"] == "python"))
 
 
+def scores_of_run(config: Config) -> list[str]:
+    """Names of the score maps that some row is trained or tested on."""
+    shown = [street_test_sets(config, row.dataset).values() for row in rows(config)]
+    return used_scores(*(settings for views in shown for settings in views))
+
+
+def explained_rows(config: Config) -> list[Row]:
+    """The rows whose answers are explained: Keras models of countries that see whole images.
+
+    In the crop of an object there is nothing but the object, and without score maps no pixel is a
+    scored one.
+    """
+    if not config["explain"]["images"] or not scores_of_run(config):
+        return []
+    return [
+        row
+        for row in rows(config, "keras_models")
+        if config["models"][row.model]["kind"] != "cells"
+        and dataset_settings(config, row.dataset).get("view") != "object"
+    ]
+
+
+def explained_scores(config: Config, dataset: str) -> str:
+    """Name of the score maps whose pixels are asked about: those that the dataset is made with or,
+    if it shows images unchanged, the first of the run."""
+    return (used_scores(dataset_settings(config, dataset)) + scores_of_run(config))[0]
+
+
 def titles_of_test_sets(config: Config) -> dict[str, str]:
     """Return the title of each test set of photos."""
     return {name: entry["title"] or name for name, entry in config["test_sets"].items() if entry}

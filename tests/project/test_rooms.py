@@ -26,6 +26,7 @@ FLOORS = [
     {"segmentation", "keras_models", "image_text"},
     {"coordinates"},
     {"evaluation"},
+    {"explain"},
     {"report"},
     {"verify", "explore"},
     {"cli"},
@@ -113,6 +114,11 @@ def test_no_modules_import_each_other_in_a_circle():
 @pytest.mark.parametrize("name", sorted(name for name in FILES if room(name) in LIGHT))
 def test_rooms_without_networks_load_no_framework(name):
     assert not loaded({name}) & FRAMEWORKS
+
+
+@pytest.mark.parametrize("name", ["tables", "figure"])
+def test_summaries_of_explanations_load_no_framework(name):
+    assert not loaded({f"geoloc.explain.{name}"}) & FRAMEWORKS
 
 
 def test_planning_loads_nothing_heavy():

@@ -60,7 +60,7 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
     assert "ok    images: 48 in 9 shards" in lines
     assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
-    assert lines[-1].startswith("0 wrong, 0 of 27 checks not made")
+    assert lines[-1].startswith("0 wrong, 0 of 28 checks not made")
 
 
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
@@ -265,7 +265,25 @@ MODEL = "models/cnn/original/42"
 METRICS = ("metrics.csv", "accuracy_by_source.csv", "paired_tests.csv")
 ANSWERS = ("answers.csv", "answers.json", "verdict.txt", "published_distances.csv")
 
+MAPS = "explanations/cnn/original/42.h5"
+
 DAMAGES = {
+    # Explanations
+    "an influence changed": Damage(
+        lambda run: edit_table(
+            run / "explanations/influence.csv", lambda t: set_value(t, 0, "ratio", "9")),
+        "explanations/influence.csv", "row 2: ratio"),
+    "a table of a row cut": Damage(
+        lambda run: edit_table(
+            run / "explanations/cnn/original/42_changes.csv", lambda t: without(t, 0)),
+        "explanations/cause.csv", "not of the same images"),
+    "a map lost": Damage(lambda run: (run / MAPS).unlink(), MAPS, "is missing"),
+    "a map of a training image": Damage(
+        lambda run: refit(run / MAPS, "image_id", 0, b"geoguessr/France/9.jpg"),
+        MAPS, "no test images"),
+    "relevance that is not finite": Damage(
+        lambda run: refit(run / MAPS, "relevance", (0, 5, 5), np.nan),
+        MAPS, "not finite", digests=True),
     # The index
     "index row deleted": Damage(
         lambda run: edit_table(run / INDEX, lambda t: without(t, 5)), "index/shards.csv", "line"),

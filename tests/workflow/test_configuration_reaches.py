@@ -30,7 +30,8 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "seed": (
         7,
         ["index.params.seed", "train.params.seed", "predict.params.seed", "metrics.params.seed",
-         "score_examples.params.seed", "train_clip.params.seed"],
+         "score_examples.params.seed", "train_clip.params.seed", "explain.params.seed",
+         "explanations.params.seed", "explanation_examples.params.seed"],
     ),
     "index.min_images": (11, ["index.params.min_images"]),
     "index.split": ([0.6, 0.2, 0.2], ["index.params.split"]),
@@ -87,8 +88,11 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "segmentations.sam.engine.image_batch": (12, ["segment.params.engine.image_batch"]),
     "segmentations.sam.engine.crop_batch": (13, ["segment.params.engine.crop_batch"]),
     "segmentations.sam.engine.compile": (True, ["segment.params.engine.compile"]),
-    "scores.objects.ambiguous_classes": ("every_meaning", ["score.params.ambiguous_classes"]),
-    "scores.objects.minimum": (0.3, ["score.params.minimum"]),
+    "scores.objects.ambiguous_classes": (
+        "every_meaning",
+        [f"{rule}.params.ambiguous_classes" for rule in ("score", "explain")],
+    ),
+    "scores.objects.minimum": (0.3, ["score.params.minimum", "explain.params.minimum"]),
     "scores.objects.merge": ("as_published", ["score.params.merge"]),
     "train.batch_size": (16, ["train.params.train.batch_size", "predict.params.batch_size"]),
     "train.epochs": (2, ["train.params.train.epochs"]),
@@ -138,6 +142,12 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "models.keras.title": ("Own Network", ["table1.params.model_titles.keras"]),
     "models.keras.options": ({"width": 3}, ["train[keras].params.model.options"]),
     "datasets.weighted_custom.title": ("Dimmed", ["table1.params.dataset_titles.weighted_custom"]),
+    "explain.images": (21, ["explain.params.explain.images"]),
+    "explain.steps": (22, ["explain.params.explain.steps"]),
+    "explain.baseline": ("blur", ["explain.params.explain.baseline"]),
+    "explain.fills": (["mean"], ["explain.params.explain.fills"]),
+    "explain.checked_images": (23, ["explain.params.explain.checked_images"]),
+    "explain.points": (24, ["explain.params.explain.points"]),
     "threads.segment": (17, ["segment.threads"]),
     "threads.check_leakage": (18, ["check_leakage.threads"]),
     "threads.train": (19, ["train.threads", "train_clip.threads"]),
@@ -156,7 +166,7 @@ for _key, _value in {"no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_fac
     )
 # Files that a job reads: they stand among its inputs.
 FILES = {
-    "scores.objects.classes": ("classes.txt", ["score.input"]),
+    "scores.objects.classes": ("classes.txt", ["score.input", "explain.input"]),
     "segmentations.sam.weights": (f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.input"]),
     "segmentations.sam.classifier.weights": (f"{WEIGHTS}/sam_vit_l_0b3195.pth", ["segment.input"]),
     "models.transfer.weights": (
@@ -495,7 +505,7 @@ def test_the_name_of_the_run_is_its_folder(default):
 READ_STORES = (
     "segment", "score", "pack_images", "pack_scores", "pack_crops", "train", "train_cells",
     "train_clip", "predict", "predict_clip", "predict_geoclip", "predict_python", "check_leakage",
-    "score_examples", "describe_segments",
+    "score_examples", "describe_segments", "explain", "explanation_examples",
 )  # fmt: skip
 
 

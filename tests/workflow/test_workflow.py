@@ -38,6 +38,7 @@ SMALL = {
     "scores": {"objects": {"classes": "config/small_classes.txt"}},
     "segmentations": {"sam": {"points_per_side": 6}},
     "train": {"epochs": 1},
+    "explain": {"images": 4, "steps": 2, "checked_images": 2, "points": 2},
 }
 
 
@@ -79,11 +80,14 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 REPORTS = {"run_record": 1, "report": 1}
 AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "by_country": 1, "answers": 1, "accuracy_figure": 1}
 AFTER_PREDICTIONS |= REPORTS | {"all": 1}
+AFTER_EXPLANATIONS = {"explanations": 1, "explanation_examples": 2}
 AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDICTIONS
+AFTER_TRAINING |= {"explain": 6} | AFTER_EXPLANATIONS
 # Of score maps and whatever shows them: models of Original are tested on weighted images, too.
 AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
 AFTER_SCORES |= {"describe_segments": 1, "found": 1}
 AFTER_SCORES |= {"pack_scores": 7, "training_curves": 1} | AFTER_PREDICTIONS
+AFTER_SCORES |= {"explain": 6} | AFTER_EXPLANATIONS
 AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1}
 
 
@@ -121,7 +125,7 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["retrieve_source"] == 3
     assert jobs["retrieve_weights"] == 3
     assert jobs["retrieve_model"] == 1
-    assert jobs["train"] == jobs["predict"] == 6
+    assert jobs["train"] == jobs["predict"] == jobs["explain"] == 6
     assert jobs["table1"] == jobs["table1_comparison"] == 1
     assert jobs["answers"] == jobs["published_distances"] == 1
 
@@ -294,7 +298,7 @@ def test_a_finished_run_is_found_whole(world):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "0 wrong, 0 of 25 checks not made" in result.stdout
+    assert "0 wrong, 0 of 28 checks not made" in result.stdout
 
 
 def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world):
@@ -463,14 +467,14 @@ def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
     jobs = replan(world, models={"contrastive": {"kind": "contrastive", "epochs": 1}})
     assert jobs["train_clip"] == jobs["predict_clip"] == 3
     assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
-    assert jobs["train"] == jobs["predict"] == jobs["pack_images"] == 0
+    assert jobs["train"] == jobs["predict"] == jobs["explain"] == jobs["pack_images"] == 0
 
 
 def test_a_dataset_that_is_added_plans_its_own_jobs_only(world):
     inverted = {"scores": "objects", "curve": "piecewise", "invert": True}
     jobs = replan(world, datasets={"inverted": inverted})
-    own = {"train": 2, "predict": 2, "training_curves": 1, "score_examples": 1, "found": 1}
-    assert jobs == own | AFTER_PREDICTIONS
+    own = {"train": 2, "predict": 2, "explain": 2, "training_curves": 1, "score_examples": 1}
+    assert jobs == own | {"found": 1} | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
     jobs = replan(world, datasets={"inverted": inverted | {"train": False}})
     assert jobs == {"score_examples": 1, "found": 1, "report": 1, "all": 1}
 
@@ -485,7 +489,8 @@ def test_a_column_that_is_added_is_predicted_by_every_model_and_trains_none_agai
 def test_other_parameters_of_eqn_1_train_the_models_of_their_dataset_only(world):
     jobs = replan(world, datasets={"weighted_custom": {"upper_score": 60}})
     expected = {"train": 2, "predict": 6, "predict_clip": 1, "training_curves": 1}
-    assert jobs == expected | {"score_examples": 1, "found": 1} | AFTER_PREDICTIONS
+    expected |= {"score_examples": 1, "found": 1, "explain": 2}
+    assert jobs == expected | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 
 
 def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
@@ -498,19 +503,28 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
     )
     own = {"score": 7, "pack_scores": 7, "score_examples": 1, "train": 2, "predict": 2}
     own |= {"describe_segments": 1, "found": 1}
-    assert jobs == own | {"training_curves": 1} | AFTER_PREDICTIONS
+    own |= {"training_curves": 1, "explain": 2}
+    assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 
 
 def test_another_title_makes_tables_and_figures_only(world):
     jobs = replan(world, datasets={"weighted_base": {"title": "Linear"}})
-    assert jobs == {"table1": 1, "answers": 1, "score_examples": 1, "training_curves": 1,
-                    "accuracy_figure": 1, "all": 1} | REPORTS  # fmt: skip
+    figures = {"score_examples": 1, "training_curves": 1, "accuracy_figure": 1}
+    figures |= {"explanation_examples": 2}
+    assert jobs == {"table1": 1, "answers": 1, "all": 1} | figures | REPORTS
+
+
+def test_other_settings_of_explanations_explain_again_and_change_nothing_else(world):
+    jobs = replan(world, explain=SMALL["explain"] | {"steps": 3})
+    assert jobs == {"explain": 6, "all": 1} | AFTER_EXPLANATIONS
+    assert replan(world, explain={"images": 0}) == {}
 
 
 def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):
     jobs = replan(world, seeds=[42, 7])
     expected = {"train": 6, "predict": 6, "train_clip": 1, "predict_clip": 1}
-    assert jobs == expected | {"training_curves": 1} | AFTER_PREDICTIONS
+    expected |= {"training_curves": 1, "explain": 6}
+    assert jobs == expected | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 
 
 def test_a_removed_entry_leaves_its_files_and_disappears_from_the_tables(copied):

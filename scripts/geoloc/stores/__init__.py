@@ -1,4 +1,4 @@
-"""Every HDF5 layout of the project: images, segments, scores and arrays.
+"""Every HDF5 layout of the project: images, segments, scores, arrays and explanations.
 
 A store is written under a temporary name and renamed when complete. Readers detect any difference
 from what was written. `base` describes the digests, `layouts` the datasets and `values` the values
@@ -19,6 +19,7 @@ from geoloc.stores.boxes import read_boxes, write_boxes
 from geoloc.stores.check import check_store
 from geoloc.stores.datasets import by_name, dataset_arrays, open_score_maps, score_key
 from geoloc.stores.errors import StoreError
+from geoloc.stores.explanations import Explanation, read_explanations, write_explanations
 from geoloc.stores.images import read_image_columns, read_images, write_images
 from geoloc.stores.layouts import SEGMENT_COLUMNS
 from geoloc.stores.manifests import manifest_of
@@ -31,6 +32,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SEGMENT_COLUMNS",
     "Arrays",
+    "Explanation",
     "ScoreMaps",
     "StoreError",
     "by_name",
@@ -44,6 +46,7 @@ __all__ = [
     "read_boxes",
     "read_config",
     "read_digest",
+    "read_explanations",
     "read_image_columns",
     "read_images",
     "read_images_and_scores",
@@ -55,6 +58,7 @@ __all__ = [
     "software_versions",
     "write_arrays",
     "write_boxes",
+    "write_explanations",
     "write_images",
     "write_score_arrays",
     "write_scores",

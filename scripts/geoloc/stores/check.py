@@ -8,12 +8,18 @@ import numpy as np
 
 from geoloc.stores.arrays import read_every_row
 from geoloc.stores.base import open_store
+from geoloc.stores.explanations import read_explanations
 from geoloc.stores.images import read_images
 from geoloc.stores.manifests import check_manifest
 from geoloc.stores.scores import read_scores
 from geoloc.stores.segments import read_segments
 
-READERS = {"images": read_images, "segments": read_segments, "scores": read_scores}
+READERS = {
+    "images": read_images,
+    "segments": read_segments,
+    "scores": read_scores,
+    "explanations": read_explanations,
+}
 
 
 def check_store(

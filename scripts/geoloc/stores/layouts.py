@@ -100,6 +100,14 @@ LAYOUTS = {
         {"score": Column("|u1", (ARRAY_SIZE, ARRAY_SIZE))},
         {},
     ),
+    "explanations": Layout(
+        IMAGE_ID
+        | {name: Column(TEXT) for name in ("label", "predicted")}
+        | {"offsets": Column("<i8", fence=True), "method": Column(TEXT, unit="maps")}
+        | DIGESTS,
+        {"relevance": Column("<f4", (ARRAY_SIZE, ARRAY_SIZE), unit="maps", chunk=1, gzip=True)},
+        {"maps": "offsets"},
+    ),
 }
 
 

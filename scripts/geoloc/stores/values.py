@@ -21,6 +21,7 @@ SPLITS = ("train", "val", "test")
 COUNTRY = re.compile("[A-Z]{2}")
 CLASSES = 1000  # of ImageNet-1k
 ROUNDING = 1e-6  # of probabilities near 1 in float32
+SUM_ROUNDING = 1e-3  # of the sum of 50,176 values in float32
 
 
 def columns_problem(columns: Mapping[str, np.ndarray]) -> str:
@@ -31,8 +32,8 @@ def columns_problem(columns: Mapping[str, np.ndarray]) -> str:
         return f"image {values[counts.argmax()]} is there {counts.max()} times"
     if "split" in columns and (wrong := set(columns["split"].tolist()) - set(SPLITS)):
         return f"unknown split {min(wrong)!r}"
-    wrong = {label for label in set(columns.get("label", ())) if not COUNTRY.fullmatch(label)}
-    if wrong:
+    countries = {*columns.get("label", ()), *columns.get("predicted", ())}
+    if wrong := {country for country in countries if not COUNTRY.fullmatch(country)}:
         return f"{min(wrong)!r} is not an ISO code"
     if "latitude" in columns:
         return _places_problem(columns["latitude"], columns["longitude"])
@@ -53,6 +54,18 @@ def _places_problem(latitude: np.ndarray, longitude: np.ndarray) -> str:
 def score_problem(score: np.ndarray) -> str:
     """Check scores: uint8, of any shape."""
     return f"a score of {score.max()}, over 100" if score.size and score.max() > 100 else ""
+
+
+def relevance_problem(maps: np.ndarray) -> str:
+    """maps: the relevance of an image, float32 (m, 224, 224)."""
+    if not np.isfinite(maps).all():
+        return "relevance that is not finite"
+    if maps.size and maps.min() < 0:
+        return f"a relevance of {maps.min():g}, below 0"
+    sums = maps.sum(axis=(1, 2), dtype=np.float64)
+    if wrong := [total for total in sums if total and abs(total - 1) > SUM_ROUNDING]:
+        return f"relevance that sums to {wrong[0]:g}, not to 1 or 0"
+    return ""
 
 
 def segments_problem(segments: Segments, runs: np.ndarray | None = None) -> str:

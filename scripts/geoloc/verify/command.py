@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geoloc.arguments import positive
 from geoloc.config import read_written_config
-from geoloc.verify import index, models, predictions, report, results, shards
+from geoloc.verify import explanations, index, models, predictions, report, results, shards
 from geoloc.verify.run import Check, Finding, NotChecked, Run, failure
 
 CONFIG = "config.yaml"
@@ -91,6 +91,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "table 1": results.check_table1,
     "metrics": results.check_metrics,
     "answers": results.check_answers,
+    "explanations": explanations.check_explanations,
     "by country": report.check_countries,
     "comparison": results.check_comparison,
     "figures": results.check_figures,

@@ -20,7 +20,14 @@ from geoloc.evaluation.published_distances import compare_distances, published_t
 from geoloc.evaluation.study import differences
 from geoloc.evaluation.table1 import baselines, format_table, table1, table1_seeds
 from geoloc.evaluation.verdict import verdict
-from geoloc.matrix import answer_settings, columns, dataset_titles, model_titles, rows
+from geoloc.matrix import (
+    answer_settings,
+    columns,
+    dataset_titles,
+    explained_rows,
+    model_titles,
+    rows,
+)
 from geoloc.verify.predictions import PREDICTIONS
 from geoloc.verify.run import (
     AGAIN,
@@ -311,6 +318,8 @@ def check_figures(run: Run) -> Check:
     figures += [f"found_examples/{name}.jpg" for name in scores]
     if rows(run.config, trained=True):
         figures.append("training_curves.png")
+    models = dict.fromkeys(row.model for row in explained_rows(run.config))
+    figures += [f"explanations/{name}.png" for name in models]
     for figure in figures:
         name = f"figures/{figure}"
         try:

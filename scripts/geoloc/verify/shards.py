@@ -118,8 +118,7 @@ def images_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
 
 def used_scores_of(run: Run) -> list[str]:
     """Return the names of the score maps that rows of the run are trained or tested on."""
-    shown = [matrix.street_test_sets(run.config, row.dataset) for row in matrix.rows(run.config)]
-    return matrix.used_scores(*(settings for views in shown for settings in views.values()))
+    return matrix.scores_of_run(run.config)
 
 
 def used_crops_of(run: Run) -> list[str]:

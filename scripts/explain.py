@@ -1,0 +1,59 @@
+"""Explain the answers of a trained Keras model on a sample of its own test images."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from geoloc.corpus.index_tables import kept_classes
+from geoloc.explain.changes import Pictures
+from geoloc.explain.keras_probe import KerasProbe
+from geoloc.explain.objects import class_maps
+from geoloc.explain.row import Settings, explain_row
+from geoloc.explain.sample import sample_rows
+from geoloc.files import atomic_path
+from geoloc.keras_models import runtime
+from geoloc.keras_models.batches import class_index
+from geoloc.keras_models.predict import load_trained
+from geoloc.logs import start_log
+from geoloc.segmentation.scoring import read_selected
+from geoloc.segmentation.vocabularies import vocabulary
+from geoloc.stores import Arrays, dataset_arrays, write_explanations
+from geoloc.weighting import make_view
+
+start_log(snakemake.log[0])
+params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
+runtime.setup(params.seed, snakemake.threads)
+settings, dataset = Settings(**params.explain), snakemake.wildcards.dataset
+trained = load_trained(
+    Path(inputs.model).parent, kept_classes(inputs.countries), inputs.get("code") or None
+)
+
+view = make_view(params.view)
+scores = {view.scores: inputs.scores}
+seen = dataset_arrays(inputs.street, scores, view, "test", params.index_folder, params.seed)
+own = Arrays(inputs.street, "test", params.index_folder, inputs.scores)
+predictions = pd.read_parquet(inputs.predictions)
+rows = sample_rows(seen, predictions, dataset, settings.images, params.seed)
+pictures = Pictures(
+    seen.image_id[rows],
+    view(*seen.read(rows)),
+    own.read(rows)[1] > 0,
+    class_index(seen.label[rows], trained.classes),
+)
+selected = read_selected(inputs.selected, params.ambiguous_classes, params.vocabulary)
+maps = class_maps(
+    inputs.segments, set(pictures.image_id), selected, params.minimum, params.index_folder
+)
+found = explain_row(
+    KerasProbe(trained.model),
+    pictures,
+    trained.classes,
+    maps,
+    vocabulary(params.vocabulary),
+    settings,
+    params.seed,
+)
+write_explanations(outputs.maps, found.explanations, params.explain)
+for name in ("influence", "changes", "checks"):
+    with atomic_path(outputs[name]) as temporary:
+        getattr(found, name).to_csv(temporary, index=False)

@@ -1,0 +1,160 @@
+"""Cause: how a model's answer changes if the scored pixels are taken away, kept or swapped.
+
+A map of relevance says where a model looks; whether the answer needs what is there, only another
+image can tell. Each change is compared with the same change at a place that means nothing to the
+image: the scored pixels of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from geoloc.weighting import View, other_rows
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""Images uint8 (n, 224, 224, 3) to the probabilities of the classes, float32 (n, classes)."""
+
+COLUMNS = ["image_id", "change", "fill", "probability_before", "probability_after",
+           "right_before", "right_after"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is changed: n images as the model sees them, uint8 (n, 224, 224, 3), their scored
+    pixels, bool (n, 224, 224), ids, and the class of each one's country, int (n,)."""
+
+    image_id: Sequence[str]
+    image: np.ndarray
+    scored: np.ndarray
+    label: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def part(self, rows: np.ndarray) -> Pictures:
+        """Those of some rows."""
+        ids = np.asarray(self.image_id)[rows]
+        return Pictures(ids, self.image[rows], self.scored[rows], self.label[rows])
+
+
+def remove(image: np.ndarray, pixels: np.ndarray, fill: str) -> np.ndarray:
+    """Replace pixels by what datasets fill with.
+
+    Args:
+        image: uint8 (…, H, W, 3).
+        pixels: bool (…, H, W), those to replace.
+        fill: `black`, `mean` (the image's mean colour) or `blur` (a blurred copy of the image).
+
+    Returns:
+        uint8 (…, H, W, 3).
+    """
+    return View(curve="linear", fill=fill)(image, np.where(pixels, 0, 100).astype(np.uint8))
+
+
+def resized(pixels: np.ndarray, count: int) -> np.ndarray:
+    """A region with another number of pixels: it shrinks or grows evenly from its outline.
+
+    Args:
+        pixels: bool (H, W), at least one of them.
+        count: pixels of the new region.
+
+    Returns:
+        bool (H, W): the `count` pixels that lie deepest inside, or nearest outside.
+    """
+    inside, outside = pixels.astype(np.uint8), (~pixels).astype(np.uint8)
+    depth = [cv2.distanceTransform(each, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+             for each in (inside, outside)]  # fmt: skip
+    signed = np.where(pixels, depth[0], -depth[1]).ravel()
+    found = np.zeros(pixels.size, bool)
+    found[np.argsort(-signed, kind="stable")[:count]] = True
+    return found.reshape(pixels.shape)
+
+
+def foreign_rows(label: np.ndarray, seed: int) -> np.ndarray:
+    """For each image one of another country, drawn by seed: int64 (n,), −1 if there is none."""
+    rng = np.random.default_rng([seed, 1])
+    found = np.full(len(label), -1)
+    for row, country in enumerate(label):
+        if len(others := np.flatnonzero(label != country)):
+            found[row] = rng.choice(others)
+    return found
+
+
+def measure_changes(
+    predict: Predict, pictures: Pictures, fills: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """Change images in each way and with each fill, and see what becomes of the answer.
+
+    | change | what is done |
+    |---|---|
+    | `removed` | the scored pixels are filled |
+    | `removed_control` | as many pixels are filled where another image's scored pixels are |
+    | `kept` | everything but the scored pixels is filled |
+    | `kept_control` | everything but as many pixels where another image has its scored ones |
+    | `swapped` | the scored pixels are filled, and those of an image of another country put in |
+    | `swapped_other` | the same images, asked for the other image's country |
+
+    The control is the image's own change with another image's map, so that without any meaning of
+    the maps both would have the same effect on average. Images without a scored pixel are not
+    looked at: nothing of them could be removed.
+
+    Args:
+        predict: the model.
+        pictures: the images.
+        fills: see `remove`.
+        seed: draws the other images.
+
+    Returns:
+        A row for each image, change and fill, see COLUMNS: the probability of the image's country,
+        0–1, and whether it is the answer. `swapped` needs an image of another country.
+    """
+    usable = pictures.part(np.flatnonzero(pictures.scored.any(axis=(1, 2))))
+    tables = [pd.DataFrame(columns=COLUMNS)]
+    if len(usable) > 1:
+        before = predict(usable.image)
+        tables = [
+            _outcome(before, predict(changed.image), changed, change, fill)
+            for fill in fills
+            for change, changed in _changed(usable, fill, seed)
+        ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _changed(pictures: Pictures, fill: str, seed: int) -> Iterator[tuple[str, Pictures]]:
+    """Each change and the changed images; `label` is the class that is asked for."""
+    other = pictures.scored[other_rows(len(pictures), seed)]
+    counts = pictures.scored.sum(axis=(1, 2))
+    control = np.stack([resized(*each) for each in zip(other, counts, strict=True)])
+    for change, pixels in {
+        "removed": pictures.scored,
+        "removed_control": control,
+        "kept": ~pictures.scored,
+        "kept_control": ~control,
+    }.items():
+        yield change, _with(pictures, remove(pictures.image, pixels, fill))
+    foreign = foreign_rows(pictures.label, seed)
+    if (foreign >= 0).all():
+        image = remove(pictures.image, pictures.scored, fill)
+        pixels = pictures.scored[foreign]
+        image[pixels] = pictures.image[foreign][pixels]
+        yield "swapped", _with(pictures, image)
+        yield "swapped_other", _with(pictures, image, pictures.label[foreign])
+
+
+def _with(pictures: Pictures, image: np.ndarray, label: np.ndarray | None = None) -> Pictures:
+    asked = pictures.label if label is None else label
+    return Pictures(pictures.image_id, image, pictures.scored, asked)
+
+
+def _outcome(
+    before: np.ndarray, after: np.ndarray, changed: Pictures, change: str, fill: str
+) -> pd.DataFrame:
+    rows, asked = np.arange(len(changed)), changed.label
+    values = [changed.image_id, change, fill, before[rows, asked], after[rows, asked],
+              before.argmax(axis=1) == asked, after.argmax(axis=1) == asked]  # fmt: skip
+    return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))

@@ -1,0 +1,104 @@
+"""The figure of explanations: what a model sees, what scores, and what its answers rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from geoloc.countries.names import display_name
+from geoloc.errors import InputError
+from geoloc.evaluation.figures import STYLE
+from geoloc.stores import Explanation
+
+METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"}
+CLIPPED = 99.5  # percentile of a map that is drawn as its maximum: a few pixels outshine the others
+
+
+@dataclass(frozen=True)
+class Example:
+    """An explained image: title of the row's dataset, the image as the model sees it, uint8
+    (224, 224, 3), its scores, uint8 (224, 224), its maps, the probability of the answer, and
+    whether a method's map passed the check of randomized weights in this row."""
+
+    dataset: str
+    image: np.ndarray
+    score: np.ndarray
+    explanation: Explanation
+    probability: float
+    shown: Container[str]
+
+
+def choose(checks: pd.DataFrame, seed: int) -> list[str]:
+    """Ids of two of a row's images that are drawn by seed: one with a right answer and one with a
+    wrong answer, or two of the same if there are no others."""
+    images = checks.drop_duplicates("image_id")
+    images = images.iloc[np.random.default_rng(seed).permutation(len(images))]
+    right = images["label"] == images["answer"]
+    chosen = pd.concat([images[right][:1], images[~right][:1], images[right][1:], images[~right]])
+    return chosen["image_id"].drop_duplicates().tolist()[:2]
+
+
+def explanation_figure(title: str, examples: Sequence[Example]) -> Figure:
+    """Draw examples, one row each: the image, its score map, and a map for each method.
+
+    A map that does not change when the weights are randomized says nothing about the model. It is
+    not drawn.
+
+    Args:
+        title: of the model.
+        examples: at least one.
+
+    Raises:
+        InputError: without an example.
+    """
+    if not examples:
+        raise InputError("a figure of explanations needs an explained image; raise explain.images")
+    titles = ["As the model sees it", "Score map", *METHODS.values()]
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        size = (1.6 + 2.2 * len(titles), 0.6 + 2.2 * len(examples))
+        figure = Figure(figsize=size, layout="constrained")
+        figure.suptitle(title, fontsize=11, weight="bold")
+        axes = figure.subplots(len(examples), len(titles), squeeze=False)
+        for row, example in zip(axes, examples, strict=True):
+            _draw(row, example)
+        for axis, name in zip(axes[0], titles, strict=True):
+            axis.set_title(name)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+    return figure
+
+
+def _draw(axes: Sequence[Axes], example: Example) -> None:
+    seen, score, *others = axes
+    found = example.explanation
+    seen.imshow(example.image)
+    verdict = "right" if found.label == found.predicted else "wrong"
+    seen.set_ylabel(
+        f"{example.dataset}\n{display_name(found.label)}\nanswer: {display_name(found.predicted)}\n"
+        f"{example.probability:.0%}, {verdict}",
+        fontsize=8,
+    )
+    score.imshow(example.score, cmap="viridis", vmin=0, vmax=100)
+    for axis, method in zip(others, METHODS, strict=True):
+        if method not in found.relevance:
+            axis.text(0.5, 0.5, "not available", ha="center", va="center", fontsize=8)
+        elif method not in example.shown:
+            note = "not shown: the map stays\nthe same with random weights"
+            axis.text(0.5, 0.5, note, ha="center", va="center", fontsize=8)
+        else:
+            _overlay(axis, example.image, found.relevance[method])
+        axis.set_aspect("equal")
+
+
+def _overlay(axis: Axes, image: np.ndarray, relevance: np.ndarray) -> None:
+    """A map above its image in grey."""
+    strength = np.clip(relevance / (np.percentile(relevance, CLIPPED) or 1), 0, 1)
+    axis.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+    axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.7 * strength)

@@ -1,0 +1,52 @@
+"""Influence: the share of relevance that lies on scored pixels, against their share of the area."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from geoloc.explain.objects import NO_CLASS
+from geoloc.stores import Explanation
+
+ALL = ""  # the class of the row that holds all scored pixels of an image
+
+
+def image_influence(
+    explanation: Explanation, scored: np.ndarray, classes: np.ndarray, names: Sequence[str]
+) -> Iterator[dict]:
+    """Relevance and area of the scored pixels of an image, together and by class.
+
+    Args:
+        explanation: the maps of the image.
+        scored: bool (224, 224).
+        classes: class of each pixel, int (224, 224), see `geoloc.explain.objects.class_map`.
+        names: names of the classes by index.
+
+    Yields:
+        image_id, label, method, class ("" for all scored pixels), relevance and area (0–1). A map
+        without relevance has none to share, and is left out.
+    """
+    parts = {ALL: scored}
+    for number in np.unique(classes[scored]):
+        if number != NO_CLASS:
+            parts[names[number]] = scored & (classes == number)
+    for method, relevance in explanation.relevance.items():
+        if not relevance.any():
+            continue
+        for name, pixels in parts.items():
+            yield {
+                "image_id": explanation.image_id,
+                "label": explanation.label,
+                "method": method,
+                "class": name,
+                "relevance": float(relevance[pixels].sum(dtype=np.float64)),
+                "area": float(pixels.mean()),
+            }
+
+
+def influence_table(rows: Sequence[dict]) -> pd.DataFrame:
+    """The rows of `image_influence` as a table, with its columns even without a row."""
+    columns = ["image_id", "label", "method", "class", "relevance", "area"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,200 @@
+"""The tables of explanations, over all rows of Table 1: influence, cause and faithfulness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import permutation_test
+
+from geoloc.errors import InputError
+from geoloc.evaluation.comparisons import TAIL, holm
+from geoloc.evaluation.metrics import RESAMPLES, wilson_interval
+from geoloc.explain.influence import ALL
+
+SHOWN_BELOW = 0.5
+"""Largest mean rank correlation of a map with that of the model without its weights. At 0.5, a
+quarter of the variance of its ranks (r²) has nothing to do with what the model learned."""
+LEAST_IMAGES = 5  # of a group with an interval
+SIMILARITIES = tuple(f"similarity_{stage}" for stage in (25, 50, 75, 100))
+INFLUENCE = ["model", "dataset", "seed", "method", "group_by", "group", "images",
+             "relevance_share", "area_share", "ratio", "low", "high"]  # fmt: skip
+CAUSE = ["model", "dataset", "seed", "change", "fill", "images", "probability_before",
+         "probability_after", "difference", "low", "high", "p_value", "p_adjusted",
+         "accuracy_before", "accuracy_after"]  # fmt: skip
+FAITHFULNESS = ["model", "dataset", "seed", "method", "images", "pointing_game", "pointing_low",
+                "pointing_high", "pointing_chance", "checked_images", "deletion", "deletion_other",
+                "insertion", "insertion_other", "completeness_error", *SIMILARITIES,
+                "shown"]  # fmt: skip
+CONTRASTS = {"removed_vs_control": ("removed_control", "removed"),
+             "kept_vs_control": ("kept_control", "kept")}  # fmt: skip
+"""Differences that are tested: the control, and what is compared with it."""
+
+MEASURED = ("pointing_game", "deletion", "deletion_other", "insertion", "insertion_other",
+            "completeness_error", *SIMILARITIES)  # fmt: skip
+"""Columns of the checks that may be empty."""
+
+Rows = Sequence[tuple[str, str, str, pd.DataFrame]]
+"""Model, dataset, seed and table of each row."""
+
+
+def influence(rows: Rows, seed: int) -> pd.DataFrame:
+    """Share of relevance on scored pixels against their share of the area.
+
+    Groups are all images, the images of a country, and for a class of objects the images that have
+    it, with the pixels of that class. `ratio` is the quotient of the two shares: above 1, scored
+    pixels matter more to the answer than their area would. `low` and `high` are its 95 % interval,
+    a bootstrap over images; groups of fewer than 5 images have none.
+
+    Args:
+        rows: tables of `geoloc.explain.influence.influence_table`.
+        seed: of the bootstrap.
+    """
+    found = []
+    for *row, table in rows:
+        for method, part in table.groupby("method", sort=False):
+            for group_by, group, images in _groups(part):
+                shares = images[["relevance", "area"]].mean()
+                low, high = _interval(images[["relevance", "area"]].to_numpy(), _ratio, seed)
+                found.append([*row, method, group_by, group, len(images), *shares,
+                              float(_ratio(shares.to_numpy())), low, high])  # fmt: skip
+    return pd.DataFrame(found, columns=INFLUENCE)
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    whole = table[table["class"] == ALL]
+    yield "all", "all", whole
+    for name, part in table[table["class"] != ALL].groupby("class"):
+        yield "class", str(name), part
+    for name, part in whole.groupby("label"):
+        yield "country", str(name), part
+
+
+def _ratio(shares: np.ndarray) -> np.ndarray:
+    """Relevance by area, (…, 2) to (…); NaN without area."""
+    relevance, area = shares[..., 0], shares[..., 1]
+    return np.divide(relevance, area, out=np.full(np.shape(area), np.nan), where=area > 0)
+
+
+def _interval(
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int
+) -> tuple[float, float]:
+    """95 % interval of a statistic of the means of columns (n, k): percentiles of a bootstrap over
+    rows. NaN for few rows."""
+    n = len(values)
+    if n < LEAST_IMAGES:
+        return np.nan, np.nan
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    low, high = np.nanquantile(statistic(drawn @ values / n), [TAIL, 1 - TAIL])
+    return float(low), float(high)
+
+
+def cause(rows: Rows, seed: int) -> pd.DataFrame:
+    """Change of the answer where scored pixels are removed, kept or swapped.
+
+    A row for each change and fill (see `geoloc.explain.changes.measure_changes`), and for each of
+    CONTRASTS. `difference` is the mean change of the probability of the image's country, and in a
+    contrast that of the change less that of its control on the same images, with a bootstrap over
+    images. `p_value` is of a sign-flip permutation test of a contrast, two-sided; `p_adjusted` is
+    corrected for all contrasts of the table (Holm).
+
+    Args:
+        rows: tables of `measure_changes`.
+        seed: of bootstrap and test.
+    """
+    found = [
+        [*row, change, fill, *values]
+        for *row, table in rows
+        for fill, part in table.groupby("fill", sort=False)
+        for change, values in _effects(part, seed)
+    ]
+    table = pd.DataFrame(found, columns=[name for name in CAUSE if name != "p_adjusted"])
+    table["p_adjusted"] = holm(table["p_value"].to_numpy(float))
+    return table[CAUSE]
+
+
+def _effects(table: pd.DataFrame, seed: int) -> Iterator[tuple[str, list[float]]]:
+    """The values of CAUSE of each change and contrast of a fill, from `images` on."""
+    changes = {name: part.set_index("image_id") for name, part in table.groupby("change")}
+    for change in table["change"].unique():
+        part = changes[change]
+        columns = [part[f"{name}_{when}"] for name in ("probability", "right")
+                   for when in ("before", "after")]  # fmt: skip
+        yield change, _effect(*columns, seed, tested=False)
+    for contrast, (control, change) in CONTRASTS.items():
+        first, second = changes[control], changes[change]
+        if not first.index.equals(second.index):
+            raise InputError(
+                f"{change} and {control} are not of the same images; delete the run's folder "
+                "explanations and run snakemake again"
+            )
+        columns = [each[f"{name}_after"] for name in ("probability", "right")
+                   for each in (first, second)]  # fmt: skip
+        yield contrast, _effect(*columns, seed, tested=True)
+
+
+def _effect(
+    before: pd.Series,
+    after: pd.Series,
+    right_before: pd.Series,
+    right_after: pd.Series,
+    seed: int,
+    tested: bool,
+) -> list[float]:
+    change = after.to_numpy(float) - before.to_numpy(float)
+    low, high = _interval(change[:, None], lambda means: means[..., 0], seed)
+    p_value = _sign_flip_test(change, seed) if tested else np.nan
+    return [len(change), before.mean(), after.mean(), change.mean(), low, high, p_value,
+            right_before.mean(), right_after.mean()]  # fmt: skip
+
+
+def _sign_flip_test(differences: np.ndarray, seed: int) -> float:
+    """Two-sided p-value of a mean difference of zero; exact for few images."""
+    result = permutation_test(
+        (differences,),
+        lambda values, axis: values.mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def faithfulness(rows: Rows) -> pd.DataFrame:
+    """Whether maps can be trusted, a row for each method of each row of Table 1.
+
+    Args:
+        rows: tables with the columns `geoloc.explain.row.CHECK_COLUMNS`.
+    """
+    found = []
+    for *row, table in rows:
+        for method, part in table.groupby("method", sort=False):
+            pointed = part[part["pointing_game"].notna()]
+            hits, checked = int(pointed["pointing_game"].sum()), part[part["deletion"].notna()]
+            share = hits / len(pointed) if len(pointed) else np.nan
+            low, high = wilson_interval(hits, len(pointed)) if len(pointed) else (np.nan, np.nan)
+            similar = checked[list(SIMILARITIES)].mean()
+            found.append(
+                [*row, method, len(part), share, low, high, pointed["area"].mean(), len(checked),
+                 *checked[["deletion", "deletion_other", "insertion", "insertion_other"]].mean(),
+                 checked["completeness_error"].dropna().median(), *similar,
+                 bool(similar.iloc[-1] < SHOWN_BELOW)]
+            )  # fmt: skip
+    return pd.DataFrame(found, columns=FAITHFULNESS)
+
+
+def read_row_tables(rows: Sequence[Sequence[str]], paths: Sequence[str]) -> Rows:
+    """Read a kind of table of every row, as `scripts/explain.py` wrote it.
+
+    Args:
+        rows: model, dataset and seed of each.
+        paths: its table.
+    """
+    return [(*row, _read(path)) for row, path in zip(rows, paths, strict=True)]
+
+
+def _read(path: str) -> pd.DataFrame:
+    """`NA` is Namibia, and an empty field is missing in columns of numbers only."""
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in MEASURED})

@@ -1,0 +1,167 @@
+"""Samples, changed images and the scores of maps, without a network."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from geoloc.explain.changes import Pictures, foreign_rows, measure_changes, remove, resized
+from geoloc.explain.faithfulness import deletion_and_insertion, pointing_game
+from geoloc.explain.objects import class_map
+from geoloc.explain.relevance import as_relevance, ranks, similarity
+from geoloc.explain.sample import stratified_sample
+from geoloc.segmentation.scoring import score_map
+from tests.small_stores import segments_of
+
+RNG = np.random.default_rng(2)
+
+
+def test_a_sample_keeps_the_shares_of_countries_and_of_right_answers():
+    countries = np.repeat(["FR", "NA", "JP"], [600, 300, 100])
+    right = np.arange(1000) % 4 == 0
+    rows = stratified_sample(countries, right, 100, seed=1)
+    drawn = Counter(zip(countries[rows].tolist(), right[rows].tolist(), strict=True))
+    expected = Counter(zip(countries.tolist(), right.tolist(), strict=True))
+    assert len(set(rows.tolist())) == 100
+    for stratum, count in expected.items():
+        assert abs(drawn[stratum] - count / 10) < 1
+    np.testing.assert_array_equal(rows, stratified_sample(countries, right, 100, seed=1))
+    assert not np.array_equal(rows, stratified_sample(countries, right, 100, seed=2))
+
+
+def test_a_sample_of_more_images_than_there_are_is_all_of_them():
+    rows = stratified_sample(["FR", "FR", "NA"], [True, False, True], 9, seed=1)
+    np.testing.assert_array_equal(rows, [0, 1, 2])
+
+
+@pytest.mark.parametrize("fill", ["black", "mean", "blur"])
+def test_only_removed_pixels_are_filled(fill):
+    image = RNG.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    pixels = RNG.random((2, 32, 32)) < 0.3
+    found = remove(image, pixels, fill)
+    np.testing.assert_array_equal(found[~pixels], image[~pixels])
+    if fill == "black":
+        assert not found[pixels].any()
+    elif fill == "mean":
+        for each, place, before in zip(found, pixels, image, strict=True):
+            assert (each[place] == np.rint(before.mean((0, 1)))).all()
+    else:
+        assert found[pixels].std() < image[pixels].std() / 2
+
+
+@pytest.mark.parametrize("count", [0, 10, 400, 1500, 3000, 4096])
+def test_a_region_shrinks_and_grows_to_the_size_that_is_asked_for(count):
+    pixels = np.zeros((64, 64), bool)
+    pixels[10:40, 5:45] = True
+    found = resized(pixels, count)
+    assert found.sum() == count
+    smaller, larger = sorted([found, pixels], key=np.sum)
+    assert larger[smaller].all()
+
+
+def brightness(image: np.ndarray) -> np.ndarray:
+    share = image.mean(axis=(1, 2, 3)) / 255
+    return np.stack([1 - share, share], axis=1)
+
+
+def test_controls_change_as_many_pixels_and_images_without_scores_are_left_out():
+    image = np.full((4, 224, 224, 3), 100, np.uint8)
+    scored = np.zeros((4, 224, 224), bool)
+    scored[0, :40, :40] = scored[1, 90:150, 90:200] = scored[3, 5:9, 5:9] = True
+    seen = Pictures(["a", "b", "c", "d"], image, scored, np.array([1, 0, 1, 0]))
+    table = measure_changes(brightness, seen, ["black"], seed=0)
+    assert set(table.image_id) == {"a", "b", "d"}
+    after = table.set_index(["change", "image_id"]).probability_after
+    for change in ("removed", "kept"):
+        for image_id in ("a", "b", "d"):
+            assert after[change, image_id] == pytest.approx(after[f"{change}_control", image_id])
+    assert after["removed", "a"] == pytest.approx((1 - 1600 / 224**2) * 100 / 255)
+
+
+def test_a_swap_puts_in_the_objects_of_another_country():
+    image = np.stack([np.full((224, 224, 3), value, np.uint8) for value in (10, 200)])
+    scored = np.zeros((2, 224, 224), bool)
+    scored[0, :50], scored[1, 100:150] = True, True
+    kept = []
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        kept.append(pixels.copy())
+        return brightness(pixels)
+
+    measure_changes(predict, Pictures(["a", "b"], image, scored, np.array([0, 1])), ["black"], 0)
+    first = kept[-1][0]
+    assert (first[:50] == 0).all()
+    assert (first[100:150] == 200).all()
+    assert (first[50:100] == 10).all()
+
+
+def test_images_of_one_country_only_have_none_to_swap_with():
+    assert (foreign_rows(np.zeros(3, int), 0) == -1).all()
+    found = foreign_rows(np.array([0, 0, 1, 2]), 0)
+    assert found[0] in (2, 3)
+    assert found[2] != 2
+
+
+def test_relevance_is_what_speaks_for_the_answer_and_sums_to_one_or_zero():
+    values = np.stack([RNG.normal(size=(4, 4)), -np.ones((4, 4))])
+    found = as_relevance(values)
+    assert found[0].sum() == pytest.approx(1)
+    assert (found >= 0).all()
+    assert not found[1].any()
+
+
+def test_equally_relevant_pixels_are_ranked_at_random():
+    relevance = np.zeros((1, 8, 8))
+    relevance[0, 7, 7] = 1
+    found = ranks(relevance, seed=0)
+    assert found[0, 7, 7] == 0
+    assert sorted(found.ravel().tolist()) == list(range(64))
+    assert np.abs(np.corrcoef(found.ravel()[:-1], np.arange(63))[0, 1]) < 0.5
+
+
+def test_deletion_and_insertion_tell_a_map_that_names_what_counts_from_one_that_does_not():
+    image = np.full((1, 32, 32, 3), 60, np.uint8)
+    image[0, :8] = 255
+
+    def bright_top(pixels: np.ndarray) -> np.ndarray:
+        share = pixels[:, :8].mean(axis=(1, 2, 3)) / 255
+        return np.stack([1 - share, share], axis=1)
+
+    top, bottom = np.zeros((2, 1, 32, 32))
+    top[0, :8] = bottom[0, 24:] = 1
+    good, bad = (
+        deletion_and_insertion(bright_top, image, each, np.array([1]), 8, seed=0)
+        for each in (top, bottom)
+    )
+    assert good[0][0] < 0.2 < bad[0][0]
+    assert good[1][0] > bad[1][0]
+
+
+def test_the_pointing_game_counts_images_with_relevance_and_scored_pixels_only():
+    relevance, scored = np.zeros((4, 5, 5)), np.zeros((4, 5, 5), bool)
+    scored[:3, 0] = True
+    relevance[0, 0, 3] = relevance[1, 4, 3] = relevance[3, 1, 1] = 1
+    np.testing.assert_array_equal(pointing_game(relevance, scored), [1, 0, np.nan, np.nan])
+
+
+def test_maps_without_variation_are_similar_to_each_other_only():
+    varied, constant = RNG.random((6, 6)), np.zeros((6, 6))
+    assert similarity(varied, varied) == pytest.approx(1)
+    assert similarity(varied, -varied) == pytest.approx(-1)
+    assert similarity(constant, constant + 1) == 1
+    assert similarity(varied, constant) == 0
+
+
+def test_the_class_of_a_pixel_is_that_of_its_score():
+    masks = [np.zeros((4, 5), bool) for _ in range(3)]
+    masks[0][:, :3] = masks[1][:, 2:] = masks[2][0] = True
+    segments = segments_of("s/a", masks)
+    segments.class_id[:, :2] = [[7, 3], [4, 9], [5, 6]]
+    segments.class_probability[:, 0] = [0.3, 0.8, 0.9]
+    segments.class_probability[:, 1] = [0.2, 0.1, 0.05]
+    selected = np.array([3, 4], np.int16)
+    found = class_map(segments, selected)
+    np.testing.assert_array_equal(found >= 0, score_map(segments, selected) > 0)
+    np.testing.assert_array_equal(found[1], [3, 3, 4, 4, 4])
