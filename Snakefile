@@ -33,7 +33,8 @@ onstart:
 onsuccess:
     if Path(RESULTS, "table1.txt").exists():
         print(
-            f"Results: {RESULTS}/table1.txt, metrics.csv, figures/", file=sys.stderr
+            f"Results: {RESULTS}/report.html, table1.txt, metrics.csv, figures/",
+            file=sys.stderr,
         )
     # `make demo` prints it below the table.
     if Path(RESULTS, "verdict.txt").exists() and not config["demo"]:

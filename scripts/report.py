@@ -12,9 +12,8 @@ from geoloc.report.tables import Run
 log = start_log(snakemake.log[0])
 inputs, params = snakemake.input, snakemake.params
 given = {name: Path(inputs[name]) for name in params.tables if inputs.get(name)}
-given |= {
-    f"examples_{Path(path).stem}": Path(path) for path in inputs.examples
-}  # of each score map
+for kind in ("examples", "found", "explanations"):
+    given |= {f"{kind}/{Path(path).stem}": Path(path) for path in inputs.get(kind, [])}
 paths = [*inputs.histories, *(Path(folder, "history.csv") for folder in inputs.clips)]
 histories = {Row(*row): Path(path) for row, path in zip(params.trained, paths, strict=True)}
 run = Run(

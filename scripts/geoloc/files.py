@@ -100,8 +100,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def _remove_partial(folder: Path, start: str, end: str) -> None:
-    """Delete what killed processes left of a file or folder: its name has their number between
-    `start` and `end`. No other job writes the same path now, on this machine or another one."""
+    """Delete what killed processes left of a file or folder.
+
+    Its name has their process number between `start` and `end`. No other job, on any machine,
+    writes the same path now.
+    """
     with os.scandir(folder) as entries:
         left = [e.path for e in entries if e.name.startswith(start) and e.name.endswith(end)]
     for path in map(Path, left):

@@ -86,9 +86,9 @@ def _locked(path: Path, task: str) -> io.TextIOBase:
 
 
 def hold_while_running(path: str | Path) -> io.TextIOBase | None:
-    """Hold a lock file, with the name of this process, until it ends; which `interrupted` reads.
+    """Hold a lock file with the name of this process until it ends; `interrupted` reads it.
 
-    A process that ends normally deletes it. Returns None where another process holds it.
+    A process that ends normally deletes the file. Returns None if another process holds it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +102,10 @@ def hold_while_running(path: str | Path) -> io.TextIOBase | None:
 
 
 def interrupted(path: str | Path) -> str:
-    """Say who runs the workflow by a file of `hold_while_running`, or did until it was killed, and
-    what to do; empty without the file."""
+    """Say which process runs the workflow, or ran it until it was killed, and what to do.
+
+    `path` is a file of `hold_while_running`; empty if it does not exist.
+    """
     try:
         with Path(path).open("r+", encoding="utf-8") as file:
             who = file.read() or "an unknown process"

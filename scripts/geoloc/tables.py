@@ -1,4 +1,4 @@
-"""Tables that jobs read: whole, or with an error that names the file."""
+"""Read tables completely, or fail with an error that names the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def damaged(path: str | Path, reason: object) -> FileError:
-    """The error of a table that cannot be used."""
+    """Return the error for a table that can't be used."""
     text = " ".join(str(reason).split()) or type(reason).__name__
     return FileError(f"{path} is damaged ({text}); delete it and run snakemake again")
 
@@ -24,11 +24,11 @@ def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, s
 
     Args:
         path: UTF-8, with a header.
-        columns: that the table must have; it may have others.
+        columns: columns that the table must have; it may have others.
 
     Raises:
-        FileError: for a damaged table: no text, without a header or a column, or a row with more
-            or fewer fields than the header.
+        FileError: if the table is damaged: not text, no header, a missing column, or a row with
+            more or fewer fields than the header.
     """
     rows: list[dict[str, str]] = []
     try:
@@ -53,12 +53,12 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
     """Read a Parquet or CSV table that the workflow wrote.
 
     Args:
-        path: its suffix names the format. In a CSV only empty fields are missing values.
-        columns: those to read; all if None.
+        path: its suffix decides the format. In a CSV, only empty fields are missing values.
+        columns: columns to read; all if None.
 
     Raises:
-        FileError: if it is damaged or lacks a column.
-        OSError: if it is missing or may not be read.
+        FileError: if it is damaged or a column is missing.
+        OSError: if it does not exist or is not readable.
     """
     import pandas as pd
     import pyarrow as pa
@@ -75,7 +75,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
 
 
 def _check_end(path: str | Path) -> None:
-    """Every line that the workflow writes ends; without that, a cut table looks whole."""
+    """Check that the last line ends: the workflow ends every line, so truncation is detected."""
     with Path(path).open("rb") as file:
         file.seek(-min(1, file.seek(0, 2)), 2)
         if file.read() not in (b"\n", b""):

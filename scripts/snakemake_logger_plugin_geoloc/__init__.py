@@ -1,8 +1,8 @@
 """A compact console for Snakemake: `snakemake --logger geoloc`.
 
-Prints when a stage starts and ends, its speed and time left while it runs, warnings and errors.
-Everything else that Snakemake says is in `.snakemake/log/`, and what jobs say in their log files.
-Lines are only added, never redrawn, so that the output can be a file. A dry run looks as usual.
+It prints when a stage starts and ends, its speed and time left while it runs, warnings and errors.
+Snakemake's other messages are in `.snakemake/log/`, those of jobs in their log files. Lines are
+only added, never redrawn, so the output can be a file. A dry run looks as usual.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 from geoloc.progress import duration
 from snakemake_logger_plugin_geoloc.speed import Speed, read_speed
 
-# Starts of Snakemake's messages that are only in its log file. A message that another version of
-# Snakemake words differently is shown.
+# Starts of Snakemake's messages that only go to its log file. If another version of Snakemake words
+# a message differently, it is shown.
 NOT_SHOWN = (
     "Assuming unrestricted shared filesystem", "Building DAG of jobs", "Conda environments: ",
     "Config file ", "DAG of jobs will be updated", "Execute ", "Select jobs to execute",
@@ -36,7 +36,7 @@ EVENTS_NOT_SHOWN = {
     LogEvent.DEBUG_DAG, LogEvent.GROUP_INFO, LogEvent.JOB_STARTED, LogEvent.RESOURCES_INFO,
     LogEvent.RULEGRAPH, LogEvent.WORKFLOW_STARTED,
 }  # fmt: skip
-LOG_LINES = 15  # shown of the log of a failed job
+LOG_LINES = 15  # lines shown of a failed job's log
 
 
 @dataclass
@@ -58,17 +58,19 @@ class Job:
 
 @dataclass
 class Stage:
-    """The jobs of a rule; `total` is None where the plan does not know it yet."""
+    """The jobs of a rule; `total` is None until the plan knows it."""
 
     total: int | None = None
     done: int = 0
     started: float = field(default_factory=time.time)
-    job_seconds: float = 0.0  # of all jobs that are done
+    job_seconds: float = 0.0  # of all finished jobs
 
 
 class LogHandler(LogHandlerBase):
-    """Writes the compact view to stderr. Snakemake calls `emit` from one thread; the lines on speed
-    come from another one."""
+    """Writes the compact view to stderr.
+
+    Snakemake calls `emit` from one thread; the lines on speed come from another.
+    """
 
     writes_to_stream = True
     writes_to_file = False
@@ -93,7 +95,7 @@ class LogHandler(LogHandlerBase):
                 self._write_as_usual(record)
             else:
                 self._emit(record)
-        except Exception:  # as every handler: no message may stop the workflow
+        except Exception:  # as in every handler: no message may stop the workflow
             self.handleError(record)
 
     def close(self) -> None:
@@ -145,7 +147,7 @@ class LogHandler(LogHandlerBase):
             return
         stage = self.stages[job.rule]
         stage.done += 1
-        self.done += 1  # the event with the numbers comes after this one
+        self.done += 1  # the event with the numbers follows this one
         stage.job_seconds += time.time() - job.started
         if stage.total is not None and stage.done > stage.total:
             stage.total = None  # the plan grew
@@ -157,7 +159,7 @@ class LogHandler(LogHandlerBase):
         self.jobs.pop(record.jobid, None)
         outputs = ", ".join(record.output[:1])
         self._line(f"ERROR: {record.rule_name} failed: {outputs}")
-        # A message of Slurm or of another executor, and where its log is.
+        # A message of Slurm or another executor, with the location of its log.
         lines = [record.rule_msg] if record.rule_msg else []
         lines += [f"{name}: {value}" for name, value in record.aux.items()]
         for path in record.log:
@@ -170,21 +172,21 @@ class LogHandler(LogHandlerBase):
         self.done, self.total = record.done, record.total
 
     def _report_speed(self) -> None:
-        """Lines on stages every `interval` seconds, or every hundredth of the run if longer."""
+        """Print lines on stages every `interval` seconds, or every hundredth of a longer run."""
         while not self.stopped.wait(max(self.interval, (time.time() - self.started) / 100)):
             with self.lock:
                 running = Counter(job.rule for job in self.jobs.values())
             for rule in running:
                 try:
                     self._report_stage(rule)
-                except Exception as error:  # a log that cannot be read costs its line only
+                except Exception as error:  # an unreadable log only costs its line
                     self._print(f"WARNING: no speed of {rule}: {error}")
 
     def _report_stage(self, rule: str) -> None:
         with self.lock:
             jobs = [job for job in self.jobs.values() if job.rule == rule]
             stage = self.stages[rule]
-        # Of a stage of short jobs its start and end are enough.
+        # For a stage of short jobs, start and end are enough.
         if not jobs or time.time() - min(job.started for job in jobs) < self.interval:
             return
         speed = sum((read_speed(job.log, job.started) for job in jobs), Speed())
@@ -213,7 +215,7 @@ def _hidden(record: logging.LogRecord, event: str | None) -> bool:
     if event in EVENTS_NOT_SHOWN:
         return True
     if event == LogEvent.ERROR:
-        # That a script exited with 1 is said by the error of its job, with the reason.
+        # The job's error already says that the script exited with 1, and why.
         return record.exception == "RuleException" and "CalledProcessError" in record.getMessage()
     return record.levelno <= logging.INFO and str(record.msg).startswith(NOT_SHOWN)
 

@@ -25,8 +25,10 @@ class Speed:
 
 
 def read_speed(logs: list[str], started: float) -> Speed:
-    """The speed of a job that started at `started` (seconds since 1970); an empty one if its log
-    does not exist, is of an earlier run, or does not say."""
+    """Return the speed of a job that started at `started` (seconds since 1970).
+
+    It is empty if the log does not exist, is of an earlier run, or has no speed.
+    """
     for log in logs:
         try:
             if Path(log).stat().st_mtime < started - 1:

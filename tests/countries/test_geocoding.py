@@ -5,13 +5,14 @@ from pathlib import Path
 import country_converter
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoloc.cli.compare_geocoders import main, read_places
 from geoloc.countries.geocoding import country_of_coordinates
-from geoloc.countries.names import country_of_name, display_name
-from geoloc.countries.polygons import _areas, areas_within, country_of_area, place_within
+from geoloc.countries.names import country_of_name, display_name, region
+from geoloc.countries.polygons import _areas, areas_within, country_of_area, land, place_within
 
 
 def read_csv(path):
@@ -211,3 +212,16 @@ def test_a_place_within_each_country_is_in_its_area():
     codes = sorted(set(_areas()[0]))
     places = np.array([place_within(code) for code in codes])
     assert country_of_area(*places.T).tolist() == codes
+
+
+def test_regions_are_those_of_the_united_nations():
+    expected = {"GB": "Northern Europe", "GR": "Southern Europe", "NA": "Southern Africa",
+                "US": "Northern America", "": "Other"}  # fmt: skip
+    assert {code: region(code) for code in expected} == expected
+
+
+def test_the_land_of_countries_follows_coasts_and_lies_in_their_areas():
+    found = land()
+    assert len(found) > 200
+    assert found["FR"].contains(shapely.Point(2.35, 48.86))
+    assert not found["FR"].contains(shapely.Point(-4.0, 45.5))  # the Bay of Biscay

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.mutation import related
-from tests.mutation.__main__ import path_of
+from tests.mutation.__main__ import own_changes, path_of
 from tests.mutation.operators import mutants, rule_mutants
 
 SOURCE = '''"""What it does: 3 things."""
@@ -75,6 +75,11 @@ def test_values_of_the_configuration_are_changed_in_rules():
     assert changed(source, rule_mutants) == [
         'config["score"]["minimum"] → None', "\"street\" → 'street_'"
     ]  # fmt: skip
+
+
+def test_each_change_of_the_list_stands_once_in_its_file():
+    _, stale = own_changes()
+    assert not stale
 
 
 def test_every_module_has_tests():

@@ -105,8 +105,8 @@ def write_results(folder: Path, config: dict | None = None, compared: bool = Fal
         table.to_csv(files[name], index=False)
     files["records"] = folder / "answers.json"
     write_json(files["records"], tables["answers"])
-    files["examples_objects"] = folder / "objects.png"
-    Image.new("RGB", (1500, 300), "teal").save(files["examples_objects"])
+    files["examples/objects"] = folder / "objects.png"
+    Image.new("RGB", (1500, 300), "teal").save(files["examples/objects"])
     own = model_titles(config)
     titles = {own[name]: title for name, title in PUBLISHED.items() if name in own}
     if compared:

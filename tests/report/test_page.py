@@ -134,7 +134,7 @@ def test_stages_and_devices_come_from_benchmarks_and_logs(html):
 
 def test_a_run_without_optional_files_has_no_empty_sections(run):
     config = configuration()
-    html = page(without(run, "comparison", "examples_objects", histories={}))
+    html = page(without(run, "comparison", "examples/objects", histories={}))
     assert 'id="examples"' not in html
     assert 'id="training"' not in html
     assert config["run"] in html

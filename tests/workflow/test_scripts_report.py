@@ -63,7 +63,7 @@ def test_the_page_has_the_histories_examples_and_published_values_that_it_is_giv
             "index": folder / "index/images.parquet",
             "histories": list(keras.values()),
             "clips": [path.parent for path in clips.values()],
-            "examples": [run.files["examples_objects"]],
+            "examples": [run.files["examples/objects"]],
             "record": folder / "run.json",
         },
         output={"page": folder / "report.html"},

@@ -513,8 +513,8 @@ def test_another_title_makes_tables_and_figures_only(world):
 
 def test_other_settings_of_explanations_explain_again_and_change_nothing_else(world):
     jobs = replan(world, explain=SMALL["explain"] | {"steps": 3})
-    assert jobs == {"explain": 6, "all": 1} | AFTER_EXPLANATIONS
-    assert replan(world, explain={"images": 0}) == {}
+    assert jobs == {"explain": 6, "all": 1} | AFTER_EXPLANATIONS | REPORTS
+    assert replan(world, explain={"images": 0}) == {"all": 1} | REPORTS
 
 
 def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):

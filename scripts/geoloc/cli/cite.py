@@ -30,7 +30,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the references. Raises FileError if the folder is not that of a run."""
+    """Print the references.
+
+    Raises:
+        FileError: if the folder is not that of a run.
+    """
     options = parse_arguments(arguments)
     path = options.results / "config.yaml"
     try:

@@ -23,7 +23,7 @@ from geoloc.errors import InputError
 from geoloc.files import atomic_path
 
 NEAR_BORDER = 10.0  # km
-REACH = 500.0  # km within which the area of the nearest city's country is looked for
+REACH = 500.0  # km; how far to search for the area of the nearest city's country
 CASES = ["border", "remote", "sea"]
 EXAMPLES = """\
 example:
@@ -34,13 +34,17 @@ example:
 
 
 def compare(places: pd.DataFrame) -> pd.DataFrame:
-    """The countries of places by both geocoders, one row a place.
+    """Return the countries of places by both geocoders, one row per place.
 
-    `places` has the columns image, latitude and longitude (degrees). The result adds nearest_city
-    and country_polygon (ISO codes, "" where no country is near), changed, border_km and case. The
-    last two are given where the country changes or the place is outside all areas: `border_km` is
-    the distance to the area of the nearest city's country (infinite beyond REACH); `case` is `sea`
-    outside all areas, `border` up to NEAR_BORDER km from that country, `remote` otherwise.
+    Args:
+        places: columns image, latitude and longitude (degrees).
+
+    Returns:
+        `places` with nearest_city and country_polygon (ISO codes, "" if no country is near),
+        changed, border_km and case. The last two are set if the country changes or the place is
+        outside all areas: `border_km` is the distance to the area of the nearest city's country
+        (infinite beyond REACH); `case` is `sea` outside all areas, `border` up to NEAR_BORDER km
+        from that country, `remote` otherwise.
     """
     table = places.reset_index(drop=True)
     latitude, longitude = table.latitude.to_numpy(), table.longitude.to_numpy()
@@ -79,7 +83,7 @@ def read_places(path: Path, columns: tuple[str, str, str]) -> tuple[pd.DataFrame
 
 
 def summary(table: pd.DataFrame, classes: list[str] | None) -> str:
-    """The comparison for reading: counts, then every case, those of a kind by distance."""
+    """Return the comparison as text: counts, then every case, by kind and distance."""
     changed = table[table.changed]
     lines = [f"{len(changed)} of {len(table)} images change country"]
     if classes:

@@ -55,7 +55,7 @@ ARRAY_BYTES = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many images and shards there are, and where that is known from."""
+    """Numbers of images and shards, and where they are known from."""
 
     street: int
     test_set: int
@@ -69,9 +69,14 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Stage:
-    """Jobs of one kind. `units` is what its time grows with, of all jobs together; `pattern` is
-    where each job's benchmark lies and `output` what it writes, below the results; `of_shards`
-    says whether a job does a shard."""
+    """Jobs of one kind.
+
+    Attributes:
+        units: what the time of all jobs together grows with.
+        pattern: path of each job's benchmark, relative to the results.
+        output: path of each job's output, relative to the results.
+        of_shards: whether each job processes a shard.
+    """
 
     name: str
     jobs: int
@@ -84,7 +89,7 @@ class Stage:
 
 
 def sizes_of_index(folder: Path) -> Sizes:
-    """Sizes by the tables of a finished index."""
+    """Return the sizes from the tables of a finished index."""
     shards = read_rows(folder / "shards.csv")
     street = [int(row["images"]) for row in shards if row["collection"] == "street"]
     others = [int(row["images"]) for row in shards if row["collection"] != "street"]
@@ -98,8 +103,10 @@ def sizes_of_index(folder: Path) -> Sizes:
 def expected_sizes(
     config: dict, images: int, countries: int, test_set_images: int, test_set_countries: int
 ) -> Sizes:
-    """Sizes without an index. A country's last shard is half full on average, so that the number
-    of shards is an estimate."""
+    """Return sizes without an index.
+
+    A country's last shard is half full on average, so the number of shards is an estimate.
+    """
 
     def shards(count: int, classes: int) -> int:
         return max(classes, round(count / config["index"]["shard_size"] + classes / 2))
@@ -118,7 +125,7 @@ def expected_sizes(
 
 
 def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
-    """All stages of a run in their order."""
+    """Return all stages of a run in order."""
     views = [street_test_sets(config, row.dataset).values() for row in rows(config)]
     settings = list(chain(*views))
     scores, crops = used_scores(*settings), used_crops(*settings)
@@ -127,7 +134,7 @@ def plan_stages(config: dict, sizes: Sizes) -> list[Stage]:
     return [
         *_shard_stages(sizes, list(segmentations), scores, crops),
         *_model_stages(config, sizes),
-        # Only the Table 1 of the study is compared with the published one.
+        # Only the study's Table 1 is compared with the published one.
         Stage("once each", len(ONCE) + len(scores) + len(explained) + bool(explained)
               + bool(rows(config, trained=True))
               - bool(differences(config, load_schema(SCHEMA))), 0, ""),
@@ -177,7 +184,7 @@ def _shard_stages(
 
 
 def _model_stages(config: dict, sizes: Sizes) -> Iterator[Stage]:
-    """Training and prediction by model: models may differ a lot in size."""
+    """Yield training and prediction by model, because models differ a lot in size."""
     epochs = config["train"]["epochs"] * (sizes.train + sizes.val)
     by_model: dict[str, list[Row]] = {}
     for row in rows(config):
@@ -219,7 +226,7 @@ def _model_stages(config: dict, sizes: Sizes) -> Iterator[Stage]:
 
 
 def done_units(stage: Stage, results: Path, sizes: Sizes, epochs: int) -> dict[Path, int]:
-    """Benchmark files of a stage's finished jobs and how many units each did."""
+    """Return the benchmark files of a stage's finished jobs and how many units each did."""
     benchmarks = results / "benchmarks"
     files = sorted(benchmarks.glob(stage.pattern)) if stage.pattern else []
     if stage.name.startswith("train."):
@@ -237,13 +244,13 @@ def done_units(stage: Stage, results: Path, sizes: Sizes, epochs: int) -> dict[P
         for row in read_rows(results / "index/shards.csv")
     }
     keys = {file: (file.parent.parent.name, file.parent.name, file.stem) for file in files}
-    if "." in stage.name:  # of a segmentation or score maps, which are of street images
+    if "." in stage.name:  # of a segmentation or score maps: street images only
         keys = {file: ("street", *key[1:]) for file, key in keys.items()}
     return {file: shards[key] for file, key in keys.items() if key in shards}
 
 
 def measured_rate(done: dict[Path, int]) -> float:
-    """Seconds of a job by unit of its work, NaN where no job has finished."""
+    """Return the seconds of a job per unit of its work; NaN if no job has finished."""
     seconds = units = 0.0
     for file, count in done.items():
         with file.open(newline="") as lines:
@@ -254,7 +261,7 @@ def measured_rate(done: dict[Path, int]) -> float:
 
 
 def measured_bytes(stage: Stage, done: dict[Path, int], results: Path) -> float:
-    """Bytes of the outputs of a stage by image, NaN where no job has finished."""
+    """Return the bytes of a stage's outputs per image; NaN if no job has finished."""
     files = sorted(results.glob(stage.output)) if stage.output else []
     # The last three parts of both paths name the shard, and the entry or collection.
     keys = {file.relative_to(results).with_suffix("").parts[-3:]: file for file in files}
@@ -269,12 +276,15 @@ def measured_bytes(stage: Stage, done: dict[Path, int], results: Path) -> float:
 def plan_table(
     config: dict, sizes: Sizes, measured: Path, rates: dict[str, float], sizes_in_bytes: dict
 ) -> pd.DataFrame:
-    """A row a stage: jobs, units, unit, seconds and bytes a unit, hours, gpu_hours, disk_gb, with
-    NaN for what is unknown, and where seconds and bytes are from.
+    """Return a row per stage.
 
-    `rates` (seconds a unit) and `sizes_in_bytes` (bytes an image) by stage go before what the run
-    in the folder `measured` took. Hours are those of all jobs of a stage added up; GPU hours are
-    the hours of jobs that ask for a GPU, on whatever they were measured on.
+    `rates` (seconds per unit) and `sizes_in_bytes` (bytes per image) by stage override what was
+    measured in the folder `measured`. Hours are the sum over all jobs of a stage. GPU hours are the
+    hours of jobs that request a GPU, whatever device they were measured on.
+
+    Returns:
+        Columns jobs, units, unit, seconds and bytes per unit, hours, gpu_hours, disk_gb, NaN if
+        unknown, and where seconds and bytes come from.
     """
     index = measured / "index"
     run_sizes = sizes_of_index(index) if (index / "shards.csv").exists() else None
@@ -308,7 +318,7 @@ def plan_table(
 
 
 def totals(table: pd.DataFrame) -> dict[str, float | bool]:
-    """Sums of what is known, and whether anything is unknown."""
+    """Return the sums of what is known, and whether anything is unknown."""
     working = table[table.units > 0]
     return {
         "jobs": int(table.jobs.sum()),
@@ -322,7 +332,7 @@ def totals(table: pd.DataFrame) -> dict[str, float | bool]:
 
 
 def format_table(table: pd.DataFrame, total: dict) -> str:
-    """The table for reading."""
+    """Format the table for the terminal."""
 
     def cell(value: float, form: str, known: bool = True) -> str:
         if pd.isna(value) or not (known or value):
@@ -396,7 +406,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def find_sizes(config: dict, options: argparse.Namespace) -> Sizes:
-    """Sizes of the run: of its index if there is one, otherwise of the options."""
+    """Return the sizes of the run: from its index if one exists, otherwise from the options."""
     folder = Path("results", config["run"], "index")
     indexed = sizes_of_index(folder) if (folder / "shards.csv").exists() else None
     if indexed and not options.shard_size:

@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     except GeolocError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read the output stopped, as `head` does
-        # Python writes what is left when it ends, and would complain again.
+    except BrokenPipeError:  # the reader of the output stopped, as `head` does
+        # Python flushes the rest when it exits, and would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 

@@ -32,8 +32,10 @@ examples:
 
 
 def missing_files(summary: str) -> list[str]:
-    """Return the missing files of a run from the output of `snakemake --summary`. As long as the
-    index is missing, `all` stands for the files that are not known yet."""
+    """Return the missing files of a run from the output of `snakemake --summary`.
+
+    While the index is missing, `all` stands for the files that are not known yet.
+    """
     lines = summary.splitlines()  # other lines may come before the table
     start = next((n for n, line in enumerate(lines) if line.startswith(HEAD)), None)
     if start is None:

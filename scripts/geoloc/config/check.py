@@ -1,4 +1,4 @@
-"""The check of a whole configuration."""
+"""Check a whole configuration."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def check_config(config: dict, schema: dict) -> None:
 
 
 def _split_mistakes(config: dict) -> Iterator[str]:
-    """Shares that are no split, or that give the smallest country no image of one of its parts."""
+    """Find shares that are not a split, or that leave a part of the smallest country empty."""
     least, shares = config["index"]["min_images"], config["index"]["split"]
     if abs(sum(shares) - 1) > 1e-6:
         yield "index.split: the three shares must add up to 1"
         return
-    # As many as split-folders takes (geoloc.corpus.split).
+    # As many images as split-folders takes (geoloc.corpus.split).
     for part, share in zip(("training", "validation"), shares, strict=False):
         if int(share * least) == 0:
             needed = next(n for n in count(least) if int(share * n))
@@ -77,7 +77,7 @@ def _split_mistakes(config: dict) -> Iterator[str]:
 
 
 def _size_mistakes(config: dict) -> list[str]:
-    """Street sources whose images would differ in size from the masks."""
+    """Find street sources whose image size would differ from that of the masks."""
     return [
         f"sources.{name}.size: must be {SCORE_SIZE}, the size of the masks, got "
         f"{shown(entry['size'])}; write size: {SCORE_SIZE}, and crop: center if the images are "
@@ -88,7 +88,7 @@ def _size_mistakes(config: dict) -> list[str]:
 
 
 def _value_mistakes(value: object, place: str = "") -> Iterator[str]:
-    """Keys that YAML does not read as text, and numbers that are not finite."""
+    """Find keys that YAML does not read as text, and numbers that are not finite."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):

@@ -1,4 +1,4 @@
-"""Entries of the matrix as the configuration gives them: what they inherit, and their titles."""
+"""Entries of the matrix in the configuration: what they inherit, and their titles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MATRIX = ("segmentations", "scores", "datasets", "models")
 
 
 def complete_study_entries(config: dict, schema: dict) -> None:
-    """Give entries with the name and kind of one of the study's the keys that they don't have.
+    """Add missing keys to entries that have the name and kind of one of the study's.
 
-    A workflow that uses this one as a module has no config/config.yaml under its configuration.
+    A workflow that uses this one as a module does not merge config/config.yaml.
     """
     for section in MATRIX:
         default, entries = schema["properties"][section]["default"], config.get(section)
@@ -28,7 +28,7 @@ def complete_study_entries(config: dict, schema: dict) -> None:
 
 
 def _merged(defaults: dict, values: dict) -> dict:
-    """`values` over `defaults`, in the order of `values`, also in mappings within them."""
+    """Return `values` on top of `defaults`, in the order of `values`, also in nested mappings."""
     result = dict(values)
     for key, value in values.items():
         default = defaults.get(key)
@@ -39,7 +39,7 @@ def _merged(defaults: dict, values: dict) -> dict:
 
 
 def complete_likes(config: dict, schema: dict) -> list[str]:
-    """Give each entry that is `like` another one the keys of that entry that it does not have.
+    """Give each entry that is `like` another one the keys that it doesn't have.
 
     Returns:
         Mistakes.
@@ -75,7 +75,7 @@ def set_titles(config: dict) -> None:
 
 
 def _model_title(name: str, entry: dict) -> str:
-    """The title of a model that has none in the configuration."""
+    """Return the title of a model that has none in the configuration."""
     if entry["kind"] == "geoclip":
         return "GeoCLIP"
     if entry["kind"] != "clip":
@@ -87,7 +87,7 @@ def _model_title(name: str, entry: dict) -> str:
 
 
 def order_entries(config: dict, first: Mapping) -> None:
-    """Put the entries that `first` has, too, before the others and in its order, in place.
+    """Put the entries that are also in `first` before the others, in its order, in place.
 
     Snakemake puts the keys of a file given with --configfile before those of config/config.yaml,
     but the published rows and columns of Table 1 come first.

@@ -1,4 +1,4 @@
-"""How a mistake in the configuration is told."""
+"""How mistakes in the configuration are reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ConfigError(GeolocError, ValueError):
 
 
 def shown(value: object) -> str:
-    """A value for messages: null, true and false as YAML writes them, text in quotes."""
+    """Return a value for messages: null, true and false as in YAML, text in quotes."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return repr(value)

@@ -1,4 +1,4 @@
-"""Configuration files: read as Snakemake does, written whole."""
+"""Configuration files: read as Snakemake does, written atomically."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def read_config(configfiles: Sequence[Path]) -> dict:
     """Read config/config.yaml with `configfiles` on top, as Snakemake does, and check it.
 
     Raises:
-        ConfigError: for a file that is no mapping of keys, keys given twice, and mistakes.
-        OSError: for a file that can't be read.
+        ConfigError: if a file is not a mapping of keys, repeats a key, or has mistakes.
+        OSError: if a file can't be read.
     """
     from snakemake.utils import update_config
 
@@ -60,7 +60,7 @@ def check_keys_once(paths: Sequence[str | Path]) -> None:
     """Check that configuration files give each key once: YAML would silently take the last one.
 
     Raises:
-        ConfigError: with the file and the line of each key, also for a file that isn't YAML.
+        ConfigError: names the file and the line of each repeated key, or a file that isn't YAML.
     """
     lines = []
     for path in paths:

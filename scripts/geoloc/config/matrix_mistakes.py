@@ -1,4 +1,4 @@
-"""Mistakes in the entries of the matrix that a schema cannot express."""
+"""Mistakes in entries of the matrix that a schema can't express."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KNOWN_BLOCKS = ("resnet50", "efficientnet_lite0")
 
 
 def matrix_mistakes(config: Mapping) -> list[str]:
-    """Lines that say which entries of a configuration don't fit together, and what to write."""
+    """Return which entries of a configuration don't fit together, and what to write, as lines."""
     return [
         *_unknown_names(config),
         *_curve_mistakes(config),
@@ -25,7 +25,7 @@ def matrix_mistakes(config: Mapping) -> list[str]:
 
 
 def _unknown_names(config: Mapping) -> Iterator[str]:
-    """Names of other entries that do not exist."""
+    """Find names of entries that don't exist."""
     for name, entry in config["scores"].items():
         yield from _unknown(
             config, f"scores.{name}.segmentation", "segmentations", entry["segmentation"]
@@ -45,7 +45,7 @@ def _unknown(config: Mapping, key: str, section: str, name: str) -> Iterator[str
 
 
 def _curve_mistakes(config: Mapping) -> Iterator[str]:
-    """Datasets whose keys contradict each other."""
+    """Find datasets whose keys contradict each other."""
     for name, entry in config["datasets"].items():
         key, lower, upper = f"datasets.{name}", entry["lower_score"], entry["upper_score"]
         if entry["curve"] != "none" and entry["scores"] is None:
@@ -86,7 +86,7 @@ def _curve_mistakes(config: Mapping) -> Iterator[str]:
 
 
 def _name_clashes(config: Mapping) -> Iterator[str]:
-    """Names that would make two folders or test sets the same."""
+    """Find names that would give two folders or test sets the same name."""
     for name in config["datasets"]:
         if name in RESERVED:
             yield f"datasets.{name}: this name is reserved; rename the dataset"
@@ -97,7 +97,7 @@ def _name_clashes(config: Mapping) -> Iterator[str]:
 
 
 def _title_clashes(config: Mapping) -> Iterator[str]:
-    """Titles that would make two rows or columns of Table 1 look the same."""
+    """Find titles that would make two rows or columns of Table 1 look the same."""
     models = {name: entry["title"] for name, entry in config["models"].items()}
     datasets = {name: entry["title"] or name for name, entry in config["datasets"].items()}
     for section, titles in (("models", models), ("datasets", datasets)):
@@ -113,7 +113,7 @@ def _title_clashes(config: Mapping) -> Iterator[str]:
 
 
 def _dataset_mistakes(config: Mapping) -> Iterator[str]:
-    """Models that would have no rows, and test sets that no dataset shows unchanged."""
+    """Find models without rows, and test sets that no dataset shows unchanged."""
     trained = [name for name, entry in config["datasets"].items() if entry["train"]]
     for name, entry in config["models"].items():
         if is_trained(entry) and "datasets" in entry and not (entry["datasets"] or trained):
@@ -123,7 +123,7 @@ def _dataset_mistakes(config: Mapping) -> Iterator[str]:
 
 
 def _network_mistakes(config: Mapping) -> Iterator[str]:
-    """Choices that a network does not have, see `geoloc.keras_models.transfer`."""
+    """Find options that a network does not support, see `geoloc.keras_models.transfer`."""
     for name, entry in config["models"].items():
         key = f"models.{name}"
         if entry["kind"] == "cells":

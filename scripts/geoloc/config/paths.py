@@ -9,25 +9,26 @@ from pathlib import Path
 from geoloc.config.entries import MATRIX
 
 PATH_KEYS = ("weights", "path", "classes", "file", "gallery")
-"""Keys of entries of the matrix that are paths."""
+"""Keys of matrix entries that are paths."""
 
 
 OWN_FOLDERS = [("config",), ("demo",), ("containers",)]  # of files that come with the project
 
 
 def files_of(entry: dict) -> list[str]:
-    """Files and folders that a segmentation or model is loaded from."""
+    """Return the files and folders that a segmentation or model is loaded from."""
     parts = (entry, entry.get("classifier", {}))
     return [part[key] for part in parts for key in PATH_KEYS if part.get(key)]
 
 
 def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:
-    """Copy a checked configuration, each path where a workflow that uses this as a module has it.
+    """Copy a checked configuration, with paths as seen by a workflow that uses this as a module.
 
     Args:
-        root: folder of the project. Its own files (class list, weights of the demo, containers) are
-            taken from there if the working folder does not have them.
-        place: gives the path below the module's prefix.
+        config: the configuration.
+        root: folder of the project. The project's own files (class list, weights of the demo,
+            containers) are taken from there if the working folder does not have them.
+        place: returns a path inside the module's prefix.
     """
     config = copy.deepcopy(config)
 

@@ -1,15 +1,15 @@
-"""Prompts: templates of the texts that a CLIP compares an image with."""
+"""Prompts: templates of the texts that a CLIP compares with an image."""
 
 from __future__ import annotations
 
 import re
 from string import Formatter
 
-CLIP_TOKENS = 77  # the length of the texts of every published CLIP
+CLIP_TOKENS = 77  # text length of every published CLIP
 
 
 def prompt_mistakes(config: dict) -> list[str]:
-    """Prompts of the models that do not work as templates for a country."""
+    """Return the prompts of models that don't work as templates for a country."""
     prompts = {
         f"models.{name}.prompt": entry["prompt"]
         for name, entry in config["models"].items()
@@ -20,10 +20,10 @@ def prompt_mistakes(config: dict) -> list[str]:
 
 
 def prompt_mistake(prompt: str) -> str:
-    """Say what is wrong with the prompt for a country and what to write; "" if nothing is.
+    """Return what is wrong with the prompt for a country and what to write, or "".
 
-    {country} must occur at least once, and no other field may. A prompt that certainly has more
-    tokens than CLIP reads is found here, others by the job: it takes the model's own tokenizer.
+    {country} must occur at least once, and no other field may. A prompt that certainly exceeds
+    CLIP's token limit is found here, others by the job, which has the model's tokenizer.
     """
     remedy = "write {country} for the name of the country, and double all other braces: {{ }}"
     try:
@@ -34,7 +34,7 @@ def prompt_mistake(prompt: str) -> str:
         return f"{prompt!r} does not contain {{country}}; {remedy}"
     if any(field != ("country", "", None) for field in fields):
         return f"{prompt!r} has a field other than {{country}}; {remedy}"
-    # Each word is at least one token, and so are the text's start and end.
+    # Each word is at least one token, as are the start and the end of the text.
     tokens = len(re.findall(r"[^\W_]+", prompt.format(country="X"))) + 2
     if tokens > CLIP_TOKENS:
         return (

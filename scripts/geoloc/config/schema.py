@@ -1,4 +1,4 @@
-"""The schema of the configuration: its defaults, and a line for whatever it does not allow."""
+"""The schema of the configuration: its defaults, and a line for each violation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def set_defaults(config: dict, schema: dict, root: dict) -> None:
 
 
 def _resolve(schema: dict, root: dict, value: object = None) -> dict:
-    """The schema of a value: behind references, and of its kind."""
+    """Return the schema of a value, after following references and its kind."""
     for option in schema.get("anyOf", []):
         schema = option if "$ref" in option else schema
     if "$ref" in schema:
@@ -56,7 +56,7 @@ def _resolve(schema: dict, root: dict, value: object = None) -> dict:
 
 
 def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
-    """The keyword `kinds` of the schema: the schema of an entry by its kind; null is valid."""
+    """Validate the keyword `kinds`: the schema of an entry by its kind; null is valid."""
     if instance is None:
         return
     if not isinstance(instance, dict):
@@ -77,7 +77,7 @@ def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
 
 
 def _is_integer(checker: object, value: object) -> bool:
-    """Without 64.0, which JSON schema counts as an integer and the code does not."""
+    """Reject 64.0, which JSON schema counts as an integer and the code does not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -125,7 +125,7 @@ def describe(error: jsonschema.ValidationError) -> str:
 
 
 def _remedy(error: jsonschema.ValidationError) -> str:
-    """What to write instead of a value that is almost right; empty if nothing is known."""
+    """Return what to write instead of an almost right value; empty if unknown."""
     value, limit = error.instance, error.validator_value
     if error.validator == "type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"

@@ -24,11 +24,11 @@ Shards = dict[tuple[str, str, str], list[str]]
 
 
 def read_shards(folder: str | Path) -> Shards:
-    """Read the shards of an index, in their order, and compare them with its other tables.
+    """Read the shards of an index in order, and compare them with its other tables.
 
     Raises:
-        FileError: if `shards.csv` or `countries.csv` is damaged, the manifests are not those of
-            the shards, or the street images of a country are not as many as it has.
+        FileError: if `shards.csv` or `countries.csv` is damaged, the manifests don't match the
+            shards, or a country's number of street images differs.
     """
     path, manifests = Path(folder, "shards.csv"), Path(folder, "shards")
     rows = read_rows(path, SHARD_COLUMNS)
@@ -43,7 +43,7 @@ def read_shards(folder: str | Path) -> Shards:
         if row["collection"] == "street":
             listed[row["country"]] += _count(path, row["images"])
     countries = Path(folder, "countries.csv")
-    if countries.exists():  # else Snakemake makes the index again
+    if countries.exists():  # otherwise Snakemake makes the index again
         _compare_countries(path, listed, countries)
     return shards
 
@@ -77,6 +77,6 @@ def kept_classes(countries_path: str | Path) -> list[str]:
 
 
 def majority_country(countries_path: str | Path) -> str:
-    """Return the country with the most training images; of equal ones the first code."""
+    """Return the country with the most training images; ties go to the first code."""
     rows = [row for row in read_rows(countries_path, ["country", "train", "kept"]) if _is_kept(row)]
     return min(rows, key=lambda row: (-int(row["train"]), row["country"]))["country"]

@@ -7,7 +7,6 @@ import difflib
 import logging
 import re
 import unicodedata
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -147,9 +146,9 @@ def _suggestion(name: str) -> str:
     return ""
 
 
-def regions(countries: Sequence[str]) -> list[str]:
-    """Return the region of the United Nations, such as Western Europe, of each ISO code; "Other"
-    for one that has none."""
-    table = _converter().data.set_index("ISO2")["UNregion"]
-    found = table.reindex(list(countries)).fillna("Other")
-    return [str(name) for name in found]
+@cache
+def region(country: str) -> str:
+    """Return the region of the United Nations, such as Western Europe, of an ISO code; "Other" if
+    it is in none."""
+    found = _converter().convert(country, src="ISO2", to="UNregion", not_found=NOT_FOUND)
+    return "Other" if found == NOT_FOUND else str(found)

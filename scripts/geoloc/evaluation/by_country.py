@@ -1,4 +1,4 @@
-"""Accuracy in each country, and which countries are taken for which others."""
+"""Accuracy by country, and which countries are mistaken for which."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ KEYS = ["model", "dataset", "seed", "test_set"]
 
 
 def wilson(right: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> np.ndarray:
-    """Wilson score intervals (Wilson 1927) of shares.
+    """Return Wilson score intervals (Wilson 1927) of shares.
 
-    `geoloc.evaluation.metrics.wilson_interval` is the same for one share of whole numbers. The mean
-    over seeds of the number of right answers is none.
+    `geoloc.evaluation.metrics.wilson_interval` does the same for a single share and needs whole
+    numbers, which the mean of right answers over seeds is not.
 
     Args:
         right: number of right answers, float (k,).
         n: number of images, positive, (k,).
+        confidence: of the intervals.
 
     Returns:
         Low and high, 0–1, float64 (2, k).
@@ -33,16 +34,16 @@ def wilson(right: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> np.nda
 
 
 def accuracy_by_country(predictions: Predictions) -> pd.DataFrame:
-    """Accuracy of every row on the images of each country of each test set.
+    """Return the accuracy of every row on the images of each country of each test set.
 
     Args:
-        predictions: of every row and seed.
+        predictions: predictions of every row and seed.
 
     Returns:
         Columns model, dataset, seed, test_set, country (the label), n, right, accuracy, low, high
-        (95 % Wilson interval, 0–1). If a model was trained with several seeds, the rows of each
-        seed are followed by rows with the seed `mean`. There `right` is the mean over seeds, and
-        the interval is that of n images: seeds add no images, and their spread is not in it.
+        (95 % Wilson interval, 0–1). If a model was trained with several seeds, rows with the seed
+        `mean` follow those of each seed. In these, `right` is the mean over seeds, and the interval
+        is for n images: seeds add no images, and it does not include their spread.
     """
     found = []
     for model, dataset, seed, frame in predictions:
@@ -66,14 +67,14 @@ def accuracy_by_country(predictions: Predictions) -> pd.DataFrame:
 
 
 def confusion(predictions: Predictions) -> pd.DataFrame:
-    """How often the images of a country were given each answer.
+    """Count how often images of a country were given each answer.
 
     Args:
-        predictions: of every row and seed.
+        predictions: predictions of every row and seed.
 
     Returns:
-        Columns model, dataset, seed, test_set, label, answer, n; pairs that never occur are left
-        out. The answer is "" where a model of places named no country of the run.
+        Columns model, dataset, seed, test_set, label, answer, n; pairs that never occur are
+        omitted. The answer is "" if a model of places named no country of the run.
     """
     found = []
     for model, dataset, seed, frame in predictions:

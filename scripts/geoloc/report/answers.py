@@ -135,7 +135,12 @@ def _line(record: dict[str, Any], axis: Scale, difference: bool) -> Line:
 def _says(record: dict[str, Any]) -> str:
     if not _is_sure(record):
         return "can't be told"
-    return "yes" if record["estimate"] > 0 else "no, it is less"
+    return "yes" if record["estimate"] > 0 else "no: lower"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return _number(difference, "+")
 
 
 def _number(value: float | None, sign: str) -> str:

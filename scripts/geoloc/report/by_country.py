@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geoloc.countries.names import display_name, regions
+from geoloc.countries.names import display_name, region
 from geoloc.evaluation.by_country import MEAN
 from geoloc.evaluation.metrics import NO_COUNTRY
 from geoloc.report.tables import Run
@@ -50,7 +50,7 @@ def countries_section(run: Run) -> dict[str, Any]:
         {
             "code": line.country,
             "name": display_name(line.country),
-            "region": regions([line.country])[0],
+            "region": region(line.country),
             "n": f"{line.n:,}",
             "right": f"{line.right:g}",
             "accuracy": f"{100 * line.accuracy:.1f}",
@@ -107,32 +107,32 @@ def confusion_section(run: Run) -> dict[str, Any] | None:
     own = _of_row(table, *row, test_set).groupby(["label", "answer"])["n"].sum().reset_index()
     own["share"] = own["n"] / own.groupby("label")["n"].transform("sum")
     codes = sorted((set(own["label"]) | set(own["answer"])) - {NO_COUNTRY})
-    region = dict(zip(codes, regions(codes), strict=True))
-    codes.sort(key=lambda code: (region[code], display_name(code)))
+    codes.sort(key=lambda code: (region(code), display_name(code)))
     return {
         "row": run.row_title(*row),
         "test_set": run.test_set(test_set),
-        "matrix": _matrix(own, codes, region),
+        "matrix": _matrix(own, codes),
         "pairs": _pairs(own),
-        "regions": _regions(own, region),
+        "regions": _regions(own),
     }
 
 
-def _matrix(own: pd.DataFrame, codes: list[str], region: dict[str, str]) -> dict[str, Any]:
+def _matrix(own: pd.DataFrame, codes: list[str]) -> dict[str, Any]:
     place = {code: number for number, code in enumerate(codes)}
     size = int(np.clip(SIDE // len(codes), *CELL))
     cells = [
         (size * place[line.answer], size * place[line.label], colour(line.share))
         for line in own[own["answer"] != NO_COUNTRY].itertuples()
     ]
-    starts = [n for n, code in enumerate(codes) if n == 0 or region[code] != region[codes[n - 1]]]
+    of = [region(code) for code in codes]
+    starts = [n for n, name in enumerate(of) if n == 0 or name != of[n - 1]]
     return {
         "side": size * len(codes),
         "cell": size,
         "codes": codes,
         "names": [display_name(code) for code in codes],
         "cells": cells,
-        "starts": [(size * n, region[codes[n]]) for n in starts],
+        "starts": [(size * n, of[n]) for n in starts],
     }
 
 
@@ -146,9 +146,10 @@ def _pairs(own: pd.DataFrame) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _regions(own: pd.DataFrame, region: dict[str, str]) -> dict[str, str]:
+def _regions(own: pd.DataFrame) -> dict[str, str]:
     """Shares of all answers: right, wrong in the same region, wrong in another one."""
-    same = own["label"].map(region) == own["answer"].map(region)
+    known = own["answer"] != NO_COUNTRY
+    same = known & (own["label"].map(region) == own["answer"].where(known, "").map(region))
     right, total = own["label"] == own["answer"], own["n"].sum()
     parts = {"right": right, "near": same & ~right, "far": ~same}
     return {name: f"{100 * own.loc[part, 'n'].sum() / total:.1f}" for name, part in parts.items()}

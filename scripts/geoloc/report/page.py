@@ -14,13 +14,15 @@ from geoloc.report.answers import answer_families
 from geoloc.report.by_country import confusion_section, countries_section
 from geoloc.report.citations import references
 from geoloc.report.curves import training_plots
+from geoloc.report.explanations import explanations_section
 from geoloc.report.first_screen import first_screen, run_facts
+from geoloc.report.found import found_section
 from geoloc.report.run_details import (
     configuration_section,
     data_section,
     leakage_section,
     metrics_section,
-    picture,
+    pictures,
     software_section,
     sources_section,
 )
@@ -56,11 +58,9 @@ def render(run: Run, study: Mapping[str, Any], index: str | Path) -> str:
         "configuration": configuration_section(run, study),
         "software": software_section(run),
         "citations": references(run.config),
-        "examples": {
-            name.removeprefix("examples_"): picture(path)
-            for name, path in run.files.items()
-            if name.startswith("examples_")
-        },
+        "examples": pictures(run, "examples"),
+        "found": found_section(run),
+        "explanations": explanations_section(run),
     }
     return environment().get_template("page.html.jinja").render(**shown)
 

@@ -35,6 +35,15 @@ def picture(path: str | Path) -> dict[str, Any]:
     return {"uri": f"data:image/webp;base64,{text}", "width": image.width, "height": image.height}
 
 
+def pictures(run: Run, kind: str) -> dict[str, dict[str, Any]]:
+    """The pictures of a kind, examples, found or explanations, by the name that follows it."""
+    return {
+        name.removeprefix(f"{kind}/"): picture(path)
+        for name, path in run.files.items()
+        if name.startswith(f"{kind}/")
+    }
+
+
 def data_section(run: Run, countries: pd.DataFrame, index: pd.DataFrame) -> dict[str, Any]:
     """Images by country and split, by source and split, and those that were excluded."""
     kept = countries[countries["kept"].astype(str) == "True"]

@@ -28,6 +28,18 @@ COLUMNS = {
     "countries": ("country", "name", "images", "train", "val", "test", "kept"),
     "table1": ("Model", "Trained On"),
     "comparison": ("Model", "Trained On", "Test Set", "Ours", "Published", "Difference"),
+    "influence": ("model", "dataset", "seed", "method", "group_by", "group", "images",
+                  "relevance_share", "area_share", "ratio", "low", "high"),
+    "cause": ("model", "dataset", "seed", "change", "fill", "images", "difference", "low", "high",
+              "p_adjusted"),
+    "faithfulness": ("model", "dataset", "seed", "method", "pointing_game", "pointing_chance",
+                     "deletion", "deletion_other", "insertion", "insertion_other",
+                     "similarity_100", "shown"),
+    "found_classes": ("scores", "class", "selected", "segments", "image_share",
+                      "area_share_where_found", "mean_probability", "mean_score"),
+    "found_countries": ("scores", "country", "images", "segments_per_image", "scored_share",
+                        "scored_share_low", "scored_share_high", "common_classes"),
+    "found_visible": ("scores", "dataset", "country", "images", "mean_factor", "visible_share"),
     "history": ("epoch", "accuracy", "val_accuracy", "loss", "val_loss"),
 }  # fmt: skip
 """Columns that the page needs, by table."""
@@ -58,7 +70,8 @@ class Run:
     Args:
         config: the checked configuration.
         files: paths by name: the tables of `COLUMNS` without `history`, and whatever else a section
-            shows. Optional ones are missing.
+            shows: `examples/{scores}`, `found/{scores}` and `explanations/{model}` are pictures.
+            Optional ones are missing.
         histories: path of each training's history, by row.
         record: what `run.json` holds.
         differences: keys by which the configuration is not the study's.

@@ -1,4 +1,4 @@
-"""The tables of countries, the record of the run and the report."""
+"""Check the tables of countries, the record of the run and the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RECORD, PAGE = "run.json", "report.html"
 
 
 def check_countries(run: Run) -> Check:
-    """accuracy_by_country.csv and confusion.csv are those of the predictions."""
+    """Check that accuracy_by_country.csv and confusion.csv match the predictions."""
     predictions = all_predictions(run)
     tables = {
         "accuracy_by_country.csv": accuracy_by_country(predictions),
@@ -27,7 +27,7 @@ def check_countries(run: Run) -> Check:
 
 
 def check_report(run: Run) -> Check:
-    """The record names the tables as they are now, and the page is whole."""
+    """Check that the record names the current tables and that the page is complete."""
     tables = {}
     try:
         tables = read_record(run.folder / RECORD)["tables"]

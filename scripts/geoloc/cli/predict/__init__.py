@@ -1,4 +1,4 @@
-"""`geoloc predict`: the likeliest countries of any photograph, by a trained model."""
+"""`geoloc predict`: the most probable countries of any photo, by a trained model."""
 
 from __future__ import annotations
 
@@ -45,8 +45,12 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return the exit status: 1 if a photo could not be read, 2 if the model
-    could not be loaded or its probabilities are not a distribution, otherwise 0."""
+    """Run the command.
+
+    Returns:
+        Exit status: 1 if a photo could not be read, 2 if the model could not be loaded or its
+        probabilities are not a distribution, otherwise 0.
+    """
     options = parse_arguments(arguments)
     set_up_output()
     paths, failures = find_all(options.photographs)
@@ -72,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_all(given: Sequence[Path]) -> tuple[list[Path], Failures]:
-    """The photos in files and folders, and what is none."""
+    """Return the photos in files and folders, and the paths that have none."""
     paths: list[Path] = []
     failures: Failures = []
     for path in given:
@@ -84,7 +88,7 @@ def find_all(given: Sequence[Path]) -> tuple[list[Path], Failures]:
 
 
 def load_score_maps(options: argparse.Namespace, model: CountryModel, run: Run | None):
-    """The ScoreMaps that the options ask for, or None. Raises as `ScoreMaps`."""
+    """Return the ScoreMaps that the options request, or None. Raises the errors of `ScoreMaps`."""
     if not options.score_maps:
         return None
     from geoloc.cli.predict.score_maps import ScoreMaps  # imports torch
@@ -93,7 +97,7 @@ def load_score_maps(options: argparse.Namespace, model: CountryModel, run: Run |
 
 
 def notes(folder: Path, model: CountryModel, run: Run | None) -> Iterator[str]:
-    """What a user should know of a model before its answers."""
+    """Yield what a user should know of a model before its predictions."""
     if run and run.is_demo:
         yield f"{folder} is a model of the demo: it knows only drawings, not photos"
     if model.dataset:
@@ -106,7 +110,7 @@ def notes(folder: Path, model: CountryModel, run: Run | None) -> Iterator[str]:
 def make_rows(
     model: CountryModel, photographs: Iterable[Photograph], run: Run | None, maps, top: int
 ) -> Iterator[Row]:
-    """Yield what is said of each photo; with `maps`, ScoreMaps or None, after drawing its own."""
+    """Yield the output for each photo; `maps` (ScoreMaps or None) draws its score map first."""
     for path, probabilities, place in predict(
         model, maps.drawn(photographs) if maps else photographs
     ):
@@ -125,7 +129,7 @@ def set_up_output() -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="geoloc predict",
         description="Predict the most likely countries of your photos with a trained model.",

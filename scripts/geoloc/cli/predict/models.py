@@ -1,6 +1,6 @@
-"""Models that `geoloc predict` can ask: those that the workflow trained, and CLIPs.
+"""Models for `geoloc predict`: those that the workflow trained, and CLIPs.
 
-Libraries of the models are imported when a model is loaded, so that `--help` answers at once.
+A model's libraries are imported when it is loaded, so that `--help` responds at once.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from geoloc.images import resize_nearest
 from geoloc.model_record import read_record
 from geoloc.types import ARRAY_SIZE
 
-CELLS = "cells.json"  # in the folder of a model that answers with cells
+CELLS = "cells.json"  # in the folder of a model that predicts cells
 
 
 @dataclass(frozen=True)
 class CountryModel:
-    """What `predict` needs of a model.
+    """A model as `predict` uses it.
 
-    name: its folder; classes (k): ISO codes in the order of the columns; probabilities: from n
-    images uint8 (H, W, 3), RGB, of any sizes, to (n, k) float32, or (n, p) of p places; dataset:
-    the dataset that it was trained on if that weights images, else empty; places: those that the
-    columns stand for, if it answers with places; scores: name of the score maps that weight the
-    images of its dataset, else empty.
+    Attributes:
+        name: its folder.
+        classes: k ISO codes in the order of the columns.
+        probabilities: function from n images uint8 (H, W, 3), RGB, of any size, to (n, k) float32,
+            or to (n, p) for p places.
+        dataset: its training dataset if that weights images; otherwise empty.
+        places: the places of the columns, if it predicts places.
+        scores: name of the score maps that weight the images of its dataset; otherwise empty.
     """
 
     name: str
@@ -49,10 +52,10 @@ def load_model(
     """Load a model that the rule `train` wrote, or a CLIP as transformers saves it.
 
     Args:
-        folder: of the model.
+        folder: folder of the model.
         countries: an index/countries.csv; for a CLIP only.
         prompt: the prompt for a country; for a CLIP only.
-        file: the Python file that the model was built by; for the kind `keras` only.
+        file: the Python file that built the model; for the kind `keras` only.
 
     Raises:
         OSError: if the folder does not contain a complete model.
@@ -106,7 +109,7 @@ def _load_clip(folder: Path, countries: Path | None, prompt: str | None) -> Coun
 
     from geoloc.image_text.zero_shot import ClipZeroShot
 
-    disable_progress_bar()  # of loading weights
+    disable_progress_bar()  # while loading weights
     model = ClipZeroShot(folder, list(map(display_name, classes)), prompt or "{country}")
     view = record.view if record else None
     dataset = record.dataset if view and not view.unchanged else ""

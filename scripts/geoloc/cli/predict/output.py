@@ -1,4 +1,4 @@
-"""What `geoloc predict` prints: a table, JSON or CSV."""
+"""The output of `geoloc predict`: a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of a photo.
+    """The output for a photo.
 
-    countries: what `likeliest` returns of it; place: the answer of a model of places; taken: where
-    its EXIF says that it was taken; distance: from there to the answer, in km; score_map: the
-    picture of its score map.
+    Attributes:
+        countries: what `likeliest` returns.
+        place: the place predicted by a model of places.
+        taken: where its EXIF data says it was taken.
+        distance: distance in km from there to the prediction.
+        score_map: the picture of its score map.
     """
 
     photograph: Path
@@ -36,7 +39,7 @@ class Row:
 
     @property
     def known(self) -> dict[str, float | str]:
-        """What is known besides the countries, by the names of the output."""
+        """Return what is known in addition to the countries, by the names of the output."""
         found = {}
         for prefix, place in (("", self.place), ("exif_", self.taken)):
             if place is not None:
@@ -49,8 +52,10 @@ class Row:
 
 
 def likeliest(probabilities: np.ndarray, classes: Sequence[str], top: int) -> list[dict]:
-    """Return the `top` most likely of k countries: country (ISO alpha-2), name and probability
-    (0–1). Ties keep the order of the classes."""
+    """Return the `top` most probable of k countries.
+
+    Each has country (ISO alpha-2), name and probability (0–1). Ties keep the order of the classes.
+    """
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [
         {
@@ -78,7 +83,7 @@ COLUMNS = (
 
 
 def print_csv(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[str]) -> None:
-    """Print one line per photo and country as soon as it is known; what is unknown is empty."""
+    """Print one line per photo and country as soon as it is known; unknown fields are empty."""
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -89,8 +94,10 @@ def print_csv(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[str]
 
 
 def print_table(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[str]) -> None:
-    """Print one line per photo and country as soon as it is known, the first of a photo with its
-    place. Column widths fit all `paths` and all `classes`."""
+    """Print one line per photo and country as soon as it is known.
+
+    A photo's first line has its place. Column widths fit all `paths` and all `classes`.
+    """
     width = max(len(str(path)) for path in [Path("Photograph"), *paths])
     name_width = max(len(name) for name in ["Country", *map(display_name, classes)])
     print(f"{'Photograph':<{width}}  {'Country':<{name_width}}  Probability")
@@ -103,7 +110,7 @@ def print_table(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[st
 
 
 def _places(row: Row) -> str:
-    """The end of a photo's first line."""
+    """Return the end of a photo's first line."""
     text = "" if row.place is None else f"  at {row.place[0]:.4f}, {row.place[1]:.4f}"
     if row.taken is not None:
         text += f"  taken at {row.taken[0]:.4f}, {row.taken[1]:.4f}"
@@ -117,4 +124,4 @@ FORMATS: dict[str, Callable[[Iterable[Row], Sequence[Path], Sequence[str]], None
     "json": print_json,
     "csv": print_csv,
 }
-"""Functions that print rows, of all `paths` and all `classes`."""
+"""Functions that print rows; they are given all `paths` and all `classes`."""

@@ -1,4 +1,4 @@
-"""Photographs of a user: found in files and folders, read, and shown to a model in batches."""
+"""Users' photos: find them in files and folders, read them, and feed them to a model in batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from geoloc.images import (
 from geoloc.probabilities import check_probabilities
 
 BATCH_SIZE = 32
-BATCH_PIXELS = BATCH_SIZE << 19  # a batch ends where it has more; one photo may have more alone
+BATCH_PIXELS = BATCH_SIZE << 19  # a batch with more pixels ends; a single photo may have more
 
 Failures = list[tuple[Path, str]]
 Photograph = tuple[Path, np.ndarray]
@@ -36,11 +36,12 @@ places answers with."""
 
 
 def find_photographs(path: Path) -> list[Path]:
-    """Return a file itself, or the image files of a folder and its subfolders, sorted by name and
-    without hidden ones and those of systems. Other files are counted in a message.
+    """Return a file itself, or the image files of a folder and its subfolders, sorted by name.
+
+    Hidden files and system files are skipped. A message counts the other files.
 
     Raises:
-        UnreadableImage: if a folder contains no image file, or cannot be listed.
+        UnreadableImage: if a folder contains no image file or can't be listed.
     """
     if not path.is_dir():
         return [path]
@@ -90,8 +91,10 @@ def read_photographs(
     failures: Failures,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterator[Photograph]:
-    """Yield each photo that can be read; report the others on stderr, and add them to `failures`
-    with the reason."""
+    """Yield each readable photo.
+
+    The others are reported on stderr and added to `failures` with the reason.
+    """
     for path in paths:
         try:
             yield path, read_photograph(path, preparation, max_megapixels)
@@ -100,7 +103,7 @@ def read_photographs(
 
 
 def fail(path: Path, error: UnreadableImage, failures: Failures) -> None:
-    """Report on stderr why a path has no prediction, and remember it."""
+    """Report on stderr why a path has no prediction, and record it."""
     print(f"error: {path}: {error}", file=sys.stderr)
     failures.append((path, str(error)))
 
@@ -108,7 +111,7 @@ def fail(path: Path, error: UnreadableImage, failures: Failures) -> None:
 def predict(model: CountryModel, photographs: Iterable[Photograph]) -> Iterator[Prediction]:
     """Yield each photo with its probabilities (k,), float32, and its place, in order.
 
-    Memory grows with the largest photo, not with their number.
+    Memory use grows with the largest photo, not with their number.
 
     Raises:
         ValueError: if the probabilities are not a distribution.

@@ -1,4 +1,4 @@
-"""Where a photo was taken, by its EXIF, and how far that is from the answer of a model."""
+"""Where a photo was taken, by its EXIF data, and how far that is from a model's prediction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geoloc.errors import InputError
 
 
 def taken_at(path: Path) -> tuple[float, float] | None:
-    """Latitude and longitude of a photo's EXIF in degrees; None without valid ones."""
+    """Return latitude and longitude from a photo's EXIF data, in degrees; None if invalid."""
     from geoloc.corpus.sources.exif_folder import exif_coordinates
 
     try:
@@ -23,16 +23,18 @@ def taken_at(path: Path) -> tuple[float, float] | None:
 def distance_to_answer(
     taken: tuple[float, float], country: str, place: np.ndarray | None, run: Run | None
 ) -> float | None:
-    """Distance in km from where a photo was taken to the answer, as `metrics.csv` counts it.
+    """Return the distance in km from where a photo was taken to the prediction.
+
+    It is computed as in `metrics.csv`.
 
     Args:
         taken: latitude and longitude in degrees.
-        country: the likeliest one. Its training images in the run say where it is.
-        place: the answer (2,) of a model of places, which counts instead.
+        country: the predicted country. Its training images in the run say where it is.
+        place: the place (2,) predicted by a model of places, which takes precedence.
         run: the run of the model.
 
     Returns:
-        None where the place of the answer is unknown.
+        The distance; None if the place of the prediction is unknown.
     """
     positions = run.positions if run and place is None else None
     if place is None and (positions is None or country not in positions.index):

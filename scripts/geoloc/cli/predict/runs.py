@@ -1,4 +1,4 @@
-"""What the run that a model belongs to knows of it: its configuration, where its countries are."""
+"""The run that a model belongs to: its configuration, and the places of its countries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Run:
 
     @cached_property
     def is_demo(self) -> bool:
-        """Whether its world was drawn."""
+        """Whether its world was generated."""
         try:
             config = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
             return bool(config["demo"])
@@ -32,7 +32,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict:
-        """Its configuration; paths are those below the folder that `results` is in.
+        """Its configuration; paths are inside the folder that contains `results`.
 
         Raises:
             FileError: if it is missing or damaged.
@@ -47,8 +47,11 @@ class Run:
 
     @cached_property
     def positions(self):
-        """Latitude and longitude of each country's training images by ISO code, a data frame as of
-        `geoloc.evaluation.distances.median_positions`; None without a readable index."""
+        """Latitude and longitude of each country's training images by ISO code.
+
+        It is a data frame from `geoloc.evaluation.distances.median_positions`; None without a
+        readable index.
+        """
         import pandas as pd
 
         from geoloc.evaluation.distances import median_positions
@@ -62,8 +65,11 @@ class Run:
 
 
 def run_of(model: Path, countries: Path | None = None) -> Run | None:
-    """The run of a model `results/RUN/models/MODEL/DATASET/SEED`, or else that of its `countries`,
-    `results/RUN/index/countries.csv`; None for a model that is in none."""
+    """Return the run of a model `results/RUN/models/MODEL/DATASET/SEED`.
+
+    Otherwise, return that of its `countries`, `results/RUN/index/countries.csv`, or None if there
+    is none.
+    """
     candidates: Sequence[Path] = [model.resolve().parents[3]] if _depth(model) > 3 else []
     if countries:
         candidates = [*candidates, countries.resolve().parents[1]]
@@ -76,7 +82,11 @@ def _depth(path: Path) -> int:
 
 
 def needed_run(run: Run | None, model: Path) -> Run:
-    """The run. Raises InputError if the model is in none."""
+    """Return the run.
+
+    Raises:
+        InputError: if the model belongs to no run.
+    """
     if run is None:
         raise InputError(
             f"{model} is in no run, so nothing says how score maps are made; give "

@@ -1,4 +1,4 @@
-"""Score maps of a user's photos, by the segmentation and the classes of a run, as pictures."""
+"""Score maps of users' photos as pictures, with a run's segmentation and classes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class ScoreMaps:
     """Draws the score maps of photos into a folder.
 
     Args:
-        run: whose segmentation and classes are used.
+        run: the run whose segmentation and classes are used.
         scores: name of the score maps in its configuration; empty for the first ones.
         folder: where the pictures go.
 
     Attributes:
-        paths: the picture of each photo that was drawn.
+        paths: picture of each drawn photo.
 
     Raises:
         InputError: if the run has no such score maps.
-        OSError: for weights that are missing or damaged.
+        OSError: if weights are missing or damaged.
     """
 
     def __init__(self, run: Run, scores: str, folder: Path) -> None:
@@ -56,14 +56,14 @@ class ScoreMaps:
         self.folder, self.paths = folder, {}
 
     def score(self, image: np.ndarray) -> np.ndarray:
-        """The score map, uint8 (H, W) in 0–100, of an image uint8 (H, W, 3)."""
+        """Return the score map, uint8 (H, W) in 0–100, of an image uint8 (H, W, 3)."""
         (segments,) = self.segmenter.segment([image])
         if self.classifier:
             classify_segments(image, segments, self.classifier, {"classifier": 0.0})
         return score_map(segments, self.classes, self.settings["minimum"], self.settings["merge"])
 
     def drawn(self, photographs: Iterable[Photograph]) -> Iterator[Photograph]:
-        """Yield each photo after its score map was drawn."""
+        """Yield each photo after drawing its score map."""
         for path, image in photographs:
             small = reduced(image)
             self.paths[path] = self._free_name(path.stem)
@@ -71,7 +71,7 @@ class ScoreMaps:
             yield path, image
 
     def _free_name(self, stem: str) -> Path:
-        """A name in the folder that no other photo of this call has."""
+        """Return a path in the folder that no other photo of this call has."""
         taken, number, name = set(self.paths.values()), 1, self.folder / f"{stem}.png"
         while name in taken:
             number += 1
@@ -80,7 +80,7 @@ class ScoreMaps:
 
 
 def reduced(image: np.ndarray) -> np.ndarray:
-    """The middle of an image, uint8 (H, W, 3), at no more than `LARGEST_SIDE` pixels."""
+    """Return the middle of an image, uint8 (H, W, 3), reduced to at most `LARGEST_SIDE` pixels."""
     image = middle(image)
     share = LARGEST_SIDE / max(image.shape[:2])
     if share >= 1:
@@ -90,7 +90,7 @@ def reduced(image: np.ndarray) -> np.ndarray:
 
 
 def score_figure(image: np.ndarray, score: np.ndarray, title: str) -> Figure:
-    """A photo, uint8 (H, W, 3), and its score map, uint8 (H, W) in 0–100, next to each other."""
+    """Draw a photo, uint8 (H, W, 3), next to its score map, uint8 (H, W) in 0–100."""
     ratio = min(max(image.shape[1] / image.shape[0], 0.3), 3)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8 * ratio + 1.2, 4.4), layout="constrained")
