@@ -152,6 +152,12 @@ REPORTED = {
 if not DIFFERENCES_FROM_STUDY:
     # Published accuracies are comparable only for the same images, classes and datasets.
     REPORTED["comparison"] = rules.table1_comparison.output.comparison
+if EXPLAINED:
+    REPORTED |= {
+        "influence": rules.explanations.output.influence,
+        "cause": rules.explanations.output.cause,
+        "faithfulness": rules.explanations.output.faithfulness,
+    }
 
 
 rule run_record:
@@ -197,6 +203,9 @@ rule report:
         clips=[f"<results>/models/{row.path}" for row in CLIP_ROWS],
         examples=[
             f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED
+        ],
+        explanations=[
+            f"<results>/figures/explanations/{model}.png" for model in EXPLAINED_MODELS
         ],
         record=rules.run_record.output.record,
     output:

@@ -101,7 +101,9 @@ def test_influence_and_cause_have_the_numbers_of_their_tables(html):
 
 
 def test_rare_classes_have_no_ratio_of_their_own(html):
-    assert ["pole", "5.00", "20.00", "4.00"] in cells(html, "Class</th><th")
+    assert ["pole", "5.00", "20.00", "4.00"] in cells(
+        html, 'Class</th><th scope="col" class="num">Area (%)'
+    )
     assert "rare" not in html
 
 

@@ -130,6 +130,65 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["answers"] == jobs["published_distances"] == 1
 
 
+def test_a_source_anywhere_may_have_its_archive_beside_it(tmp_path):
+    (tmp_path / "project").mkdir()
+    folder = make_workdir(tmp_path / "project")
+    elsewhere = tmp_path / "data [1]" / "mine"
+    (elsewhere / "France").mkdir(parents=True)
+    (elsewhere / "France/a.jpg").write_bytes(b"no picture")
+    shutil.make_archive(str(elsewhere), "zip", elsewhere)
+    shutil.rmtree(elsewhere)
+    mine = {"kind": "country_folders", "path": str(elsewhere)}
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"test_sets": {"mine": mine}}))
+    run_snakemake(folder, "--cores", "1", "--configfile", "mine.yaml", "--", str(elsewhere))
+    assert (elsewhere / "France/a.jpg").exists()
+
+
+def test_paths_that_nothing_makes_are_named_with_their_key_before_snakemake_stops(tmp_path):
+    folder = make_workdir(tmp_path)
+    assert "missing: " not in run_snakemake(folder, "-n")  # of the study
+    changes = {
+        "test_sets": {"mine": {"kind": "exif_folder", "path": "nowhere"}},
+        "models": {"clip": {"path": "no/clip"}},
+    }
+    (folder / "mine.yaml").write_text(yaml.safe_dump(changes))
+    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", "mine.yaml"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    told = result.stdout + result.stderr
+    assert "missing: test_sets.mine.path: nowhere does not exist; put it there or correct" in told
+    assert "missing: models.clip.path: no/clip does not exist" in told
+    assert told.count("missing: ") == 2
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "a$b", "a[b", "a{b"])
+def test_a_folder_from_which_snakemake_starts_no_jobs_is_refused_before_the_install(name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("Makefile", "pyproject.toml", "envs"):
+        (folder / file).symlink_to(ROOT / file)
+    command = ["make", "setup", "PYTHON=/bin/false"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "move or rename it, then run make setup" in result.stdout
+    assert "not Python 3.11" not in result.stdout
+
+
+def test_jobs_run_in_a_project_with_odd_names_but_not_by_a_python_there(tmp_path):
+    folder = tmp_path / "it's a [1] *"
+    folder.mkdir()
+    make_workdir(folder)
+    assert "retrieve_source" in run_snakemake(folder, "-n")
+    (folder / "python").symlink_to(sys.executable)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    result = subprocess.run(
+        [str(folder / "python"), "-m", "snakemake", "-n"],
+        cwd=folder, capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "Snakemake can't start jobs from a path with spaces" in result.stdout + result.stderr
+
+
 def test_without_built_images_a_run_in_containers_is_not_planned(tmp_path):
     folder = make_workdir(tmp_path)
     command = [sys.executable, "-m", "snakemake", "-n", "--sdm", "apptainer"]
@@ -516,8 +575,8 @@ def test_another_title_makes_tables_and_figures_only(world):
 
 def test_other_settings_of_explanations_explain_again_and_change_nothing_else(world):
     jobs = replan(world, explain=SMALL["explain"] | {"steps": 3})
-    assert jobs == {"explain": 6, "all": 1} | AFTER_EXPLANATIONS
-    assert replan(world, explain={"images": 0}) == {}
+    assert jobs == {"explain": 6, "all": 1} | AFTER_EXPLANATIONS | REPORTS
+    assert replan(world, explain={"images": 0}) == {"all": 1} | REPORTS
 
 
 def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):
