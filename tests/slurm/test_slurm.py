@@ -173,8 +173,9 @@ def test_stages_with_a_network_ask_for_a_gpu_and_small_ones_stay_local(finished,
         "score",
         "pack_images",
         "pack_scores",
+        "describe_segments",
     }
-    assert not rules & {"table1", "metrics", "collect_quarantine", "score_examples"}
+    assert not rules & {"table1", "metrics", "collect_quarantine", "score_examples", "found"}
 
 
 def test_logs_are_found_by_rule_and_wildcards(finished):
