@@ -25,9 +25,14 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
 # Parameters of Matplotlib that are not of a figure.
 NOT_OF_FIGURES = ("backend", "date.epoch", "figure.hooks", "interactive", "timezone", "tk.",
                   "toolbar", "webagg")  # fmt: skip
+# A user's matplotlibrc changes no figure.
+DEFAULTS = {
+    key: value
+    for key, value in matplotlib.rcParamsDefault.items()
+    if not key.startswith(NOT_OF_FIGURES)
+}
 STYLE = {
-    # The defaults first, so that a user's matplotlibrc changes no figure.
-    **{k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(NOT_OF_FIGURES)},
+    **DEFAULTS,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -42,7 +47,7 @@ STYLE = {
 
 def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
     """Write a figure atomically; the suffix of `path` chooses the format."""
-    with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
+    with atomic_path(path) as temporary, matplotlib.rc_context(DEFAULTS):
         figure.savefig(temporary, dpi=dpi, facecolor="white")
 
 
