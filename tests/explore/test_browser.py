@@ -129,7 +129,9 @@ def test_an_image_shows_masks_names_views_and_answers(new_page):
     assert abs((scored.bounding_box()["x"] - image["x"]) / image["width"] - 100 / 640) < 0.02
     page.uncheck("#names")
     expect(page.locator("#overlay text").first).to_be_hidden()
-    expect(page.locator("#views img")).to_have_count(5)  # four datasets and a score map
+    # Four datasets, a score map and a map of relevance; another did not pass its check.
+    expect(page.locator("#views img")).to_have_count(6)
+    expect(page.locator("#views")).to_contain_text("Not shown")
     page.select_option("#shown", "weighted_base")
     expect(page.locator("#large")).to_have_attribute("src", "/pictures/1?dataset=weighted_base")
     expect(page.locator("#answers table")).to_have_count(3)

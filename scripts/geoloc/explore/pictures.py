@@ -48,10 +48,16 @@ class Pictures:
         """
         if dataset not in self.views:
             raise Refused(404, f"the page does not show the dataset {dataset[:60]!r}")
-        data, view = self._data(n), self.views[dataset]
-        if view.unchanged or not self._images.is_street(n):
-            return jpeg(_smaller(decode_small(data, side), side))
-        return jpeg(_smaller(self._shown(n, decode(data), view), side))
+        if self.views[dataset].unchanged or not self._images.is_street(n):
+            return jpeg(_smaller(decode_small(self._data(n), side), side))
+        return jpeg(_smaller(self.seen(n, dataset), side))
+
+    def seen(self, n: int, dataset: str) -> np.ndarray:
+        """Image n as a dataset shows it, uint8 (H, W, 3), RGB. Raises Refused as `picture`."""
+        if dataset not in self.views:
+            raise Refused(404, f"the page does not show the dataset {dataset[:60]!r}")
+        image = decode(self._data(n))
+        return self._shown(n, image, self.views[dataset]) if self._images.is_street(n) else image
 
     def _thumbnail(self, n: int, dataset: str) -> bytes:
         return self.picture(n, dataset, THUMBNAIL)
@@ -83,8 +89,7 @@ class Pictures:
         """The score map of image n in the colours of Fig. 2, as PNG."""
         self._check_street(n)
         scaled = (self.score(n, scores).astype(np.uint16) * 255 // 100).astype(np.uint8)
-        done, data = cv2.imencode(".png", cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS))
-        return data.tobytes()
+        return encode_png(cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS))
 
     def segments(self, n: int, segmentation: str) -> Segments:
         """The segments of image n."""
@@ -146,6 +151,12 @@ def decode_small(data: bytes, side: int) -> np.ndarray:
 def jpeg(image: np.ndarray) -> bytes:
     """An image uint8 (H, W, 3), RGB, as JPEG."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return data.tobytes()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """An image uint8 (H, W, 3), BGR as OpenCV has it, as PNG."""
+    _, data = cv2.imencode(".png", image)
     return data.tobytes()
 
 
