@@ -11,11 +11,12 @@ from PIL import Image
 
 from geoloc.errors import FileError
 from geoloc.explore.images import STREET, Images
+from geoloc.explore.open_images import OpenImages
 from geoloc.explore.requests import Refused
 from geoloc.explore.run import FinishedRun
 from geoloc.images import KEPT_AS_THEY_ARE, decode
 from geoloc.rgb import to_rgb
-from geoloc.stores import read_boxes, read_images, read_scores, read_segments
+from geoloc.stores import read_boxes, read_scores, read_segments
 from geoloc.types import Box, Segments
 from geoloc.weighting import View, make_view, other_rows
 
@@ -33,7 +34,7 @@ class Pictures:
     """
 
     def __init__(self, run: FinishedRun) -> None:
-        self._run, self._images = run, run.images
+        self._run, self._images, self._stores = run, run.images, OpenImages()
         self.views = {name: make_view(run.settings[name]) for name in run.shown_datasets}
         self.thumbnail = lru_cache(KEPT_THUMBNAILS)(self._thumbnail)
         self._others = lru_cache(2)(self._other_images)
@@ -64,9 +65,7 @@ class Pictures:
 
     def _data(self, n: int) -> bytes:
         wanted = self._images.id_of(n)
-        for _, data in read_images(self._images.store(n, "images"), image_ids={wanted}):
-            return data
-        raise FileError(f"{self._images.store(n, 'images')} has no image {wanted}")
+        return self._stores.read(self._images.store(n, "images"), wanted)
 
     def _shown(self, n: int, image: np.ndarray, view: View) -> np.ndarray:
         if view.is_crop:
