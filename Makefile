@@ -20,7 +20,14 @@ help: ## list the targets
 
 setup: $(INSTALLED) ## install the locked packages and the command geoloc into .venv
 
-$(INSTALLED): $(LOCK) pyproject.toml
+# Snakemake starts jobs by the path of Python, unquoted.
+.PHONY: place
+place:
+	@case "$$PWD" in *[]\[\ \	\"\'\`\$$\&\;\|\<\>\(\)\*\?\{\}\\\!\#\~]*) \
+	  echo "The project is in $$PWD. Snakemake can't start jobs from a folder whose path has spaces," \
+	    "quotes or other characters of the shell: move or rename it, then run make setup."; exit 1;; esac
+
+$(INSTALLED): $(LOCK) pyproject.toml | place
 	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || \
 	  { echo "No Python found. Install Python 3.11, 3.12 or 3.13, or run make PYTHON=/path/to/python"; exit 1; }
 	@py=$$(command -v $(PYTHON) || command -v python3); \

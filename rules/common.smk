@@ -21,6 +21,7 @@ from geoloc.config import (
     default_config,
     files_of,
     load_schema,
+    missing_paths,
     order_entries,
     place_paths,
     write_config,
@@ -34,6 +35,7 @@ from geoloc.corpus.sources import (
     configured_sources,
     listing_digest,
 )
+from geoloc.corpus.unpack import ArchiveError, find_archive
 from geoloc.evaluation.published_distances import published_test_sets
 from geoloc.evaluation.study import differences, study_models
 from geoloc.locks import hold_while_running, interrupted
@@ -66,6 +68,19 @@ from geoloc.segmentation.vocabularies import (
 def placed(path):
     """The path with a module's prefix. Snakemake has no public way to get it."""
     return workflow.modifier.modify_path(path)
+
+
+if workflow.is_main_process:
+    # Snakemake writes the path of Python unquoted into the command of a job.
+    if re.search(r"[\s\"'`$&;|<>()*?\[\]{}\\!#~]", sys.executable):
+        raise WorkflowError(
+            f"Python is at {sys.executable}, but Snakemake can't start jobs from a path with "
+            "spaces, quotes or other characters of the shell; move the project and run make setup"
+        )
+    if {"{", "}"} & set(str(ROOT)):
+        raise WorkflowError(
+            f"the project is in {ROOT}, but Snakemake takes braces for wildcards; rename it"
+        )
 
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -162,11 +177,64 @@ WEIGHTS_USED = [
 ENTRIES = config["sources"] | config["test_sets"]
 # Sources to retrieve. An existing folder is not the output of any job, because an edited script or
 # --forceall would delete data that may not be available any more.
-RETRIEVED = [
-    name
-    for name, entry in ENTRIES.items()
-    if entry and entry["retrieve"] and not SOURCES[name].path.exists()
-]
+try:
+    RETRIEVED = [
+        name
+        for name, entry in ENTRIES.items()
+        if entry and not SOURCES[name].path.exists()
+        if entry["retrieve"] or (not config["demo"] and find_archive(FOLDERS[name]))
+    ]
+except ArchiveError as error:
+    raise WorkflowError(str(error)) from None
+
+
+# The names of those that are not in the folder of resources, by their folders.
+RETRIEVED_ELSEWHERE = {
+    str(FOLDERS[name]): name
+    for name in RETRIEVED
+    if SOURCES[name].path != Path(RESOURCES, name)
+}
+
+
+def made_by_the_workflow(path):
+    """Whether a rule makes or downloads a configured path."""
+    of_demo = config["demo"] and path in [
+        str(source.path) for source in SOURCES.values()
+    ]
+    name, weights = Path(path).name, Path(path).parent == Path(RESOURCES, "weights")
+    return (
+        of_demo
+        or path in [str(SOURCES[name].path) for name in RETRIEVED]
+        or (weights and bool({"url", "hub_id"} & set(WEIGHTS.get(name, ()))))
+        or (weights and name == "efficientnet_lite0.safetensors")
+    )
+
+
+# Only a warning: finished results don't need what they were made from.
+if workflow.is_main_process:
+    segmentations_used = {
+        config["scores"][name]["segmentation"] for name in SCORES_USED + CROPS_USED
+    }
+    for told in missing_paths(
+        [
+            *(
+                (f"sources.{name}", entry or {})
+                for name, entry in config["sources"].items()
+            ),
+            *(
+                (f"test_sets.{name}", entry or {})
+                for name, entry in config["test_sets"].items()
+            ),
+            *(
+                (f"segmentations.{n}", config["segmentations"][n])
+                for n in sorted(segmentations_used)
+            ),
+            *((f"scores.{name}", config["scores"][name]) for name in SCORES_USED),
+            *((f"models.{name}", config["models"][name]) for name in MODEL_TITLES),
+        ],
+        made_by_the_workflow,
+    ):
+        print(f"missing: {told}", file=sys.stderr)
 
 # Keys of a source that do not affect the index.
 NOT_FOR_THE_INDEX = ("crop", "size", "retrieve", "title")

@@ -19,7 +19,7 @@ rule retrieve_source:
     benchmark:
         "<benchmarks>/retrieve_source/{source}.tsv"
     wildcard_constraints:
-        source="|".join(RETRIEVED) or "none",
+        source="|".join(set(RETRIEVED) - set(RETRIEVED_ELSEWHERE.values())) or "none",
     localrule: True
     conda:
         "../envs/geo.yaml"
@@ -30,11 +30,30 @@ rule retrieve_source:
         mem_mb=2000,
         runtime=600,
     params:
+        name=lambda wildcards: wildcards.source,
         entry=untracked(lambda wildcards: ENTRIES[wildcards.source]),
     message:
         "Retrieving {wildcards.source}"
     script:
         "../scripts/retrieve_source.py"
+
+
+use rule retrieve_source as retrieve_folder with:
+    output:
+        folder=directory("{folder}"),
+    log:
+        "<logs>/retrieve_source/{folder}.log",
+    benchmark:
+        "<benchmarks>/retrieve_source/{folder}.tsv"
+    wildcard_constraints:
+        folder="|".join(map(re.escape, RETRIEVED_ELSEWHERE)) or "none",
+    params:
+        name=lambda wildcards: RETRIEVED_ELSEWHERE[wildcards.folder],
+        entry=untracked(
+            lambda wildcards: ENTRIES[RETRIEVED_ELSEWHERE[wildcards.folder]]
+        ),
+    message:
+        "Retrieving {wildcards.folder}"
 
 
 rule retrieve_weights:

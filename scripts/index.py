@@ -17,5 +17,6 @@ tables = build_index(
     place_km=params.place_km,
     max_rejected=params.max_rejected,
     geocoder=params.geocoder,
+    unusable=Path(snakemake.log[0]).with_suffix(".rejected.csv"),
 )
 write_index(Path(snakemake.output.images).parent, *tables)

@@ -4,4 +4,4 @@ from geoloc.corpus.retrieve import retrieve_source
 from geoloc.logs import start_log
 
 start_log(snakemake.log[0])
-retrieve_source(snakemake.wildcards.source, snakemake.params.entry)
+retrieve_source(snakemake.params.name, snakemake.params.entry)

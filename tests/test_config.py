@@ -10,6 +10,7 @@ from geoloc.config import (
     check_keys_once,
     default_config,
     load_schema,
+    missing_paths,
     order_entries,
     place_paths,
     read_written_config,
@@ -314,3 +315,27 @@ def test_entries_of_python_files_say_what_they_lack(section, entry, message):
     config[section]["own"] = entry
     with pytest.raises(ConfigError, match=message):
         check_config(config, SCHEMA)
+
+
+def test_braces_in_a_path_are_refused_with_the_key():
+    config = copy.deepcopy(STUDY)
+    config["sources"]["geoguessr"]["path"] = "my {old} photos"
+    config["models"]["clip"]["path"] = "clip}"
+    with pytest.raises(ConfigError) as error:
+        check_config(config, SCHEMA)
+    told = str(error.value)
+    assert "sources.geoguessr.path: my {old} photos has braces" in told
+    assert "models.clip.path: clip} has braces" in told
+    assert told.count("or give a link to it") == 2
+
+
+def test_paths_that_do_not_exist_and_that_no_rule_makes_are_named_with_their_key(tmp_path):
+    (tmp_path / "here").touch()
+    entries = [
+        ("models.clip", {"path": "no/clip", "file": str(tmp_path / "here")}),
+        ("scores.x", {"classes": "made", "classifier": {"weights": "no/w"}}),
+    ]
+    assert list(missing_paths(entries, lambda path: path == "made")) == [
+        "models.clip.path: no/clip does not exist; put it there or correct the key",
+        "scores.x.classifier.weights: no/w does not exist; put it there or correct the key",
+    ]

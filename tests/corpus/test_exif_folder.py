@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from geoloc.corpus.sources import Source, list_source, listing_digest
+from geoloc.corpus.index import list_sources
+from geoloc.corpus.sources import Source, SourceError, list_source, listing_digest
 from geoloc.corpus.sources.exif_folder import exif_coordinates
 
 GPS = ExifTags.GPS
@@ -30,6 +31,18 @@ def photograph(path: Path, tags: dict | None = None, size=(8, 6), kind: str = "J
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, kind, exif=exif.tobytes())
     return path
+
+
+def test_half_of_a_phones_pictures_may_have_no_coordinates(tmp_path):
+    for number in range(4):
+        photograph(tmp_path / f"{number}.jpg", gps((48, 51, 24), (2, 21, 3)))
+        photograph(tmp_path / f"screenshot{number}.jpg")
+    assert len(list_sources([source(tmp_path)], max_rejected=0.01)[0]) == 4
+    with pytest.raises(SourceError, match="4 of 8 images"):
+        list_sources([source(tmp_path)], max_rejected=0)
+    photograph(tmp_path / "one more.jpg")
+    with pytest.raises(SourceError, match="5 of 9 images.*one more.jpg: no GPS coordinates"):
+        list_sources([source(tmp_path)], max_rejected=0.01)
 
 
 def source(folder: Path) -> Source:

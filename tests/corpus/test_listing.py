@@ -18,6 +18,7 @@ from geoloc.corpus.sources import (
     check_folders,
     list_source,
     listing_digest,
+    most_allowed,
     read_source,
 )
 from geoloc.corpus.system_files import is_system_name
@@ -184,12 +185,29 @@ def test_a_folder_that_vanishes_while_it_is_listed_is_named(tmp_path, monkeypatc
         list_source(source)
 
 
-def test_too_many_images_without_a_place_stop_the_index(tmp_path):
-    source = countries(tree(tmp_path, *(f"France/{number}.jpg" for number in range(3))))
-    (tmp_path / "France/gone.jpg").symlink_to("nowhere.jpg")
-    assert len(list_sources([source], max_rejected=0.25)[0]) == 3
-    with pytest.raises(SourceError, match="1 of 4 images have no usable place"):
-        list_sources([source], max_rejected=0.2)
+def test_too_many_images_without_a_place_stop_the_index_and_are_named(tmp_path):
+    source = countries(tree(tmp_path / "s", *(f"France/{number}.jpg" for number in range(12))))
+    for number in range(8):
+        (tmp_path / f"s/France/gone{number}.jpg").symlink_to("nowhere.jpg")
+    unusable = tmp_path / "logs/index.rejected.csv"
+    with pytest.raises(SourceError) as error:
+        list_sources([source], max_rejected=0.39, unusable=unusable)
+    told = str(error.value)
+    assert "8 of 20 images have no usable place" in told
+    for number in range(8):
+        assert (f"France/gone{number}.jpg: a link to a file that does not exist" in told) == (
+            number < 5
+        )
+    assert told.endswith(f"All are in {unusable}")
+    assert pd.read_csv(unusable).path.tolist() == [f"France/gone{n}.jpg" for n in range(8)]
+    assert len(list_sources([source], max_rejected=0.4, unusable=unusable)[0]) == 12
+    assert not unusable.exists()
+
+
+@pytest.mark.parametrize(("count", "share", "allowed"), [(20, 0.01, 1), (300, 0.01, 3), (20, 0, 0)])
+def test_one_image_of_several_may_be_unusable_unless_none_may(count, share, allowed):
+    assert most_allowed(count, share) == allowed
+    assert most_allowed(1, 0.01) < 1
 
 
 def test_all_folders_of_no_country_are_named_in_one_message(tmp_path):

@@ -85,6 +85,7 @@ AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDIC
 AFTER_TRAINING |= {"explain": 6} | AFTER_EXPLANATIONS
 # Of score maps and whatever shows them: models of Original are tested on weighted images, too.
 AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
+AFTER_SCORES |= {"describe_segments": 1, "found": 1}
 AFTER_SCORES |= {"pack_scores": 7, "training_curves": 1} | AFTER_PREDICTIONS
 AFTER_SCORES |= {"explain": 6} | AFTER_EXPLANATIONS
 AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1}
@@ -127,6 +128,65 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["train"] == jobs["predict"] == jobs["explain"] == 6
     assert jobs["table1"] == jobs["table1_comparison"] == 1
     assert jobs["answers"] == jobs["published_distances"] == 1
+
+
+def test_a_source_anywhere_may_have_its_archive_beside_it(tmp_path):
+    (tmp_path / "project").mkdir()
+    folder = make_workdir(tmp_path / "project")
+    elsewhere = tmp_path / "data [1]" / "mine"
+    (elsewhere / "France").mkdir(parents=True)
+    (elsewhere / "France/a.jpg").write_bytes(b"no picture")
+    shutil.make_archive(str(elsewhere), "zip", elsewhere)
+    shutil.rmtree(elsewhere)
+    mine = {"kind": "country_folders", "path": str(elsewhere)}
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"test_sets": {"mine": mine}}))
+    run_snakemake(folder, "--cores", "1", "--configfile", "mine.yaml", "--", str(elsewhere))
+    assert (elsewhere / "France/a.jpg").exists()
+
+
+def test_paths_that_nothing_makes_are_named_with_their_key_before_snakemake_stops(tmp_path):
+    folder = make_workdir(tmp_path)
+    assert "missing: " not in run_snakemake(folder, "-n")  # of the study
+    changes = {
+        "test_sets": {"mine": {"kind": "exif_folder", "path": "nowhere"}},
+        "models": {"clip": {"path": "no/clip"}},
+    }
+    (folder / "mine.yaml").write_text(yaml.safe_dump(changes))
+    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", "mine.yaml"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    told = result.stdout + result.stderr
+    assert "missing: test_sets.mine.path: nowhere does not exist; put it there or correct" in told
+    assert "missing: models.clip.path: no/clip does not exist" in told
+    assert told.count("missing: ") == 2
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "a$b", "a[b", "a{b"])
+def test_a_folder_from_which_snakemake_starts_no_jobs_is_refused_before_the_install(name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("Makefile", "pyproject.toml", "envs"):
+        (folder / file).symlink_to(ROOT / file)
+    command = ["make", "setup", "PYTHON=/bin/false"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "move or rename it, then run make setup" in result.stdout
+    assert "not Python 3.11" not in result.stdout
+
+
+def test_jobs_run_in_a_project_with_odd_names_but_not_by_a_python_there(tmp_path):
+    folder = tmp_path / "it's a [1] *"
+    folder.mkdir()
+    make_workdir(folder)
+    assert "retrieve_source" in run_snakemake(folder, "-n")
+    (folder / "python").symlink_to(sys.executable)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    result = subprocess.run(
+        [str(folder / "python"), "-m", "snakemake", "-n"],
+        cwd=folder, capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "Snakemake can't start jobs from a path with spaces" in result.stdout + result.stderr
 
 
 def test_without_built_images_a_run_in_containers_is_not_planned(tmp_path):
@@ -473,21 +533,22 @@ def test_a_dataset_that_is_added_plans_its_own_jobs_only(world):
     inverted = {"scores": "objects", "curve": "piecewise", "invert": True}
     jobs = replan(world, datasets={"inverted": inverted})
     own = {"train": 2, "predict": 2, "explain": 2, "training_curves": 1, "score_examples": 1}
-    assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
+    assert jobs == own | {"found": 1} | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
     jobs = replan(world, datasets={"inverted": inverted | {"train": False}})
-    assert jobs == {"score_examples": 1, "all": 1}
+    assert jobs == {"score_examples": 1, "found": 1, "report": 1, "all": 1}
 
 
 def test_a_column_that_is_added_is_predicted_by_every_model_and_trains_none_again(world):
     blurred = {"scores": "objects", "curve": "linear", "fill": "blur", "column": True}
     jobs = replan(world, datasets={"blurred": blurred | {"train": False}})
-    assert jobs == {"predict": 6, "predict_clip": 1, "score_examples": 1} | AFTER_PREDICTIONS
+    expected = {"predict": 6, "predict_clip": 1, "score_examples": 1, "found": 1}
+    assert jobs == expected | AFTER_PREDICTIONS
 
 
 def test_other_parameters_of_eqn_1_train_the_models_of_their_dataset_only(world):
     jobs = replan(world, datasets={"weighted_custom": {"upper_score": 60}})
     expected = {"train": 2, "predict": 6, "predict_clip": 1, "training_curves": 1}
-    expected |= {"score_examples": 1, "explain": 2}
+    expected |= {"score_examples": 1, "found": 1, "explain": 2}
     assert jobs == expected | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 
 
@@ -500,6 +561,7 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
         datasets={"signs": {"scores": "signs", "curve": "linear"}},
     )
     own = {"score": 7, "pack_scores": 7, "score_examples": 1, "train": 2, "predict": 2}
+    own |= {"describe_segments": 1, "found": 1}
     own |= {"training_curves": 1, "explain": 2}
     assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 

@@ -14,6 +14,7 @@ from geoloc.config.entries import (
 )
 from geoloc.config.errors import ConfigError, shown
 from geoloc.config.matrix_mistakes import matrix_mistakes
+from geoloc.config.paths import brace_mistakes
 from geoloc.config.prompts import prompt_mistakes
 from geoloc.config.schema import Validator, describe, set_defaults
 from geoloc.types import SCORE_SIZE
@@ -54,6 +55,7 @@ def check_config(config: dict, schema: dict) -> None:
             *_size_mistakes(config),
             *matrix_mistakes(config),
             *prompt_mistakes(config),
+            *brace_mistakes(config),
         ]
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))

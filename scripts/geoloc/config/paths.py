@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geoloc.config.entries import MATRIX
@@ -19,6 +19,20 @@ def files_of(entry: dict) -> list[str]:
     """Return the files and folders that a segmentation or model is loaded from."""
     parts = (entry, entry.get("classifier", {}))
     return [part[key] for part in parts for key in PATH_KEYS if part.get(key)]
+
+
+def brace_mistakes(config: dict) -> Iterator[str]:
+    """Paths with braces, which Snakemake would take for wildcards."""
+    sections = ("sources", "test_sets", *MATRIX)
+    for place, entry in ((f"{s}.{name}", e) for s in sections for name, e in config[s].items()):
+        parts = {place: entry or {}, f"{place}.classifier": (entry or {}).get("classifier") or {}}
+        for name, part in parts.items():
+            for key in PATH_KEYS:
+                if set("{}") & set(part.get(key) or ""):
+                    yield (
+                        f"{name}.{key}: {part[key]} has braces, which Snakemake takes for a "
+                        "wildcard; rename it, or give a link to it"
+                    )
 
 
 def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:

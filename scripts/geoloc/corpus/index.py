@@ -56,7 +56,10 @@ class Tables(NamedTuple):
 
 
 def list_sources(
-    sources: Sequence[Source], max_rejected: float, geocoder: str = "nearest_city"
+    sources: Sequence[Source],
+    max_rejected: float,
+    geocoder: str = "nearest_city",
+    unusable: Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """List the images of all sources.
 
@@ -64,6 +67,7 @@ def list_sources(
         sources: the sources.
         max_rejected: largest allowed share (0–1) of a source's images without a usable place.
         geocoder: a key of `geoloc.countries.geocoding.GEOCODERS`.
+        unusable: CSV that lists all images without a usable place of a source that has too many.
 
     Returns:
         Tables of the images (INDEX_COLUMNS without split and shard), the rejected images
@@ -75,9 +79,18 @@ def list_sources(
     """
     images, rejected, listing, used = [], [], [], []
     check_folders(sources)
+    if unusable is not None:
+        unusable.unlink(missing_ok=True)  # of an earlier attempt
     for source in sources:
         found = read_source(source, geocoder)
-        check_rejected(source, found.images, max_rejected)
+        try:
+            check_rejected(source, found.images, max_rejected)
+        except SourceError as error:
+            if unusable is None:
+                raise
+            rows = [(source.name, i.path, i.rejected) for i in found.images if i.rejected]
+            _write_csv(unusable, pd.DataFrame(rows, columns=REJECTED_COLUMNS))
+            raise SourceError(f"{error}. All are in {unusable}") from None
         used.append((source, found.files))
         listing += listing_rows(source, found.tally)
         for item in found.images:
@@ -195,6 +208,7 @@ def build_index(
     max_rejected: float,
     geocoder: str = "nearest_city",
     place_km: float | None = None,
+    unusable: Path | None = None,
 ) -> Tables:
     """Build the index of all sources, with the images of the kept countries.
 
@@ -209,11 +223,12 @@ def build_index(
         max_rejected: see `list_sources`.
         geocoder: see `list_sources`.
         place_km: see `assign_splits`.
+        unusable: see `list_sources`.
 
     Raises:
         SourceError: see `list_sources` and `kept_countries`.
     """
-    images, rejected, listing = list_sources(sources, max_rejected, geocoder)
+    images, rejected, listing = list_sources(sources, max_rejected, geocoder, unusable)
     kept = kept_countries(images, min_images)
     countries = images[images.collection == "street"].country.value_counts()
     images = images[images.country.isin(kept)].reset_index(drop=True)

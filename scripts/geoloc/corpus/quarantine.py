@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from geoloc.corpus.index_tables import REJECTED_COLUMNS
-from geoloc.corpus.sources import SourceError
+from geoloc.corpus.sources import SourceError, most_allowed
 from geoloc.files import atomic_path
 from geoloc.tables import read_rows
 
-NAMED = 5  # files that a message names
+NAMED = 5  # images and files that a message names
 
 
 def collect_quarantine(
@@ -35,14 +36,21 @@ def collect_quarantine(
     unreadable = {path: [tuple(row.values()) for row in read_rows(path)] for path in shards}
     for source, size in sizes.items():
         count = sum(row[0] == source for rows in unreadable.values() for row in rows)
-        if count > max_unreadable * size:
+        if count > most_allowed(size, max_unreadable):
             lists = [p for p, rows in unreadable.items() if any(row[0] == source for row in rows)]
             raise SourceError(
                 f"source {source}: {count} of {size} images cannot be read, more than "
-                f"prepare.max_unreadable = {max_unreadable:g}. {_remedy(source, lists)}"
+                f"prepare.max_unreadable = {max_unreadable:g}. The first are "
+                f"{_first(source, unreadable.values())}. {_remedy(source, lists)}"
             )
     rows = [row for rows in unreadable.values() for row in rows]
     return sorted([tuple(row.values()) for row in read_rows(rejected)] + rows)
+
+
+def _first(source: str, tables: Iterable[Sequence[tuple[str, ...]]]) -> str:
+    """The first unreadable images of a source, with their reasons."""
+    rows = (row for table in tables for row in table if row[0] == source)
+    return "; ".join(f"{path}: {reason}" for _, path, reason in islice(rows, NAMED))
 
 
 def _remedy(source: str, lists: Sequence[Path]) -> str:

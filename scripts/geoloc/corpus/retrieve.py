@@ -30,7 +30,7 @@ def retrieve_source(name: str, entry: Mapping) -> None:
         RetrieveError: with what is missing, where to get it, where to put it and how large it is.
         ArchiveError: if the archive is not safe to unpack.
     """
-    how, folder = entry["retrieve"], Path(entry["path"])
+    how, folder = entry["retrieve"] or {}, Path(entry["path"])
     if folder.is_symlink():
         raise RetrieveError(
             f"{folder} is a link to {folder.readlink()}, which does not exist; "
@@ -105,7 +105,7 @@ def _fetch_kaggle(name: str, entry: Mapping, folder: Path) -> Path:
 
 def _fetch_table(name: str, entry: Mapping) -> Path | None:
     """Return the table that does not come with the images, next to the source's folder."""
-    how = entry["retrieve"]
+    how = entry["retrieve"] or {}
     if not how.get("table_url"):
         return None
     table = Path(entry["path"]).with_name(Path(entry["table"]).name)

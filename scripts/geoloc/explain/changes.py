@@ -37,7 +37,7 @@ class Pictures:
         return len(self.image_id)
 
     def part(self, rows: np.ndarray) -> Pictures:
-        """Those of some rows."""
+        """Return those of some rows."""
         ids = np.asarray(self.image_id)[rows]
         return Pictures(ids, self.image[rows], self.scored[rows], self.label[rows])
 
@@ -57,7 +57,7 @@ def remove(image: np.ndarray, pixels: np.ndarray, fill: str) -> np.ndarray:
 
 
 def resized(pixels: np.ndarray, count: int) -> np.ndarray:
-    """A region with another number of pixels: it shrinks or grows evenly from its outline.
+    """Shrink or grow a region evenly from its outline to another number of pixels.
 
     Args:
         pixels: bool (H, W), at least one of them.
@@ -76,7 +76,7 @@ def resized(pixels: np.ndarray, count: int) -> np.ndarray:
 
 
 def foreign_rows(label: np.ndarray, seed: int) -> np.ndarray:
-    """For each image one of another country, drawn by seed: int64 (n,), −1 if there is none."""
+    """Draw the row of an image of another country for each image: int64 (n,), −1 without any."""
     rng = np.random.default_rng([seed, 1])
     found = np.full(len(label), -1)
     for row, country in enumerate(label):
@@ -126,7 +126,7 @@ def measure_changes(
 
 
 def _changed(pictures: Pictures, fill: str, seed: int) -> Iterator[tuple[str, Pictures]]:
-    """Each change and the changed images; `label` is the class that is asked for."""
+    """Yield each change and the changed images; `label` is the class that is asked for."""
     other = pictures.scored[other_rows(len(pictures), seed)]
     counts = pictures.scored.sum(axis=(1, 2))
     control = np.stack([resized(*each) for each in zip(other, counts, strict=True)])

@@ -16,7 +16,7 @@ def deletion_and_insertion(
     points: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Area under the probability of the answer while the most relevant pixels go, or come.
+    """Compute deletion and insertion: areas under the probability of the answer.
 
     Deletion blackens pixels by falling relevance: a map that names what the answer rests on makes
     it fall early, so a low area is good. Insertion begins with the blurred image and puts the
@@ -48,7 +48,7 @@ def deletion_and_insertion(
 
 
 def pointing_game(relevance: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Whether the most relevant pixel of each image is a scored one.
+    """Say whether the most relevant pixel of each image is a scored one.
 
     Args:
         relevance: float (n, H, W).

@@ -35,8 +35,8 @@ class Example:
 
 
 def choose(checks: pd.DataFrame, seed: int) -> list[str]:
-    """Ids of two of a row's images that are drawn by seed: one with a right answer and one with a
-    wrong answer, or two of the same if there are no others."""
+    """Draw two of a row's images by seed and return their ids: one with a right answer and one with
+    a wrong answer, or two of the same if there are no others."""
     images = checks.drop_duplicates("image_id")
     images = images.iloc[np.random.default_rng(seed).permutation(len(images))]
     right = images["label"] == images["answer"]
@@ -98,7 +98,7 @@ def _draw(axes: Sequence[Axes], example: Example) -> None:
 
 
 def _overlay(axis: Axes, image: np.ndarray, relevance: np.ndarray) -> None:
-    """A map above its image in grey."""
+    """Draw a map over its image in gray."""
     strength = np.clip(relevance / (np.percentile(relevance, CLIPPED) or 1), 0, 1)
     axis.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
     axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.25 + 0.7 * strength)

@@ -16,7 +16,7 @@ ALL = ""  # the class of the row that holds all scored pixels of an image
 def image_influence(
     explanation: Explanation, scored: np.ndarray, classes: np.ndarray, names: Sequence[str]
 ) -> Iterator[dict]:
-    """Relevance and area of the scored pixels of an image, together and by class.
+    """Measure relevance and area of the scored pixels of an image, together and by class.
 
     Args:
         explanation: the maps of the image.
@@ -47,6 +47,6 @@ def image_influence(
 
 
 def influence_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """The rows of `image_influence` as a table, with its columns even without a row."""
+    """Make a table of the rows of `image_influence`, with its columns even without a row."""
     columns = ["image_id", "label", "method", "class", "relevance", "area"]
     return pd.DataFrame(rows, columns=columns)

@@ -49,17 +49,17 @@ class KerasProbe:
         self._gradient = tf.function(self._pixel_gradient, input_signature=[PIXELS, CLASSES])
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Probabilities float32 (n, classes) of images uint8 or float (n, 224, 224, 3)."""
+        """Return probabilities float32 (n, classes) of images uint8 or float (n, 224, 224, 3)."""
         return np.concatenate([self._predict(as_float(part)).numpy() for part in batches(image)])
 
     def scores(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        """Scores before the softmax, float32 (n,), of a class int (n,) of each image."""
+        """Return scores before the softmax, float32 (n,), of a class int (n,) of each image."""
         parts = zip(batches(image), batches(answer), strict=True)
         found = [self._scores(as_float(x)).numpy()[np.arange(len(y)), y] for x, y in parts]
         return np.concatenate(found)
 
     def grad_cam(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        """Where the last feature map speaks for a class.
+        """Compute Grad-CAM: where the last feature map speaks for a class.
 
         Args:
             image: uint8 or float (n, 224, 224, 3).
@@ -78,7 +78,7 @@ class KerasProbe:
     def attributions(
         self, image: np.ndarray, baseline: np.ndarray, answer: np.ndarray, steps: int
     ) -> np.ndarray:
-        """Integrated gradients: how much each value of each pixel adds to the score of a class.
+        """Compute integrated gradients: how much each pixel value adds to the score of a class.
 
         The integral from the baseline to the image is a sum over the middles of `steps` parts. It
         adds up to the difference of the two scores, up to the error of that sum.
@@ -106,7 +106,7 @@ class KerasProbe:
     def integrated_gradients(
         self, image: np.ndarray, baseline: np.ndarray, answer: np.ndarray, steps: int
     ) -> np.ndarray:
-        """The relevance float32 (n, 224, 224) of `attributions`: the sum of a pixel's colours."""
+        """Return the relevance float32 (n, 224, 224) of `attributions`, summed over the colors."""
         found = [
             self.attributions(*part, steps).sum(axis=-1)
             for part in zip(*map(batches, (image, baseline, answer)), strict=True)
@@ -134,18 +134,18 @@ class KerasProbe:
 
 
 def batches(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Parts of an array, BATCH entries each."""
+    """Yield parts of an array, BATCH entries each."""
     for start in range(0, len(values), BATCH):
         yield values[start : start + BATCH]
 
 
 def as_float(image: np.ndarray) -> np.ndarray:
-    """Pixels as the model's input is, float32."""
+    """Convert pixels to the type of the model's input, float32."""
     return np.asarray(image, np.float32)
 
 
 def scores_of(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The model without its last softmax, in inference mode; float32 (n, classes).
+    """Return the model without its last softmax, in inference mode: pixels to float32 (n, classes).
 
     The softmax of these scores is what the model returned. A model that ends in any other way than
     with a softmax gives the logarithms of its probabilities.
@@ -162,7 +162,7 @@ def scores_of(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers of a model from its input to its output, those of nested models too."""
+    """Yield the layers of a model from input to output, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from leaves(layer)
@@ -171,7 +171,7 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def last_feature_layer(model: keras.Model) -> keras.layers.Layer | None:
-    """The layer whose output Grad-CAM weights.
+    """Find the layer whose output Grad-CAM weights.
 
     It is the last one at the resolution of the last convolution, so that normalization, activation
     and the sum of a residual block are part of the features, and pooling is not.

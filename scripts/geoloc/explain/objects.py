@@ -17,7 +17,7 @@ NO_CLASS = -1
 
 
 def class_map(segments: Segments, selected: np.ndarray, minimum: float = 0.10) -> np.ndarray:
-    """The selected class with the highest score at each pixel.
+    """Find the selected class with the highest score at each pixel.
 
     Args:
         segments: the segments of an image.
@@ -44,7 +44,7 @@ def class_maps(
     minimum: float,
     index: str | Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """The class maps of some images, int16 (224, 224), by image id.
+    """Read the class maps of some images, int16 (224, 224), by image id.
 
     Args:
         paths: `segments` stores.

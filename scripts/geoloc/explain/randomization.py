@@ -54,5 +54,5 @@ def cascade(model: keras.Model, seed: int) -> Iterator[int]:
 def randomized_maps(
     model: keras.Model, explain: Callable[[], np.ndarray], seed: int
 ) -> dict[int, np.ndarray]:
-    """What `explain` returns at each stage of the `cascade`, by stage."""
+    """Return what `explain` returns at each stage of the `cascade`, by stage."""
     return {stage: explain() for stage in cascade(model, seed)}

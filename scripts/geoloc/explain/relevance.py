@@ -41,7 +41,7 @@ def ranks(relevance: np.ndarray, seed: int) -> np.ndarray:
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two maps (H, W), −1 to 1.
+    """Compute Spearman's rank correlation of two maps (H, W), −1 to 1.
 
     A map that is the same everywhere has no ranks. Two of them are equal (1); one of them has
     nothing in common with a map that varies (0).

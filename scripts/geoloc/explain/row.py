@@ -105,8 +105,8 @@ def explain_row(
 def explainers(
     probe: KerasProbe, settings: Settings
 ) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """Functions from images uint8 (n, 224, 224, 3) and answers int (n,) to relevance (n, 224, 224),
-    by the name of the method."""
+    """Return functions from images uint8 (n, 224, 224, 3) and answers int (n,) to relevance
+    (n, 224, 224), by the name of the method."""
     found = {}
     if probe.feature_layer is None:
         log.warning("no Grad-CAM: the model has no convolution")
@@ -119,7 +119,7 @@ def explainers(
 
 
 def baseline_of(image: np.ndarray, fill: str) -> np.ndarray:
-    """The images that integrated gradients start from: nothing but the fill, uint8 (n, H, W, 3)."""
+    """Return the images that integrated gradients start from, all fill: uint8 (n, H, W, 3)."""
     return remove(image, np.ones(image.shape[:-1], bool), fill)
 
 
@@ -131,7 +131,7 @@ def check_maps(
     settings: Settings,
     seed: int,
 ) -> pd.DataFrame:
-    """What maps are worth, a row for each method and image. All but the pointing game is measured
+    """Check maps, with a row for each method and image. All but the pointing game is measured
     on the first images of a random order only, as it takes many answers of the model."""
     drawn = np.random.default_rng([seed, 2]).permutation(len(pictures))
     rows = np.sort(drawn[: settings.checked_images])
@@ -164,8 +164,10 @@ def perturbed(
     settings: Settings,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Deletion and insertion of each image by its own map, and by that of another image: a map as
-    smooth, and as likely at its places, that knows nothing of the image."""
+    """Measure deletion and insertion by each image's own map, and by that of another image.
+
+    The other map is as smooth, and as likely at its places, but knows nothing of the image.
+    """
     found = {}
     other = relevance[other_rows(len(relevance), seed)]
     for suffix, each in (("", relevance), ("_other", other)):
@@ -185,7 +187,7 @@ def randomized(
     settings: Settings,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Similarity of each image's map with that of the model without its weights, by stage."""
+    """Compare each image's map with that of the randomized model, by stage."""
     explain = explainers(probe, settings)[method]
     stages = randomized_maps(probe.model, lambda: explain(pictures.image, answer), seed)
     return {
@@ -197,8 +199,8 @@ def randomized(
 def completeness(
     probe: KerasProbe, pictures: Pictures, answer: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    """How far integrated gradients are from adding up, float64 (n,), as a share of the difference
-    of the scores that they should add up to."""
+    """Measure how far integrated gradients are from adding up: float64 (n,), as a share of the
+    difference of the scores that they should add up to."""
     baseline = baseline_of(pictures.image, settings.baseline)
     total = probe.attributions(pictures.image, baseline, answer, settings.steps)
     total = total.sum(axis=(1, 2, 3), dtype=np.float64)

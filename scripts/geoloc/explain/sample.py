@@ -42,7 +42,7 @@ def stratified_sample(
 def sample_rows(
     arrays: Arrays, predictions: pd.DataFrame, dataset: str, count: int, seed: int
 ) -> np.ndarray:
-    """The rows of some test images to explain, by what a row of Table 1 answered to them.
+    """Draw test images to explain, by what a row of Table 1 answered to them; return their rows.
 
     Args:
         arrays: the test images as the row's own dataset shows them.

@@ -40,7 +40,7 @@ Rows = Sequence[tuple[str, str, str, pd.DataFrame]]
 
 
 def influence(rows: Rows, seed: int) -> pd.DataFrame:
-    """Share of relevance on scored pixels against their share of the area.
+    """Compare the share of relevance on scored pixels with their share of the area.
 
     Groups are all images, the images of a country, and for a class of objects the images that have
     it, with the pixels of that class. `ratio` is the quotient of the two shares: above 1, scored
@@ -72,7 +72,7 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 def _ratio(shares: np.ndarray) -> np.ndarray:
-    """Relevance by area, (…, 2) to (…); NaN without area."""
+    """Divide relevance by area, (…, 2) to (…); NaN without area."""
     relevance, area = shares[..., 0], shares[..., 1]
     return np.divide(relevance, area, out=np.full(np.shape(area), np.nan), where=area > 0)
 
@@ -80,8 +80,11 @@ def _ratio(shares: np.ndarray) -> np.ndarray:
 def _interval(
     values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> tuple[float, float]:
-    """95 % interval of a statistic of the means of columns (n, k): percentiles of a bootstrap over
-    rows. NaN for few rows."""
+    """Bootstrap a statistic of the means of columns (n, k) over rows.
+
+    Returns:
+        Its 95 % interval; NaN for few rows.
+    """
     n = len(values)
     if n < LEAST_IMAGES:
         return np.nan, np.nan
@@ -91,7 +94,7 @@ def _interval(
 
 
 def cause(rows: Rows, seed: int) -> pd.DataFrame:
-    """Change of the answer where scored pixels are removed, kept or swapped.
+    """Summarize how answers change if scored pixels are removed, kept or swapped.
 
     A row for each change and fill (see `geoloc.explain.changes.measure_changes`), and for each of
     CONTRASTS. `difference` is the mean change of the probability of the image's country, and in a
@@ -115,7 +118,7 @@ def cause(rows: Rows, seed: int) -> pd.DataFrame:
 
 
 def _effects(table: pd.DataFrame, seed: int) -> Iterator[tuple[str, list[float]]]:
-    """The values of CAUSE of each change and contrast of a fill, from `images` on."""
+    """Yield the values of CAUSE of each change and contrast of a fill, from `images` on."""
     changes = {name: part.set_index("image_id") for name, part in table.groupby("change")}
     for change in table["change"].unique():
         part = changes[change]
@@ -150,7 +153,7 @@ def _effect(
 
 
 def _sign_flip_test(differences: np.ndarray, seed: int) -> float:
-    """Two-sided p-value of a mean difference of zero; exact for few images."""
+    """Return the two-sided p-value of a mean difference of zero; exact for few images."""
     result = permutation_test(
         (differences,),
         lambda values, axis: values.mean(axis=axis),
@@ -163,7 +166,7 @@ def _sign_flip_test(differences: np.ndarray, seed: int) -> float:
 
 
 def faithfulness(rows: Rows) -> pd.DataFrame:
-    """Whether maps can be trusted, a row for each method of each row of Table 1.
+    """Summarize whether maps can be trusted, with a row for each method of each row of Table 1.
 
     Args:
         rows: tables with the columns `geoloc.explain.row.CHECK_COLUMNS`.

@@ -19,7 +19,7 @@ TABLES = {"influence": "influence", "cause": "changes", "faithfulness": "checks"
 
 
 def check_explanations(run: Run) -> Check:
-    """Each explained row has maps of test images, and the tables are those of the rows."""
+    """Check that each explained row has maps of test images, and that the tables are theirs."""
     every = explained_rows(run.config)
     if not every:
         return "none"
@@ -45,7 +45,7 @@ def check_explanations(run: Run) -> Check:
 
 
 def mistakes(run: Run, row: Row, columns: dict, test: pd.DataFrame) -> Iterator[str]:
-    """What is wrong with the images of a row's maps."""
+    """Yield what is wrong with the images of a row's maps."""
     ids = columns["image_id"].tolist()
     expected = min(run.config["explain"]["images"], len(test))
     if len(ids) != expected:
@@ -69,7 +69,7 @@ def table_path(run: Run, row: Row, kind: str) -> str:
 
 
 def check_table(run: Run, every: list[Row], name: str, kind: str) -> Iterator[Finding]:
-    """A table of the run is what its rows' tables give."""
+    """Compare a table of the run with what its rows' tables give."""
     tables = read_row_tables(every, [table_path(run, row, kind) for row in every])
     seed = run.config["seed"]
     expected = {
@@ -82,7 +82,7 @@ def check_table(run: Run, every: list[Row], name: str, kind: str) -> Iterator[Fi
 
 
 def of_no_row(run: Run, every: list[Row]) -> Iterator[Finding]:
-    """Files of rows that the configuration does not explain."""
+    """Find files of rows that the configuration does not explain."""
     known = {f"{row.path}.h5" for row in every}
     known |= {f"{row.path}_{kind}.csv" for row in every for kind in TABLES.values()}
     folder = run.folder / FOLDER

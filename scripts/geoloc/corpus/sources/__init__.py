@@ -21,10 +21,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
-from geoloc.corpus.sources.base import Listed, Source, SourceError, parse_coordinates, section
+from geoloc.corpus.sources.base import (
+    NO_GPS,
+    Listed,
+    Source,
+    SourceError,
+    parse_coordinates,
+    section,
+)
 from geoloc.corpus.sources.contents import (
     ARCHIVE,
     PACKED,
@@ -47,8 +55,8 @@ log = logging.getLogger(__name__)
 
 __all__ = [
     "KINDS", "Listed", "Listing", "Source", "SourceError", "check_files", "check_folders",
-    "check_rejected", "configured_sources", "list_source", "listing_digest", "parse_coordinates",
-    "read_source",
+    "check_rejected", "configured_sources", "list_source", "listing_digest", "most_allowed",
+    "parse_coordinates", "read_source",
 ]  # fmt: skip
 
 KINDS = Registry(
@@ -62,6 +70,8 @@ KINDS = Registry(
     },
 )
 CHUNK = 1 << 20  # bytes of a table
+NAMED = 5  # images that a message names
+
 BATCH = 1 << 17  # places geocoded at once, so that memory does not grow with their number
 
 
@@ -223,6 +233,12 @@ def _kind_of_reason(reason: str) -> str:
     return re.sub(r" \((line|row) [^()]*\)$", "", reason).split(":")[0]
 
 
+def most_allowed(count: int, share: float) -> float:
+    """How many of `count` images may be unusable: a share, or one where that is less. A single
+    image says nothing of its source."""
+    return max(share * count, 1) if share and count > 1 else share * count
+
+
 def check_rejected(source: Source, listed: list[Listed], largest_share: float) -> None:
     """Check that few images of a source have no usable place; otherwise its table or folder is
     probably the wrong one.
@@ -230,13 +246,18 @@ def check_rejected(source: Source, listed: list[Listed], largest_share: float) -
     Args:
         source: the source.
         listed: its images.
-        largest_share: largest allowed share (0–1) of images without a place.
+        largest_share: largest allowed share (0–1) of images without a place. A single one is
+            allowed if any is, and of an `exif_folder` half may have no coordinates, as screenshots
+            and received pictures do on every phone.
 
     Raises:
-        SourceError: if the share is larger.
+        SourceError: if the share is larger. The message names the first images.
     """
     reasons = Counter(_kind_of_reason(item.rejected) for item in listed if item.rejected)
-    if sum(reasons.values()) > largest_share * len(listed):
+    counted = dict(reasons)
+    if source.kind == "exif_folder" and largest_share and 2 * reasons[NO_GPS] <= len(listed):
+        counted.pop(NO_GPS, None)
+    if sum(counted.values()) > most_allowed(len(listed), largest_share):
         ((commonest, _),) = reasons.most_common(1)
         hints = {
             "coordinates out of range": "; are latitude and longitude swapped in it?",
@@ -247,5 +268,6 @@ def check_rejected(source: Source, listed: list[Listed], largest_share: float) -
         raise SourceError(
             f"source {source.name}: {sum(reasons.values())} of {len(listed)} images have no usable "
             f"place ({'; '.join(f'{r}: {n}' for r, n in reasons.most_common(3))}); correct "
-            f"{source.path} or raise index.max_rejected{hints.get(commonest, '')}"
+            f"{source.path} or raise index.max_rejected{hints.get(commonest, '')}. The first are "
+            + "; ".join(islice((f"{i.path}: {i.rejected}" for i in listed if i.rejected), NAMED))
         )

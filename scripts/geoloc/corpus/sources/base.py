@@ -12,6 +12,8 @@ from typing import Any
 from geoloc.errors import GeolocError, InputError
 from geoloc.images import Preparation
 
+NO_GPS = "no GPS coordinates in EXIF"  # why an image of an exif_folder is rejected
+
 
 class SourceError(GeolocError, ValueError):
     """A source is missing or has another layout than configured. The message says what to do."""

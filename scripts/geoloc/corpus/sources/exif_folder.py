@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from geoloc.corpus.sources.base import Listed, Source, check_coordinates
+from geoloc.corpus.sources.base import NO_GPS, Listed, Source, check_coordinates
 from geoloc.corpus.sources.contents import Contents
 from geoloc.errors import InputError
 from geoloc.images import FORMATS, open_file
@@ -49,7 +49,7 @@ def exif_coordinates(path: Path) -> tuple[float, float]:
     """
     gps = _gps_tags(path)
     if not gps:
-        raise InputError("no GPS coordinates in EXIF")
+        raise InputError(NO_GPS)
     tags = ExifTags.GPS
     return check_coordinates(
         _degrees(gps.get(tags.GPSLatitude), gps.get(tags.GPSLatitudeRef), "latitude"),
