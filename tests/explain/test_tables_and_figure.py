@@ -8,7 +8,7 @@ import pytest
 
 from geoloc.errors import InputError
 from geoloc.explain.figure import Example, choose, explanation_figure
-from geoloc.explain.tables import cause, influence, read_row_tables
+from geoloc.explain.tables import SIMILARITIES, cause, faithfulness, influence, read_row_tables
 from geoloc.stores import Explanation
 
 RNG = np.random.default_rng(4)
@@ -68,6 +68,21 @@ def test_a_change_without_its_control_is_refused():
     table = changes(0.1)
     with pytest.raises(InputError, match="not of the same images; delete"):
         cause([(*ROW, table[1:])], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("similar", "error", "shown"),
+    [(0.1, np.nan, True), (0.1, 0.4, True), (0.6, 0.1, False), (0.1, 0.7, False)],
+)
+def test_maps_must_change_with_the_weights_and_add_up(similar, error, shown):
+    checks = pd.DataFrame({
+        "method": ["m"] * 3, "pointing_game": [1.0, 0.0, np.nan], "area": 0.1,
+        "deletion": 0.2, "deletion_other": 0.3, "insertion": 0.5, "insertion_other": 0.4,
+        "completeness_error": error, **dict.fromkeys(SIMILARITIES, similar),
+    })  # fmt: skip
+    (found,) = faithfulness([(*ROW, checks)]).to_dict("records")
+    assert found["shown"] is shown
+    assert (found["pointing_game"], found["pointing_chance"]) == (0.5, pytest.approx(0.1))
 
 
 def example(shown: set[str]) -> Example:
