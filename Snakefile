@@ -18,6 +18,7 @@ include: "rules/prepare.smk"
 include: "rules/check_leakage.smk"
 include: "rules/segment.smk"
 include: "rules/pack.smk"
+include: "rules/describe.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/explain.smk"
@@ -62,6 +63,7 @@ rule all:
         rules.collect_quarantine.output.quarantine,
         rules.check_leakage.output.summary,
         [f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED],
+        rules.found.output.classes if SCORES_USED else [],
         rules.training_curves.output.figure if TRAINED_ROWS else [],
         rules.accuracy_figure.output.figure,
         list(rules.explanations.output) if EXPLAINED else [],

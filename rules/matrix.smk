@@ -102,6 +102,13 @@ def segments_to_score(wildcards):
     return f"<results>/segments/{name}/{wildcards.country}/{wildcards.shard}.h5"
 
 
+def all_segments_to_score(wildcards):
+    """The same of all shards."""
+    name = config["scores"][wildcards.scores]["segmentation"]
+    pattern = f"<results>/segments/{name}/{{country}}/{{shard}}.h5"
+    return of_shards(pattern, "street")(wildcards)
+
+
 def vocabulary_to_score(wildcards):
     """The vocabulary of the segmentation that score maps are made from."""
     name = config["scores"][wildcards.scores]["segmentation"]
@@ -126,6 +133,15 @@ def clip_parameters(wildcards):
     if entry.pop("kind") == "clip":
         return {}
     return entry
+
+
+# How the datasets show images that are weighted by score maps which some row needs, by name.
+VIEWS_OF_SCORES = {
+    name: dataset_settings(config, name)
+    for name in config["datasets"]
+    if dataset_settings(config, name)["curve"] != "none"
+    and dataset_settings(config, name)["scores"] in SCORES_USED
+}
 
 
 def weighted_views(wildcards):

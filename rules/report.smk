@@ -12,13 +12,16 @@ rule score_examples:
             "<results>/scores/{scores}/{country}/{shard}.h5",
             lambda wildcards: [wildcards.scores],
         ),
+        segments=all_segments_to_score,
+        classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+        vocabulary=vocabulary_file,
         curves=lambda wildcards: used_files(*weighted_views(wildcards).values()),
     output:
         figure=report(
             "<results>/figures/score_examples/{scores}.png",
             category="Figures",
             labels={
-                "figure": "Images, score maps ({scores}) and weighted datasets (Fig. 2)"
+                "figure": "Images, segments, score maps ({scores}) and datasets (Fig. 2)"
             },
             caption="../report/score_examples.rst",
         ),
@@ -36,11 +39,16 @@ rule score_examples:
         **SMALL,
     params:
         index_folder=INDEX,
+        ambiguous_classes=lambda wildcards: (
+            config["scores"][wildcards.scores]["ambiguous_classes"]
+        ),
+        vocabulary=vocabulary_to_score,
+        minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
         views=weighted_views,
         seed=config["seed"],
         examples=4,
     message:
-        "Drawing images, score maps ({wildcards.scores}) and weighted datasets"
+        "Drawing images, segments, score maps ({wildcards.scores}) and weighted datasets"
     script:
         "../scripts/score_examples.py"
 

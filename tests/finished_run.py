@@ -31,6 +31,15 @@ from geoloc.evaluation.answers import (
 )
 from geoloc.evaluation.by_country import accuracy_by_country, confusion
 from geoloc.evaluation.distances import median_positions
+from geoloc.evaluation.examples import Naming
+from geoloc.evaluation.found import (
+    Found,
+    classes_table,
+    countries_table,
+    describe,
+    histogram_table,
+    visible_table,
+)
 from geoloc.evaluation.full_size import predict_images, read_full_size
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
@@ -59,6 +68,7 @@ from geoloc.report.run_record import run_record, write_record
 from geoloc.report.tables import COLUMNS, Run
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import read_selected, score_map
+from geoloc.segmentation.vocabularies import vocabulary
 from geoloc.stores import (
     Arrays,
     dataset_arrays,
@@ -198,10 +208,12 @@ def finish(folder: Path) -> Path:
     make_leakage(run, index, stores, config)
     predictions = make_predictions(run, index, stores, config)
     make_tables(run, index, predictions, config)
+    make_found(run, stores, config, selected_path)
     make_explanations(run, stores, config, selected_path)
-    for name in ("score_examples/objects", "training_curves", "accuracy"):
+    for name in ("score_examples/objects.png", "training_curves.png", "accuracy.png",
+                 "found_examples/objects.jpg"):  # fmt: skip
         (run / f"figures/{name}").parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(run / f"figures/{name}.png")
+        Image.new("RGB", (8, 8)).save(run / f"figures/{name}")
     make_report(run, config)
     return run
 
@@ -246,6 +258,24 @@ def make_stores(
     rows = collect_quarantine(run / "index/rejected.csv", quarantine, sizes, limit)
     write_quarantine(run / "quarantine.csv", rows)
     return paths
+
+
+def make_found(run: Path, stores: dict, config: dict, classes: Path) -> None:
+    """Tables of what the segmentation found."""
+    minimum = config["scores"]["objects"]["minimum"]
+    found = Found(Naming(vocabulary("imagenet"), read_selected(classes), minimum))
+    paths = [stores[kind] for kind in ("street images", "segments", "scores")]
+    describe([(images.parent.name, images, *others)
+              for images, *others in zip(*paths, strict=True)], found)  # fmt: skip
+    shown = {name: dataset_settings(config, name) for name in config["datasets"]}
+    views = {n: make_view(settings) for n, settings in shown.items() if settings.get("scores")}
+    for name, table in {
+        "classes": classes_table(found),
+        "countries": countries_table(found),
+        "visible": visible_table(histogram_table(found), views),
+    }.items():
+        table.insert(0, "scores", "objects")
+        table.to_csv(run / f"found_{name}.csv", index=False)
 
 
 def make_leakage(run: Path, index: pd.DataFrame, stores: dict, config: dict) -> None:

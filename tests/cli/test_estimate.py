@@ -76,8 +76,9 @@ def test_jobs_are_those_of_a_dry_run(plan, indexed, models, trained, predicted):
     jobs = planned_jobs(run_snakemake(indexed, "-n", *configfiles))
     assert (jobs["train_clip"], jobs["predict_clip"]) == (trained, predicted)
     jobs["predict"] += jobs.pop("predict_clip")
-    for name in ("prepare", "check_leakage", "segment", "score", "pack_images", "pack_scores",
-                 "train", "predict", "train_clip", "explain"):  # fmt: skip
+    for name in ("prepare", "check_leakage", "segment", "score", "describe_segments",
+                 "pack_images", "pack_scores", "train", "predict", "train_clip",
+                 "explain"):  # fmt: skip
         counted = [s["jobs"] for n, s in stages.items() if n.partition(".")[0] == name]
         assert sum(counted) == jobs.pop(name, 0)
     retrieved = {name for name in jobs if name.startswith("retrieve")}

@@ -28,11 +28,12 @@ FLOORS = [
     {"evaluation"},
     {"explain"},
     {"report"},
-    {"verify"},
+    {"verify", "explore"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "transformers"}
-LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "report", "scenes")
+LIGHT = ("shared", "config", "stores", "countries", "corpus", "evaluation", "report", "explore",
+         "scenes")  # fmt: skip
 HEAVY = FRAMEWORKS | {"pandas", "h5py", "cv2", "scipy", "sklearn", "matplotlib", "pyarrow"}
 
 

@@ -57,6 +57,17 @@ def test_area_and_box_are_those_of_the_pixels(mask):
     assert rle.bounding_box(counts, mask.shape) == expected
 
 
+@given(st.data(), st.integers(0, 6))
+def test_the_area_of_a_group_is_that_of_its_masks_together(data, count):
+    shape = data.draw(array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=7))
+    found = [data.draw(arrays(bool, shape)) for _ in range(count)]
+    groups = data.draw(arrays(int, count, elements=st.integers(0, 2)))
+    areas = rle.union_areas([encoded(mask) for mask in found], groups, 3, shape)
+    for group in range(3):
+        masks = [mask for mask, own in zip(found, groups, strict=True) if own == group]
+        assert areas[group] == np.any([np.zeros(shape, bool), *masks], axis=0).sum()
+
+
 def test_a_run_of_no_pixels_has_no_box_of_its_own():
     counts = np.array([2, 0, 3, 2, 2], np.uint32)
     mask = rle.decode(counts, (3, 3))

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from geoloc.segmentation import rle
 from geoloc.segmentation.classifiers import CLASSIFIERS
-from geoloc.segmentation.scoring import read_selected, score_map, segment_scores
+from geoloc.segmentation.scoring import (
+    read_selected,
+    score_map,
+    segment_classes,
+    segment_scores,
+)
 from geoloc.segmentation.segments import to_segments
 from geoloc.segmentation.vocabularies import (
     OF_CLASSIFIERS,
@@ -265,3 +270,14 @@ def test_shipped_lists_select_objects_and_no_people_or_sky(name):
 def test_an_unknown_reading_of_names_is_refused_for_names_of_one_meaning_too():
     with pytest.raises(ValueError, match="every_meaning"):
         class_indices("tile roof", "all_meanings")
+
+
+def test_a_mask_is_counted_under_the_class_that_scores_it_or_else_its_most_likely_one():
+    class_id = np.full((4, 10), -1, np.int16)
+    probability = np.zeros((4, 10), np.float32)
+    class_id[:3, :2] = [[1, 2], [1, 3], [2, 1]]
+    probability[:3, :2] = [[0.6, 0.3], [0.6, 0.3], [0.05, 0.04]]
+    classes, found = segment_classes(class_id, probability, [2])
+    assert classes.tolist() == [2, 1, 2, -1]
+    assert found == pytest.approx([0.3, 0.6, 0.05, 0])
+    assert segment_scores(class_id, probability, [2]).tolist() == [30, 0, 0, 0]

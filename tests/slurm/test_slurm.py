@@ -165,8 +165,14 @@ def test_stages_with_a_network_ask_for_a_gpu_and_small_ones_stay_local(finished,
         assert (job["Partition"] == "gpu") == wanted, rule_of(job)
         assert ("gpu" in job.get("TresPerJob", "")) == wanted, rule_of(job)
     rules = {rule_of(job) for job in jobs}
-    assert rules >= GPU_RULES | {"prepare", "score", "pack_images", "pack_scores"}
-    assert not rules & {"table1", "metrics", "collect_quarantine", "score_examples"}
+    assert rules >= GPU_RULES | {
+        "prepare",
+        "score",
+        "pack_images",
+        "pack_scores",
+        "describe_segments",
+    }
+    assert not rules & {"table1", "metrics", "collect_quarantine", "score_examples", "found"}
 
 
 def test_logs_are_found_by_rule_and_wildcards(finished):

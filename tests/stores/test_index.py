@@ -181,7 +181,12 @@ SCRIPTS = {
     "predict": {"street": ["arrays"], "scores": ["score_arrays"]},
     "predict_clip": {"street": ["images"], "scores": ["scores"]},
     "check_leakage": {"street": ["images"]},
-    "score_examples": {"images": ["images"], "scores": ["scores"]},
+    "score_examples": {
+        "images": ["images"],
+        "segments": ["segments"],
+        "scores": ["scores"],
+    },
+    "describe_segments": {"segments": ["segments"], "scores": ["scores"]},
 }
 
 
@@ -226,6 +231,8 @@ def test_every_job_compares_each_of_its_stores_with_the_index(
     inputs |= {"countries": tmp_path / "countries.csv", "index": tmp_path / "images.parquet"}
     inputs |= {"classes": tmp_path / "c.txt", "model": tmp_path / "model", "test_sets": []}
     inputs |= {"crops": [], "boxes": []}
+    if script == "describe_segments":  # reads only images that its figure shows
+        inputs["images"] = [shard["images"]]
     view = {"curve": "linear", "scores": "objects"}
     params = {
         "index_folder": "the index", "seed": 1, "view": view, "views": {"a": view},

@@ -505,7 +505,7 @@ def test_the_name_of_the_run_is_its_folder(default):
 READ_STORES = (
     "segment", "score", "pack_images", "pack_scores", "pack_crops", "train", "train_cells",
     "train_clip", "predict", "predict_clip", "predict_geoclip", "predict_python", "check_leakage",
-    "score_examples", "explain", "explanation_examples",
+    "score_examples", "describe_segments", "explain", "explanation_examples",
 )  # fmt: skip
 
 
@@ -662,6 +662,8 @@ def test_what_looks_at_street_images_is_given_all_of_them(default):
     others = {"results/reaches/images/im2gps3k/FR/0000.h5"}
     scores = {f"results/reaches/scores/objects/{country}/0000.h5" for country in ("FR", "NA")}
     assert images | others <= set(value_at(default, "check_leakage.input"))
-    assert images | scores <= set(value_at(default, "score_examples.input"))
+    segments = {f"results/reaches/segments/sam/{country}/0000.h5" for country in ("FR", "NA")}
+    for rule in ("score_examples", "describe_segments"):
+        assert images | scores | segments <= set(value_at(default, f"{rule}.input"))
     tables = {f"results/reaches/quarantine/{shard}.csv" for shard in street}
     assert tables < set(value_at(default, "collect_quarantine.input"))

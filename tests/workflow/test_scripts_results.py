@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from geoloc.evaluation.table1 import published
-from geoloc.stores import write_images, write_scores
+from geoloc.stores import write_images, write_scores, write_segments
 from geoloc.types import SCORE_SIZE
 from tests.script_runs import recorded, run_script
+from tests.small_stores import segments_of
 
 CLASSES = ["DE", "FR", "NA"]
 DATASETS = ("original", "weighted_base", "weighted_custom")
@@ -318,16 +319,20 @@ def test_training_curves_are_of_each_row_beside_the_validation_majority(folder, 
 
 def test_the_examples_are_weighted_as_configured_and_drawn_by_seed(folder, monkeypatch):
     saved = recorded(monkeypatch, "geoloc.evaluation.figures.save")
-    images, masks = [], []
+    images, segments, masks = [], [], []
+    (folder / "c.txt").write_text("street sign\n")
     for number, country in enumerate(("DE", "FR", "NA", "JP")):
         buffer = io.BytesIO()
         Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), (200, 200, 200)).save(buffer, "PNG")
         row = {"image_id": country, "image": buffer.getvalue(), "latitude": 0.0, "longitude": 0.0,
                "split": "train", "source": "s"}  # fmt: skip
-        for kind, paths in (("images", images), ("scores", masks)):
+        kinds = {"images": images, "segments": segments, "scores": masks}
+        for kind, paths in kinds.items():
             paths.append(folder / kind / country / "0000.h5")
             paths[-1].parent.mkdir(parents=True)
         write_images(images[-1], [row])
+        mask = np.ones((SCORE_SIZE, SCORE_SIZE), bool)
+        write_segments(segments[-1], [segments_of(country, [mask])])
         write_scores(masks[-1], [(country, np.full((SCORE_SIZE, SCORE_SIZE), 50 + number, "u1"))])
     custom = {"curve": "piecewise", "no_score_factor": 0.5, "minimum_factor": 0.5,
               "maximum_factor": 0.5, "lower_score": 20, "upper_score": 95}  # fmt: skip
@@ -336,14 +341,26 @@ def test_the_examples_are_weighted_as_configured_and_drawn_by_seed(folder, monke
     def countries_and_pixels(examples: int, seed: int) -> tuple[list[str], list[list[int]]]:
         run_script(
             "score_examples",
-            input={"images": images, "scores": masks},
+            input={
+                "images": images,
+                "segments": segments,
+                "scores": masks,
+                "classes": folder / "c.txt",
+            },
             output={"figure": "e.png"},
-            params={"examples": examples, "seed": seed, "views": views},
+            params={
+                "examples": examples,
+                "seed": seed,
+                "views": views,
+                "minimum": 0.1,
+                "ambiguous_classes": "first_meaning",
+                "vocabulary": "imagenet",
+            },
         )
-        axes = saved[-1]["figure"].axes[: 4 * examples]
-        names = [a.get_ylabel().splitlines()[1] for a in axes[::4]]
-        return names, [[int(a.images[0].get_array().max()) for a in axes[i : i + 4]]
-                       for i in range(0, len(axes), 4)]  # fmt: skip
+        axes = saved[-1]["figure"].axes[: 5 * examples]
+        names = [a.get_ylabel().splitlines()[1] for a in axes[::5]]
+        return names, [[int(axes[i + k].images[0].get_array().max()) for k in (0, 2, 3, 4)]
+                       for i in range(0, len(axes), 5)]  # fmt: skip
 
     names, pixels = countries_and_pixels(4, 0)
     assert names == ["DE", "FR", "JP", "NA"]

@@ -85,6 +85,7 @@ AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDIC
 AFTER_TRAINING |= {"explain": 6} | AFTER_EXPLANATIONS
 # Of score maps and whatever shows them: models of Original are tested on weighted images, too.
 AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
+AFTER_SCORES |= {"describe_segments": 1, "found": 1}
 AFTER_SCORES |= {"pack_scores": 7, "training_curves": 1} | AFTER_PREDICTIONS
 AFTER_SCORES |= {"explain": 6} | AFTER_EXPLANATIONS
 AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1}
@@ -532,21 +533,22 @@ def test_a_dataset_that_is_added_plans_its_own_jobs_only(world):
     inverted = {"scores": "objects", "curve": "piecewise", "invert": True}
     jobs = replan(world, datasets={"inverted": inverted})
     own = {"train": 2, "predict": 2, "explain": 2, "training_curves": 1, "score_examples": 1}
-    assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
+    assert jobs == own | {"found": 1} | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
     jobs = replan(world, datasets={"inverted": inverted | {"train": False}})
-    assert jobs == {"score_examples": 1, "all": 1}
+    assert jobs == {"score_examples": 1, "found": 1, "report": 1, "all": 1}
 
 
 def test_a_column_that_is_added_is_predicted_by_every_model_and_trains_none_again(world):
     blurred = {"scores": "objects", "curve": "linear", "fill": "blur", "column": True}
     jobs = replan(world, datasets={"blurred": blurred | {"train": False}})
-    assert jobs == {"predict": 6, "predict_clip": 1, "score_examples": 1} | AFTER_PREDICTIONS
+    expected = {"predict": 6, "predict_clip": 1, "score_examples": 1, "found": 1}
+    assert jobs == expected | AFTER_PREDICTIONS
 
 
 def test_other_parameters_of_eqn_1_train_the_models_of_their_dataset_only(world):
     jobs = replan(world, datasets={"weighted_custom": {"upper_score": 60}})
     expected = {"train": 2, "predict": 6, "predict_clip": 1, "training_curves": 1}
-    expected |= {"score_examples": 1, "explain": 2}
+    expected |= {"score_examples": 1, "found": 1, "explain": 2}
     assert jobs == expected | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 
 
@@ -559,6 +561,7 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
         datasets={"signs": {"scores": "signs", "curve": "linear"}},
     )
     own = {"score": 7, "pack_scores": 7, "score_examples": 1, "train": 2, "predict": 2}
+    own |= {"describe_segments": 1, "found": 1}
     own |= {"training_curves": 1, "explain": 2}
     assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 

@@ -37,7 +37,7 @@ from geoloc.tables import read_rows
 
 ONCE = (
     "index", "collect_quarantine", "table1", "table1_comparison", "metrics", "answers",
-    "published_distances", "by_country", "accuracy_figure", "run_record", "report", "all",
+    "published_distances", "by_country", "accuracy_figure", "found", "run_record", "report", "all",
 )  # fmt: skip
 EXAMPLES = """\
 examples:
@@ -163,6 +163,12 @@ def _shard_stages(
             pattern=f"score/{name}/*/*.tsv",
             output=f"scores/{name}/*/*.h5",
             **street,
+        )
+        yield Stage(
+            f"describe_segments.{name}",
+            1,
+            sizes.street,
+            pattern=f"describe_segments/{name}.tsv",
         )
     yield Stage(
         "pack_images", pattern="pack_images/*/*/*.tsv", output="arrays/images/*/*/*.h5", **every

@@ -14,6 +14,7 @@ from geoloc.errors import GeolocError
 COMMANDS = {
     "predict": ("geoloc.cli.predict", "predict the countries of your own photos"),
     "verify": ("geoloc.verify.command", "check a finished run for damaged or missing files"),
+    "explore": ("geoloc.cli.explore", "look at a finished run in a browser"),
     "config": ("geoloc.cli.config", "print the configuration as it will be used"),
     "estimate": ("geoloc.cli.estimate", "estimate jobs, hours and disk space of a run"),
     "missing": ("geoloc.cli.missing", "make only files that do not exist"),

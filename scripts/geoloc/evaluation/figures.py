@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.files import atomic_path
+from geoloc.segmentation import rle
 from geoloc.weighting import View
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
@@ -44,6 +45,23 @@ def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A segment to draw.
+
+    Attributes:
+        mask: bool (H, W).
+        name: its class, "" if it has none.
+        probability: of the class, 0–1.
+        score: 0–100.
+    """
+
+    mask: np.ndarray
+    name: str
+    probability: float
+    score: int
+
+
+@dataclass(frozen=True)
 class Example:
     """An image of Fig. 2.
 
@@ -52,16 +70,19 @@ class Example:
         country: ISO alpha-2.
         image: uint8 (H, W, 3).
         score: its score map, uint8 (H, W) in 0–100.
+        regions: the segments to draw, the most important one last.
     """
 
     image_id: str
     country: str
     image: np.ndarray
     score: np.ndarray
+    regions: Sequence[Region] = ()
 
 
 def figure2(examples: Sequence[Example], views: Mapping[str, View]) -> Figure:
-    """Draw Fig. 2 of *Beyond the Image*: original, score map, and the datasets made from them.
+    """Draw Fig. 2 of *Beyond the Image*: original, segments, score map, and the datasets made from
+    them.
 
     Args:
         examples: one per row.
@@ -72,12 +93,13 @@ def figure2(examples: Sequence[Example], views: Mapping[str, View]) -> Figure:
     """
     if not examples:
         raise InputError("Fig. 2 needs at least one example image")
-    rows, titles = len(examples), ["Original", "Score map", *views]
+    rows, titles = len(examples), ["Original", "Segments", "Score map", *views]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(0.8 + 2.4 * len(titles), 2.35 * rows + 0.35), layout="constrained")
         axes = figure.subplots(rows, len(titles), squeeze=False)
-        for (original, score, *others), example in zip(axes, examples, strict=True):
+        for (original, regions, score, *others), example in zip(axes, examples, strict=True):
             original.imshow(example.image)
+            draw_regions(regions, example.image, example.regions)
             drawn = score.imshow(example.score, cmap="viridis", vmin=0, vmax=100)
             for axis, view in zip(others, views.values(), strict=True):
                 axis.imshow(view(example.image, example.score))
@@ -93,6 +115,37 @@ def figure2(examples: Sequence[Example], views: Mapping[str, View]) -> Figure:
         bar.set_label("score (probability of a selected class, %)")
         bar.outline.set_visible(False)
     return figure
+
+
+def draw_regions(axis: Axes, image: np.ndarray, regions: Sequence[Region]) -> None:
+    """Draw an image with outlines of segments, and their classes and probabilities in them.
+
+    Segments that score have a solid outline and a bold label, the others a dashed and a plain one.
+    A label that would cover one of a more important segment is left out.
+    """
+    axis.imshow(image // 2 + 96)  # paler, so that labels can be read on it
+    taken: list[tuple[float, float, float, float]] = []
+    for region in reversed(regions):
+        colour, style = (ORANGE, "solid") if region.score else (BLUE, "dashed")
+        axis.contour(region.mask, [0.5], colors=colour, linewidths=0.7, linestyles=style)
+        label = f"{region.name} {100 * region.probability:.0f} %".strip()
+        x, y = rle.inner_point(region.mask)
+        side = image.shape[0] / 640
+        half_width, half_height = 6 * side * len(label), 11 * side
+        x = float(np.clip(x, half_width, image.shape[1] - half_width))
+        box = x - half_width, y - half_height, x + half_width, y + half_height
+        if any(_overlap(box, other) for other in taken):
+            continue
+        taken.append(box)
+        axis.text(
+            x, y, label, fontsize=5, color=colour, ha="center", va="center",
+            weight="bold" if region.score else "normal",
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.4},
+        )  # fmt: skip
+
+
+def _overlap(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def shorten(text: str, length: int = 30) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
 
 from geoloc.errors import InputError
@@ -48,6 +51,15 @@ def decode(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.repeat(values, counts).reshape(width, height).T
 
 
+def inner_point(mask: np.ndarray) -> tuple[int, int]:
+    """x and y of the pixel of a mask bool (H, W) that is farthest from its edge; 0, 0 for an empty
+    mask."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(distance.argmax(), distance.shape)
+    return int(x), int(y)
+
+
 def area(counts: np.ndarray) -> int:
     """Return the number of pixels of the mask."""
     return int(counts[1::2].sum(dtype=np.int64))
@@ -68,3 +80,33 @@ def bounding_box(counts: np.ndarray, size: tuple[int, int]) -> tuple[int, int, i
     else:
         top, bottom = int((starts % height).min()), int((ends % height).max())
     return left, top, right - left + 1, bottom - top + 1
+
+
+def union_areas(
+    counts: Sequence[np.ndarray], groups: np.ndarray, number: int, size: tuple[int, int]
+) -> np.ndarray:
+    """Pixels that the masks of each group cover together, int64 (number,).
+
+    A pixel in several masks of a group counts once. No mask is decoded.
+
+    Args:
+        counts: run lengths of m masks, each of the whole image.
+        groups: int (m,), the group of each mask in 0 … number − 1.
+        number: number of groups.
+        size: height and width of the image in pixels.
+    """
+    if not len(counts):
+        return np.zeros(number, np.int64)
+    pixels, lengths = size[0] * size[1], [len(runs) for runs in counts]
+    mask = np.repeat(np.arange(len(counts)), lengths)
+    first = np.repeat(np.cumsum([0, *lengths[:-1]]), lengths)
+    runs = np.concatenate(counts).astype(np.int64)
+    # Each mask has its group's stretch of the number line, so that groups never overlap.
+    ends = np.cumsum(runs) + (groups[mask] - mask) * pixels
+    ones = (np.arange(len(runs)) - first) % 2 == 1
+    starts, ends, owner = (ends - runs)[ones], ends[ones], groups[mask][ones]
+    order = np.argsort(starts, kind="stable")
+    starts, ends, owner = starts[order], ends[order], owner[order]
+    before = np.r_[0, np.maximum.accumulate(ends)[:-1]] if len(ends) else ends
+    new = np.maximum(ends - np.maximum(starts, before), 0)
+    return np.bincount(owner, new, number).astype(np.int64)

@@ -49,6 +49,23 @@ def segment_scores(
     return np.where(wanted.any(axis=1), percent, 0).astype(np.uint8)
 
 
+def segment_classes(
+    class_id: np.ndarray,
+    class_probability: np.ndarray,
+    selected: Iterable[int],
+    minimum: float = 0.10,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The class that each mask is counted under, int64 (m,), and its probability, float64 (m,).
+
+    It is the class that gives the mask its score (see `segment_scores`), and for a mask without a
+    score the most likely one. -1 stands for a mask that has no class.
+    """
+    wanted = np.isin(class_id, np.asarray(selected)) & (class_probability > minimum)
+    first = wanted.argmax(axis=1) if wanted.size else np.zeros(len(class_id), int)
+    rows = np.arange(len(class_id))
+    return class_id[rows, first].astype(int), class_probability[rows, first].astype(float)
+
+
 def score_map(
     segments: Segments,
     selected: Iterable[int],

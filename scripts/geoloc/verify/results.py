@@ -313,15 +313,17 @@ def great_circle_metres(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarra
 
 def check_figures(run: Run) -> Check:
     """Check that figures are images that can be read to the end."""
-    figures = [f"score_examples/{name}" for name in used_scores_of(run)] + ["accuracy"]
+    scores = used_scores_of(run)
+    figures = [f"score_examples/{name}.png" for name in scores] + ["accuracy.png"]
+    figures += [f"found_examples/{name}.jpg" for name in scores]
     if rows(run.config, trained=True):
-        figures.append("training_curves")
+        figures.append("training_curves.png")
     models = dict.fromkeys(row.model for row in explained_rows(run.config))
-    figures += [f"explanations/{name}" for name in models]
+    figures += [f"explanations/{name}.png" for name in models]
     for figure in figures:
-        name = f"figures/{figure}.png"
+        name = f"figures/{figure}"
         try:
-            with Image.open(run.folder / name, formats=["PNG"]) as image:
+            with Image.open(run.folder / name, formats=["PNG", "JPEG"]) as image:
                 image.load()
         except FileNotFoundError:
             yield Finding(name, "is missing; run snakemake again")

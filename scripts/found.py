@@ -1,0 +1,38 @@
+"""The tables of what was found, of all score maps in one, and what the datasets leave visible."""
+
+import pandas as pd
+
+from geoloc.evaluation.found import visible_table
+from geoloc.files import atomic_path
+from geoloc.logs import start_log
+from geoloc.weighting import make_view
+
+start_log(snakemake.log[0])
+
+
+def read(path: str) -> pd.DataFrame:
+    """A table in which NA is Namibia."""
+    return pd.read_csv(path, keep_default_na=False, na_values={"mean_score": [""]})
+
+
+tables = {
+    name: pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths])
+    for name, paths in (
+        ("classes", snakemake.input.classes),
+        ("countries", snakemake.input.countries),
+    )
+}
+visible = []
+for name, path in zip(snakemake.params.scores, snakemake.input.histograms, strict=True):
+    views = {
+        dataset: make_view(settings)
+        for dataset, settings in snakemake.params.views.items()
+        if settings["scores"] == name
+    }
+    if views:
+        visible.append(visible_table(read(path), views))
+        visible[-1].insert(0, "scores", name)
+tables["visible"] = pd.concat(visible)
+for name, table in tables.items():
+    with atomic_path(snakemake.output[name]) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
