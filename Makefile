@@ -10,6 +10,9 @@ LOCK := envs/lock/dev.txt
 INSTALLED := $(VENV)/.installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-12)
 DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Snakemake keeps a cache in the home folder, which a user of a service may not have.
+export XDG_CACHE_HOME := $(shell test -n "$$XDG_CACHE_HOME" && echo "$$XDG_CACHE_HOME" || \
+  { test -w "$$HOME" && echo "$$HOME/.cache" || echo "$(CURDIR)/.snakemake/cache"; })
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo snakemake-report missing test fuzz mutate test-experiments test-slurm test-containers containers bench \

@@ -36,9 +36,10 @@ rule predict:
     threads: config["threads"]["predict"]
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
+        mem_mb=scaled(8000),
         runtime=scaled(120),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         seed=config["seed"],
         views=test_views,
@@ -85,9 +86,10 @@ rule predict_clip:
     threads: config["threads"]["predict"]
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
+        mem_mb=scaled(8000),
         runtime=scaled(240),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         seed=config["seed"],
         views=test_views,
@@ -132,9 +134,10 @@ rule predict_geoclip:
     threads: config["threads"]["predict"]
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
+        mem_mb=scaled(8000),
         runtime=scaled(240),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         seed=config["seed"],
         views=test_views,
@@ -178,7 +181,7 @@ rule predict_python:
     threads: config["threads"]["predict"]
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
+        mem_mb=scaled(8000),
         runtime=scaled(240),
     params:
         index_folder=INDEX,

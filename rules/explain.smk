@@ -38,9 +38,10 @@ rule explain:
     threads: config["threads"]["predict"]
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
+        mem_mb=scaled(8000),
         runtime=scaled(240),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         seed=config["seed"],
         view=training_view,

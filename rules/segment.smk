@@ -22,6 +22,7 @@ rule segment:
         mem_mb=scaled(16000),
         runtime=scaled(240),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         segmentation=segmentation,
         engine=untracked(

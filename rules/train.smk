@@ -33,9 +33,10 @@ rule train:
     threads: config["threads"]["train"]
     resources:
         gpu=config["train"]["gpus"],
-        mem_mb=scaled(32000),
+        mem_mb=scaled(16000),
         runtime=scaled(720),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         seed=config["seed"],
         model=model_to_train,
@@ -58,6 +59,7 @@ use rule train as train_cells with:
     wildcard_constraints:
         model=models_of_kinds("cells"),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         seed=config["seed"],
         model=model_to_train,
@@ -102,6 +104,7 @@ rule train_clip:
         mem_mb=scaled(16000),
         runtime=scaled(720),
     params:
+        allow_cpu=untracked(config["allow_cpu"]),
         index_folder=INDEX,
         seed=config["seed"],
         model=clip_parameters,

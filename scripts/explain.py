@@ -22,6 +22,7 @@ from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
+runtime.check_device(params.allow_cpu)
 runtime.setup(params.seed, snakemake.threads)
 settings, dataset = Settings(**params.explain), snakemake.wildcards.dataset
 trained = load_trained(

@@ -17,6 +17,7 @@ from geoloc.weighting import UNCHANGED, View, make_view
 
 start_log(snakemake.log[0])
 params, inputs = snakemake.params, snakemake.input
+runtime.check_device(params.allow_cpu)
 runtime.setup(params.seed, snakemake.threads)
 classes = kept_classes(inputs.countries)
 folder = Path(inputs.model).parent

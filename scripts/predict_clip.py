@@ -6,13 +6,14 @@ from geoloc.evaluation.full_size import predictions_at_full_size
 from geoloc.files import atomic_path
 from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.logs import start_log
-from geoloc.pytorch.device import use_threads
+from geoloc.pytorch.device import check_device, use_threads
 from geoloc.stores import by_name
 from geoloc.tables import read_table
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 use_threads(snakemake.threads)
+check_device(snakemake.params.allow_cpu)
 params, inputs = snakemake.params, snakemake.input
 classes = kept_classes(inputs.countries)
 check_classes(inputs.model, classes)

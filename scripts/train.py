@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from geoloc.corpus.index_tables import kept_classes
+from geoloc.keras_models import runtime
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.cells import divide_options, label_with_cells
 from geoloc.keras_models.training import TrainingParameters, train
@@ -12,6 +13,7 @@ from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 params, inputs = snakemake.params, snakemake.input
+runtime.check_device(params.allow_cpu)
 view = make_view(params.view)
 scores = by_name(params.scores, inputs.scores)
 crops = by_name(params.crops, inputs.crops)

@@ -4,12 +4,13 @@ from geoloc.corpus.index_tables import kept_classes
 from geoloc.countries.names import display_name
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.logs import start_log
-from geoloc.pytorch.device import use_threads
+from geoloc.pytorch.device import check_device, use_threads
 from geoloc.stores import by_name, dataset_arrays
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 use_threads(snakemake.threads)
+check_device(snakemake.params.allow_cpu)
 params, inputs = snakemake.params, snakemake.input
 view = make_view(params.view)
 scores = by_name(params.scores, inputs.scores)

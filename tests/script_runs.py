@@ -30,6 +30,8 @@ def run_script(
     """
     if "index_folder" in (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8"):
         params = {"index_folder": None} | (params or {})
+    if "allow_cpu" in (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8"):
+        params = {"allow_cpu": True} | (params or {})
     job = Snakemake(
         input_=_files(InputFiles, input),
         output=_files(OutputFiles, output),

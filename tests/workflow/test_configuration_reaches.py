@@ -94,6 +94,11 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     ),
     "scores.objects.minimum": (0.3, ["score.params.minimum", "explain.params.minimum"]),
     "scores.objects.merge": ("as_published", ["score.params.merge"]),
+    "allow_cpu": (True, [
+        f"{rule}.params.allow_cpu" for rule in (
+            "segment", "train", "train_clip", "predict", "predict_clip", "explain",
+        )
+    ]),
     "train.batch_size": (16, ["train.params.train.batch_size", "predict.params.batch_size"]),
     "train.epochs": (2, ["train.params.train.epochs"]),
     "train.learning_rate": (0.1, ["train.params.train.learning_rate"]),

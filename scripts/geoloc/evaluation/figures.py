@@ -22,7 +22,12 @@ from geoloc.segmentation import rle
 from geoloc.weighting import View
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
+# Parameters of Matplotlib that are not of a figure.
+NOT_OF_FIGURES = ("backend", "date.epoch", "figure.hooks", "interactive", "timezone", "tk.",
+                  "toolbar", "webagg")  # fmt: skip
 STYLE = {
+    # The defaults first, so that a user's matplotlibrc changes no figure.
+    **{k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(NOT_OF_FIGURES)},
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -37,7 +42,7 @@ STYLE = {
 
 def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
     """Write a figure atomically; the suffix of `path` chooses the format."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
         figure.savefig(temporary, dpi=dpi, facecolor="white")
 
 
@@ -104,7 +109,9 @@ def figure2(examples: Sequence[Example], views: Mapping[str, View]) -> Figure:
             for axis, view in zip(others, views.values(), strict=True):
                 axis.imshow(view(example.image, example.score))
             original.set_ylabel(
-                f"{display_name(example.country)}\n{shorten(example.image_id)}", fontsize=8
+                f"{display_name(example.country)}\n{shorten(example.image_id)}",
+                fontsize=8,
+                parse_math=False,  # of a file name
             )
         for axis in axes.flat:
             axis.set(xticks=[], yticks=[])

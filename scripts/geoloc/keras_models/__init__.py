@@ -13,10 +13,16 @@ from geoloc.logs import native_stderr_hidden
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # oneDNN makes convolutions on a CPU twice as fast.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_BACKEND"] = "tensorflow"
 # Another job may use the same GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 # Its libraries print to stderr at any log level: oneDNN is on, no CUDA driver found.
 with native_stderr_hidden():
+    import keras
     import tensorflow  # noqa: F401
+
+# Whatever the user's ~/.keras/keras.json says.
+keras.config.set_image_data_format("channels_last")
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 
 from geoloc.errors import InputError
+from geoloc.gpus import check_given_gpu, driver_version, why_unusable
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +34,43 @@ def setup(seed: int, threads: int = 0) -> None:
     tf.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # one image is too small to split, and the model runs in parallel
     keras.utils.set_random_seed(seed)
-    log_device(tf.config.list_physical_devices("GPU"))
 
 
-def log_device(gpus: Sequence[object], devices: Path = Path("/dev")) -> None:
-    """Log the device that TensorFlow uses, and warn if it leaves a GPU unused."""
+def check_device(allow_cpu: bool = True) -> None:
+    """Log what TensorFlow computes on: device, memory, driver and versions.
+
+    Raises:
+        NoGpu: if Slurm gave the job a GPU that TensorFlow can't use, unless `allow_cpu`.
+    """
+    import keras
+    import tensorflow as tf
+
+    cuda, driver = cuda_version(), driver_version()
+    name = f"TensorFlow {tf.__version__} (CUDA {cuda or 'none'}), Keras {keras.__version__}"
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        about = tf.config.experimental.get_device_details(gpu)
+        log.info(
+            "%s computes on %s, compute capability %s, driver %s",
+            name, about.get("device_name", gpu.name),
+            ".".join(map(str, about.get("compute_capability", "?"))), driver,
+        )  # fmt: skip
     if gpus:
-        log.info("TensorFlow computes on %d GPU(s)", len(gpus))
-    elif any(devices.glob("nvidia[0-9]*")):
-        log.warning(
-            "there is a GPU here, but TensorFlow cannot use it and computes on the CPU: in .venv "
-            "it comes without CUDA; run the jobs in containers to use it (docs/cluster.md)"
-        )
-    else:
-        log.info("TensorFlow computes on the CPU")
+        return
+    reason = why_unusable(cuda, driver)
+    check_given_gpu(name, reason, allow_cpu)
+    if driver:
+        log.warning("%s leaves the GPU of this machine unused: %s", name, reason)
+    log.info("%s computes on the CPU", name)
+
+
+def cuda_version() -> str | None:
+    """Return the version of the CUDA libraries that TensorFlow loads; None without them, as in
+    `.venv`."""
+    try:
+        return version("nvidia-cuda-runtime-cu12")
+    except PackageNotFoundError:
+        return None
 
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")

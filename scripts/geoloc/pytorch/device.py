@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from geoloc.errors import InputError
+from geoloc.gpus import check_given_gpu, driver_version, why_unusable
 from geoloc.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,28 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def use_threads(count: int) -> None:
-    """Let torch use `count` threads, the cores of the job."""
+    """Set the number of torch's threads to `count`, the cores of the job."""
     torch.set_num_threads(count)
+
+
+def check_device(allow_cpu: bool = True) -> None:
+    """Log what torch computes on: device, memory, driver and versions.
+
+    Raises:
+        NoGpu: if Slurm gave the job a GPU that torch can't use, unless `allow_cpu`.
+    """
+    driver, cuda = driver_version(), torch.version.cuda
+    name = f"PyTorch {torch.__version__} (CUDA {cuda or 'none'})"
+    if not torch.cuda.is_available():
+        check_given_gpu(name, why_unusable(cuda, driver), allow_cpu)
+        log.info("%s computes on the CPU with %d threads", name, torch.get_num_threads())
+        return
+    for number in range(torch.cuda.device_count()):
+        found = torch.cuda.get_device_properties(number)
+        log.info(
+            "%s computes on %s, %.1f GiB, compute capability %d.%d, driver %s",
+            name, found.name, found.total_memory / 2**30, found.major, found.minor, driver,
+        )  # fmt: skip
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
