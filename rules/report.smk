@@ -152,6 +152,14 @@ REPORTED = {
 if not DIFFERENCES_FROM_STUDY:
     # Published accuracies are comparable only for the same images, classes and datasets.
     REPORTED["comparison"] = rules.table1_comparison.output.comparison
+if published_test_sets() & set(TEST_SETS) and not config["demo"]:
+    REPORTED["distances"] = rules.published_distances.output.table
+if SCORES_USED:
+    REPORTED |= {
+        "found_classes": rules.found.output.classes,
+        "found_countries": rules.found.output.countries,
+        "found_visible": rules.found.output.visible,
+    }
 if EXPLAINED:
     REPORTED |= {
         "influence": rules.explanations.output.influence,
@@ -204,6 +212,7 @@ rule report:
         examples=[
             f"<results>/figures/score_examples/{name}.png" for name in SCORES_USED
         ],
+        found=[f"<results>/figures/found_examples/{name}.jpg" for name in SCORES_USED],
         explanations=[
             f"<results>/figures/explanations/{model}.png" for model in EXPLAINED_MODELS
         ],

@@ -16,6 +16,7 @@ from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.leakage import leakage_summary
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table
 from geoloc.evaluation.predictions import predictions_frame
+from geoloc.evaluation.published_distances import compare_distances
 from geoloc.evaluation.table1 import compare, table1
 from geoloc.matrix import (
     Row,
@@ -129,14 +130,16 @@ def _tables(index: pd.DataFrame, predictions: list, config: dict) -> dict[str, p
         Evidence(predictions, **answer_settings(config), majority="US",
                  near_duplicates=near_duplicate_ids(leakage, 6), authors=authors, seed=1)
     )  # fmt: skip
+    measured = metrics_table(predictions, "US", median_positions(index), authors, 1)
     return {
         "table1": table1(titled, columns(config)),
-        "metrics": metrics_table(predictions, "US", median_positions(index), authors, 1),
+        "metrics": measured,
         "by_source": accuracy_by_source(predictions),
         "by_country": accuracy_by_country(predictions),
         "confusion": confusion(predictions),
         "answers": found,
         "leakage": leakage_summary(leakage, 6),
+        "distances": compare_distances(measured, models, datasets),
         "quarantine": pd.DataFrame(
             [("geoguessr", "France/<script>alert(1)</script>.jpg", "cannot be decoded")],
             columns=["source", "path", "reason"],

@@ -115,6 +115,13 @@ def test_countries_have_their_accuracy_and_interval_namibia_too(run, html):
     assert len(re.findall(r'<circle class="b\d', html)) == 1  # Singapore
 
 
+def test_distances_stand_next_to_published_ones(run, html):
+    rows = {row[0]: row for row in cells(html, "Within 1 km")}
+    assert rows["PlaNet"][3:9] == ["2,997", "–", "24.8", "34.3", "48.4", "64.6"]
+    table = run.table("distances").query("source == 'this run' and trained_on == 'Default'")
+    assert rows["StreetCLIP"][4] == f"{100 * table.within_1_km.iloc[0]:.1f}"
+
+
 def test_text_of_a_run_is_escaped(html):
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)" in html

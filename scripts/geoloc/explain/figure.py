@@ -24,7 +24,7 @@ CLIPPED = 99.5  # percentile of a map that is drawn as its maximum: a few pixels
 class Example:
     """An explained image: title of the row's dataset, the image as the model sees it, uint8
     (224, 224, 3), its scores, uint8 (224, 224), its maps, the probability of the answer, and
-    whether a method's map passed the check of randomized weights in this row."""
+    the methods whose maps passed their checks in this row."""
 
     dataset: str
     image: np.ndarray
@@ -47,8 +47,8 @@ def choose(checks: pd.DataFrame, seed: int) -> list[str]:
 def explanation_figure(title: str, examples: Sequence[Example]) -> Figure:
     """Draw examples, one row each: the image, its score map, and a map for each method.
 
-    A map that does not change when the weights are randomized says nothing about the model. It is
-    not drawn.
+    A map that fails its checks (`shown` in faithfulness.csv) says nothing about the model and is
+    left out.
 
     Args:
         title: of the model.
@@ -90,7 +90,7 @@ def _draw(axes: Sequence[Axes], example: Example) -> None:
         if method not in found.relevance:
             axis.text(0.5, 0.5, "not available", ha="center", va="center", fontsize=8)
         elif method not in example.shown:
-            note = "not shown: the map stays\nthe same with random weights"
+            note = "not shown:\nsee faithfulness.csv"
             axis.text(0.5, 0.5, note, ha="center", va="center", fontsize=8)
         else:
             _overlay(axis, example.image, found.relevance[method])

@@ -14,6 +14,7 @@ import geoloc.keras_models  # noqa: F401  sets the environment of TensorFlow bef
 import keras  # isort: skip
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 
 from geoloc.explain.relevance import as_relevance
 from geoloc.types import ARRAY_SIZE
@@ -44,19 +45,17 @@ class KerasProbe:
         self.model = model
         self.feature_layer = last_feature_layer(model)
         self._scores = scores_of(model)
-        self._predict = tf.function(self._softmax, input_signature=[PIXELS])
+        self._forward = tf.function(self._scores, input_signature=[PIXELS])
         self._cam = tf.function(self._grad_cam, input_signature=[PIXELS, CLASSES])
         self._gradient = tf.function(self._pixel_gradient, input_signature=[PIXELS, CLASSES])
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Return probabilities float32 (n, classes) of images uint8 or float (n, 224, 224, 3)."""
-        return np.concatenate([self._predict(as_float(part)).numpy() for part in batches(image)])
+        return softmax(self._all_scores(image), axis=1)
 
     def scores(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         """Return scores before the softmax, float32 (n,), of a class int (n,) of each image."""
-        parts = zip(batches(image), batches(answer), strict=True)
-        found = [self._scores(as_float(x)).numpy()[np.arange(len(y)), y] for x, y in parts]
-        return np.concatenate(found)
+        return self._all_scores(image)[np.arange(len(answer)), answer]
 
     def grad_cam(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         """Compute Grad-CAM: where the last feature map speaks for a class.
@@ -113,8 +112,8 @@ class KerasProbe:
         ]
         return as_relevance(np.concatenate(found))
 
-    def _softmax(self, pixels: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(self._scores(pixels))
+    def _all_scores(self, image: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._forward(as_float(part)).numpy() for part in batches(image)])
 
     def _grad_cam(self, pixels: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape, output_of(self.feature_layer) as outputs:

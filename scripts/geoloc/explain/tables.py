@@ -16,6 +16,9 @@ from geoloc.explain.influence import ALL
 SHOWN_BELOW = 0.5
 """Largest mean rank correlation of a map with that of the model without its weights. At 0.5, a
 quarter of the variance of its ranks (r²) has nothing to do with what the model learned."""
+INCOMPLETE_ABOVE = 0.5
+"""Largest median completeness error. Beyond it, integrated gradients miss more than half of the
+difference of scores that they should explain: too few steps."""
 LEAST_IMAGES = 5  # of a group with an interval
 SIMILARITIES = tuple(f"similarity_{stage}" for stage in (25, 50, 75, 100))
 INFLUENCE = ["model", "dataset", "seed", "method", "group_by", "group", "images",
@@ -53,7 +56,7 @@ def influence(rows: Rows, seed: int) -> pd.DataFrame:
     """
     found = []
     for *row, table in rows:
-        for method, part in table.groupby("method", sort=False):
+        for method, part in table.groupby("method"):
             for group_by, group, images in _groups(part):
                 shares = images[["relevance", "area"]].mean()
                 low, high = _interval(images[["relevance", "area"]].to_numpy(), _ratio, seed)
@@ -173,19 +176,25 @@ def faithfulness(rows: Rows) -> pd.DataFrame:
     """
     found = []
     for *row, table in rows:
-        for method, part in table.groupby("method", sort=False):
+        for method, part in table.groupby("method"):
             pointed = part[part["pointing_game"].notna()]
             hits, checked = int(pointed["pointing_game"].sum()), part[part["deletion"].notna()]
             share = hits / len(pointed) if len(pointed) else np.nan
             low, high = wilson_interval(hits, len(pointed)) if len(pointed) else (np.nan, np.nan)
             similar = checked[list(SIMILARITIES)].mean()
+            error = checked["completeness_error"].dropna().median()
             found.append(
                 [*row, method, len(part), share, low, high, pointed["area"].mean(), len(checked),
                  *checked[["deletion", "deletion_other", "insertion", "insertion_other"]].mean(),
-                 checked["completeness_error"].dropna().median(), *similar,
-                 bool(similar.iloc[-1] < SHOWN_BELOW)]
+                 error, *similar,
+                 _is_trusted(similar.iloc[-1], error)]
             )  # fmt: skip
     return pd.DataFrame(found, columns=FAITHFULNESS)
+
+
+def _is_trusted(similarity: float, completeness_error: float) -> bool:
+    """Whether maps depend on the weights and, where they should, add up (NaN: need not)."""
+    return bool(similarity < SHOWN_BELOW and not completeness_error > INCOMPLETE_ABOVE)
 
 
 def read_row_tables(rows: Sequence[Sequence[str]], paths: Sequence[str]) -> Rows:

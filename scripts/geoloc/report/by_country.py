@@ -113,6 +113,8 @@ def confusion_section(run: Run) -> dict[str, Any] | None:
         "test_set": run.test_set(test_set),
         "matrix": _matrix(own, codes),
         "pairs": _pairs(own),
+        "few_limit": FEW,
+        "few_left": bool(_often_tested(own).any()),
         "regions": _regions(own),
     }
 
@@ -136,9 +138,17 @@ def _matrix(own: pd.DataFrame, codes: list[str]) -> dict[str, Any]:
     }
 
 
+def _often_tested(own: pd.DataFrame) -> pd.Series:
+    """Lines of countries whose shares of answers mean something."""
+    return own.groupby("label")["n"].transform("sum") >= FEW
+
+
 def _pairs(own: pd.DataFrame) -> list[dict[str, Any]]:
-    wrong = own[(own["label"] != own["answer"]) & (own["answer"] != NO_COUNTRY)]
-    wrong = wrong.sort_values(["n", "share"], ascending=False, kind="stable").head(OFTEN)
+    """The largest shares of wrong answers, of countries with enough images if there are any."""
+    often = _often_tested(own)
+    wrong = own[often] if often.any() else own
+    wrong = wrong[(wrong["label"] != wrong["answer"]) & (wrong["answer"] != NO_COUNTRY)]
+    wrong = wrong.sort_values(["share", "n"], ascending=False, kind="stable").head(OFTEN)
     return [
         {"label": display_name(line.label), "answer": display_name(line.answer),
          "n": f"{line.n:,}", "share": f"{100 * line.share:.1f}"}

@@ -20,6 +20,7 @@ from geoloc.report.found import found_section
 from geoloc.report.run_details import (
     configuration_section,
     data_section,
+    distances_section,
     leakage_section,
     metrics_section,
     pictures,
@@ -53,6 +54,7 @@ def render(run: Run, study: Mapping[str, Any], index: str | Path) -> str:
         "sources": sources_section(run),
         "training": training_plots(run, countries),
         "metrics": metrics_section(run),
+        "distances": distances_section(run),
         "leakage": leakage_section(run),
         "data": data_section(run, countries, pd.read_parquet(index, columns=INDEX_COLUMNS)),
         "configuration": configuration_section(run, study),

@@ -136,6 +136,17 @@ def metrics_section(run: Run) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def distances_section(run: Run) -> list[dict[str, Any]]:
+    """Distances of this run next to published ones; empty if nothing is published."""
+    if not run.has("distances"):
+        return []
+    table = run.table("distances")
+    table["trained_on"] = table["trained_on"].fillna("")
+    return [
+        {**line, "test_set": run.test_set(line["test_set"])} for line in table.to_dict("records")
+    ]
+
+
 def configuration_section(run: Run, study: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as YAML, and first where it is not the study's."""
     changed = [

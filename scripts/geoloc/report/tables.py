@@ -40,6 +40,8 @@ COLUMNS = {
     "found_countries": ("scores", "country", "images", "segments_per_image", "scored_share",
                         "scored_share_low", "scored_share_high", "common_classes"),
     "found_visible": ("scores", "dataset", "country", "images", "mean_factor", "visible_share"),
+    "distances": ("model", "trained_on", "test_set", "images", "within_1_km", "within_25_km",
+                  "within_200_km", "within_750_km", "within_2500_km", "distances_to", "source"),
     "history": ("epoch", "accuracy", "val_accuracy", "loss", "val_loss"),
 }  # fmt: skip
 """Columns that the page needs, by table."""

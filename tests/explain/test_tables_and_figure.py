@@ -1,0 +1,114 @@
+"""The tables over all rows, and what the figure shows of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geoloc.errors import InputError
+from geoloc.explain.figure import Example, choose, explanation_figure
+from geoloc.explain.tables import SIMILARITIES, cause, faithfulness, influence, read_row_tables
+from geoloc.stores import Explanation
+
+RNG = np.random.default_rng(4)
+ROW = ("cnn", "original", "42")
+
+
+def image_rows(count: int, label: str, relevance: float, area: float) -> list[dict]:
+    return [
+        {"image_id": f"s/{label}{n}", "label": label, "method": "grad_cam", "class": name,
+         "relevance": relevance * share, "area": area * share}
+        for n in range(count)
+        for name, share in (("", 1.0), ("sign", 0.5))
+    ]  # fmt: skip
+
+
+def test_influence_is_relevance_by_area_of_all_images_classes_and_countries(tmp_path):
+    rows = image_rows(6, "FR", 0.4, 0.1) + image_rows(2, "NA", 0.1, 0.2)
+    pd.DataFrame(rows).to_csv(tmp_path / "i.csv", index=False)
+    table = influence(read_row_tables([ROW], [str(tmp_path / "i.csv")]), seed=0)
+    found = table.set_index(["group_by", "group"])
+    assert found.ratio["all", "all"] == pytest.approx((6 * 0.4 + 2 * 0.1) / (6 * 0.1 + 2 * 0.2))
+    assert found.ratio["country", "FR"] == pytest.approx(4)
+    assert found.ratio["country", "NA"] == pytest.approx(0.5)
+    assert found.images["class", "sign"] == 8
+    assert found.low["all", "all"] < found.ratio["all", "all"] < found.high["all", "all"]
+    assert np.isnan(found.low["country", "NA"])
+
+
+def changes(effect: float, count: int = 12) -> pd.DataFrame:
+    """Images whose probability falls by `effect` more if scored pixels go than if others do."""
+    noise = RNG.normal(0, 0.02, (2, count))
+    after = {"removed_control": 0.5 + noise[0], "removed": 0.5 - effect + noise[1],
+             "kept_control": 0.2 + noise[1], "kept": 0.2 + noise[0]}  # fmt: skip
+    return pd.concat([
+        pd.DataFrame({
+            "image_id": [f"s/{n}" for n in range(count)], "change": change, "fill": "black",
+            "probability_before": 0.6, "probability_after": values, "right_before": True,
+            "right_after": values > 0.45,
+        })
+        for change, values in after.items()
+    ])  # fmt: skip
+
+
+def test_an_effect_of_scored_pixels_is_found_and_none_is_not():
+    rows = [("a", "d", "1", changes(0.2)), ("b", "d", "1", changes(0.0))]
+    table = cause(rows, seed=0).set_index(["model", "change"])
+    found, none = table.loc["a", "removed_vs_control"], table.loc["b", "removed_vs_control"]
+    assert found.high < 0
+    assert found.p_adjusted < 0.01
+    assert found.accuracy_before == 1
+    assert found.accuracy_after == 0
+    assert none.p_value > 0.05
+    assert none.p_adjusted >= none.p_value
+
+
+def test_a_change_without_its_control_is_refused():
+    table = changes(0.1)
+    with pytest.raises(InputError, match="not of the same images; delete"):
+        cause([(*ROW, table[1:])], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("similar", "error", "shown"),
+    [(0.1, np.nan, True), (0.1, 0.4, True), (0.6, 0.1, False), (0.1, 0.7, False)],
+)
+def test_maps_must_change_with_the_weights_and_add_up(similar, error, shown):
+    checks = pd.DataFrame({
+        "method": ["m"] * 3, "pointing_game": [1.0, 0.0, np.nan], "area": 0.1,
+        "deletion": 0.2, "deletion_other": 0.3, "insertion": 0.5, "insertion_other": 0.4,
+        "completeness_error": error, **dict.fromkeys(SIMILARITIES, similar),
+    })  # fmt: skip
+    (found,) = faithfulness([(*ROW, checks)]).to_dict("records")
+    assert found["shown"] is shown
+    assert (found["pointing_game"], found["pointing_chance"]) == (0.5, pytest.approx(0.1))
+
+
+def example(shown: set[str]) -> Example:
+    relevance = RNG.random((224, 224)).astype(np.float32)
+    maps = {"grad_cam": relevance / relevance.sum()}
+    return Example(
+        "Original", RNG.integers(0, 256, (224, 224, 3)).astype(np.uint8),
+        np.zeros((224, 224), np.uint8), Explanation("s/a", "NA", "FR", maps), 0.7, shown,
+    )  # fmt: skip
+
+
+def test_the_figure_leaves_out_maps_that_random_weights_do_not_change():
+    texts = [
+        [text.get_text() for axis in explanation_figure("CNN", [each]).axes for text in axis.texts]
+        for each in (example({"grad_cam"}), example(set()))
+    ]
+    assert texts[0] == ["not available"]  # integrated gradients are not in the store
+    assert "not shown" in texts[1][0]
+
+
+def test_the_figure_has_a_right_and_a_wrong_answer_of_a_row():
+    checks = pd.DataFrame({
+        "image_id": ["a", "b", "c", "d"] * 2, "label": ["FR"] * 8,
+        "answer": ["FR", "FR", "FR", "NA"] * 2,
+    })  # fmt: skip
+    for seed in range(5):
+        chosen = choose(checks, seed)
+        assert "d" in chosen
+        assert len(set(chosen)) == 2
