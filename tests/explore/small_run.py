@@ -20,8 +20,14 @@ from geoloc.matrix import rows, street_test_sets
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import score_map
 from geoloc.segmentation.vocabularies import class_indices, vocabulary
-from geoloc.stores import write_images, write_scores, write_segments
-from geoloc.types import BEST_CLASSES, SCORE_SIZE, Segments
+from geoloc.stores import (
+    Explanation,
+    write_explanations,
+    write_images,
+    write_scores,
+    write_segments,
+)
+from geoloc.types import ARRAY_SIZE, BEST_CLASSES, SCORE_SIZE, Segments
 from tests.conftest import ROOT
 
 SHARD = 400
@@ -159,7 +165,21 @@ def make_run(
     classes_table(found).to_csv(run / "found/objects/classes.csv", index=False)
     make_answers(run, index, config)
     make_leakage(run, index)
+    make_explanations(run, index)
     return run, index
+
+
+def make_explanations(run: Path, index: pd.DataFrame) -> None:
+    """Maps of the first test image, by two methods of which one did not pass its check."""
+    relevance = np.zeros((ARRAY_SIZE, ARRAY_SIZE), np.float32)
+    relevance[:112, :112] = 1 / 112**2
+    maps = {"grad_cam": relevance, "integrated_gradients": relevance}
+    first = index[index.split == "test"].image_id.iloc[0]
+    path = run / "explanations/cnn/original/42.h5"
+    write_explanations(path, [Explanation(first, "FR", "NA", maps)])
+    rows = [f"cnn,original,42,{method},{method == 'grad_cam'}" for method in maps]
+    lines = ["model,dataset,seed,method,shown", *rows]
+    (run / "explanations/faithfulness.csv").write_text("\n".join(lines) + "\n")
 
 
 def make_leakage(run: Path, index: pd.DataFrame) -> None:

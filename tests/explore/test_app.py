@@ -160,6 +160,27 @@ def test_datasets_show_their_views(client):
     assert np.ptp(pixels(client, "/scores/1", scores="objects"), axis=(0, 1)).max() > 50
 
 
+def test_maps_of_an_answer_are_shown_if_they_passed_their_check(client, small_run):
+    n = int(np.flatnonzero(small_run[1].split == "test")[0])
+    found = client.get(f"/api/images/{n}", params={"row": ROW}).json()["explained"]
+    assert [(each["title"], each["shown"]) for each in found] == [
+        ("Grad-CAM", True), ("Integrated gradients", False),
+    ]  # fmt: skip
+    shown = pixels(client, f"/relevance/{n}", row=ROW, method="grad_cam")
+    assert shown.shape == (224, 224, 3)
+    # Inferno goes from black to yellow.
+    assert shown[50, 50].tolist() > shown[200, 200].tolist()
+    assert shown[50, 50, 0] > shown[50, 50, 2] + 30
+    for query in (
+        {"row": ROW, "method": "integrated_gradients"},
+        {"row": "cnn/weighted_base/42", "method": "grad_cam"},
+        {"method": "grad_cam"},
+        {"row": ROW},
+    ):
+        assert client.get(f"/relevance/{n}", params=query).status_code == 404
+    assert client.get(f"/api/images/{n + 1}", params={"row": ROW}).json()["explained"] == []
+
+
 def test_the_other_image_is_that_of_the_models(small_run):
     run = FinishedRun(small_run[0])
     stores = sorted((small_run[0] / "images/street").rglob("*.h5"))
@@ -187,7 +208,8 @@ HOSTILE = [
     "/api/images?group=street", "/api/images?answer=maybe", "/api/images?unknown=1",
     "/api/images/1?row=x", "/pictures/1?dataset=%2e%2e", "/pictures/1?size=huge",
     "/scores/1?scores=../objects", "/scores/1", "/api/images/1/segments?scores=..",
-    "/scores/99999999?scores=objects",
+    "/scores/99999999?scores=objects", "/relevance/0?row=../x&method=grad_cam",
+    "/relevance/0?row=cnn/original/42&method=../../x", "/relevance/9999999?method=x",
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from geoloc.errors import GeolocError
 from geoloc.explore.details import Details
 from geoloc.explore.images import STREET
 from geoloc.explore.pictures import Pictures
+from geoloc.explore.relevance import Relevance
 from geoloc.explore.requests import (
     ANSWERS,
     Query,
@@ -68,6 +69,7 @@ def make_app(run: FinishedRun) -> Starlette:
         Route("/api/images/{n:int}/segments", explorer.segments),
         Route("/pictures/{n:int}", explorer.picture),
         Route("/scores/{n:int}", explorer.score),
+        Route("/relevance/{n:int}", explorer.relevance),
     ]
     handlers = {Refused: _refused, GeolocError: _failed, HTTPException: _not_found}
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)
@@ -130,6 +132,7 @@ class Explorer:
     def __init__(self, run: FinishedRun) -> None:
         self._run, self._pictures = run, Pictures(run)
         self._details = Details(run, self._pictures)
+        self._relevance = Relevance(run, self._pictures)
         self._first = next(iter(self._pictures.views), "")
 
     def describe(self, request: Request) -> Response:
@@ -209,7 +212,9 @@ class Explorer:
         """Facts about one image, and a row's answers."""
         refuse_others(request.query_params, "row")
         row = choose(request.query_params, "row", self._run.rows, "")
-        return JSONResponse(self._details.image(request.path_params["n"], row))
+        n = request.path_params["n"]
+        found = self._details.image(n, row)
+        return JSONResponse(found | {"explained": self._relevance.methods(n, row)})
 
     def segments(self, request: Request) -> Response:
         """The segments of one image."""
@@ -237,3 +242,11 @@ class Explorer:
         """The score map of one image."""
         n = request.path_params["n"]
         return _picture(self._pictures.score_picture(n, self._scores(request)), "image/png")
+
+    def relevance(self, request: Request) -> Response:
+        """What a row's answer to one image rests on, by one method."""
+        parameters, n = request.query_params, request.path_params["n"]
+        refuse_others(parameters, "row", "method")
+        row = choose(parameters, "row", self._run.rows, "")
+        method = parameters.get("method", "")
+        return _picture(self._relevance.picture(n, row, method), "image/png")

@@ -11,11 +11,12 @@ from PIL import Image
 
 from geoloc.errors import FileError
 from geoloc.explore.images import STREET, Images
+from geoloc.explore.open_images import OpenImages
 from geoloc.explore.requests import Refused
 from geoloc.explore.run import FinishedRun
 from geoloc.images import KEPT_AS_THEY_ARE, decode
 from geoloc.rgb import to_rgb
-from geoloc.stores import read_boxes, read_images, read_scores, read_segments
+from geoloc.stores import read_boxes, read_scores, read_segments
 from geoloc.types import Box, Segments
 from geoloc.weighting import View, make_view, other_rows
 
@@ -33,7 +34,7 @@ class Pictures:
     """
 
     def __init__(self, run: FinishedRun) -> None:
-        self._run, self._images = run, run.images
+        self._run, self._images, self._stores = run, run.images, OpenImages()
         self.views = {name: make_view(run.settings[name]) for name in run.shown_datasets}
         self.thumbnail = lru_cache(KEPT_THUMBNAILS)(self._thumbnail)
         self._others = lru_cache(2)(self._other_images)
@@ -48,19 +49,23 @@ class Pictures:
         """
         if dataset not in self.views:
             raise Refused(404, f"the page does not show the dataset {dataset[:60]!r}")
-        data, view = self._data(n), self.views[dataset]
-        if view.unchanged or not self._images.is_street(n):
-            return jpeg(_smaller(decode_small(data, side), side))
-        return jpeg(_smaller(self._shown(n, decode(data), view), side))
+        if self.views[dataset].unchanged or not self._images.is_street(n):
+            return jpeg(_smaller(decode_small(self._data(n), side), side))
+        return jpeg(_smaller(self.seen(n, dataset), side))
+
+    def seen(self, n: int, dataset: str) -> np.ndarray:
+        """Image n as a dataset shows it, uint8 (H, W, 3), RGB. Raises Refused as `picture`."""
+        if dataset not in self.views:
+            raise Refused(404, f"the page does not show the dataset {dataset[:60]!r}")
+        image = decode(self._data(n))
+        return self._shown(n, image, self.views[dataset]) if self._images.is_street(n) else image
 
     def _thumbnail(self, n: int, dataset: str) -> bytes:
         return self.picture(n, dataset, THUMBNAIL)
 
     def _data(self, n: int) -> bytes:
         wanted = self._images.id_of(n)
-        for _, data in read_images(self._images.store(n, "images"), image_ids={wanted}):
-            return data
-        raise FileError(f"{self._images.store(n, 'images')} has no image {wanted}")
+        return self._stores.read(self._images.store(n, "images"), wanted)
 
     def _shown(self, n: int, image: np.ndarray, view: View) -> np.ndarray:
         if view.is_crop:
@@ -83,8 +88,7 @@ class Pictures:
         """The score map of image n in the colours of Fig. 2, as PNG."""
         self._check_street(n)
         scaled = (self.score(n, scores).astype(np.uint16) * 255 // 100).astype(np.uint8)
-        done, data = cv2.imencode(".png", cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS))
-        return data.tobytes()
+        return encode_png(cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS))
 
     def segments(self, n: int, segmentation: str) -> Segments:
         """The segments of image n."""
@@ -146,6 +150,12 @@ def decode_small(data: bytes, side: int) -> np.ndarray:
 def jpeg(image: np.ndarray) -> bytes:
     """An image uint8 (H, W, 3), RGB, as JPEG."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return data.tobytes()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """An image uint8 (H, W, 3), BGR as OpenCV has it, as PNG."""
+    _, data = cv2.imencode(".png", image)
     return data.tobytes()
 
 

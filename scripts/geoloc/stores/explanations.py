@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,14 @@ def write_explanations(
     return len(found)
 
 
-def read_explanations(path: str | Path) -> Iterator[Explanation]:
+def read_explanations(
+    path: str | Path, image_ids: Container[str] | None = None
+) -> Iterator[Explanation]:
     """Yield the Explanation of each image of an `explanations` store, in order.
+
+    Args:
+        path: the store.
+        image_ids: if given, only these images are read.
 
     Raises:
         StoreError: if the store is not what was written.
@@ -69,6 +75,8 @@ def read_explanations(path: str | Path) -> Iterator[Explanation]:
         columns = store.columns
         texts = (columns[name].tolist() for name in ("image_id", "label", "predicted"))
         for row, (image_id, label, predicted) in enumerate(zip(*texts, strict=True)):
+            if image_ids is not None and image_id not in image_ids:
+                continue
             start, stop = columns["offsets"][row : row + 2]
             maps = store.read("relevance", start, stop)
             store.check_row(row, [maps], relevance_problem(maps))

@@ -231,7 +231,15 @@ function showViews(image) {
       element("img", { src: source, alt: `Score map ${name}`, width: 224, height: 224 }),
       element("span", { textContent: `Score map (${name})` })));
   }) : [];
-  byId("views").replaceChildren(...shown, ...scores);
+  const row = state().get("row");
+  const maps = image.explained.map(({ method, title, shown: passed }) => {
+    const source = `/relevance/${image.n}?${new URLSearchParams({ row, method })}`;
+    const inside = passed
+      ? element("img", { src: source, alt: `What the answer rests on: ${title}`, width: 224, height: 224 })
+      : element("span", { className: "faint", textContent: "Not shown: the map hardly depends on what the model learned." });
+    return element("li", {}, element("div", { className: "card" }, inside, element("span", { textContent: title })));
+  });
+  byId("views").replaceChildren(...shown, ...scores, ...maps);
 }
 
 function showLarge(image) {

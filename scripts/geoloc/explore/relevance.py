@@ -1,0 +1,74 @@
+"""Maps of what a model's answer rests on, where the run has some."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from geoloc.corpus.index_tables import read_rows
+from geoloc.explore.pictures import Pictures, encode_png
+from geoloc.explore.requests import Refused
+from geoloc.explore.run import FinishedRun
+from geoloc.stores import read_explanations
+from geoloc.types import ARRAY_SIZE
+
+TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"}
+CLIPPED = 99.5  # percentile of a map that is drawn as its maximum, as in the figure of the run
+
+
+class Relevance:
+    """Reads and draws the maps of images of a run.
+
+    Args:
+        run: the run.
+        pictures: shows the images below the maps.
+    """
+
+    def __init__(self, run: FinishedRun, pictures: Pictures) -> None:
+        self._run, self._pictures = run, pictures
+
+    def methods(self, n: int, row: str) -> list[dict[str, Any]]:
+        """The methods that explained a row's answer to image n, with their titles, and whether the
+        map passed the check of randomized weights, so that it may be shown."""
+        return [
+            {"method": name, "title": TITLES.get(name, name), "shown": self._passed(row, name)}
+            for name in self._maps(n, row)
+        ]
+
+    def picture(self, n: int, row: str, method: str) -> bytes:
+        """A map over its image in gray, as PNG of 224×224 pixels.
+
+        Raises:
+            Refused: if there is no such map, or it did not pass its check.
+        """
+        found = self._maps(n, row)
+        if method not in found or not self._passed(row, method):
+            raise Refused(404, f"no map of {method[:60]!r} is shown for this image and model")
+        relevance = found[method]
+        image = self._pictures.seen(n, self._run.rows[row].dataset)
+        image = cv2.resize(image, (ARRAY_SIZE, ARRAY_SIZE), interpolation=cv2.INTER_AREA)
+        strength = np.clip(relevance / (np.percentile(relevance, CLIPPED) or 1), 0, 1)
+        coloured = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        opacity = (0.25 + 0.7 * strength)[..., None]
+        gray = image.mean(axis=-1, keepdims=True)
+        return encode_png(np.rint(gray * (1 - opacity) + coloured * opacity).astype(np.uint8))
+
+    def _maps(self, n: int, row: str) -> dict[str, np.ndarray]:
+        """Maps float32 (224, 224) by method; none where the image was not explained."""
+        image_id = self._run.images.id_of(n)
+        path = self._run.folder / "explanations" / f"{row}.h5"
+        if row and path.exists():
+            for found in read_explanations(path, {image_id}):
+                return dict(found.relevance)
+        return {}
+
+    def _passed(self, row: str, method: str) -> bool:
+        path = self._run.folder / "explanations/faithfulness.csv"
+        names = ("model", "dataset", "seed")
+        own = dict(zip(names, row.split("/"), strict=True)) | {"method": method}
+        return path.exists() and any(
+            each["shown"] == "True" and all(each[name] == own[name] for name in own)
+            for each in read_rows(path)
+        )
