@@ -198,3 +198,4 @@ def test_durations_and_numbers_are_readable():
         "0.4 s", "1 min 0 s", "3 min 5 s", "2 h 10 min", "–"
     ]  # fmt: skip
     assert [number(v) for v in (12345.6, float("inf"), float("nan"))] == ["12,346", "∞", "–"]
+    assert number(-0.204, 2) == "−0.20"

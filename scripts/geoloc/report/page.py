@@ -89,7 +89,7 @@ def number(value: float | None, digits: int = 0) -> str:
     """A number with separators of thousands; "–" where it is unknown, "∞" where infinite."""
     if value is None or math.isnan(value):
         return "–"
-    return "∞" if math.isinf(value) else f"{value:,.{digits}f}"
+    return "∞" if math.isinf(value) else f"{value:,.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
