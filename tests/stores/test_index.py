@@ -23,7 +23,9 @@ PLACES = {
     "arrays": "arrays/images/street",
     "score_arrays": "arrays/scores/objects",
 }
-OUTPUTS = ("segments", "scores", "arrays", "model", "predictions", "images", "summary", "figure")
+OUTPUTS = (
+    "segments", "scores", "arrays", "model", "predictions", "images", "summary", "figure", "objects"
+)  # fmt: skip
 MANIFEST = "image_id,source,path,latitude,longitude,country,split\n" + "".join(
     f"{name},s,{name[2:]},48.5,2.25,FR,{split}\n" for name, split in zip(IDS, SPLITS, strict=True)
 )
