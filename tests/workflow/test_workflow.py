@@ -367,10 +367,16 @@ def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world
 def compared(folder: Path, table: pd.DataFrame, *options: str, countries=COUNTRIES) -> pd.DataFrame:
     """What the workflow finds next to the published table, given Table 1 and its classes."""
     index = folder / "results/study/index"
-    (index / "shards").mkdir(parents=True)
-    rows = [{"country": code, "kept": True} for code in countries]
+    for country in countries:
+        (index / "shards/street" / country).mkdir(parents=True)
+        (index / "shards/street" / country / "0000.csv").touch()
+    counts = {"images": 1, "train": 1, "val": 0, "test": 0, "kept": True}
+    rows = [{"country": country, "name": country} | counts for country in countries]
     pd.DataFrame(rows).to_csv(index / "countries.csv", index=False)
-    for name in ("images.parquet", "rejected.csv", "listing.csv", "shards.csv"):
+    shard = {"collection": "street", "shard": "0000", "images": 1, "sources": "geoguessr"}
+    rows = [shard | {"country": country} for country in countries]
+    pd.DataFrame(rows).to_csv(index / "shards.csv", index=False)
+    for name in ("images.parquet", "rejected.csv", "listing.csv"):
         (index / name).touch()
     table.to_csv(folder / "results/study/table1.csv", index=False)
     comparison = "results/study/table1_comparison.csv"
