@@ -26,7 +26,7 @@ def train(folder: Path, parameters=SHORT) -> pd.DataFrame:
 
 @pytest.mark.parametrize("learning_rate", [1e18, 1e30])
 def test_training_stops_at_the_first_loss_that_is_not_finite(tmp_path, learning_rate):
-    remedy = rf"lower the learning rate \(models\.contrastive\.learning_rate, now {learning_rate:g}"
+    remedy = rf"lower the model's learning_rate \(below models, now {learning_rate:g}"
     remedy = remedy.replace("+", r"\+")
     with pytest.raises(Diverged, match=rf"^\S+/clip: .*, epoch \d, is not finite; {remedy}"):
         train(tmp_path / "clip", replace(TINY, learning_rate=learning_rate, warmup=0))
