@@ -50,7 +50,7 @@ lock: ## resolve the pins of envs/*.txt into envs/lock/ and envs/*.yaml (needs u
 
 demo: setup ## run the whole workflow on a generated world and print Table 1
 	@snakemake $(DEMO) --logger geoloc
-	@echo; cat results/demo/table1.txt; echo; cat results/demo/verdict.txt; echo; echo "Report: $(CURDIR)/results/demo/report.html"
+	@echo; cat results/demo/table1.txt; echo; cat results/demo/verdict.txt; echo; echo "Report: $(CURDIR)/results/demo/report.html"; echo "Images, masks and answers: $(BIN)/geoloc explore results/demo"
 
 # ARGS: options of snakemake for another run, such as --configfile my.yaml. REPORT: the file to write.
 REPORT ?= results/demo/snakemake_report.html
