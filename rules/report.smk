@@ -189,11 +189,6 @@ rule run_record:
         # What changes results reruns a table, too.
         config=untracked(config),
         code=untracked(lambda wildcards: code_version(ROOT)),
-        listings=untracked(
-            lambda wildcards: {
-                n: listing_digest(s) for n, s in sorted(SOURCES.items())
-            }
-        ),
         weights=untracked(LOADED),
         differences=DIFFERENCES_FROM_STUDY,
     message:

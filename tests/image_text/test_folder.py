@@ -294,7 +294,7 @@ def test_an_image_processor_of_another_model_is_refused(folder):
 
 
 def test_texts_that_do_not_fit_into_the_model_are_refused(trained):
-    prompt = "xylophone " * 60 + "in {country}"
+    prompt = "a street " * 80 + "in {country}"
     with pytest.raises(ValueError, match=r"in Brazil' has \d+ tokens, the model reads 77: shorten"):
         ClipZeroShot(trained, COUNTRIES, prompt, device="cpu")
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from geoloc.config import default_config
+from geoloc.corpus.sources import configured_sources, listing_digest
 from geoloc.report.tables import Run, read_table
 from tests.report.small_results import SCHEMA, write_results
 from tests.script_runs import run_script
@@ -43,12 +44,13 @@ def test_the_record_is_of_the_run_whose_tables_are_given(run):
         input={"tables": [run.files["table1"], run.files["records"]]},
         output={"record": folder / "run.json"},
         params={"config": run.config, "code": {"commit": None, "clean": None},
-                "listings": {"geoguessr": "0f"}, "weights": [], "differences": ["demo"]},
+                "weights": [], "differences": ["demo"]},
     )  # fmt: skip
     record = json.loads((folder / "run.json").read_text())
     assert list(record["tables"]) == ["table1.csv", "answers.json"]
     assert [stage["stage"] for stage in record["stages"]] == ["index", "train.cnn"]
     assert record["configuration"]["models"]["cnn"]["title"].startswith("CNN <b>")
+    assert record["sources"] == {s.name: listing_digest(s) for s in configured_sources(run.config)}
 
 
 def test_the_page_has_the_histories_examples_and_published_values_that_it_is_given(run):
