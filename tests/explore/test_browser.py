@@ -155,6 +155,21 @@ def test_the_keyboard_goes_to_the_next_image_and_back_to_the_list(new_page):
     expect(page.locator("#grid .card:focus")).to_have_count(1)
 
 
+def test_a_late_answer_does_not_bring_back_an_image_that_was_left(new_page):
+    page = new_page()
+    held = []
+    page.route("**/segments*", lambda route: held.append(route))
+    page.click("#grid a >> nth=0")
+    expect(page.locator("#title")).not_to_be_empty()
+    page.evaluate("location.hash = ''")
+    page.wait_for_selector("#grid a")
+    with page.expect_response("**/segments*"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(page.locator("#list")).to_be_visible()
+    expect(page.locator("#detail")).to_be_hidden()
+
+
 def test_what_the_server_refuses_is_told(new_page):
     page = new_page()
     with page.expect_event("console"):

@@ -368,6 +368,7 @@ async function draw() {
       showList();
     } else {
       await showImage(wanted.replace(/\D/g, "") || "0", own);
+      if (own !== drawn) return;
     }
     byId("list").hidden = wanted !== null;
     byId("detail").hidden = wanted === null;
