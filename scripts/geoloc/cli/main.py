@@ -19,6 +19,7 @@ COMMANDS = {
     "estimate": ("geoloc.cli.estimate", "estimate jobs, hours and disk space of a run"),
     "missing": ("geoloc.cli.missing", "make only files that do not exist"),
     "cite": ("geoloc.cli.cite", "print what to cite for the data, weights and methods of a run"),
+    "crate": ("geoloc.cli.crate", "describe a finished run as an RO-Crate, for an archive"),
     "compare-geocoders": (
         "geoloc.cli.compare_geocoders",
         "list images whose country depends on the geocoder",

@@ -1,6 +1,7 @@
 """The report of a run: one HTML page without scripts or requests, and a record of what was run.
 
 run_record    run.json: code, machine, packages, weights, digests, time and memory of stages
+crate         an RO-Crate of a finished run
 tables        the tables that the page is made from
 first_screen  the question, the verdict and Table 1
 answers       answers as forest plots
