@@ -2,11 +2,13 @@
 
 It prints when a stage starts and ends, its speed and time left while it runs, warnings and errors.
 Snakemake's other messages are in `.snakemake/log/`, those of jobs in their log files. Lines are
-only added, never redrawn, so the output can be a file. A dry run looks as usual.
+only added, never redrawn, so the output can be a file. A dry run looks as usual. With the option
+`--logger-geoloc-plan FILE`, it writes the planned jobs into a file instead, for programs.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -44,6 +46,10 @@ class LogHandlerSettings(LogHandlerSettingsBase):
     interval: int = field(
         default=30,
         metadata={"help": "Seconds between two lines on the speed of a stage.", "type": int},
+    )
+    plan: Path | None = field(
+        default=None,
+        metadata={"help": "File for the jobs of a dry run, one JSON object a line.", "type": Path},
     )
 
 
@@ -86,12 +92,17 @@ class LogHandler(LogHandlerBase):
         self.started = time.time()
         self.stopped = threading.Event()
         self.interval = self.settings.interval if self.settings else 30
+        self.plan = self.settings.plan if self.settings else None
+        if self.common_settings.dryrun and self.plan:
+            self.plan.write_text("", encoding="utf-8")
         if not self.common_settings.dryrun:
             threading.Thread(target=self._report_speed, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            if self.common_settings.dryrun:
+            if self.common_settings.dryrun and self.plan:
+                self._write_plan(record)
+            elif self.common_settings.dryrun:
                 self._write_as_usual(record)
             else:
                 self._emit(record)
@@ -101,6 +112,20 @@ class LogHandler(LogHandlerBase):
     def close(self) -> None:
         self.stopped.set()
         super().close()
+
+    def _write_plan(self, record: logging.LogRecord) -> None:
+        if getattr(record, "event", None) == LogEvent.JOB_INFO:
+            job = {
+                "rule": record.rule_name,
+                "wildcards": record.wildcards,
+                "output": list(record.output),
+                "benchmark": record.benchmark,
+                "gpu": record.resources.get("gpu", 0),
+            }
+            with self.plan.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(job) + "\n")
+        elif record.levelno >= logging.WARNING:
+            self._print(self.format(record))
 
     def _write_as_usual(self, record: logging.LogRecord) -> None:
         text = self.format(record)

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import json
+import math
+from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from geoloc.cli import estimate
 from geoloc.cli.estimate import main
+from geoloc.cli.estimate.sizes import expected_sizes, find_sizes
+from geoloc.cli.estimate.stages import ONCE, WORK
 from geoloc.corpus.index import build_index, write_index
 from geoloc.corpus.sources import configured_sources
+from tests.planning import planned
 from tests.tiny_study import tiny_study
-from tests.workflow.test_workflow import make_workdir, planned_jobs, run_snakemake
+from tests.workflow.test_workflow import make_workdir
 
 STREET = {"France": 30, "Japan": 20, "Namibia": 11}
 SMALL = tiny_study("small")
+COUNTED = """
+run: small
+index: {shard_size: 500, split: [0.8, 0.1, 0.1]}
+test_sets: {im2gps3k: {path: bench}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +62,23 @@ def source(name: str) -> dict:
     return {"kind": kinds[name], **(SMALL["sources"] | SMALL["test_sets"])[name]}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def plan_once():
+    """Snakemake plans the same jobs only once: it takes seconds."""
+    known = {}
+
+    def plan_jobs(config, configfiles, sizes):
+        key = json.dumps(config), tuple(configfiles), tuple(sizes.shards)
+        if key not in known:
+            known[key] = plan(config, configfiles, sizes)
+        return known[key]
+
+    plan = estimate.plan_jobs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimate, "plan_jobs", functools.wraps(plan)(plan_jobs))
+        yield
+
+
 @pytest.fixture
 def plan(indexed, monkeypatch, capsys):
     """The plan as JSON, its stages by name."""
@@ -60,31 +92,61 @@ def plan(indexed, monkeypatch, capsys):
     return call
 
 
+def kind_of(job) -> str:
+    """Folder of a job's benchmark."""
+    if not job.benchmark:
+        return ""
+    path = Path(job.benchmark).relative_to("results/small/benchmarks")
+    return path.with_suffix("").parts[0]
+
+
+def is_local(job) -> bool:
+    return job.rule.norun or job.rule.name in job.dag.workflow._localrules
+
+
+EXPERIMENTS = [f"config/experiments/{n}.yaml" for n in ("controls", "seeds", "street_segmenters")]
+
+
 @pytest.mark.parametrize(
-    ("models", "trained", "predicted"),
-    [
-        ({}, 0, 1),
-        ({"contrastive": {"kind": "contrastive", "epochs": 2}}, 3, 4),
-        ({"clip": {"path": None}, "contrastive": {"kind": "contrastive", "epochs": 2}}, 4, 4),
-    ],
-    ids=["the study", "contrastive", "both trained"],
+    "configfiles",
+    [[], ["config/demo.yaml"], EXPERIMENTS],
+    ids=["the study", "the demo", "experiments"],
 )
-def test_jobs_are_those_of_a_dry_run(plan, indexed, models, trained, predicted):
-    (indexed / "models.yaml").write_text(yaml.safe_dump({"models": models}))
-    configfiles = ("--configfile", "small.yaml", "models.yaml")
-    total, stages = plan(*configfiles)
-    jobs = planned_jobs(run_snakemake(indexed, "-n", *configfiles))
-    assert (jobs["train_clip"], jobs["predict_clip"]) == (trained, predicted)
-    jobs["predict"] += jobs.pop("predict_clip")
-    for name in ("prepare", "check_leakage", "segment", "score", "describe_segments",
-                 "pack_images", "pack_scores", "train", "predict", "train_clip",
-                 "explain"):  # fmt: skip
-        counted = [s["jobs"] for n, s in stages.items() if n.partition(".")[0] == name]
-        assert sum(counted) == jobs.pop(name, 0)
-    retrieved = {name for name in jobs if name.startswith("retrieve")}
-    once = sum(jobs[name] for name in jobs.keys() - retrieved)
-    assert stages["once each"]["jobs"] == once + 1  # the index is there already
-    assert total["sizes"]["street"] == 61
+def test_jobs_are_those_of_snakemake_in_the_folder_of_the_run(plan, indexed, configfiles):
+    files = [*configfiles, "small.yaml"]
+    result, stages = plan("--configfile", *files)
+    jobs = [
+        job
+        for of_rule in planned(indexed, {}, *(Path(indexed, file) for file in files)).values()
+        for job in of_rule
+        if not job.output or any(str(path).startswith("results/small/") for path in job.output)
+    ]
+    assert result["total"]["jobs"] == len(jobs)
+    found = Counter(kind_of(job) for job in jobs)
+    for kind in WORK:
+        counted = [s["jobs"] for s in stages.values() if s["stage"].partition(".")[0] == kind]
+        assert sum(counted) == found.pop(kind, 0), kind
+    assert stages[ONCE]["jobs"] == sum(found.values())
+    # What grows with the number of images takes more than seconds.
+    once = {job.rule.name for job in jobs if kind_of(job) in found and not is_local(job)}
+    assert once == {"index"}
+    assert result["sizes"]["street"] == 61
+
+
+def test_snakemake_says_why_it_cannot_plan(plan, indexed, capsys):
+    (indexed / "nowhere.yaml").write_text("models: {clip: {path: nowhere}}")
+    with pytest.raises(SystemExit, match="can't plan this run"):
+        plan("--configfile", "small.yaml", "nowhere.yaml")
+    assert "missing: models.clip.path: nowhere does not exist" in capsys.readouterr().err
+
+
+def test_the_expected_number_of_shards_is_near_that_of_real_countries():
+    sizes = np.random.default_rng(1).lognormal(mean=6, sigma=1.2, size=73).astype(int) + 75
+    options = argparse.Namespace(images=sum(sizes), countries=73, test_set_images=0)
+    config = {"index": {"shard_size": 500, "split": [0.8, 0.1, 0.1]}, "test_sets": {}}
+    expected = expected_sizes(config, options)
+    assert expected.street == sum(sizes)
+    assert len(expected.shards) == pytest.approx(sum(math.ceil(n / 500) for n in sizes), rel=0.05)
 
 
 def test_what_nobody_measured_is_unknown(plan):
@@ -167,10 +229,15 @@ def test_clip_models_are_counted_by_the_images_of_each(plan, indexed):
     assert contrastive["gpu_hours"] == pytest.approx(3 * 0.5 * tested / 3600)
 
 
-def test_larger_shards_are_fewer_jobs(plan):
-    many, few = (plan("--shard-size", size)[1]["segment.sam"]["jobs"] for size in ("10", "100"))
-    assert few == 3
-    assert many > few
+def test_larger_shards_are_fewer(indexed, monkeypatch):
+    monkeypatch.chdir(indexed)
+    many, few = (
+        find_sizes(yaml.safe_load(COUNTED), argparse.Namespace(shard_size=size))
+        for size in (10, 100)
+    )
+    assert sum(many.shards.values()) == sum(few.shards.values()) == 62
+    assert len(few.shards) == len({(name, country) for name, country, _ in few.shards}) == 4
+    assert len(many.shards) > len(few.shards)
 
 
 def test_the_table_says_what_it_does_not_know(indexed, monkeypatch, capsys):
@@ -183,4 +250,4 @@ def test_the_table_says_what_it_does_not_know(indexed, monkeypatch, capsys):
     main(["--configfile", "small.yaml", "--measured", "nowhere"])
     assert capsys.readouterr().out.split("total")[1].split()[1:3] == ["unknown", "unknown"]
     with pytest.raises(SystemExit, match="unknown stage segmnt"):
-        main(["--rate", "segmnt=2"])
+        main(["--configfile", "small.yaml", "--rate", "segmnt=2"])
