@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from geoloc.evaluation.study import COUNTRIES, other_classes
 from geoloc.images import Preparation, read_file
+from geoloc.report.curves import PUBLISHED
 from geoloc.segmentation.scoring import read_selected
 from tests.conftest import ROOT
 from tests.evaluation.test_leakage import (
@@ -35,3 +37,17 @@ def test_countries_and_class_list_are_the_study_s(reference):
     assert other_classes(COUNTRIES[:3], [selected]) == ["3 countries that are not the study's 73"]
     edited = np.append(selected[1:], np.int16(999))
     assert other_classes(COUNTRIES, [edited]) == ["a class list that is not the study's"]
+
+
+def test_the_published_training_histories_are_those_of_the_notebooks(reference):
+    """Every epoch of the six trainings, as the notebooks printed it."""
+    models = {"cnn": "Convolutional Neural Network", "tl": "Transfer Learning"}
+    printed = pd.read_csv(reference / "data/paper_training_history.csv", dtype=str)
+    ours = pd.read_csv(PUBLISHED, dtype=str)
+    assert len(ours) == 150
+    names = printed["model"].str.partition("_")
+    assert ours["model"].tolist() == names[0].map(models).tolist()
+    datasets = names[2].str.replace("_", " ").str.title()
+    assert ours["trained_on"].tolist() == datasets.tolist()
+    columns = ["epoch", "accuracy", "val_accuracy", "loss", "val_loss"]
+    assert ours[columns].equals(printed[columns])

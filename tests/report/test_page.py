@@ -93,6 +93,18 @@ def test_published_values_are_shown_only_next_to_a_run_of_the_study(run):
     assert ["index.min_images", "75", "75"] in cells(html, "Keys that differ")
 
 
+def test_published_training_is_drawn_next_to_that_of_a_run_of_the_study(run, html):
+    """Of the six published trainings; a row of the run's own dataset has none."""
+    trainings = [row for row in run.histories if row.dataset != "other"]
+    assert html.count('class="val other"') == 2 * len(trainings) == 12  # accuracy and loss
+    text = plain(html)
+    assert "published: 43.0 % after epoch 19 of 25" in text  # CNN, Original
+    assert "Thin gray lines: the published training" in text
+    elsewhere = page(without(run, "comparison", differences=["index.min_images"]))
+    assert 'class="val other"' not in elsewhere
+    assert "Thin gray lines" not in elsewhere
+
+
 def test_every_answer_has_its_numbers_and_a_line_in_a_plot(run, html):
     records = json.loads(run.files["records"].read_text())
     assert html.count('class="dot"') == len(records)
