@@ -229,6 +229,7 @@ rule report:
     params:
         config=untracked(config),
         study=untracked(lambda wildcards: default_config(SCHEMA)),
+        weights=untracked(WEIGHTS),
         tables=[*REPORTED, "countries"],
         trained=[list(row) for row in KERAS_ROWS + CLIP_ROWS],
         titles=answer_settings(config)["titles"],

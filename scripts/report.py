@@ -20,6 +20,6 @@ run = Run(
     params.config, given, histories, read_record(inputs.record), params.differences,
     params.published_titles,
 )  # fmt: skip
-page = render(run, params.study, inputs.index)
+page = render(run, params.study, inputs.index, params.weights)
 write_text(snakemake.output.page, page)
 log.info("%.1f MB", len(page.encode()) / 1e6)

@@ -413,7 +413,7 @@ def make_report(run: Path, config: dict) -> None:
     histories = {
         row: run / "models" / row.path / "history.csv" for row in rows(config, trained=True)
     }
-    page = render(Run(config, files, histories, record), config, run / "index/images.parquet")
+    page = render(Run(config, files, histories, record), config, run / "index/images.parquet", {})
     (run / "report.html").write_text(page, encoding="utf-8")
 
 

@@ -30,7 +30,7 @@ SCREENS = [(size, scheme) for size in (PHONE, LAPTOP) for scheme in ("light", "d
 def report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "small"
     run = write_results(folder, compared=True)
-    html = render(run, default_config(SCHEMA), folder / "index/images.parquet")
+    html = render(run, default_config(SCHEMA), folder / "index/images.parquet", {})
     (folder / "report.html").write_text(html, encoding="utf-8")
     return folder / "report.html"
 

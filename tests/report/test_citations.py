@@ -7,7 +7,9 @@ import yaml
 
 from geoloc.cli.main import main
 from geoloc.config import write_config
+from geoloc.corpus.download import load_weights
 from geoloc.report.citations import OF_NAMES, _keys, all_references, references
+from geoloc.report.licenses import licenses
 from tests.conftest import ROOT
 from tests.report.small_results import configuration
 
@@ -36,6 +38,37 @@ def test_every_key_is_known_and_software_and_study_are_those_of_the_citation_fil
     software = known["beyond_the_image_workflow"].fields
     assert (software["title"], software["version"]) == (cff["title"], cff["version"])
     assert known["singh_beyond_the_image"].fields["title"] == cff["references"][0]["title"]
+
+
+def test_licenses_are_those_of_the_run_s_data_and_weights():
+    known = load_weights(ROOT / "config/weights.yaml")
+    config = configuration()
+    config["sources"]["mine"] = config["sources"]["geoguessr"] | {"retrieve": None}
+    clip, mine = "resources/weights/streetclip", "/data/mine.pth"
+    found = {entry.what: entry for entry in licenses(config, [clip, mine, clip], known)}
+    assert list(found) == [
+        "Images of geoguessr", "Images of streetview", "Images of mine",
+        "Images of Im2GPS-3k-modified", "Weights of StreetCLIP", "Weights of mine.pth",
+    ]  # fmt: skip
+    assert found["Weights of StreetCLIP"].license == "CC-BY-NC-4.0"
+    assert found["Weights of StreetCLIP"].address == "https://huggingface.co/geolocal/StreetCLIP"
+    assert "Flickr" in found["Images of Im2GPS-3k-modified"].license
+    unknown = [found[name].license for name in ("Images of mine", "Weights of mine.pth")]
+    assert unknown == ["not known to this project"] * 2
+
+
+def test_licenses_of_the_demo_are_those_of_its_models():
+    config = configuration() | {"demo": {"countries": 7}}
+    loaded = ["demo/sam.safetensors", "resources/weights/efficientnet_lite0.safetensors"]
+    found = {entry.what: entry.license for entry in licenses(config, loaded, {})}
+    assert found == {"SAM of the demo": "MIT, as this project", "EfficientNet-Lite0": "Apache-2.0"}
+
+
+def test_every_known_weight_has_a_license_and_an_address():
+    known = load_weights(ROOT / "config/weights.yaml")
+    for entry in licenses(configuration(), known, known):
+        assert entry.license != "not known to this project", entry
+        assert entry.address, entry
 
 
 def test_bibtex_escapes_what_means_something_to_latex():

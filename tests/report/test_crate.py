@@ -124,6 +124,7 @@ def test_each_cell_of_table_1_leads_to_predictions_model_index_and_sources(finis
             assert not others
     listing = linked(graph, graph["#sources/geoguessr"], "identifier")
     assert [entity["value"] for entity in listing] == ["0f"]
+    assert graph["#weights/resources/weights/streetclip"]["license"] == "CC-BY-NC-4.0"
     weights = linked(graph, graph["#weights/resources/weights/streetclip"], "hasPart")
     assert [entity["sha256"] for entity in weights] == ["ab" * 32]
 

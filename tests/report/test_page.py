@@ -10,17 +10,19 @@ import pandas as pd
 import pytest
 
 from geoloc.config import default_config
+from geoloc.corpus.download import load_weights
 from geoloc.errors import FileError
 from geoloc.evaluation.verdict import verdict
 from geoloc.report.page import duration, number, render
 from geoloc.report.tables import Run
+from tests.conftest import ROOT
 from tests.report.small_results import COUNTRIES, SCHEMA, configuration, write_results
 
 
 def page(run: Run) -> str:
     """The page of a run of `write_results`."""
     index = run.files["table1"].parent / "index/images.parquet"
-    return render(run, default_config(SCHEMA), index)
+    return render(run, default_config(SCHEMA), index, load_weights(ROOT / "config/weights.yaml"))
 
 
 def plain(html: str) -> str:
@@ -132,6 +134,12 @@ def test_distances_stand_next_to_published_ones(run, html):
     assert rows["PlaNet"][3:9] == ["2,997", "–", "24.8", "34.3", "48.4", "64.6"]
     table = run.table("distances").query("source == 'this run' and trained_on == 'Default'")
     assert rows["StreetCLIP"][4] == f"{100 * table.within_1_km.iloc[0]:.1f}"
+
+
+def test_licenses_of_data_and_weights_are_named(html):
+    rows = {row[0]: row[1:] for row in cells(html, "Data or weights")}
+    assert rows["Images of geoguessr"][1].startswith("https://www.kaggle.com/datasets/")
+    assert rows["Weights of such.pth"] == ["not known to this project", "–"]
 
 
 def test_text_of_a_run_is_escaped(html):

@@ -9,5 +9,6 @@ by_country    accuracies on a world map, and confusions by region
 curves        training curves
 run_details   data, configuration, stages, software
 citations     what to cite for the data, weights and methods
+licenses      the licenses of data and weights
 page          all of it as HTML (templates/)
 """

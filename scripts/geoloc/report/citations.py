@@ -52,6 +52,11 @@ class Reference:
         """What it is cited for."""
         return self.fields["for"]
 
+    @property
+    def license(self) -> str | None:
+        """License of the data; None for publications and software."""
+        return self.fields.get("license")
+
     def text(self) -> str:
         """The reference as one line of text."""
         authors = str(self.fields["author"]).split(" and ")
@@ -63,7 +68,7 @@ class Reference:
 
     def bibtex(self) -> str:
         """The reference as an entry of BibTeX; `software` is a type of BibLaTeX."""
-        fields = {k: v for k, v in self.fields.items() if k not in ("type", "for")}
+        fields = {k: v for k, v in self.fields.items() if k not in ("type", "for", "license")}
         lines = [f"  {name} = {{{_latex(str(value), name)}}}" for name, value in fields.items()]
         return f"@{self.fields['type']}{{{self.key},\n" + ",\n".join(lines) + "\n}"
 

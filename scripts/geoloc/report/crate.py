@@ -30,6 +30,7 @@ from geoloc.matrix import (
     used_crops,
     used_scores,
 )
+from geoloc.report.licenses import UNKNOWN, license_of_weights
 from geoloc.report.run_record import read_record
 
 if TYPE_CHECKING:
@@ -331,17 +332,15 @@ class _Description:
     def _weights(self, path: str) -> Entity:
         """Weights that a job of the run loaded: a file, or a folder with its files."""
         digests = self.run.record["weights"][path]
-        known = load_weights(self.run.project / "config/weights.yaml").get(Path(path).name, {})
-        properties: dict[str, Any] = {"name": Path(path).name}
-        properties |= {
-            key: known[own]
-            for key, own in {"url": "url", "license": "licence", "description": "model"}.items()
-            if own in known
-        }
+        known = load_weights(self.run.project / "config/weights.yaml")
+        found = license_of_weights(path, known)
+        properties: dict[str, Any] = {"name": Path(path).name, "description": found.what}
+        properties |= {"url": found.address} if found.address else {}
+        properties |= {"license": found.license} if found.license != UNKNOWN else {}
         if isinstance(digests, str):
             properties["sha256"] = digests
         elif digests is None:
-            properties["description"] = "did not exist when the run was recorded"
+            properties["description"] += ", which did not exist when the run was recorded"
         else:
             properties["hasPart"] = [
                 self._add(f"#weights/{path}/{name}", "File", name=name, sha256=digest)

@@ -17,6 +17,7 @@ from geoloc.report.curves import training_plots
 from geoloc.report.explanations import explanations_section
 from geoloc.report.first_screen import first_screen, run_facts
 from geoloc.report.found import found_section
+from geoloc.report.licenses import licenses
 from geoloc.report.run_details import (
     configuration_section,
     data_section,
@@ -32,13 +33,19 @@ from geoloc.report.tables import Run
 INDEX_COLUMNS = ["collection", "source", "country", "split"]
 
 
-def render(run: Run, study: Mapping[str, Any], index: str | Path) -> str:
+def render(
+    run: Run,
+    study: Mapping[str, Any],
+    index: str | Path,
+    weights: Mapping[str, Mapping[str, Any]],
+) -> str:
     """Make the page of a run.
 
     Args:
         run: the finished run.
         study: the configuration of the study, with which that of the run is compared.
         index: images.parquet of the index.
+        weights: entries of config/weights.yaml, whose licenses the page names.
 
     Returns:
         HTML. Everything that comes from the run is escaped.
@@ -60,6 +67,7 @@ def render(run: Run, study: Mapping[str, Any], index: str | Path) -> str:
         "configuration": configuration_section(run, study),
         "software": software_section(run),
         "citations": references(run.config),
+        "licenses": licenses(run.config, run.record["weights"], weights),
         "examples": pictures(run, "examples"),
         "found": found_section(run),
         "explanations": explanations_section(run),
