@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 import geoloc
+from geoloc.matrix import explained_rows
 
 REFERENCES = Path(__file__).parent / "data" / "references.yaml"
 ALWAYS = ("beyond_the_image_workflow", "singh_beyond_the_image")
@@ -38,6 +39,13 @@ OF_GEOCODERS = {
     "nearest_city": ("thampi_reverse_geocoder", "geonames"),
     "country_polygon": ("country_coder",),
 }
+OF_EXPLANATIONS = (
+    "selvaraju_gradcam_2017",
+    "sundararajan_axiomatic_2017",
+    "petsiuk_rise_2018",
+    "zhang_topdown_2016",
+    "adebayo_sanity_2018",
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,8 @@ def _keys(config: Mapping[str, Any]) -> Iterator[str]:
     for entry in config["models"].values():
         yield from OF_MODELS.get(entry["kind"], ())
         yield from _of_names([entry.get("backbone"), entry.get("path")])
+    if explained_rows(config):
+        yield from OF_EXPLANATIONS
 
 
 def _of_names(values: Sequence[Any]) -> Iterator[str]:
