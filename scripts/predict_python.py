@@ -1,30 +1,12 @@
 """Evaluate a user's own model on all test sets."""
 
 from geoloc.corpus.index_tables import kept_classes
-from geoloc.evaluation.full_size import predictions_at_full_size
+from geoloc.evaluation.full_size import write_predictions
 from geoloc.evaluation.user_model import UserModel
-from geoloc.files import atomic_path
 from geoloc.logs import start_log
-from geoloc.stores import by_name
-from geoloc.tables import read_table
-from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 params, inputs = snakemake.params, snakemake.input
 classes = kept_classes(inputs.countries)
-table = predictions_at_full_size(
-    UserModel(inputs.file, classes, params.geocoder, params.options),
-    classes,
-    read_table(inputs.index),
-    inputs.street,
-    by_name(params.scores, inputs.scores),
-    by_name(params.crops, inputs.boxes),
-    {name: make_view(settings) for name, settings in params.views.items()},
-    inputs.test_sets,
-    params.test_sets,
-    params.batch_size,
-    params.index_folder,
-    params.seed,
-)
-with atomic_path(snakemake.output.predictions) as temporary:
-    table.to_parquet(temporary, index=False)
+model = UserModel(inputs.file, classes, params.geocoder, params.options)
+write_predictions(model, classes, inputs, params, snakemake.output.predictions)

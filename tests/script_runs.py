@@ -28,9 +28,10 @@ def run_script(
 
     Scripts that read stores compare them with no index unless `params` name its folder.
     """
-    if "index_folder" in (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8"):
+    script = (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
+    if "index_folder" in script or "write_predictions" in script:
         params = {"index_folder": None} | (params or {})
-    if "allow_cpu" in (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8"):
+    if "allow_cpu" in script:
         params = {"allow_cpu": True} | (params or {})
     job = Snakemake(
         input_=_files(InputFiles, input),

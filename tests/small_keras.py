@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from geoloc.keras_models.epoch_log import HISTORY_COLUMNS
 from geoloc.keras_models.layers import output
+from geoloc.model_record import HISTORY_COLUMNS
 
 import keras  # isort: skip
 from keras import layers  # isort: skip

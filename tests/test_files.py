@@ -84,6 +84,15 @@ def test_what_killed_jobs_left_is_deleted_by_the_next_and_nothing_else(tmp_path)
     assert (tmp_path / "t/a").exists()
 
 
+def test_a_folder_is_listed_once_however_many_files_are_written_to_it(tmp_path, monkeypatch):
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
+    for number in range(20):
+        write_text(tmp_path / f"{number}.txt", "whole")
+    assert listed == [str(tmp_path)]
+
+
 def test_a_full_disk_is_told_of_whatever_writes(small_disk):
     """By one process, which ends in peace: libraries have crashed at their end after that."""
     writers = [f"{kind}:{code}" for kind, code in WRITERS.items()]

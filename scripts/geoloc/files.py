@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from geoloc.errors import FileError
@@ -105,13 +106,24 @@ def _remove_partial(folder: Path, start: str, end: str) -> None:
     Its name has their process number between `start` and `end`. No other job, on any machine,
     writes the same path now.
     """
-    with os.scandir(folder) as entries:
-        left = [e.path for e in entries if e.name.startswith(start) and e.name.endswith(end)]
-    for path in map(Path, left):
-        number = path.name[len(start) : -len(end)]
-        if number.isdecimal() and not _is_running(int(number)):
+    for name in _partials(os.path.abspath(folder), os.getpid()):
+        number = name[len(start) : -len(end)]
+        if not (name.startswith(start) and name.endswith(end) and number.isdecimal()):
+            continue
+        path = folder / name
+        if not _is_running(int(number)) and os.path.lexists(path):
             log.info("deleting %s, which a killed job left", path)
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@cache
+def _partials(folder: str, process: int) -> list[str]:
+    """List the unfinished files of a folder, once a process: it may write thousands of files there.
+
+    `process` is the number of this process; it makes a fork list them again.
+    """
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if ".partial" in entry.name]
 
 
 def _is_running(process: int) -> bool:

@@ -1,4 +1,4 @@
-"""Read `classes.json`, which describes a model that the workflow trained."""
+"""Files next to a model that the workflow trained: `classes.json` describes it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from pathlib import Path
 
 from geoloc.errors import FileError
 from geoloc.weighting import View, make_view
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "seconds",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+)
+"""Columns of the `history.csv` of a Keras model."""
 
 
 @dataclass(frozen=True)

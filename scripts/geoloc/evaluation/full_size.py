@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,13 @@ from geoloc import images, stores
 from geoloc.countries.places import Answers
 from geoloc.errors import InputError
 from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
+from geoloc.files import atomic_path
 from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 from geoloc.stores import ScoreMaps, open_score_maps, score_key
+from geoloc.tables import read_table
 from geoloc.types import Box
-from geoloc.weighting import UNCHANGED, View
+from geoloc.weighting import UNCHANGED, View, make_view
 
 FullSize = tuple[str, np.ndarray, Mapping[str, np.ndarray | Box | None]]
 """Image id, image uint8 (H, W, 3), and its score maps uint8 (H, W) or boxes by key."""
@@ -86,6 +88,37 @@ def predictions_at_full_size(
     found = answers["photographs"]
     frames += frames_of_test_sets(found.probabilities, classes, *columns, test_sets, found.places)
     return pd.concat(frames)
+
+
+def write_predictions(
+    model: FullSizeModel, classes: Sequence[str], inputs: Any, params: Any, path: str | Path
+) -> None:
+    """Write the predictions of a rule as Parquet (see `predictions_at_full_size`).
+
+    Args:
+        model: the model.
+        classes: ISO codes of its columns.
+        inputs: the rule's input: `index`, `street`, `scores`, `boxes` and `test_sets`.
+        params: the rule's params: `views`, `scores`, `crops`, `test_sets`, `batch_size`,
+            `index_folder` and `seed`.
+        path: the table to write.
+    """
+    table = predictions_at_full_size(
+        model,
+        classes,
+        read_table(inputs.index),
+        inputs.street,
+        stores.by_name(params.scores, inputs.scores),
+        stores.by_name(params.crops, inputs.boxes),
+        {name: make_view(settings) for name, settings in params.views.items()},
+        inputs.test_sets,
+        params.test_sets,
+        params.batch_size,
+        params.index_folder,
+        params.seed,
+    )
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 def predict_images(

@@ -8,19 +8,10 @@ import time
 import keras
 
 from geoloc.keras_models.batches import Batches
+from geoloc.model_record import HISTORY_COLUMNS
 from geoloc.progress import duration
 
 log = logging.getLogger(__name__)
-
-HISTORY_COLUMNS = (
-    "epoch",
-    "seconds",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-)
 
 
 class EpochLog(keras.callbacks.Callback):

@@ -26,11 +26,12 @@ from geoloc.keras_models.batches import Batches, own_errors
 from geoloc.keras_models.build import build_model
 from geoloc.keras_models.checkpoint import TrainingState
 from geoloc.keras_models.divergence import StopWhereDiverged
-from geoloc.keras_models.epoch_log import HISTORY_COLUMNS, EpochLog
+from geoloc.keras_models.epoch_log import EpochLog
 from geoloc.keras_models.fused_batch_norm import fuse
 from geoloc.keras_models.multi_gpu import MeanOfReplicas, replicated
 from geoloc.keras_models.runtime import precision, setup
 from geoloc.locks import only_one
+from geoloc.model_record import HISTORY_COLUMNS
 from geoloc.stores import Arrays, config_hash
 from geoloc.user_file import code_digest
 from geoloc.weighting import UNCHANGED, View

@@ -25,22 +25,14 @@ from geoloc.matrix import (
     used_crops,
     used_scores,
 )
+from geoloc.model_record import HISTORY_COLUMNS
 from geoloc.verify.loading import TESTED, load
 from geoloc.verify.predictions import PREDICTIONS
 from geoloc.verify.run import AGAIN, Check, Finding, NotChecked, Run, failure, read_table
 from geoloc.verify.shards import shards_with_packed
 from geoloc.weighting import make_view
 
-KERAS_HISTORY = [
-    "epoch",
-    "seconds",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-]
-CLIP_HISTORY = [name for name in KERAS_HISTORY if name != "seconds"]
+CLIP_HISTORY = [name for name in HISTORY_COLUMNS if name != "seconds"]
 FRAMEWORKS = {
     "keras": "tensorflow",
     "clip": "transformers",
@@ -128,7 +120,7 @@ def _short(value: Any) -> str:
 
 def history_mistakes(run: Run, row: Row, path: Path) -> Iterator[str]:
     """Yield what no training leaves: missing epochs, non-finite numbers, an end for no reason."""
-    columns = KERAS_HISTORY if is_keras(run, row) else CLIP_HISTORY
+    columns = HISTORY_COLUMNS if is_keras(run, row) else CLIP_HISTORY
     table = read_table(path, columns).apply(pd.to_numeric, errors="coerce")
     epochs = json.loads(path.with_name("classes.json").read_text())["parameters"]["epochs"]
     if table.empty or list(table.epoch) != list(range(1, len(table) + 1)):
