@@ -102,7 +102,7 @@ def test_images_without_coordinates_stand_at_their_countrys_median(images, tmp_p
 def test_a_country_without_any_coordinates_is_placed_inside_its_area(tmp_path):
     labels = ["DE"] * 4 + ["NA"] * 4
     train = write(tmp_path / "t.h5", labels, [True] * 4 + [False] * 4, "train")
-    settings = replace(SETTINGS, centroids=True)
+    settings = CellParameters(maximum_images=3, minimum_images=1, centroids=True)
     label_with_cells(train, train, ["DE", "NA"], tmp_path, settings, "country_polygon")
     cells = read_cells(tmp_path).cells
     (cell,) = cells.index_of(np.array([place_within("NA")]))
@@ -114,6 +114,12 @@ def test_images_without_any_coordinates_are_refused_with_the_remedy(tmp_path):
     train = write(tmp_path / "t.h5", ["DE"] * 4, [False] * 4, "train")
     with pytest.raises(InputError, match="no training image has coordinates.*centroids"):
         label_with_cells(train, train, COUNTRIES, tmp_path, SETTINGS, "nearest_city")
+
+
+def test_cells_of_a_single_country_are_refused_with_the_remedy(tmp_path):
+    train = write(tmp_path / "t.h5", ["DE"] * 8, [True] * 8, "train")
+    with pytest.raises(InputError, match="outside FR, so the model would give every.*lower max"):
+        label_with_cells(train, train, ["DE", "FR"], tmp_path, SETTINGS, "nearest_city")
 
 
 def test_a_model_learns_the_cells_and_answers_with_their_places(tmp_path, monkeypatch):

@@ -100,8 +100,8 @@ def label_with_cells(
         cells, which are the classes of the model.
 
     Raises:
-        InputError: if no training image has a place, fewer than two cells remain, or none is in one
-            of the countries.
+        InputError: if no training image has a place, fewer than two cells remain, or their places
+            are in fewer than two of the countries.
     """
     medians = median_places(_coordinates(train), train.label) if parameters.centroids else None
     places = {name: _places(view, medians) for name, view in _named(train, val).items()}
@@ -119,7 +119,7 @@ def label_with_cells(
         cell[known[name]] = cells.index_of(places[name][known[name]])
         views.append(CellArrays(view, cell, cells.tokens))
         _tell(name, known[name], cell)
-    _warn_of_unanswered(cells, countries, geocoder)
+    _check_answered(cells, countries, geocoder)
     write_cells(folder, CellsRecord(cells, list(countries), geocoder))
     return *views, cells.tokens
 
@@ -185,14 +185,22 @@ def _tell(name: str, known: np.ndarray, cell: np.ndarray) -> None:
         )
 
 
-def _warn_of_unanswered(cells: Cells, countries: Sequence[str], geocoder: str) -> None:
+def _check_answered(cells: Cells, countries: Sequence[str], geocoder: str) -> None:
+    """Warn of countries that have no cell's place; a single one that has leaves no choice."""
     answered = Places(cells.coordinates, countries, geocoder).column
     log.info(
         "%d cells of %d to %d images", len(cells), int(cells.images.min()), int(cells.images.max())
     )
-    if unanswered := [c for column, c in enumerate(countries) if column not in answered]:
+    unanswered = [c for column, c in enumerate(countries) if column not in answered]
+    remedy = "lower maximum_images or minimum_images, or set centroids to true"
+    if len(countries) - len(unanswered) < 2:
+        raise InputError(
+            f"the places of all {len(cells)} cells are outside {', '.join(unanswered)}, so the "
+            f"model would give every image the same country; {remedy}"
+        )
+    if unanswered:
         log.warning(
-            "the place of no cell is in %s, so the model never answers with them; lower "
-            "maximum_images or minimum_images, or set centroids to true",
+            "the place of no cell is in %s, so the model never answers with them; %s",
             ", ".join(unanswered),
+            remedy,
         )
