@@ -173,6 +173,21 @@ def test_controls_are_matched_by_their_settings():
     assert diagonal.p_adjusted.tolist() == holm(diagonal.p_value.tolist()).tolist()
 
 
+def test_other_score_maps_are_compared_with_the_first_ones_and_controls_with_none():
+    others = {name: WEIGHTED | {"scores": name} for name in ("street", "words")}
+    others["ground_of_street"] = others["street"] | {"invert": True}
+    datasets = {name: DATASETS[name] for name in ("plain", "dimmed", "ground", "linear")} | others
+    rng = np.random.default_rng(3)
+    rows = {("small", name, "1"): {name: drawn(rng, 0.5)} for name in datasets}
+    rows["small", "street", "1"]["street"] |= True
+    found = answers(evidence(rows, datasets)).set_index("key")
+    assert found.index[found.family == "score_maps"].tolist() == [
+        "score_maps/small/street/dimmed", "score_maps/small/words/dimmed"
+    ]  # fmt: skip
+    assert found.estimate["score_maps/small/street/dimmed"] == pytest.approx(0.5, abs=0.1)
+    assert found.p_adjusted["score_maps/small/words/dimmed"] > 0.05
+
+
 def test_models_are_compared_by_what_they_differ_in():
     rng = np.random.default_rng(4)
     tested = {"plain": 0.5, "trip": 0.5}

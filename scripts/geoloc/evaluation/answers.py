@@ -252,6 +252,22 @@ def _fills(e: Evidence) -> Iterator[Answer]:
         yield from _own(e, other, black, asked)
 
 
+def _score_maps(e: Evidence) -> Iterator[Answer]:
+    """Compare with the first dataset each later one that differs only in its score maps."""
+    question = (
+        "Is {model} more accurate with the score maps of {first} images than with those of "
+        "{second} images?"
+    )
+    compared = set()
+    for first, other in combinations(e.datasets, 2):
+        ours, theirs = (dict(e.datasets[name]) for name in (first, other))
+        maps = ours.pop("scores", None), theirs.pop("scores", None)
+        alike = ours == theirs and None not in maps and maps[0] != maps[1]
+        if alike and other not in compared and not _is_control(ours):
+            compared.add(other)
+            yield from _own(e, other, first, question)
+
+
 def _differ_in_preprocessing(e: Evidence, first: str, second: str) -> bool:
     ours, theirs = (dict(e.models[name]) for name in (first, second))
     values = ours.pop("preprocessing", None), theirs.pop("preprocessing", None)
@@ -389,6 +405,7 @@ FAMILIES: dict[str, Callable[[Evidence], Iterator[Answer]]] = {
     "loss_of_information": _loss_of_information,
     "inverted": _inverted,
     "fills": _fills,
+    "score_maps": _score_maps,
     "preprocessing": _preprocessing,
     "contrastive": _contrastive,
     "models": _models,

@@ -20,6 +20,7 @@ TITLES = {
     "loss_of_information": "What does hiding parts of the image cost?",
     "inverted": "Do the objects tell more than everything else?",
     "fills": "Does another background help?",
+    "score_maps": "Does it matter what finds and names the objects?",
     "preprocessing": "What does the input of the transfer model cost?",
     "contrastive": "Are captions better than classes?",
     "models": "Which model is better?",
