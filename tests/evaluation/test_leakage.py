@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from geoloc.evaluation import leakage
+from geoloc.evaluation import hash_search, leakage
+from geoloc.evaluation.hash_search import all_pairs, multi_index, nearest_hashes
 from geoloc.evaluation.leakage import (
     VIEWS,
     hash_stores,
     leakage_summary,
     leakage_table,
-    nearest_hashes,
     nearest_places,
     nearest_views,
     perceptual_hash,
@@ -75,7 +75,7 @@ def test_a_picture_is_hashed_whole_in_its_centre_and_mirrored():
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 20])
 def test_the_nearest_hash_is_that_of_a_comparison_of_all_pairs(chunk, monkeypatch):
-    monkeypatch.setattr(leakage, "CHUNK", chunk)
+    monkeypatch.setattr(hash_search, "CHUNK", chunk)
     rng = np.random.default_rng(0)
     a, b = (rng.integers(0, 2**64, n, dtype=np.uint64) for n in (40, 70))
     own, groups = (rng.choice(["FR", "JP", "NA"], n) for n in (40, 70))
@@ -88,9 +88,64 @@ def test_the_nearest_hash_is_that_of_a_comparison_of_all_pairs(chunk, monkeypatc
         assert other_bits[i] == min(other)
 
 
+def near_and_far(rng, n, m):
+    """Hashes and references: equal ones, near ones, others; and their groups, −1 for none."""
+    references = rng.integers(0, 2**64, m, dtype=np.uint64)
+    references[m // 2 : m // 2 + m // 8] = references[0]
+    hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
+    for row in range(n // 2):
+        hashes[row] = references[rng.integers(m)]
+        for bit in rng.choice(64, rng.integers(14), replace=False):
+            hashes[row] ^= np.uint64(1 << int(bit))
+    return hashes, references, rng.integers(-1, 5, n), np.sort(rng.integers(0, 5, m))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_index_of_hashes_finds_what_a_comparison_of_all_pairs_finds(seed):
+    """Also which of several equally near references is the first."""
+    rng = np.random.default_rng(seed)
+    made = near_and_far(rng, 60, 500)
+    expected, found = all_pairs(*made, threads=1), multi_index(*made, threads=2)
+    assert found.row.tolist() == expected.row.tolist()
+    assert found.bits.tolist() == expected.bits.tolist()
+    assert np.minimum(found.other_bits, 64).tolist() == expected.other_bits.tolist()
+    limits = rng.integers(0, 30, (2, 60)).astype(np.uint8)
+    below = multi_index(*made, threads=1, below=limits)
+    within = expected.bits < limits[0]
+    assert within.any()
+    assert below.row.tolist() == np.where(within, expected.row, -1).tolist()
+    assert below.bits.tolist() == np.minimum(expected.bits, limits[0]).tolist()
+    assert below.other_bits.tolist() == np.minimum(expected.other_bits, limits[1]).tolist()
+
+
+def test_of_equally_near_hashes_the_first_counts_although_the_index_finds_it_later():
+    """One differs in four bits of one part, which is found first, the other in one of each."""
+    apart, together = sum(1 << 16 * part for part in range(4)), 0b1111
+    references = np.array([apart, together], np.uint64)
+    found = multi_index(np.zeros(1, np.uint64), references, np.zeros(1, int), np.zeros(2, int), 1)
+    assert (found.row.tolist(), found.bits.tolist()) == ([0], [4])
+
+
+def test_the_index_of_hashes_compares_few_pairs_where_copies_are_near(monkeypatch):
+    """Of 2,000 × 20,000 pairs; each query has a copy in each of two groups."""
+    rng, compared = np.random.default_rng(0), []
+    references = rng.integers(0, 2**64, 20_000, dtype=np.uint64)
+    hashes = references[:2000] ^ np.uint64(0b11)
+    references = np.tile(references, 2)
+    count = np.bitwise_count
+    monkeypatch.setattr(np, "bitwise_count", lambda x: compared.append(x.size) or count(x))
+    group = np.repeat([0, 1], 20_000)
+    found = multi_index(hashes, references, np.zeros(2000, int), group, threads=1)
+    assert found.row.tolist() == list(range(2000))
+    assert set(found.bits) == set(found.other_bits) == {2}
+    assert sum(compared) < 2000 * 20_000 / 1000
+
+
+@pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("squares", [False, True])
-def test_the_nearest_view_is_that_of_a_comparison_of_all_views(squares):
+def test_the_nearest_view_is_that_of_a_comparison_of_all_views(squares, indexed, monkeypatch):
     """Centres are compared with centres and whole pictures with whole ones, mirrored or not."""
+    monkeypatch.setattr(hash_search, "ALL_PAIRS", 0 if indexed else 10**10)
     rng = np.random.default_rng(1)
     a, b = (pd.DataFrame(rng.integers(0, 2**64, (n, 4), dtype=np.uint64), columns=VIEWS)
             for n in (30, 50))  # fmt: skip

@@ -24,14 +24,13 @@ from sklearn.neighbors import BallTree
 
 from geoloc.corpus.spatial_split import EARTH_RADIUS
 from geoloc.errors import InputError
+from geoloc.evaluation.hash_search import nearest_hashes
 from geoloc.images import center_square, decode_image, megapixels
-from geoloc.prefetch import map_ahead
 from geoloc.progress import Progress
 from geoloc.stores import read_images
 
 NEAR_METRES = (25, 100, 1000)
 INDEX_COLUMNS = ("image_id", "collection", "source", "country", "split", "latitude", "longitude")
-CHUNK = 1 << 18  # pairs of hashes compared at once, few enough for a core's cache
 LARGE = 16  # megapixels; larger images are decoded one at a time
 HASH_SIDE = 32  # side in pixels of the gray image that pHash transforms
 VIEWS = ("center", "whole", "center_mirrored", "whole_mirrored")  # of a picture, each hashed
@@ -75,61 +74,21 @@ def hash_stores(
         with one_large if megapixels(data) > LARGE else nullcontext():
             return perceptual_hashes(decode_image(data))
 
-    def hash_store(path: str | Path) -> dict[str, tuple[np.uint64, ...]]:
-        return {image_id: hash_image(data) for image_id, data in read_images(path, index=index)}
+    def hash_store(path: str | Path) -> tuple[list[str], np.ndarray]:
+        ids, found = [], []
+        for image_id, data in read_images(path, index=index):
+            ids.append(image_id)
+            found.append(hash_image(data))
+        return ids, np.array(found, np.uint64).reshape(-1, len(VIEWS))
 
-    hashes: dict[str, tuple[np.uint64, ...]] = {}
+    ids: list[str] = []
+    hashes = [np.empty((0, len(VIEWS)), np.uint64)]
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(hash_store, paths)
-        for part in Progress(found, len(paths), "perceptual hashes", unit="shards"):
-            hashes |= part
-    values = np.array(list(hashes.values()), np.uint64).reshape(-1, len(VIEWS))
-    return pd.DataFrame(values, index=list(hashes), columns=VIEWS)
-
-
-def nearest_hashes(
-    hashes: np.ndarray,
-    references: np.ndarray,
-    own: np.ndarray,
-    groups: np.ndarray,
-    threads: int = 1,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the nearest of m ≥ 1 references for each of n hashes, by exact comparison.
-
-    All n × m pairs are compared, about 10⁸ per second and thread. Memory holds `CHUNK` of them, or
-    one row.
-
-    Args:
-        hashes: (n,) uint64.
-        references: (m,) uint64.
-        own: (n,), the group (country) of each hash.
-        groups: (m,), the group of each reference.
-        threads: number of threads.
-
-    Returns:
-        Row of the nearest reference int64 (n,), number of different bits uint8 (n,), and the fewest
-        different bits to a reference of another group uint8 (n,), 64 if there is none.
-    """
-    order = np.argsort(groups, kind="stable")
-    names, starts = np.unique(groups[order], return_index=True)
-    sorted_references = references[order]
-    nearest, bits = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.uint8)
-    other_bits = np.empty(len(hashes), np.uint8)
-
-    def compare(part: slice) -> None:
-        different = np.bitwise_count(hashes[part, None] ^ sorted_references)  # (chunk, m)
-        best = different.argmin(axis=1)
-        nearest[part], bits[part] = order[best], different[np.arange(len(best)), best]
-        by_group = np.minimum.reduceat(different, starts, axis=1)  # (chunk, groups)
-        by_group[own[part, None] == names] = 64
-        other_bits[part] = by_group.min(axis=1)
-
-    size = max(1, CHUNK // len(references))
-    parts = [slice(start, start + size) for start in range(0, len(hashes), size)]
-    done = map_ahead(compare, parts, 2 * threads, threads)
-    for _ in Progress(done, len(parts), "compare", unit="chunks"):
-        pass
-    return nearest, bits, other_bits
+        for names, values in Progress(found, len(paths), "perceptual hashes", unit="shards"):
+            ids += names
+            hashes.append(values)
+    return pd.DataFrame(np.concatenate(hashes), index=ids, columns=VIEWS)
 
 
 def nearest_views(
@@ -150,7 +109,12 @@ def nearest_views(
         if kind == "whole" and squares:  # the center of a square is all of it
             rows = np.flatnonzero((views["center"] != views["whole"]).to_numpy())
         found, found_bits, found_other = nearest_hashes(
-            views[view].to_numpy()[rows], references[kind].to_numpy(), own[rows], groups, threads
+            views[view].to_numpy()[rows],
+            references[kind].to_numpy(),
+            own[rows],
+            groups,
+            threads,
+            below=(bits[rows], other_bits[rows]),
         )
         better = found_bits < bits[rows]
         nearest[rows[better]], bits[rows[better]] = found[better], found_bits[better]
