@@ -10,7 +10,9 @@ import pytest
 import splitfolders
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
+from geoloc.corpus import index
 from geoloc.corpus.index import assign_shards, build_index, write_index
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.corpus.sources import Source, SourceError
@@ -32,6 +34,19 @@ def street(tmp_path):
 def build(sources, **changes):
     settings = {"min_images": 10, "shard_size": 8, "seed": 42, "ratio": RATIO, "max_rejected": 0.01}
     return build_index(sources, **(settings | changes))
+
+
+@pytest.mark.parametrize(("group", "groups"), [(1 << 20, 1), (7, 9)])
+def test_the_table_of_images_is_written_as_pandas_writes_it(
+    street, tmp_path, monkeypatch, group, groups
+):
+    monkeypatch.setattr(index, "ROW_GROUP", group)
+    tables = build([street])
+    write_index(tmp_path, *tables)
+    written, expected = tmp_path / "images.parquet", tmp_path / "pandas.parquet"
+    tables.images.to_parquet(expected, index=False, row_group_size=group)
+    assert written.read_bytes() == expected.read_bytes()
+    assert parquet.ParquetFile(written).num_row_groups == groups
 
 
 def test_small_countries_are_dropped_and_reported(street):

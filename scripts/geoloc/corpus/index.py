@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from geoloc.corpus.index_tables import (
@@ -21,6 +22,7 @@ from geoloc.corpus.index_tables import (
     SHARD_KEYS,
 )
 from geoloc.corpus.sources import (
+    Listed,
     Source,
     SourceError,
     check_files,
@@ -36,6 +38,7 @@ from geoloc.files import atomic_path, utf8_name
 from geoloc.progress import Progress
 
 log = logging.getLogger(__name__)
+ROW_GROUP = 1 << 20  # rows; pyarrow's default
 
 
 class Tables(NamedTuple):
@@ -77,50 +80,64 @@ def list_sources(
         SourceError: if more of a source's images have no usable place, or two sources share a
             file.
     """
-    images, rejected, listing, used = [], [], [], []
+    tables, rejected, listing, used = [], [], [], []
     check_folders(sources)
     if unusable is not None:
         unusable.unlink(missing_ok=True)  # of an earlier attempt
     for source in sources:
         found = read_source(source, geocoder)
-        try:
-            check_rejected(source, found.images, max_rejected)
-        except SourceError as error:
-            if unusable is None:
-                raise
-            rows = [(source.name, i.path, i.rejected) for i in found.images if i.rejected]
-            _write_csv(unusable, pd.DataFrame(rows, columns=REJECTED_COLUMNS))
-            raise SourceError(f"{error}. All are in {unusable}") from None
+        _check_rejected(source, found.images, max_rejected, unusable)
         used.append((source, found.files))
         listing += listing_rows(source, found.tally)
-        for item in found.images:
-            if item.rejected:
-                rejected.append((source.name, item.path, item.rejected))
-            else:
-                images.append(
-                    (
-                        f"{source.name}/{item.path}",
-                        source.name,
-                        source.collection,
-                        item.path,
-                        item.latitude,
-                        item.longitude,
-                        item.country,
-                        item.author,
-                    )
-                )
+        rejected += [(source.name, i.path, i.rejected) for i in found.images if i.rejected]
+        tables.append(_image_table(source, [item for item in found.images if not item.rejected]))
         log.info(
             "%s: %d images, %d countries",
             source.name,
             len(found.images),
             len({item.country for item in found.images if item.country}),
         )
+        del found  # larger than its table
     check_files(used)
+    images = pd.concat(tables or [pd.DataFrame(columns=INDEX_COLUMNS[1:-2])], ignore_index=True)
+    ids = [f"{source}/{path}" for source, path in zip(images.source, images.path, strict=True)]
+    images.insert(0, "image_id", pd.Series(ids, dtype=object))
     return (
-        pd.DataFrame(images, columns=INDEX_COLUMNS[:-2]),
+        images,
         pd.DataFrame(rejected, columns=REJECTED_COLUMNS),
         pd.DataFrame(listing, columns=LISTING_COLUMNS),
     )
+
+
+def _check_rejected(
+    source: Source, listed: Sequence[Listed], max_rejected: float, unusable: Path | None
+) -> None:
+    """Raise SourceError if too many images have no place, and list them all in `unusable`."""
+    try:
+        check_rejected(source, listed, max_rejected)
+    except SourceError as error:
+        if unusable is None:
+            raise
+        rows = [(source.name, i.path, i.rejected) for i in listed if i.rejected]
+        _write_csv(unusable, pd.DataFrame(rows, columns=REJECTED_COLUMNS))
+        raise SourceError(f"{error}. All are in {unusable}") from None
+
+
+def _image_table(source: Source, listed: Sequence[Listed]) -> pd.DataFrame:
+    """Return path, place and author of images, the columns of the index between image_id and split.
+
+    The table is built by column: a row as an object would need more memory than its content.
+    """
+    columns = {
+        "source": [source.name] * len(listed),
+        "collection": [source.collection] * len(listed),
+        "path": [item.path for item in listed],
+        "latitude": np.fromiter((item.latitude for item in listed), float, len(listed)),
+        "longitude": np.fromiter((item.longitude for item in listed), float, len(listed)),
+        "country": [item.country for item in listed],
+        "author": [item.author for item in listed],
+    }
+    return pd.DataFrame(columns, columns=INDEX_COLUMNS[1:-2])
 
 
 def listing_rows(source: Source, tally: Tally) -> list[tuple[str, str, int, str]]:
@@ -163,7 +180,8 @@ def assign_splits(
         The split of each row.
     """
     split = pd.Series("test", index=images.index)
-    street = images[images.collection == "street"]
+    columns = ["source", "path", "country", "latitude", "longitude"]
+    street = images.loc[images.collection == "street", columns]
     if place_km is not None:
         located = street[street.latitude.notna()]
         cells = grid_cells(located.latitude.to_numpy(), located.longitude.to_numpy(), place_km)
@@ -195,8 +213,9 @@ def assign_shards(images: pd.DataFrame, shard_size: int) -> pd.Series:
     """
     groups = images.groupby(["collection", "country"])
     position, count = groups.cumcount(), groups.path.transform("size")
-    shards = -(-count // shard_size)
-    return (position * shards // count).map("{:04d}".format)
+    number = position * -(-count // shard_size) // count
+    names = np.array([f"{n:04d}" for n in range(number.max() + 1)], object)  # one text per shard
+    return pd.Series(names[number], index=images.index)
 
 
 def build_index(
@@ -292,7 +311,7 @@ def write_index(
     _write_csv(folder / "rejected.csv", rejected)
     _write_csv(folder / "listing.csv", listing)
     with atomic_path(folder / "images.parquet") as temporary:
-        images.to_parquet(temporary, index=False)
+        _write_parquet(temporary, images)
 
 
 def shard_table(images: pd.DataFrame) -> pd.DataFrame:
@@ -308,3 +327,15 @@ def shard_table(images: pd.DataFrame) -> pd.DataFrame:
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def _write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write what `table.to_parquet` writes, but convert one row group at a time to save memory."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parts = (table.iloc[start : start + ROW_GROUP] for start in range(0, len(table), ROW_GROUP))
+    first = pa.Table.from_pandas(table.iloc[:ROW_GROUP], preserve_index=False)
+    with parquet.ParquetWriter(path, first.schema) as writer:
+        for part in parts:
+            writer.write_table(pa.Table.from_pandas(part, first.schema, preserve_index=False))

@@ -62,6 +62,8 @@ def _check_length(parts: list[str]) -> None:
 
 
 def _check_part(part: str) -> None:
+    if part.isascii() and part.isprintable() and part.strip(". "):
+        return  # as almost all of millions are
     if part != utf8_name(part):
         raise Refused("its name in the archive is not UTF-8")
     if any(unicodedata.category(character) in UNPRINTABLE for character in part):

@@ -53,8 +53,7 @@ def placed(path: str, rows: Sequence[Row]) -> Listed:
     An image with several rows is rejected, because nothing says which row is right.
     """
     if len(rows) > 1:
-        where = ", ".join(row.where for row in rows)
-        return Listed(path, rejected=f"named twice in the table ({where})")
+        return named_twice(path, ", ".join(row.where for row in rows))
     (row,) = rows
     try:
         if row.problem:
@@ -63,6 +62,11 @@ def placed(path: str, rows: Sequence[Row]) -> Listed:
     except ValueError as error:
         return Listed(path, rejected=f"{error} ({row.where})")
     return Listed(path, *place, author=row.cells["author_column"].strip())
+
+
+def named_twice(path: str, where: str) -> Listed:
+    """Return an image with several rows, which are `where`, as a rejected entry."""
+    return Listed(path, rejected=f"named twice in the table ({where})")
 
 
 def unplaced(source: Source, row: Row, reason: str, name: str = "") -> Listed:

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from geoloc.corpus.archives import ArchiveError, list_members
 from geoloc.corpus.sources.base import Listed, Source, SourceError
 from geoloc.corpus.sources.contents import Contents
-from geoloc.corpus.sources.coordinates_table import UNNAMED, placed, unplaced
-from geoloc.corpus.sources.tables import Row, read_rows
+from geoloc.corpus.sources.coordinates_table import UNNAMED, named_twice, placed, unplaced
+from geoloc.corpus.sources.tables import read_rows
 from geoloc.images import is_image
 from geoloc.progress import Progress
 
@@ -107,7 +107,9 @@ def list_images(source: Source, contents: Contents) -> list[Listed]:
     """
     listed = {item.path: item for item in _present(source, contents)}
     images = _Images(path for path, item in listed.items() if not item.rejected)
-    rows: dict[str, Row | list[Row]] = {}
+    # Positions of the rows of each image. The rows themselves would be most of the memory.
+    where: dict[str, str] = {}
+    several: dict[str, Listed] = {}
     absent: list[Listed] = []
     missing = 0
     for row in read_rows(source, KEYS):
@@ -121,30 +123,15 @@ def list_images(source: Source, contents: Contents) -> list[Listed]:
             absent.append(unplaced(source, row, MISSING, identity))
         for path in found if len(found) > 1 else []:
             reason = f"several images match its id: {identity} ({row.where})"
-            listed[path] = Listed(path, rejected=reason)
+            several[path] = Listed(path, rejected=reason)
         if len(found) == 1:
-            _add(rows, found[0], row)
+            (path,) = found
+            known = where.get(path)
+            where[path] = row.where if known is None else f"{known}, {row.where}"
+            listed[path] = placed(path, [row]) if known is None else named_twice(path, where[path])
     log.info("%s: %d rows of the table have no image", source.name, missing)
+    listed |= several
     for path, item in listed.items():
-        if item.rejected:
-            continue
-        listed[path] = _placed(path, rows.get(path))
+        if not item.rejected and path not in where:
+            listed[path] = Listed(path, rejected=UNNAMED)
     return list(listed.values()) + absent
-
-
-def _add(rows: dict[str, Row | list[Row]], path: str, row: Row) -> None:
-    """Add a row of an image. Only several rows become a list, because millions of lists would need
-    a lot of memory."""
-    known = rows.get(path)
-    if known is None:
-        rows[path] = row
-    elif isinstance(known, list):
-        known.append(row)
-    else:
-        rows[path] = [known, row]
-
-
-def _placed(path: str, rows: Row | list[Row] | None) -> Listed:
-    if rows is None:
-        return Listed(path, rejected=UNNAMED)
-    return placed(path, rows if isinstance(rows, list) else [rows])
