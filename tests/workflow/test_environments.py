@@ -87,7 +87,19 @@ def test_an_image_installs_its_lock_and_checks_the_hashes(name):
     assert f"envs/lock/{name}.txt /opt/envs/{name}.txt\n" in text
     (command,) = re.findall(r"pip install (.*?)\n\n", text, re.DOTALL)
     assert re.sub(r"\s*\\\n\s*", " ", command).endswith(f"--require-hashes -r /opt/envs/{name}.txt")
-    assert "From: {{ FROM }}" in text
+
+
+def test_all_images_build_on_one_base_that_is_named_by_its_digest():
+    bases = set()
+    for name in ENVIRONMENTS:
+        text = (ROOT / f"containers/{name}.def").read_text()
+        assert text.startswith("Bootstrap: {{ BOOTSTRAP }}\nFrom: {{ FROM }}\n")  # --build-arg
+        bases |= set(
+            re.findall(r"^    (FROM=.*|# python:3.11.*? by its digest)", text, re.MULTILINE)
+        )
+    tag, base = sorted(bases)
+    assert re.fullmatch(r"FROM=python@sha256:[0-9a-f]{64}", base)
+    assert tag.split()[1] in (ROOT / "docs/cluster.md").read_text()
 
 
 def test_setup_installs_the_lock_and_checks_the_hashes():
