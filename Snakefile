@@ -9,7 +9,11 @@ min_version("9.27")
 configfile: "config/config.yaml"
 
 
-include: "rules/common.smk"
+include: "rules/configuration.smk"
+include: "rules/machine.smk"
+include: "rules/entries.smk"
+include: "rules/data.smk"
+include: "rules/functions.smk"
 include: "rules/matrix.smk"
 include: "rules/retrieve.smk"
 include: "rules/demo.smk"

@@ -1,5 +1,9 @@
 # Predictions of every model on every test set, Table 1 and the metrics.
 
+from geoloc.config import default_config
+from geoloc.evaluation.study import study_models
+from geoloc.matrix import answer_settings, columns, figure_titles
+
 
 rule predict:
     input:

@@ -1,5 +1,7 @@
 # The only checkpoint: all images with their country, split and shard.
 
+from geoloc.corpus.sources import listing_digest
+
 
 checkpoint index:
     input:

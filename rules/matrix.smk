@@ -1,5 +1,8 @@
 # What the entries of the matrix (segmentations, scores, datasets, models, seeds) mean for the rules.
 
+from geoloc.matrix import dataset_settings, explained_rows, explained_scores, used_files
+from geoloc.segmentation.vocabularies import is_vocabulary_file, vocabulary_of
+
 # Keys of a model that do not change its training.
 NOT_FOR_TRAINING = ("title", "datasets", "prompt", "path")
 

@@ -1,5 +1,9 @@
 # Figures, the record of the run, and the report. `snakemake --report` makes another one, of the rules.
 
+from geoloc.config import default_config
+from geoloc.evaluation.study import study_models
+from geoloc.matrix import answer_settings
+from geoloc.report.code_version import code_version
 
 KERAS_ROWS = rows(config, "keras_models")
 CLIP_ROWS = rows(config, "image_text", trained=True)

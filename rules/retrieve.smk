@@ -1,6 +1,10 @@
 # Data and weights are downloaded on the node where Snakemake runs. Files that exist are used
 # unchanged.
 
+import re
+
+from geoloc.corpus.download import wrong_sizes
+
 if workflow.is_main_process:
     used = {
         Path(path).name: entry

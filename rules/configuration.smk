@@ -1,0 +1,53 @@
+# The checked configuration, with paths as seen by a workflow that uses this one as a module.
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# The project's folder; workflow.basedir is another one if a workflow uses this one as a module.
+ROOT = Path(workflow.snakefile).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from geoloc.config import (
+    ConfigError,
+    check_config,
+    check_keys_once,
+    load_schema,
+    order_entries,
+    place_paths,
+    write_config,
+)
+from geoloc.corpus.sources import configured_sources
+
+
+def placed(path):
+    """The path with a module's prefix. Snakemake has no public way to get it."""
+    return workflow.modifier.modify_path(path)
+
+
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+try:
+    if workflow.is_main_process:
+        check_keys_once(workflow.configfiles)
+    check_config(config, SCHEMA)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+order_entries(config, load_schema(ROOT / "config/config.yaml"))
+# For inputs and outputs: Snakemake adds the module's prefix to these itself.
+FOLDERS = {source.name: source.path for source in configured_sources(config)}
+config = place_paths(config, ROOT, placed)
+
+
+pathvars:
+    results=f"results/{config['run']}",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+    resources="resources",
+
+
+RESULTS, RESOURCES = (
+    str(placed(workflow.pathvars.apply(name))) for name in ("<results>", "<resources>")
+)
+# Every job checks the stores that it reads against the index.
+INDEX = f"{RESULTS}/index"

@@ -1,0 +1,68 @@
+# Functions that several stages use for their inputs, resources and parameters.
+
+import os
+from functools import cache
+
+from geoloc.corpus.index_tables import read_shards as read_shards_of
+from geoloc.errors import GeolocError
+
+
+@cache
+def read_shards(path, modified):
+    """Source names of every shard of the index by (collection, country, shard); cached until the
+    file changes."""
+    try:
+        return read_shards_of(Path(path).parent)
+    except GeolocError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def of_shards(pattern, *collections):
+    """Return an input function that lists the file `pattern` of every shard of the collections. It
+    waits for the index, which determines the shards."""
+
+    def files(wildcards):
+        path = str(checkpoints.index.get().output.shards)
+        shards = read_shards(path, os.stat(path).st_mtime_ns)
+        return [
+            pattern.format(collection=collection, country=country, shard=shard)
+            for collection, country, shard in shards
+            if collection in collections
+        ]
+
+    return files
+
+
+def countries_table(wildcards):
+    """Input function: the table of countries, which defines the classes of all models."""
+    return checkpoints.index.get().output.countries
+
+
+def scaled(amount):
+    """A resource that grows with each attempt, for jobs that were killed because it ran out."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def decoding():
+    """Memory in MB needed to decode the largest allowed image, up to 17 bytes per pixel
+    (docs/data.md)."""
+    return int(17 * config["prepare"]["max_megapixels"])
+
+
+def untracked(value):
+    """A parameter whose changes rerun no finished job: a value, or a function of the wildcards.
+    Snakemake compares parameters with those of the last run, except functions of `output`.
+    """
+    return lambda wildcards, output: value(wildcards) if callable(value) else value
+
+
+# Resources of jobs that take seconds and run on the machine where Snakemake runs.
+SMALL = {"mem_mb": 2000, "runtime": 10}
+
+
+def preparation(wildcards):
+    """Crop and size by source, for the sources that have images in the shard."""
+    path = f"{INDEX}/shards.csv"
+    sources = read_shards(path, os.stat(path).st_mtime_ns)
+    names = sources[wildcards.collection, wildcards.country, wildcards.shard]
+    return {n: vars(SOURCES[n].preparation) for n in names if n in SOURCES}
