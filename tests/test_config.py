@@ -258,6 +258,15 @@ def test_a_test_set_has_a_name_and_a_title_of_its_own(name, title, message):
         check_config(config, SCHEMA)
 
 
+def test_a_source_that_is_not_trained_on_may_be_a_test_set():
+    config = copy.deepcopy(STUDY)
+    config["test_sets"]["streetview"] = config["sources"]["streetview"]
+    config["sources"]["streetview"] = None
+    check_config(config, SCHEMA)
+    collections = {s.name: s.collection for s in configured_sources(config)}
+    assert collections["streetview"] == "streetview"
+
+
 def test_a_source_without_a_size_is_found_before_the_long_stage():
     config = copy.deepcopy(STUDY)
     config["sources"]["mine"] = {"kind": "country_folders", "path": "world"}

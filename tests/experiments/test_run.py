@@ -26,10 +26,21 @@ EXPERIMENTS = sorted((ROOT / "config/experiments").glob("*.yaml"))
 STUDY_ROWS = 7
 # What each experiment adds to the rows of the demo, and settings that make it small.
 ROWS = {
-    "banerjee": 0, "by_place": 0, "competitors": 3, "contrastive": 3, "controls": 8,
+    "across_sources": 0, "banerjee": 0, "by_place": 0, "competitors": 3, "contrastive": 3,
+    "controls": 8,
     "imagenet_input": 3, "planet": 3, "seeds": 0, "street_segmenters": 15, "yuan": 2,
 }  # fmt: skip
 SMALLER = {
+    "across_sources": {
+        "test_sets": {
+            "streetview": {
+                "path": "resources/demo/streetview",
+                "images": ".",
+                "table": "coordinates.csv",
+                "retrieve": None,
+            },
+        },
+    },
     "contrastive": {"models": {"contrastive": {"epochs": 1}}},
     "planet": {"models": {"planet": {"maximum_images": 20, "minimum_images": 3}}},
     "seeds": {"seeds": [42, 43], "models": {"transfer": None}},

@@ -20,6 +20,7 @@ COMMANDS = {
     "missing": ("geoloc.cli.missing", "make only files that do not exist"),
     "cite": ("geoloc.cli.cite", "print what to cite for the data, weights and methods of a run"),
     "crate": ("geoloc.cli.crate", "describe a finished run as an RO-Crate, for an archive"),
+    "compare": ("geoloc.cli.compare", "compare the accuracies of two finished runs"),
     "compare-geocoders": (
         "geoloc.cli.compare_geocoders",
         "list images whose country depends on the geocoder",

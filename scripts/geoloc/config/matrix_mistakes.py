@@ -90,7 +90,8 @@ def _name_clashes(config: Mapping) -> Iterator[str]:
     for name in config["datasets"]:
         if name in RESERVED:
             yield f"datasets.{name}: this name is reserved; rename the dataset"
-    used = {*RESERVED, *config["datasets"], *config["sources"]}
+    sources = (name for name, entry in config["sources"].items() if entry)
+    used = {*RESERVED, *config["datasets"], *sources}
     for name in config["test_sets"]:
         if name in used:
             yield f"test_sets.{name}: this name is already in use; rename the test set"

@@ -208,7 +208,8 @@ def check_listing(run: Run) -> Check:
                 f"{found:.0f} files of {source} were read, {IMAGES} has {images}"
                 f" images of it; {AGAIN}",
             )
-    street = read[read.index.isin(run.config["sources"])].sum()
+    sources = [name for name, entry in run.config["sources"].items() if entry]
+    street = read[read.index.isin(sources)].sum()
     if street != (placed := run.need("street images of all countries")):
         yield Finding(
             LISTING,
