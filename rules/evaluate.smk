@@ -59,11 +59,7 @@ rule predict:
 
 rule predict_clip:
     input:
-        model=lambda wildcards: (
-            f"<results>/models/{wildcards.model}/{wildcards.dataset}/{wildcards.seed}"
-            if is_trained(config["models"][wildcards.model])
-            else config["models"][wildcards.model]["path"]
-        ),
+        model=clip_folder,
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
         scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
         boxes=scores_of(

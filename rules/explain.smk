@@ -1,10 +1,13 @@
 # Why a model answers as it does, and whether the scored objects carry the answer.
 
+from geoloc.matrix import explained_test_set
+
 
 rule explain:
     input:
         model="<results>/models/{model}/{dataset}/{seed}/model.keras",
         classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
+        cells=cells_of_model,
         code=file_of_network,
         # Only to draw right and wrong answers; what changes them are the other inputs.
         predictions=ancient("<results>/predictions/{model}/{dataset}/{seed}.parquet"),
@@ -30,7 +33,7 @@ rule explain:
     benchmark:
         "<benchmarks>/explain/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
-        model="|".join(EXPLAINED_MODELS) or "none",
+        model=models_of("keras_models"),
     conda:
         "../envs/tensorflow.yaml"
     container:
@@ -55,6 +58,66 @@ rule explain:
         "Explaining {wildcards.model}, trained on {wildcards.dataset} (seed {wildcards.seed})"
     script:
         "../scripts/explain.py"
+
+
+rule explain_clip:
+    input:
+        model=clip_folder,
+        # Only to draw right and wrong answers; what changes them are the other inputs.
+        predictions=ancient("<results>/predictions/{model}/{dataset}/{seed}.parquet"),
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        scores=scores_of(
+            "<results>/scores/{scores}/{country}/{shard}.h5",
+            lambda wildcards: [explained_scores(config, wildcards.dataset)],
+        ),
+        curves=training_files,
+        segments=segments_to_explain,
+        selected=lambda wildcards: entry_to_explain(wildcards)["classes"],
+        vocabulary=vocabulary_to_explain,
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        maps="<results>/explanations/{model}/{dataset}/{seed}.h5",
+        influence="<results>/explanations/{model}/{dataset}/{seed}_influence.csv",
+        changes="<results>/explanations/{model}/{dataset}/{seed}_changes.csv",
+        checks="<results>/explanations/{model}/{dataset}/{seed}_checks.csv",
+    log:
+        "<logs>/explain/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/explain/{model}/{dataset}/{seed}.tsv"
+    wildcard_constraints:
+        model=models_of("image_text"),
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(240),
+    params:
+        allow_cpu=untracked(config["allow_cpu"]),
+        index_folder=INDEX,
+        seed=config["seed"],
+        prompt=model_setting("prompt"),
+        test_set=lambda wildcards: explained_test_set(config, wildcards.dataset),
+        view=training_view,
+        ambiguous_classes=lambda wildcards: (
+            entry_to_explain(wildcards)["ambiguous_classes"]
+        ),
+        vocabulary=lambda wildcards: vocabulary_of(segmentation_to_explain(wildcards)),
+        minimum=lambda wildcards: entry_to_explain(wildcards)["minimum"],
+        # Without the settings of integrated gradients.
+        explain={
+            key: value
+            for key, value in config["explain"].items()
+            if key not in ("steps", "baseline")
+        },
+    message:
+        "Explaining {wildcards.model}, {wildcards.dataset} (seed {wildcards.seed})"
+    script:
+        "../scripts/explain_clip.py"
 
 
 # Requested only if a row is explained (see Snakefile).

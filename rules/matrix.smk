@@ -1,6 +1,12 @@
 # What the entries of the matrix (segmentations, scores, datasets, models, seeds) mean for the rules.
 
-from geoloc.matrix import dataset_settings, explained_rows, explained_scores, used_files
+from geoloc.matrix import (
+    dataset_settings,
+    explained_rows,
+    explained_scores,
+    is_trained,
+    used_files,
+)
 from geoloc.segmentation.vocabularies import is_vocabulary_file, vocabulary_of
 
 # Keys of a model that do not change its training.
@@ -40,6 +46,16 @@ def cells_of_model(wildcards):
     if config["models"][wildcards.model]["kind"] != "cells":
         return []
     return f"<results>/models/{wildcards.model}/{wildcards.dataset}/{wildcards.seed}/cells.json"
+
+
+def clip_folder(wildcards):
+    """The folder of a CLIP, trained here or elsewhere."""
+    entry = config["models"][wildcards.model]
+    if is_trained(entry):
+        return (
+            f"<results>/models/{wildcards.model}/{wildcards.dataset}/{wildcards.seed}"
+        )
+    return entry["path"]
 
 
 def file_of_network(wildcards):

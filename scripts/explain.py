@@ -7,12 +7,14 @@ import pandas as pd
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.explain.changes import Pictures
 from geoloc.explain.keras_probe import KerasProbe
+from geoloc.explain.methods import Settings
 from geoloc.explain.objects import class_maps
-from geoloc.explain.row import Settings, explain_row
+from geoloc.explain.row import explain_row
 from geoloc.explain.sample import sample_rows
 from geoloc.files import atomic_path
 from geoloc.keras_models import runtime
 from geoloc.keras_models.batches import class_index
+from geoloc.keras_models.cells import load_places
 from geoloc.keras_models.predict import load_trained
 from geoloc.logs import start_log
 from geoloc.segmentation.scoring import read_selected
@@ -25,30 +27,33 @@ params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
 runtime.check_device(params.allow_cpu)
 runtime.setup(params.seed, snakemake.threads)
 settings, dataset = Settings(**params.explain), snakemake.wildcards.dataset
-trained = load_trained(
-    Path(inputs.model).parent, kept_classes(inputs.countries), inputs.get("code") or None
-)
+classes, folder = kept_classes(inputs.countries), Path(inputs.model).parent
+if inputs.get("cells"):
+    trained = load_trained(folder)
+    places = load_places(folder, trained.classes, classes)
+else:
+    trained, places = load_trained(folder, classes, inputs.get("code") or None), None
 
 view = make_view(params.view)
 scores = {view.scores: inputs.scores}
 seen = dataset_arrays(inputs.street, scores, view, "test", params.index_folder, params.seed)
 own = Arrays(inputs.street, "test", params.index_folder, inputs.scores)
 predictions = pd.read_parquet(inputs.predictions)
-rows = sample_rows(seen, predictions, dataset, settings.images, params.seed)
+rows = sample_rows(seen.image_id, seen.label, predictions, dataset, settings.images, params.seed)
 pictures = Pictures(
     seen.image_id[rows],
     view(*seen.read(rows)),
     own.read(rows)[1] > 0,
-    class_index(seen.label[rows], trained.classes),
+    class_index(seen.label[rows], classes),
 )
 selected = read_selected(inputs.selected, params.ambiguous_classes, params.vocabulary)
 maps = class_maps(
     inputs.segments, set(pictures.image_id), selected, params.minimum, params.index_folder
 )
 found = explain_row(
-    KerasProbe(trained.model),
+    KerasProbe(trained.model, places),
     pictures,
-    trained.classes,
+    classes,
     maps,
     vocabulary(params.vocabulary),
     settings,

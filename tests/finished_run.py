@@ -423,34 +423,40 @@ def configuration(run: Path) -> dict:
 
 
 def make_explanations(run: Path, stores: dict, config: dict, selected: Path) -> None:
-    """Run the scripts that explain all rows of Keras models."""
+    """Run the scripts that explain all rows."""
     every = explained_rows(config)
     arrays = {"street": stores["street arrays"], "scores": stores["score arrays"]}
+    full_size = {"street": stores["street images"], "scores": stores["scores"]}
     folder, seed = run / "explanations", config["seed"]
     score = config["scores"]["objects"]
     for row in every:
+        model = run / f"models/{row.path}"
+        if row.model == "clip":
+            own = full_size | {"model": model, "index": run / "index/images.parquet"}
+            params = {"prompt": "{country}", "test_set": "original"}
+        else:
+            own, params = arrays | {"model": model / "model.keras"}, {}
         run_script(
-            "explain",
-            input=arrays | {
-                "model": run / f"models/{row.path}/model.keras", "selected": selected,
-                "predictions": run / f"predictions/{row.path}.parquet",
+            "explain_clip" if row.model == "clip" else "explain",
+            input=own | {
+                "selected": selected, "predictions": run / f"predictions/{row.path}.parquet",
                 "segments": stores["segments"], "countries": run / "index/countries.csv",
             },
             output={"maps": folder / f"{row.path}.h5"}
             | {kind: folder / f"{row.path}_{kind}.csv" for kind in KINDS},
-            params={
+            params=params | {
                 "index_folder": run / "index", "seed": seed, "explain": config["explain"],
                 "view": dataset_settings(config, row.dataset), "vocabulary": "imagenet",
                 "ambiguous_classes": score["ambiguous_classes"], "minimum": score["minimum"],
             },
             wildcards=row._asdict(),
-            threads=0,
+            threads=1 if row.model == "clip" else 0,
         )  # fmt: skip
     listed = {kind: [folder / f"{row.path}_{kind}.csv" for row in every] for kind in KINDS}
     tables = {name: folder / f"{name}.csv" for name in ("influence", "cause", "faithfulness")}
     params = {"seed": seed, "rows": [list(row) for row in every]}
     run_script("explanations", input=listed, output=tables, params=params)
-    for model in ("cnn", "transfer"):
+    for model in dict.fromkeys(row.model for row in every):
         own = [row for row in every if row.model == model]
         run_script(
             "explanation_examples",

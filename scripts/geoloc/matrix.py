@@ -22,6 +22,8 @@ ROOMS = {
     "python": "evaluation",
 }
 """The package of `geoloc` that trains and evaluates each kind of model."""
+EXPLAINED_ROOMS = ("keras_models", "image_text")
+"""The packages whose models' answers are explained."""
 DEFAULT = "default"  # dataset of models that don't choose one, as in the study's table
 NEVER_TRAINED = ("geoclip", "python")  # kinds of models
 ANY_SEED = "any"  # for models that the workflow does not train
@@ -137,19 +139,29 @@ def scores_of_run(config: Config) -> list[str]:
 
 
 def explained_rows(config: Config) -> list[Row]:
-    """The rows whose answers are explained: Keras models of countries that see whole images.
+    """The rows whose answers are explained: Keras models and CLIPs that see whole images.
 
-    In the crop of an object there is nothing but the object, and without score maps no pixel is a
-    scored one.
+    In the crop of an object, most pixels are scored ones, so there is little to compare them with.
+    Without score maps no pixel is a scored one. GeoCLIP, which compares images with places, and
+    models in a user's own Python file are not explained.
     """
     if not config["explain"]["images"] or not scores_of_run(config):
         return []
     return [
         row
-        for row in rows(config, "keras_models")
-        if config["models"][row.model]["kind"] != "cells"
-        and dataset_settings(config, row.dataset).get("view") != "object"
+        for row in rows(config, *EXPLAINED_ROOMS)
+        if dataset_settings(config, row.dataset).get("view") != "object"
+        and explained_test_set(config, row.dataset)
     ]
+
+
+def explained_test_set(config: Config, dataset: str) -> str | None:
+    """Name of the test set whose images are explained: the dataset of the row itself, or for a row
+    of the dataset `default` the first column that shows images in the same way, if there is one."""
+    shown = street_test_sets(config, dataset)
+    own = dataset_settings(config, dataset)
+    same = [name for name, settings in shown.items() if settings == own]
+    return dataset if dataset in same else next(iter(same), None)
 
 
 def explained_scores(config: Config, dataset: str) -> str:

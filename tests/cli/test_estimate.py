@@ -204,12 +204,15 @@ def test_clip_models_are_counted_by_the_images_of_each(plan, indexed):
     configfiles = ("--configfile", "small.yaml", "models.yaml")
     sizes = plan(*configfiles)[0]["sizes"]
     tested = 3 * sizes["test"] + sizes["test_set"]
+    explained = min(730, sizes["test"])
     seconds = {
         "train_clip/clip/default/42": 5 * sizes["train"],
         "train_clip/contrastive/original/42": 2 * sizes["train"],
         "train_clip/contrastive/weighted_base/42": 4 * sizes["train"],
         "predict/clip/default/42": 7 * tested,
         "predict/contrastive/original/42": 0.5 * tested,
+        "explain/clip/default/42": 3 * explained,
+        "explain/contrastive/original/42": 6 * explained,
     }
     for name, duration in seconds.items():
         benchmark = indexed / f"results/small/benchmarks/{name}.tsv"
@@ -223,6 +226,8 @@ def test_clip_models_are_counted_by_the_images_of_each(plan, indexed):
             "train_clip.contrastive": 3,
             "predict.clip": 7,
             "predict.contrastive": 0.5,
+            "explain.clip": 3,
+            "explain.contrastive": 6,
         }
     )
     contrastive = stages["predict.contrastive"]

@@ -8,6 +8,7 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradCam
 from torch.nn import functional
 
+from geoloc.countries.places import Places
 from geoloc.explain.keras_probe import KerasProbe, last_feature_layer
 from geoloc.explain.relevance import as_relevance
 from geoloc.keras_models import cnn, transfer
@@ -115,6 +116,29 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_scores(images, las
     grey = np.full_like(images, 90)
     total = probe.attributions(images, grey, ANSWER, 64).sum(axis=(1, 2, 3))
     difference = probe.scores(images, ANSWER) - probe.scores(grey, ANSWER)
+    assert np.abs(difference).min() > 1e-3
+    np.testing.assert_allclose(total, difference, rtol=0.02, atol=1e-4)
+
+
+# Berlin, Paris, Lyon: outputs of a model of cells, of which France has two.
+CELLS = np.array([[52.5, 13.4], [48.9, 2.4], [45.8, 4.8]])
+
+
+@pytest.mark.parametrize("classes", [["DE", "FR"], ["FR"], ["FR", "NA"]])
+def test_countries_of_a_model_of_cells_have_the_probabilities_that_it_predicts(images, classes):
+    """Also where a cell is outside all countries, or a country has no cell."""
+    model, places = small_network(), Places(CELLS, classes)
+    expected = places.answer(model.predict_on_batch(images)).probabilities
+    found = KerasProbe(model, places).probabilities(images)
+    assert expected.max() < 1
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_maps_of_a_model_of_cells_add_up_to_the_score_of_the_country(images):
+    probe = KerasProbe(small_network(), Places(CELLS, ["DE", "FR"]))
+    black, france = np.zeros_like(images), np.ones(len(images), int)
+    total = probe.attributions(images, black, france, 64).sum(axis=(1, 2, 3))
+    difference = probe.scores(images, france) - probe.scores(black, france)
     assert np.abs(difference).min() > 1e-3
     np.testing.assert_allclose(total, difference, rtol=0.02, atol=1e-4)
 

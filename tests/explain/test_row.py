@@ -7,8 +7,9 @@ import pytest
 
 from geoloc.explain.changes import Pictures
 from geoloc.explain.keras_probe import KerasProbe
+from geoloc.explain.methods import Settings
 from geoloc.explain.randomization import STAGES, cascade
-from geoloc.explain.row import Explained, Settings, explain_row
+from geoloc.explain.row import Explained, explain_row
 from geoloc.explain.tables import cause, faithfulness, influence
 from tests.explain.test_keras_probe import left_half_network, small_network
 
@@ -116,7 +117,7 @@ def test_the_map_of_a_model_that_knows_nothing_does_not_change_and_is_not_shown(
 def test_randomized_weights_keep_their_values_and_come_back():
     model = small_network()
     trained = model.get_weights()
-    seen = [(stage, model.get_weights()) for stage in cascade(model, 4)]
+    seen = [(stage, model.get_weights()) for stage in cascade(KerasProbe(model).layers(), 4)]
     assert [stage for stage, _ in seen] == list(STAGES)
     first, last = seen[0][1], seen[-1][1]
     assert not np.array_equal(first[-2], trained[-2])  # of the output

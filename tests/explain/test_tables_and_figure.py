@@ -85,9 +85,9 @@ def test_maps_must_change_with_the_weights_and_add_up(similar, error, shown):
     assert (found["pointing_game"], found["pointing_chance"]) == (0.5, pytest.approx(0.1))
 
 
-def example(shown: set[str]) -> Example:
+def example(shown: set[str], *methods: str) -> Example:
     relevance = RNG.random((224, 224)).astype(np.float32)
-    maps = {"grad_cam": relevance / relevance.sum()}
+    maps = dict.fromkeys(methods, relevance / relevance.sum())
     return Example(
         "Original", RNG.integers(0, 256, (224, 224, 3)).astype(np.uint8),
         np.zeros((224, 224), np.uint8), Explanation("s/a", "NA", "FR", maps), 0.7, shown,
@@ -95,12 +95,22 @@ def example(shown: set[str]) -> Example:
 
 
 def test_the_figure_leaves_out_maps_that_random_weights_do_not_change():
-    texts = [
-        [text.get_text() for axis in explanation_figure("CNN", [each]).axes for text in axis.texts]
-        for each in (example({"grad_cam"}), example(set()))
-    ]
-    assert texts[0] == ["not available"]  # integrated gradients are not in the store
-    assert "not shown" in texts[1][0]
+    trusted = example({"grad_cam"}, "grad_cam")
+    other = example(set(), "integrated_gradients")
+    axes = explanation_figure("CNN", [trusted, other]).axes
+    titles = [axis.get_title() for axis in axes if axis.get_title()]
+    assert titles[2:] == ["Grad-CAM", "Integrated gradients"]
+    texts = [[text.get_text() for text in axis.texts] for axis in axes]
+    assert [text for text in texts if text] == [
+        ["not available"], ["not available"], ["not shown:\nsee faithfulness.csv"],
+    ]  # fmt: skip
+
+
+def test_the_figure_of_a_clip_has_its_own_method_only():
+    method = "attention_relevance"
+    axes = explanation_figure("CLIP", [example({method}, method)]).axes
+    assert [axis.get_title() for axis in axes][2:] == ["Attention relevance"]
+    assert not any(axis.texts for axis in axes)
 
 
 def test_the_figure_has_a_right_and_a_wrong_answer_of_a_row():

@@ -25,13 +25,15 @@ from tests.workflow.test_workflow import make_workdir
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
 WEIGHTS = "resources/weights"
+EXPLAIN = ("explain", "explain_clip")
 # key: (another value than the study's, the places where it then stands)
 WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "seed": (
         7,
         ["index.params.seed", "train.params.seed", "predict.params.seed", "metrics.params.seed",
          "score_examples.params.seed", "train_clip.params.seed", "explain.params.seed",
-         "explanations.params.seed", "explanation_examples.params.seed"],
+         "explain_clip.params.seed", "explanations.params.seed",
+         "explanation_examples.params.seed"],
     ),
     "index.min_images": (11, ["index.params.min_images"]),
     "index.split": ([0.6, 0.2, 0.2], ["index.params.split"]),
@@ -90,13 +92,16 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "segmentations.sam.engine.compile": (True, ["segment.params.engine.compile"]),
     "scores.objects.ambiguous_classes": (
         "every_meaning",
-        [f"{rule}.params.ambiguous_classes" for rule in ("score", "explain")],
+        [f"{rule}.params.ambiguous_classes" for rule in ("score", "explain", "explain_clip")],
     ),
-    "scores.objects.minimum": (0.3, ["score.params.minimum", "explain.params.minimum"]),
+    "scores.objects.minimum": (0.3, [
+        f"{rule}.params.minimum" for rule in ("score", "explain", "explain_clip")
+    ]),
     "scores.objects.merge": ("as_published", ["score.params.merge"]),
     "allow_cpu": (True, [
         f"{rule}.params.allow_cpu" for rule in (
             "segment", "train", "train_clip", "predict", "predict_clip", "explain",
+            "explain_clip",
         )
     ]),
     "train.batch_size": (16, ["train.params.train.batch_size", "predict.params.batch_size"]),
@@ -123,7 +128,9 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "models.transfer.preprocessing": ("imagenet", ["train[transfer].params.model.preprocessing"]),
     "models.transfer.fine_tune": ("last_block", ["train[transfer].params.model.fine_tune"]),
     "models.clip.title": ("Given", ["table1.params.model_titles.clip"]),
-    "models.clip.prompt": ("in {country}", ["predict_clip[clip].params.prompt"]),
+    "models.clip.prompt": ("in {country}", [
+        "predict_clip[clip].params.prompt", "explain_clip[clip].params.prompt",
+    ]),
     "models.clip.batch_size": (5, ["predict_clip[clip].params.batch_size"]),
     "models.contrastive.title": ("Scratch", ["table1.params.model_titles.contrastive"]),
     "models.contrastive.prompt": ("at {country}", ["predict_clip[contrastive].params.prompt"]),
@@ -147,12 +154,12 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "models.keras.title": ("Own Network", ["table1.params.model_titles.keras"]),
     "models.keras.options": ({"width": 3}, ["train[keras].params.model.options"]),
     "datasets.weighted_custom.title": ("Dimmed", ["table1.params.dataset_titles.weighted_custom"]),
-    "explain.images": (21, ["explain.params.explain.images"]),
+    "explain.images": (21, [f"{rule}.params.explain.images" for rule in EXPLAIN]),
     "explain.steps": (22, ["explain.params.explain.steps"]),
     "explain.baseline": ("blur", ["explain.params.explain.baseline"]),
-    "explain.fills": (["mean"], ["explain.params.explain.fills"]),
-    "explain.checked_images": (23, ["explain.params.explain.checked_images"]),
-    "explain.points": (24, ["explain.params.explain.points"]),
+    "explain.fills": (["mean"], [f"{rule}.params.explain.fills" for rule in EXPLAIN]),
+    "explain.checked_images": (23, [f"{rule}.params.explain.checked_images" for rule in EXPLAIN]),
+    "explain.points": (24, [f"{rule}.params.explain.points" for rule in EXPLAIN]),
     "threads.segment": (17, ["segment.threads"]),
     "threads.check_leakage": (18, ["check_leakage.threads"]),
     "threads.train": (19, ["train.threads", "train_clip.threads"]),
@@ -171,13 +178,15 @@ for _key, _value in {"no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_fac
     )
 # Files that a job reads: they stand among its inputs.
 FILES = {
-    "scores.objects.classes": ("classes.txt", ["score.input", "explain.input"]),
+    "scores.objects.classes": (
+        "classes.txt", ["score.input", "explain.input", "explain_clip.input"],
+    ),
     "segmentations.sam.weights": (f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.input"]),
     "segmentations.sam.classifier.weights": (f"{WEIGHTS}/sam_vit_l_0b3195.pth", ["segment.input"]),
     "models.transfer.weights": (
         f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].input"],
     ),
-    "models.clip.path": ("given", ["predict_clip[clip].input"]),
+    "models.clip.path": ("given", ["predict_clip[clip].input", "explain_clip[clip].input"]),
     "models.cells.weights": (
         f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train_cells.input"],
     ),
@@ -510,7 +519,8 @@ def test_the_name_of_the_run_is_its_folder(default):
 READ_STORES = (
     "segment", "score", "pack_images", "pack_scores", "pack_crops", "train", "train_cells",
     "train_clip", "predict", "predict_clip", "predict_geoclip", "predict_python", "check_leakage",
-    "score_examples", "describe_segments", "explain", "explanation_examples",
+    "score_examples", "describe_segments", "explain", "explain_clip",
+    "explanation_examples",
 )  # fmt: skip
 
 

@@ -80,14 +80,14 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
 REPORTS = {"run_record": 1, "report": 1}
 AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "by_country": 1, "answers": 1, "accuracy_figure": 1}
 AFTER_PREDICTIONS |= REPORTS | {"all": 1}
-AFTER_EXPLANATIONS = {"explanations": 1, "explanation_examples": 2}
+AFTER_EXPLANATIONS = {"explanations": 1, "explanation_examples": 3}
 AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDICTIONS
 AFTER_TRAINING |= {"explain": 6} | AFTER_EXPLANATIONS
 # Of score maps and whatever shows them: models of Original are tested on weighted images, too.
 AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
 AFTER_SCORES |= {"describe_segments": 1, "found": 1}
 AFTER_SCORES |= {"pack_scores": 7, "training_curves": 1} | AFTER_PREDICTIONS
-AFTER_SCORES |= {"explain": 6} | AFTER_EXPLANATIONS
+AFTER_SCORES |= {"explain": 6, "explain_clip": 1} | AFTER_EXPLANATIONS
 AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1}
 
 
@@ -126,6 +126,7 @@ def test_the_study_can_be_planned_without_any_data(tmp_path):
     assert jobs["retrieve_weights"] == 3
     assert jobs["retrieve_model"] == 1
     assert jobs["train"] == jobs["predict"] == jobs["explain"] == 6
+    assert jobs["explain_clip"] == 1
     assert jobs["table1"] == jobs["table1_comparison"] == 1
     assert jobs["answers"] == jobs["published_distances"] == 1
 
@@ -530,7 +531,7 @@ def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path)
 
 def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
     jobs = replan(world, models={"contrastive": {"kind": "contrastive", "epochs": 1}})
-    assert jobs["train_clip"] == jobs["predict_clip"] == 3
+    assert jobs["train_clip"] == jobs["predict_clip"] == jobs["explain_clip"] == 3
     assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
     assert jobs["train"] == jobs["predict"] == jobs["explain"] == jobs["pack_images"] == 0
 
@@ -575,20 +576,24 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
 def test_another_title_makes_tables_and_figures_only(world):
     jobs = replan(world, datasets={"weighted_base": {"title": "Linear"}})
     figures = {"score_examples": 1, "training_curves": 1, "accuracy_figure": 1}
-    figures |= {"explanation_examples": 2}
+    figures |= {"explanation_examples": 3}
     assert jobs == {"table1": 1, "answers": 1, "all": 1} | figures | REPORTS
 
 
 def test_other_settings_of_explanations_explain_again_and_change_nothing_else(world):
+    jobs = replan(world, explain=SMALL["explain"] | {"points": 3})
+    own = {"explain": 6, "explain_clip": 1, "all": 1}
+    assert jobs == own | AFTER_EXPLANATIONS | REPORTS
+    del own["explain_clip"]  # knows no integrated gradients
     jobs = replan(world, explain=SMALL["explain"] | {"steps": 3})
-    assert jobs == {"explain": 6, "all": 1} | AFTER_EXPLANATIONS | REPORTS
+    assert jobs == own | AFTER_EXPLANATIONS | REPORTS
     assert replan(world, explain={"images": 0}) == {"all": 1} | REPORTS
 
 
 def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):
     jobs = replan(world, seeds=[42, 7])
     expected = {"train": 6, "predict": 6, "train_clip": 1, "predict_clip": 1}
-    expected |= {"training_curves": 1, "explain": 6}
+    expected |= {"training_curves": 1, "explain": 6, "explain_clip": 1}
     assert jobs == expected | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 
 

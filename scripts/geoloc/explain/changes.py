@@ -17,7 +17,7 @@ import pandas as pd
 from geoloc.weighting import View, other_rows
 
 Predict = Callable[[np.ndarray], np.ndarray]
-"""Images uint8 (n, 224, 224, 3) to the probabilities of the classes, float32 (n, classes)."""
+"""Images uint8 (n, side, side, 3) to the probabilities of the classes, float32 (n, classes)."""
 
 COLUMNS = ["image_id", "change", "fill", "probability_before", "probability_after",
            "right_before", "right_after"]  # fmt: skip
@@ -25,8 +25,14 @@ COLUMNS = ["image_id", "change", "fill", "probability_before", "probability_afte
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is changed: n images as the model sees them, uint8 (n, 224, 224, 3), their scored
-    pixels, bool (n, 224, 224), ids, and the class of each one's country, int (n,)."""
+    """What is changed: n images as the model sees them.
+
+    Attributes:
+        image_id: their ids.
+        image: uint8 (n, side, side, 3), at the size of the model's input.
+        scored: bool (n, side, side), their scored pixels.
+        label: int (n,), the class of each one's country.
+    """
 
     image_id: Sequence[str]
     image: np.ndarray

@@ -14,17 +14,24 @@ from matplotlib.figure import Figure
 from geoloc.countries.names import display_name
 from geoloc.errors import InputError
 from geoloc.evaluation.figures import STYLE
+from geoloc.explain.methods import TITLES
 from geoloc.stores import Explanation
 
-METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"}
 CLIPPED = 99.5  # percentile of a map that is drawn as its maximum: a few pixels outshine the others
 
 
 @dataclass(frozen=True)
 class Example:
-    """An explained image: title of the row's dataset, the image as the model sees it, uint8
-    (224, 224, 3), its scores, uint8 (224, 224), its maps, the probability of the answer, and
-    the methods whose maps passed their checks in this row."""
+    """An explained image.
+
+    Attributes:
+        dataset: title of the row's dataset.
+        image: as the model sees it, uint8 (224, 224, 3).
+        score: its score map, uint8 (224, 224) in 0–100.
+        explanation: its maps.
+        probability: of the answer, 0–1.
+        shown: the methods whose maps passed their checks in this row.
+    """
 
     dataset: str
     image: np.ndarray
@@ -35,8 +42,16 @@ class Example:
 
 
 def choose(checks: pd.DataFrame, seed: int) -> list[str]:
-    """Draw two of a row's images by seed and return their ids: one with a right answer and one with
-    a wrong answer, or two of the same if there are no others."""
+    """Draw two of a row's images: one with a right and one with a wrong answer, or two of the same
+    if there are no others.
+
+    Args:
+        checks: table of the row, with the columns `geoloc.explain.row.CHECK_COLUMNS`.
+        seed: of the draw.
+
+    Returns:
+        Their ids.
+    """
     images = checks.drop_duplicates("image_id")
     images = images.iloc[np.random.default_rng(seed).permutation(len(images))]
     right = images["label"] == images["answer"]
@@ -45,7 +60,7 @@ def choose(checks: pd.DataFrame, seed: int) -> list[str]:
 
 
 def explanation_figure(title: str, examples: Sequence[Example]) -> Figure:
-    """Draw examples, one row each: the image, its score map, and a map for each method.
+    """Draw examples, one row each: the image, its score map, and a map for each of their methods.
 
     A map that fails its checks (`shown` in faithfulness.csv) says nothing about the model and is
     left out.
@@ -59,14 +74,15 @@ def explanation_figure(title: str, examples: Sequence[Example]) -> Figure:
     """
     if not examples:
         raise InputError("a figure of explanations needs an explained image; raise explain.images")
-    titles = ["As the model sees it", "Score map", *METHODS.values()]
+    methods = [m for m in TITLES if any(m in each.explanation.relevance for each in examples)]
+    titles = ["As the model sees it", "Score map", *(TITLES[method] for method in methods)]
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         size = (1.6 + 2.2 * len(titles), 0.6 + 2.2 * len(examples))
         figure = Figure(figsize=size, layout="constrained")
         figure.suptitle(title, fontsize=11, weight="bold")
         axes = figure.subplots(len(examples), len(titles), squeeze=False)
         for row, example in zip(axes, examples, strict=True):
-            _draw(row, example)
+            _draw(row, example, methods)
         for axis, name in zip(axes[0], titles, strict=True):
             axis.set_title(name)
         for axis in axes.flat:
@@ -75,7 +91,7 @@ def explanation_figure(title: str, examples: Sequence[Example]) -> Figure:
     return figure
 
 
-def _draw(axes: Sequence[Axes], example: Example) -> None:
+def _draw(axes: Sequence[Axes], example: Example, methods: Sequence[str]) -> None:
     seen, score, *others = axes
     found = example.explanation
     seen.imshow(example.image)
@@ -86,7 +102,7 @@ def _draw(axes: Sequence[Axes], example: Example) -> None:
         fontsize=8,
     )
     score.imshow(example.score, cmap="viridis", vmin=0, vmax=100)
-    for axis, method in zip(others, METHODS, strict=True):
+    for axis, method in zip(others, methods, strict=True):
         if method not in found.relevance:
             axis.text(0.5, 0.5, "not available", ha="center", va="center", fontsize=8)
         elif method not in example.shown:

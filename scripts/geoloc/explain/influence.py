@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from geoloc.explain.objects import NO_CLASS
-from geoloc.stores import Explanation
 
 ALL = ""  # the class of the row that holds all scored pixels of an image
 
 
 def image_influence(
-    explanation: Explanation, scored: np.ndarray, classes: np.ndarray, names: Sequence[str]
+    image_id: str,
+    label: str,
+    maps: Mapping[str, np.ndarray],
+    scored: np.ndarray,
+    classes: np.ndarray,
+    names: Sequence[str],
 ) -> Iterator[dict]:
     """Measure relevance and area of the scored pixels of an image, together and by class.
 
     Args:
-        explanation: the maps of the image.
-        scored: bool (224, 224).
-        classes: class of each pixel, int (224, 224), see `geoloc.explain.objects.class_map`.
+        image_id: id of the image.
+        label: ISO code of its country.
+        maps: relevance (H, W) by method, with a sum of 1, or of 0 without any.
+        scored: bool (H, W).
+        classes: class of each pixel, int (H, W), see `geoloc.explain.objects.class_map`.
         names: names of the classes by index.
 
     Yields:
@@ -32,13 +38,13 @@ def image_influence(
     for number in np.unique(classes[scored]):
         if number != NO_CLASS:
             parts[names[number]] = scored & (classes == number)
-    for method, relevance in explanation.relevance.items():
+    for method, relevance in maps.items():
         if not relevance.any():
             continue
         for name, pixels in parts.items():
             yield {
-                "image_id": explanation.image_id,
-                "label": explanation.label,
+                "image_id": image_id,
+                "label": label,
                 "method": method,
                 "class": name,
                 "relevance": float(relevance[pixels].sum(dtype=np.float64)),

@@ -6,6 +6,7 @@ with the image, so their gradients say little (Selvaraju et al. 2017, section 3)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,8 +17,13 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import softmax
 
+from geoloc.countries.places import OUTSIDE, Places
+from geoloc.explain.changes import remove
+from geoloc.explain.methods import GRAD_CAM, INTEGRATED_GRADIENTS, Explain, Settings
 from geoloc.explain.relevance import as_relevance
 from geoloc.types import ARRAY_SIZE
+
+log = logging.getLogger(__name__)
 
 BATCH = 32
 CONVOLUTIONS = (
@@ -36,22 +42,26 @@ class KerasProbe:
         model: from pixels 0–255, float32 (n, 224, 224, 3), to probabilities. Whatever it does with
             pixels first, such as scaling, is part of it, so gradients are those of pixels. The last
             layer loses its softmax here.
+        places: what the outputs of a model of cells stand for; None if they are countries. The
+            score of a country is then the logarithm of the sum of exp(score) of its cells: the
+            softmax of these scores gives the same probabilities as adding up those of the cells.
 
     Attributes:
         feature_layer: the layer that Grad-CAM looks at; None for a model without convolutions.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, places: Places | None = None) -> None:
         self.model = model
         self.feature_layer = last_feature_layer(model)
-        self._scores = scores_of(model)
+        self._countries = len(places.classes) if places else model.output_shape[-1]
+        self._scores = scores_of(model) if places is None else scores_of_places(model, places)
         self._forward = tf.function(self._scores, input_signature=[PIXELS])
         self._cam = tf.function(self._grad_cam, input_signature=[PIXELS, CLASSES])
         self._gradient = tf.function(self._pixel_gradient, input_signature=[PIXELS, CLASSES])
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Return probabilities float32 (n, classes) of images uint8 or float (n, 224, 224, 3)."""
-        return softmax(self._all_scores(image), axis=1)
+        return softmax(self._all_scores(image), axis=1)[:, : self._countries]
 
     def scores(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         """Return scores before the softmax, float32 (n,), of a class int (n,) of each image."""
@@ -112,6 +122,45 @@ class KerasProbe:
         ]
         return as_relevance(np.concatenate(found))
 
+    def explainers(self, settings: Settings) -> dict[str, Explain]:
+        """Return the methods that work for the model, by name, see `Explain`."""
+        found: dict[str, Explain] = {}
+        if self.feature_layer is None:
+            log.warning("no Grad-CAM: the model has no convolution")
+        else:
+            found[GRAD_CAM] = self.grad_cam
+        found[INTEGRATED_GRADIENTS] = lambda image, answer: self.integrated_gradients(
+            image, baseline_of(image, settings.baseline), answer, settings.steps
+        )
+        return found
+
+    def completeness(
+        self, image: np.ndarray, answer: np.ndarray, settings: Settings
+    ) -> dict[str, np.ndarray]:
+        """Measure how far integrated gradients are from adding up.
+
+        Args:
+            image: uint8 (n, 224, 224, 3).
+            answer: the explained class, int (n,).
+            settings: baseline and steps.
+
+        Returns:
+            The error, float64 (n,), as a share of the difference of the scores that they should
+            add up to, by the name of the method.
+        """
+        baseline = baseline_of(image, settings.baseline)
+        total = self.attributions(image, baseline, answer, settings.steps)
+        total = total.sum(axis=(1, 2, 3), dtype=np.float64)
+        expected = self.scores(image, answer) - self.scores(baseline, answer)
+        gap = np.abs(total - expected)
+        error = np.divide(gap, np.abs(expected), out=np.zeros_like(gap), where=expected != 0)
+        return {INTEGRATED_GRADIENTS: error}
+
+    def layers(self) -> list[keras.layers.Layer]:
+        """Return the layers with weights, from input to output, including those inside nested
+        models."""
+        return [layer for layer in leaves(self.model) if layer.weights]
+
     def _all_scores(self, image: np.ndarray) -> np.ndarray:
         return np.concatenate([self._forward(as_float(part)).numpy() for part in batches(image)])
 
@@ -158,6 +207,31 @@ def scores_of(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
         smallest = np.finfo(np.float32).tiny
         return lambda x: tf.math.log(tf.cast(model(x, training=False), tf.float32) + smallest)
     return lambda x: tf.cast(model(x, training=False), tf.float32)
+
+
+def scores_of_places(model: keras.Model, places: Places) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a model of places without its softmax, as a model of countries.
+
+    Returns:
+        A function from pixels to the scores of the countries, float32 (n, classes + 1). The last
+        one is that of all places outside the countries, so that the softmax adds up to one.
+    """
+    scores, outside = scores_of(model), len(places.classes)
+    column = np.where(places.column == OUTSIDE, outside, places.column)
+    member = tf.one_hot(column, outside + 1)
+    smallest = np.finfo(np.float32).tiny
+
+    def of_countries(pixels: tf.Tensor) -> tf.Tensor:
+        found = scores(pixels)
+        largest = tf.reduce_max(found, axis=1, keepdims=True)
+        return largest + tf.math.log(tf.matmul(tf.exp(found - largest), member) + smallest)
+
+    return of_countries
+
+
+def baseline_of(image: np.ndarray, fill: str) -> np.ndarray:
+    """Return the images that integrated gradients start from, all fill: uint8 (n, H, W, 3)."""
+    return remove(image, np.ones(image.shape[:-1], bool), fill)
 
 
 def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:

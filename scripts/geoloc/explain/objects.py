@@ -43,20 +43,22 @@ def class_maps(
     selected: np.ndarray,
     minimum: float,
     index: str | Path | None = None,
+    side: int = ARRAY_SIZE,
 ) -> dict[str, np.ndarray]:
-    """Read the class maps of some images, int16 (224, 224), by image id.
+    """Read the class maps of some images, int16 (side, side), by image id.
 
     Args:
         paths: `segments` stores.
         image_ids: the images to read.
         selected, minimum: see `class_map`.
         index: folder of the index to compare the stores with; not compared if None.
+        side: pixels of a side of the pictures that are explained.
 
     Raises:
         StoreError: if a store is not what was written, or an image has no segments.
     """
     found = {
-        segments.image_id: resize_nearest(class_map(segments, selected, minimum), ARRAY_SIZE)
+        segments.image_id: resize_nearest(class_map(segments, selected, minimum), side)
         for path in paths
         for segments in read_segments(path, image_ids, index)
     }

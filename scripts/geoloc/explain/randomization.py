@@ -7,52 +7,59 @@ A map that stays the same when the model forgets what it learned shows the image
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-import geoloc.keras_models  # noqa: F401  sets the environment of TensorFlow before its import
-
-import keras  # isort: skip
 import numpy as np
 
-from geoloc.explain.keras_probe import leaves
+from geoloc.explain.methods import Layer
 
 STAGES = (25, 50, 75, 100)
 """Percent of the layers with weights that are randomized, counted from the output."""
 
 
-def cascade(model: keras.Model, seed: int) -> Iterator[int]:
-    """Randomize a model's layers from its output to its input; restore it in the end.
+def cascade(layers: Sequence[Layer], seed: int) -> Iterator[int]:
+    """Randomize a model's layers from its output to its input; restore them in the end.
 
-    Each variable's values are put in random order. So a layer keeps the distribution of its
-    weights, and the scale of its output, but nothing of what they meant.
+    The values of each array of weights are put in random order. So a layer keeps the distribution
+    of its weights, and the scale of its output, but nothing of what they meant.
 
     Args:
-        model: the model, whose variables change.
+        layers: the layers with weights, from input to output; they change.
         seed: of the orders.
 
     Yields:
         Each of STAGES, when that share of the layers is randomized.
     """
-    layers = [layer for layer in leaves(model) if layer.weights][::-1]
-    trained = [[np.asarray(v) for v in layer.weights] for layer in layers]
+    layers = list(layers)[::-1]
+    trained = [layer.get_weights() for layer in layers]
     rng, done = np.random.default_rng(seed), 0
     try:
         for stage in STAGES:
             upto = math.ceil(len(layers) * stage / 100)
             for layer in layers[done:upto]:
-                for variable in layer.weights:
-                    values = np.asarray(variable)
-                    variable.assign(rng.permutation(values.ravel()).reshape(values.shape))
+                layer.set_weights([_shuffled(values, rng) for values in layer.get_weights()])
             done = upto
             yield stage
     finally:
         for layer, values in zip(layers, trained, strict=True):
-            for variable, value in zip(layer.weights, values, strict=True):
-                variable.assign(value)
+            layer.set_weights(values)
+
+
+def _shuffled(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(values.ravel()).reshape(values.shape)
 
 
 def randomized_maps(
-    model: keras.Model, explain: Callable[[], np.ndarray], seed: int
+    layers: Sequence[Layer], explain: Callable[[], np.ndarray], seed: int
 ) -> dict[int, np.ndarray]:
-    """Return what `explain` returns at each stage of the `cascade`, by stage."""
-    return {stage: explain() for stage in cascade(model, seed)}
+    """Explain a model at each stage of the randomization of its weights.
+
+    Args:
+        layers: see `cascade`.
+        explain: returns the maps of the model as it is at the moment.
+        seed: see `cascade`.
+
+    Returns:
+        What `explain` returned, by stage.
+    """
+    return {stage: explain() for stage in cascade(layers, seed)}

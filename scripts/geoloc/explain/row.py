@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pandas as pd
 
-from geoloc.explain.changes import Pictures, measure_changes, remove
+from geoloc.explain.changes import Pictures, measure_changes
 from geoloc.explain.faithfulness import deletion_and_insertion, pointing_game
 from geoloc.explain.influence import image_influence, influence_table
-from geoloc.explain.keras_probe import KerasProbe
+from geoloc.explain.methods import Probe, Settings
 from geoloc.explain.randomization import STAGES, randomized_maps
-from geoloc.explain.relevance import similarity
+from geoloc.explain.relevance import as_relevance, similarity
 from geoloc.stores import Explanation
+from geoloc.types import ARRAY_SIZE
 from geoloc.weighting import other_rows
 
 log = logging.getLogger(__name__)
 
-GRAD_CAM, INTEGRATED_GRADIENTS = "grad_cam", "integrated_gradients"
 CHECK_COLUMNS = [
     "image_id", "label", "method", "answer", "probability", "pointing_game", "area", "deletion",
     "deletion_other", "insertion", "insertion_other", "completeness_error",
@@ -28,18 +29,6 @@ CHECK_COLUMNS = [
 ]  # fmt: skip
 
 Maps = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The section `explain` of the configuration, see its schema."""
-
-    images: int = 730
-    steps: int = 32
-    baseline: str = "black"
-    fills: Sequence[str] = ("black", "mean", "blur")
-    checked_images: int = 64
-    points: int = 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class Explained:
 
 
 def explain_row(
-    probe: KerasProbe,
+    probe: Probe,
     pictures: Pictures,
     classes: Sequence[str],
     class_maps: Mapping[str, np.ndarray],
@@ -66,76 +55,110 @@ def explain_row(
     Args:
         probe: the model.
         pictures: the images as the model sees them, with their scored pixels.
-        classes: ISO codes of the model's outputs.
-        class_maps: class of each pixel by image id, see `geoloc.explain.objects.class_maps`.
+        classes: ISO codes of the model's answers.
+        class_maps: class of each pixel by image id, int (side, side) like the pictures, see
+            `geoloc.explain.objects.class_maps`.
         names: names of these classes by index.
         settings: how much is measured.
         seed: of every random choice.
+
+    Returns:
+        The maps, 224 × 224 as they are stored, and the tables, measured at the pictures' size.
     """
     probabilities = probe.probabilities(pictures.image)
     answer = probabilities.argmax(axis=1)
-    methods = explainers(probe, settings)
+    methods = probe.explainers(settings)
     maps = {name: explain(pictures.image, answer) for name, explain in methods.items()}
     log.info("maps of %d images by %s", len(pictures), ", ".join(maps))
-    explanations = [
-        Explanation(
-            str(image_id),
-            classes[pictures.label[row]],
-            classes[answer[row]],
-            {name: relevance[row] for name, relevance in maps.items()},
-        )
-        for row, image_id in enumerate(pictures.image_id)
-    ]
-    influence = [
-        found
-        for each, scored in zip(explanations, pictures.scored, strict=True)
-        for found in image_influence(each, scored, class_maps[each.image_id], names)
-    ]
+    labels = [classes[label] for label in pictures.label]
+    answers = [classes[each] for each in answer]
     changes = measure_changes(probe.probabilities, pictures, settings.fills, seed)
     log.info("%d changed images", len(changes))
     checks = check_maps(probe, pictures, answer, maps, settings, seed)
-    checks.insert(1, "label", np.tile([e.label for e in explanations], len(maps)))
-    checks["answer"] = np.tile([e.predicted for e in explanations], len(maps))
+    checks.insert(1, "label", np.tile(labels, len(maps)))
+    checks["answer"] = np.tile(answers, len(maps))
     checks["probability"] = np.tile(probabilities.max(axis=1), len(maps))
     return Explained(
-        explanations, influence_table(influence), changes, checks.reindex(columns=CHECK_COLUMNS)
+        stored_explanations(pictures.image_id, labels, answers, maps),
+        influence_of_maps(pictures, labels, maps, class_maps, names),
+        changes,
+        checks.reindex(columns=CHECK_COLUMNS),
     )
 
 
-def explainers(
-    probe: KerasProbe, settings: Settings
-) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """Return functions from images uint8 (n, 224, 224, 3) and answers int (n,) to relevance
-    (n, 224, 224), by the name of the method."""
-    found = {}
-    if probe.feature_layer is None:
-        log.warning("no Grad-CAM: the model has no convolution")
-    else:
-        found[GRAD_CAM] = probe.grad_cam
-    found[INTEGRATED_GRADIENTS] = lambda image, answer: probe.integrated_gradients(
-        image, baseline_of(image, settings.baseline), answer, settings.steps
-    )
+def stored_explanations(
+    image_ids: Sequence[str], labels: Sequence[str], answers: Sequence[str], maps: Maps
+) -> list[Explanation]:
+    """Bring maps to the size in which they are stored, one Explanation for each image.
+
+    Args:
+        image_ids: ids of n images.
+        labels: their countries.
+        answers: the model's answers.
+        maps: relevance (n, side, side) by method.
+    """
+    stored = {method: resized_relevance(relevance) for method, relevance in maps.items()}
+    found = []
+    for row, columns in enumerate(zip(map(str, image_ids), labels, answers, strict=True)):
+        own = {method: relevance[row] for method, relevance in stored.items()}
+        found.append(Explanation(*columns, own))
     return found
 
 
-def baseline_of(image: np.ndarray, fill: str) -> np.ndarray:
-    """Return the images that integrated gradients start from, all fill: uint8 (n, H, W, 3)."""
-    return remove(image, np.ones(image.shape[:-1], bool), fill)
+def resized_relevance(relevance: np.ndarray, side: int = ARRAY_SIZE) -> np.ndarray:
+    """Resize maps (n, H, W) to float32 (n, side, side); their sums stay 1, or 0."""
+    if relevance.shape[1:] == (side, side):
+        return relevance
+    method = cv2.INTER_AREA if relevance.shape[1] > side else cv2.INTER_LINEAR
+    return as_relevance(np.stack([cv2.resize(r, (side, side), interpolation=method)
+                                  for r in relevance]))  # fmt: skip
+
+
+def influence_of_maps(
+    pictures: Pictures,
+    labels: Sequence[str],
+    maps: Maps,
+    class_maps: Mapping[str, np.ndarray],
+    names: Sequence[str],
+) -> pd.DataFrame:
+    """Return the table of `image_influence` of all images; arguments as in `explain_row`."""
+    found = []
+    for row, image_id in enumerate(map(str, pictures.image_id)):
+        own = {method: relevance[row] for method, relevance in maps.items()}
+        found += image_influence(
+            image_id, labels[row], own, pictures.scored[row], class_maps[image_id], names
+        )
+    return influence_table(found)
 
 
 def check_maps(
-    probe: KerasProbe,
+    probe: Probe,
     pictures: Pictures,
     answer: np.ndarray,
     maps: Maps,
     settings: Settings,
     seed: int,
 ) -> pd.DataFrame:
-    """Check maps, with a row for each method and image. All but the pointing game is measured
-    on the first images of a random order only, as it takes many answers of the model."""
+    """Measure whether maps can be trusted.
+
+    All but the pointing game is measured on the first images of a random order only, as it takes
+    many answers of the model.
+
+    Args:
+        probe: the model.
+        pictures: the images.
+        answer: the explained class of each, int (n,).
+        maps: relevance (n, side, side) by method.
+        settings: how much is measured.
+        seed: of the order, and of every other random choice.
+
+    Returns:
+        A row for each method and image, see CHECK_COLUMNS; without label, answer and probability.
+    """
     drawn = np.random.default_rng([seed, 2]).permutation(len(pictures))
     rows = np.sort(drawn[: settings.checked_images])
     some, answers = pictures.part(rows), answer[rows]
+    errors = probe.completeness(some.image, answers, settings)
     tables = []
     for name, relevance in maps.items():
         table = pd.DataFrame(
@@ -148,8 +171,8 @@ def check_maps(
         )
         measured = perturbed(probe, some, relevance[rows], answers, settings, seed)
         measured |= randomized(probe, name, some, relevance[rows], answers, settings, seed)
-        if name == INTEGRATED_GRADIENTS:
-            measured["completeness_error"] = completeness(probe, some, answers, settings)
+        if name in errors:
+            measured["completeness_error"] = errors[name]
         for column, values in measured.items():
             table.loc[rows, column] = values
         tables.append(table)
@@ -157,7 +180,7 @@ def check_maps(
 
 
 def perturbed(
-    probe: KerasProbe,
+    probe: Probe,
     pictures: Pictures,
     relevance: np.ndarray,
     answer: np.ndarray,
@@ -179,7 +202,7 @@ def perturbed(
 
 
 def randomized(
-    probe: KerasProbe,
+    probe: Probe,
     method: str,
     pictures: Pictures,
     relevance: np.ndarray,
@@ -188,22 +211,9 @@ def randomized(
     seed: int,
 ) -> dict[str, list[float]]:
     """Compare each image's map with that of the randomized model, by stage."""
-    explain = explainers(probe, settings)[method]
-    stages = randomized_maps(probe.model, lambda: explain(pictures.image, answer), seed)
+    explain = probe.explainers(settings)[method]
+    stages = randomized_maps(probe.layers(), lambda: explain(pictures.image, answer), seed)
     return {
         f"similarity_{stage}": [similarity(*pair) for pair in zip(relevance, found, strict=True)]
         for stage, found in stages.items()
     }
-
-
-def completeness(
-    probe: KerasProbe, pictures: Pictures, answer: np.ndarray, settings: Settings
-) -> np.ndarray:
-    """Measure how far integrated gradients are from adding up: float64 (n,), as a share of the
-    difference of the scores that they should add up to."""
-    baseline = baseline_of(pictures.image, settings.baseline)
-    total = probe.attributions(pictures.image, baseline, answer, settings.steps)
-    total = total.sum(axis=(1, 2, 3), dtype=np.float64)
-    expected = probe.scores(pictures.image, answer) - probe.scores(baseline, answer)
-    gap = np.abs(total - expected)
-    return np.divide(gap, np.abs(expected), out=np.zeros_like(gap), where=expected != 0)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from geoloc.errors import InputError
-from geoloc.stores import Arrays
 
 
 def stratified_sample(
@@ -40,24 +39,33 @@ def stratified_sample(
 
 
 def sample_rows(
-    arrays: Arrays, predictions: pd.DataFrame, dataset: str, count: int, seed: int
+    image_id: np.ndarray,
+    label: np.ndarray,
+    predictions: pd.DataFrame,
+    test_set: str,
+    count: int,
+    seed: int,
 ) -> np.ndarray:
-    """Draw test images to explain, by what a row of Table 1 answered to them; return their rows.
+    """Draw test images to explain, by what a row of Table 1 answered to them.
 
     Args:
-        arrays: the test images as the row's own dataset shows them.
+        image_id: ids of the test images, str (n,).
+        label: their countries, str (n,).
         predictions: the row's predictions.
-        dataset: its dataset.
+        test_set: the dataset that shows the images as the row's training dataset does.
         count, seed: see `stratified_sample`.
+
+    Returns:
+        Rows of the drawn images, int64, ascending.
 
     Raises:
         InputError: if the predictions are not of these images.
     """
-    answers = predictions[predictions["test_set"] == dataset].set_index("image_id")["country_1"]
-    if set(answers.index) != set(arrays.image_id.tolist()) or not answers.index.is_unique:
+    answers = predictions[predictions["test_set"] == test_set].set_index("image_id")["country_1"]
+    if set(answers.index) != set(image_id.tolist()) or not answers.index.is_unique:
         raise InputError(
-            f"the predictions on {dataset} are not of the run's test images; delete them and run "
+            f"the predictions on {test_set} are not of the run's test images; delete them and run "
             "snakemake again"
         )
-    right = answers.loc[arrays.image_id].to_numpy() == arrays.label
-    return stratified_sample(arrays.label, right, count, seed)
+    right = answers.loc[image_id].to_numpy() == label
+    return stratified_sample(label, right, count, seed)

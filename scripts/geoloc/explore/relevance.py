@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 
 from geoloc.corpus.index_tables import read_rows
+from geoloc.explain.methods import TITLES
 from geoloc.explore.pictures import Pictures, encode_png
 from geoloc.explore.requests import Refused
 from geoloc.explore.run import FinishedRun
+from geoloc.matrix import explained_test_set
 from geoloc.stores import read_explanations
 from geoloc.types import ARRAY_SIZE
 
-TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"}
 CLIPPED = 99.5  # percentile of a map that is drawn as its maximum, as in the figure of the run
 
 
@@ -47,7 +48,8 @@ class Relevance:
         if method not in found or not self._passed(row, method):
             raise Refused(404, f"no map of {method[:60]!r} is shown for this image and model")
         relevance = found[method]
-        image = self._pictures.seen(n, self._run.rows[row].dataset)
+        dataset = explained_test_set(self._run.config, self._run.rows[row].dataset)
+        image = self._pictures.seen(n, dataset)
         image = cv2.resize(image, (ARRAY_SIZE, ARRAY_SIZE), interpolation=cv2.INTER_AREA)
         strength = np.clip(relevance / (np.percentile(relevance, CLIPPED) or 1), 0, 1)
         coloured = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)

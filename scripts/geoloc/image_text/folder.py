@@ -64,6 +64,31 @@ def pixel_values(processor: CLIPProcessor, images: Sequence[np.ndarray]) -> torc
     )["pixel_values"]
 
 
+def seen_pixels(processor: CLIPProcessor, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Resize and crop n images, uint8 (H, W, 3) RGB, as `pixel_values` does: uint8
+    (n, side, side, 3)."""
+    found = processor.image_processor(
+        list(images),
+        do_rescale=False,
+        do_normalize=False,
+        input_data_format="channels_last",
+        return_tensors="pt",
+    )["pixel_values"]
+    return found.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+
+
+def normalized_pixels(processor: CLIPProcessor, images: np.ndarray) -> torch.Tensor:
+    """Scale and normalize what `seen_pixels` returned: float32 (n, 3, side, side), equal to
+    `pixel_values` of the same images."""
+    return processor.image_processor(
+        list(images),
+        do_resize=False,
+        do_center_crop=False,
+        input_data_format="channels_last",
+        return_tensors="pt",
+    )["pixel_values"]
+
+
 def _load_network(folder: Path) -> CLIPModel:
     path = folder / "config.json"
     kind = read_json(path, REMEDY).get("model_type")

@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from geoloc.evaluation.verdict import LEVEL
+from geoloc.explain.methods import TITLES
+from geoloc.matrix import DEFAULT
 from geoloc.report.answers import p_value, points
 from geoloc.report.run_details import pictures
 from geoloc.report.tables import Run
 
-METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"}
 CONTRAST, KEPT = "removed_vs_control", "kept_vs_control"
 CONTRASTS = {CONTRAST: "removed", KEPT: "everything else removed"}
 CLASSES = 12  # of objects that are listed
@@ -35,7 +36,7 @@ def explanations_section(run: Run) -> dict[str, Any] | None:
         "influence": [_influence_line(run, line) for line in whole.to_dict("records")],
         "cause": [_cause_line(run, line) for line in contrasts.to_dict("records")],
         "faithfulness": [
-            {**line, "row": _row(run, line), "method": METHODS.get(line["method"], line["method"])}
+            {**line, "row": _row(run, line), "method": TITLES.get(line["method"], line["method"])}
             for line in faithfulness.to_dict("records")
         ],
         "classes": _classes(run, influence),
@@ -54,7 +55,7 @@ def _influence_line(run: Run, line: dict[str, Any]) -> dict[str, Any]:
     interval = "" if pd.isna(line["low"]) else f"{line['low']:.2f} to {line['high']:.2f}"
     return {
         "row": _row(run, line),
-        "method": METHODS.get(line["method"], line["method"]),
+        "method": TITLES.get(line["method"], line["method"]),
         "images": f"{line['images']:,}",
         "area": line["area_share"],
         "relevance": line["relevance_share"],
@@ -106,6 +107,7 @@ def _sentences(run: Run, influence: pd.DataFrame, contrasts: pd.DataFrame) -> li
     """What the tables say of models that were trained on unchanged images, if there are any: on
     weighted ones, little but scored pixels is left to look at."""
     unchanged = [n for n, entry in run.config["datasets"].items() if _is_unchanged(entry)]
+    unchanged.append(DEFAULT)
     if influence["dataset"].isin(unchanged).any():
         influence, contrasts = (t[t["dataset"].isin(unchanged)] for t in (influence, contrasts))
         start = "Models that were trained on unchanged images: in"

@@ -1,0 +1,59 @@
+"""Explain the answers of a CLIP on a sample of test images."""
+
+import pandas as pd
+
+from geoloc.corpus.index_tables import kept_classes
+from geoloc.countries.names import display_name
+from geoloc.explain.clip_probe import ClipProbe
+from geoloc.explain.full_size import listed_test_images, read_pictures
+from geoloc.explain.methods import Settings
+from geoloc.explain.objects import class_maps
+from geoloc.explain.row import explain_row
+from geoloc.explain.sample import sample_rows
+from geoloc.files import atomic_path
+from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
+from geoloc.logs import start_log
+from geoloc.pytorch.device import check_device, use_threads
+from geoloc.segmentation.scoring import read_selected
+from geoloc.segmentation.vocabularies import vocabulary
+from geoloc.stores import write_explanations
+from geoloc.tables import read_table
+from geoloc.weighting import make_view
+
+start_log(snakemake.log[0])
+use_threads(snakemake.threads)
+check_device(snakemake.params.allow_cpu)
+params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
+settings, classes = Settings(**params.explain), kept_classes(inputs.countries)
+check_classes(inputs.model, classes)
+probe = ClipProbe(ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt))
+
+image_id, label = listed_test_images(inputs.street, read_table(inputs.index), params.index_folder)
+predictions = pd.read_parquet(inputs.predictions)
+rows = sample_rows(image_id, label, predictions, params.test_set, settings.images, params.seed)
+pictures = read_pictures(
+    probe.seen,
+    dict(zip(image_id[rows].tolist(), label[rows].tolist(), strict=True)),
+    classes,
+    inputs.street,
+    inputs.scores,
+    make_view(params.view),
+    params.index_folder,
+    params.seed,
+)
+selected = read_selected(inputs.selected, params.ambiguous_classes, params.vocabulary)
+maps = class_maps(
+    inputs.segments,
+    set(pictures.image_id),
+    selected,
+    params.minimum,
+    params.index_folder,
+    probe.side,
+)
+found = explain_row(
+    probe, pictures, classes, maps, vocabulary(params.vocabulary), settings, params.seed
+)
+write_explanations(outputs.maps, found.explanations, params.explain)
+for name in ("influence", "changes", "checks"):
+    with atomic_path(outputs[name]) as temporary:
+        getattr(found, name).to_csv(temporary, index=False)
