@@ -8,6 +8,10 @@ scores), and images weighted by the generator's own masks, which bound what a be
 give. `EXPECTATIONS` was written before the first run, but after a look at linear probes on scenes
 weighted by the generator's own masks.
 
+In the worlds of objects and of background, the models of the original images are explained, too:
+their relevance, and what removing scored pixels costs, must be where the informative marks are.
+`EXPLANATION_EXPECTATIONS` was written before any of them was explained.
+
 Run it again to resume. Writes results/calibrate/.
 """
 
@@ -32,6 +36,9 @@ from scipy.stats import binom
 
 from geoloc.evaluation.metrics import interval_over_seeds, paired_tests
 from geoloc.evaluation.read_predictions import read_predictions
+from geoloc.explain.influence import ALL
+from geoloc.explain.methods import GRAD_CAM, INTEGRATED_GRADIENTS
+from geoloc.explain.tables import faithfulness, read_row_tables
 
 MODEL = "transfer"
 ORIGINAL, OWN, OTHER, INVERTED = "original", "weighted_base", "other_image", "inverted"
@@ -75,6 +82,36 @@ EXPECTATIONS = (
     Expectation("background", "inverted scores beat own ones", {INVERTED: 1, OWN: -1}),
     Expectation("background", "own scores lose most of the accuracy", HALF_OF_ORIGINAL | {OWN: -1}),
 )
+REMOVED = "removed"  # cost of removing scored pixels, less that of removing another image's
+EXPLAIN = {
+    "images": 10_000,  # all test images, so that every seed explains the same ones
+    "steps": 16,
+    "fills": ["blur"],  # leaves no edges where it replaces pixels
+    "checked_images": 8,
+    "points": 4,
+}
+
+
+@dataclass(frozen=True)
+class ExplanationExpectation:
+    """A measure of explanations (see `read_explanations`) whose mean, times `sign`, is positive in
+    a world if explanations find the informative marks."""
+
+    world: str
+    text: str
+    measure: str
+    sign: int
+
+
+EXPLANATION_EXPECTATIONS = tuple(
+    ExplanationExpectation(world, text.format(than), measure, sign)
+    for world, than, sign in (("objects", "more", 1), ("background", "less", -1))
+    for measure, text in (
+        (GRAD_CAM, "Grad-CAM puts {} relevance on scored pixels than their area"),
+        (INTEGRATED_GRADIENTS, "integrated gradients put {} there than their area"),
+        (REMOVED, "removing scored pixels costs {} than removing as many of another image's"),
+    )
+)
 # In the world `none`, the interval of every dataset's accuracy contains the majority's, and no more
 # paired tests are significant at `LEVEL` than chance allows.
 
@@ -90,10 +127,13 @@ def main() -> None:
         config = world_config(world, arguments)
         overlay = folder / f"{world}.yaml"
         overlay.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        run_workflow(config["run"], overlay, arguments)
+        run_workflow(config["run"], overlay, explained_files(world, arguments.seeds), arguments)
         right, tested = read_world(ROOT / "results" / config["run"], arguments.seeds)
         accuracies += [row | {"world": world} for row in accuracy_rows(right)]
         lines += judge(world, right)
+        if explained_files(world, arguments.seeds):
+            run = ROOT / "results" / config["run"]
+            lines += judge_explanations(world, *read_explanations(run, arguments.seeds))
         if world == "none":
             tests = tested
             lines += judge_tests(tests)
@@ -116,7 +156,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def print_expectations() -> None:
     print("Expected, and written down before the first run:")
-    for expectation in EXPECTATIONS:
+    for expectation in (*EXPECTATIONS, *EXPLANATION_EXPECTATIONS):
         print(f"  {expectation.world}: {expectation.text}")
     print("  none: every accuracy is the majority's")
     print(f"  none: no more paired tests below {LEVEL} than chance allows\n", flush=True)
@@ -161,13 +201,28 @@ def world_config(world: str, arguments: argparse.Namespace) -> dict:
             PERFECT: {"title": "Perfect Masks", **weighted, "scores": "perfect"},
         },
         "train": {"epochs": arguments.epochs},
+        "explain": EXPLAIN,
         "models": {"cnn": None, "clip": None},
         "seeds": arguments.seeds,
     }
 
 
-def run_workflow(run: str, overlay: Path, arguments: argparse.Namespace) -> None:
-    """Run the workflow up to Table 1; stop this script if it fails."""
+def explained_files(world: str, seeds: list[int]) -> list[str]:
+    """Return the tables that explain the models of original images, below the run's folder; none
+    in a world of which nothing is expected."""
+    if world not in {expectation.world for expectation in EXPLANATION_EXPECTATIONS}:
+        return []
+    return [explanation_file(seed, "influence") for seed in seeds]
+
+
+def explanation_file(seed: int, kind: str) -> str:
+    return f"explanations/{MODEL}/{ORIGINAL}/{seed}_{kind}.csv"
+
+
+def run_workflow(
+    run: str, overlay: Path, explained: list[str], arguments: argparse.Namespace
+) -> None:
+    """Run the workflow up to Table 1 and the explanations; stop this script if it fails."""
     command = [
         str(Path(sys.executable).with_name("snakemake")),
         "--cores",
@@ -178,7 +233,7 @@ def run_workflow(run: str, overlay: Path, arguments: argparse.Namespace) -> None
         "--logger",
         "geoloc",
         "--",
-        f"results/{run}/table1.csv",
+        *(f"results/{run}/{name}" for name in ("table1.csv", *explained)),
     ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
         sys.exit(f"the run {run} failed; see results/{run}/logs, then run this script again")
@@ -235,6 +290,55 @@ def judge(world: str, right: dict[str, np.ndarray]) -> list[str]:
             verdict = "held" if low <= 0 <= high else "failed"
             text = f"{name} is at the majority"
             lines.append(line(world, verdict, text, value.mean(), low, high))
+    return lines
+
+
+def read_explanations(run: Path, seeds: list[int]) -> tuple[dict[str, np.ndarray], dict[str, bool]]:
+    """Read what the explanations of the models of original images say of scored pixels.
+
+    Returns:
+        For each method, the share of relevance on scored pixels less their share of the area; and
+        for `REMOVED`, the probability of the right country that removing scored pixels costs, less
+        what removing as many where another image has its scored pixels costs: float64
+        (images, seeds), of the images that have a value for every seed. And whether the maps of
+        each method passed their checks for every seed.
+    """
+    keys = [(MODEL, ORIGINAL, str(seed)) for seed in seeds]
+    tables = {
+        kind: read_row_tables(keys, [str(run / explanation_file(seed, kind)) for seed in seeds])
+        for kind in ("influence", "changes", "checks")
+    }
+    found: dict[str, list[pd.Series]] = {}
+    for *_, table in tables["influence"]:
+        for method, part in table[table["class"] == ALL].groupby("method"):
+            part = part.set_index("image_id")
+            found.setdefault(str(method), []).append(part["relevance"] - part["area"])
+    for *_, table in tables["changes"]:
+        after = table.pivot(index="image_id", columns="change", values="probability_after")
+        found.setdefault(REMOVED, []).append(after["removed_control"] - after["removed"])
+    values = {
+        name: pd.concat(columns, axis=1, join="inner").to_numpy(float)
+        for name, columns in found.items()
+    }
+    shown = faithfulness(tables["checks"]).groupby("method")["shown"].all()
+    return values, {str(method): bool(each) for method, each in shown.items()}
+
+
+def judge_explanations(
+    world: str, values: dict[str, np.ndarray], shown: dict[str, bool]
+) -> list[str]:
+    """Return one line for each expectation of a world's explanations: held, undecided, failed, or
+    not shown, because the maps did not pass their checks."""
+    lines = []
+    for expectation in EXPLANATION_EXPECTATIONS:
+        if expectation.world != world:
+            continue
+        value = expectation.sign * values[expectation.measure]
+        low, high = interval_over_seeds(value)
+        verdict = "held" if low > 0 else "failed" if high < 0 else "undecided"
+        if not shown.get(expectation.measure, True):
+            verdict = "not shown"
+        lines.append(line(world, verdict, expectation.text, value.mean(), low, high))
     return lines
 
 

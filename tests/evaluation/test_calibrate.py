@@ -55,6 +55,30 @@ def test_significant_tests_are_counted_against_their_level(significant, verdict)
     assert f"{significant} of 60" in line
 
 
+MEASURES = ("grad_cam", "integrated_gradients", "removed")
+
+
+def explanation_verdicts(world, mean, **shown):
+    rng = np.random.default_rng(4)
+    values = {name: rng.normal(mean, 0.1, (IMAGES, SEEDS)) for name in MEASURES}
+    lines = calibrate.judge_explanations(world, values, shown)
+    return [line[:9].strip() for line in lines]
+
+
+def test_explanations_must_be_where_the_informative_marks_are():
+    assert explanation_verdicts("objects", 0.05) == ["held"] * 3
+    assert explanation_verdicts("objects", -0.05) == ["failed"] * 3
+    assert explanation_verdicts("background", -0.05) == ["held"] * 3
+    assert explanation_verdicts("background", 0.05) == ["failed"] * 3
+    assert explanation_verdicts("objects", 0.0) == ["undecided"] * 3
+    assert explanation_verdicts("none", 0.05) == []
+
+
+def test_a_map_that_failed_its_checks_proves_nothing():
+    found = explanation_verdicts("objects", 0.05, grad_cam=True, integrated_gradients=False)
+    assert found == ["held", "not shown", "held"]
+
+
 @pytest.mark.parametrize("world", calibrate.WORLDS)
 def test_each_world_is_a_configuration_of_the_workflow(world, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import calibrate
 import numpy as np
 import pytest
 
@@ -69,6 +72,33 @@ def test_influence_and_cause_deny_objects_that_a_network_does_not_look_at(right)
     removed = right.changes[right.changes.change.isin(["removed", "removed_control"])]
     black = removed[removed.fill == "black"]
     np.testing.assert_allclose(black.probability_after, black.probability_before, atol=1e-5)
+
+
+def calibrated(world: str, found: Explained, run: Path) -> dict[str, str]:
+    """Verdicts of the calibration by what they say, of a run that explains like this."""
+    for seed in (1, 2):
+        for kind in ("influence", "changes", "checks"):
+            path = run / calibrate.explanation_file(seed, kind)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table = getattr(found, kind)
+            if kind == "changes":
+                table = table[table.fill == "black"]
+            table.to_csv(path, index=False)
+    values, _ = calibrate.read_explanations(run, [1, 2])
+    lines = calibrate.judge_explanations(world, values, shown={})
+    return {line.split(": ")[1].split(" (")[0]: line[:9].strip() for line in lines}
+
+
+def test_calibration_tells_where_a_network_looks(left, right, tmp_path):
+    gradients = "integrated gradients put {} there than their area"
+    found = calibrated("objects", left, tmp_path / "left")
+    assert found[gradients.format("more")] == "held"
+    assert calibrated("background", left, tmp_path / "left")[gradients.format("less")] == "failed"
+    found = calibrated("background", right, tmp_path / "right")
+    assert found[gradients.format("less")] == "held"
+    # Nothing that is removed from the right half is missed, scored or not.
+    removed = "removing scored pixels costs less than removing as many of another image's"
+    assert found[removed] == "undecided"
 
 
 def test_the_contrast_is_of_the_same_images_with_a_test(left):
