@@ -3,12 +3,57 @@
 from geoloc.matrix import explained_test_set
 
 
+# Requested only with explain.random_labels (see model_of_random_labels).
+use rule train as train_random_labels with:
+    output:
+        model="<results>/random_labels/{model}/{dataset}/{seed}/model.keras",
+        classes="<results>/random_labels/{model}/{dataset}/{seed}/classes.json",
+        history="<results>/random_labels/{model}/{dataset}/{seed}/history.csv",
+    log:
+        "<logs>/train_random_labels/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/train_random_labels/{model}/{dataset}/{seed}.tsv"
+    params:
+        allow_cpu=untracked(config["allow_cpu"]),
+        index_folder=INDEX,
+        seed=config["seed"],
+        model=model_to_train,
+        view=training_view,
+        scores=training_scores,
+        crops=training_crops,
+        train=config["train"],
+        random_labels=True,
+    message:
+        "Training {wildcards.model} on {wildcards.dataset} with random labels (seed {wildcards.seed})"
+
+
+use rule train_clip as train_clip_random_labels with:
+    output:
+        model=directory("<results>/random_labels/{model}/{dataset}/{seed}"),
+    log:
+        "<logs>/train_clip_random_labels/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/train_clip_random_labels/{model}/{dataset}/{seed}.tsv"
+    params:
+        allow_cpu=untracked(config["allow_cpu"]),
+        index_folder=INDEX,
+        seed=config["seed"],
+        model=clip_parameters,
+        view=training_view,
+        scores=training_scores,
+        crops=training_crops,
+        random_labels=True,
+    message:
+        "Training {wildcards.model} on {wildcards.dataset} with random labels (seed {wildcards.seed})"
+
+
 rule explain:
     input:
         model="<results>/models/{model}/{dataset}/{seed}/model.keras",
         classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
         cells=cells_of_model,
         code=file_of_network,
+        random_labels=model_of_random_labels,
         # Only to draw right and wrong answers; what changes them are the other inputs.
         predictions=ancient("<results>/predictions/{model}/{dataset}/{seed}.parquet"),
         street=of_shards(
@@ -63,6 +108,7 @@ rule explain:
 rule explain_clip:
     input:
         model=clip_folder,
+        random_labels=model_of_random_labels,
         # Only to draw right and wrong answers; what changes them are the other inputs.
         predictions=ancient("<results>/predictions/{model}/{dataset}/{seed}.parquet"),
         street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),

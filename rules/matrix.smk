@@ -1,10 +1,13 @@
 # What the entries of the matrix (segmentations, scores, datasets, models, seeds) mean for the rules.
 
 from geoloc.matrix import (
+    ROOMS,
+    Row,
     dataset_settings,
     explained_rows,
     explained_scores,
     is_trained,
+    rows_of_random_labels,
     used_files,
 )
 from geoloc.segmentation.vocabularies import is_vocabulary_file, vocabulary_of
@@ -195,7 +198,18 @@ def trained_on(row):
 
 # Rows whose answers are explained.
 EXPLAINED = explained_rows(config)
+RANDOM_LABELS = rows_of_random_labels(config)
 EXPLAINED_MODELS = list(dict.fromkeys(row.model for row in EXPLAINED))
+
+
+def model_of_random_labels(wildcards):
+    """The model of a row that is trained on random labels; nothing if there is none."""
+    row = Row(wildcards.model, wildcards.dataset, wildcards.seed)
+    if row not in RANDOM_LABELS:
+        return []
+    folder = f"<results>/random_labels/{row.path}"
+    in_torch = ROOMS[config["models"][row.model]["kind"]] == "image_text"
+    return folder if in_torch else f"{folder}/model.keras"
 
 
 def entry_to_explain(wildcards):

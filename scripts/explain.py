@@ -50,6 +50,11 @@ selected = read_selected(inputs.selected, params.ambiguous_classes, params.vocab
 maps = class_maps(
     inputs.segments, set(pictures.image_id), selected, params.minimum, params.index_folder
 )
+misled = None
+if inputs.get("random_labels"):
+    folder = Path(inputs.random_labels).parent
+    other = load_trained(folder, trained.classes, inputs.get("code") or None)
+    misled = KerasProbe(other.model, places)
 found = explain_row(
     KerasProbe(trained.model, places),
     pictures,
@@ -58,6 +63,7 @@ found = explain_row(
     vocabulary(params.vocabulary),
     settings,
     params.seed,
+    misled,
 )
 write_explanations(outputs.maps, found.explanations, params.explain)
 for name in ("influence", "changes", "checks"):

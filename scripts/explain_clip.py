@@ -26,7 +26,14 @@ check_device(snakemake.params.allow_cpu)
 params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
 settings, classes = Settings(**params.explain), kept_classes(inputs.countries)
 check_classes(inputs.model, classes)
-probe = ClipProbe(ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt))
+
+
+def load_probe(folder: str) -> ClipProbe:
+    return ClipProbe(ClipZeroShot(folder, [display_name(c) for c in classes], params.prompt))
+
+
+probe = load_probe(inputs.model)
+misled = load_probe(inputs.random_labels) if inputs.get("random_labels") else None
 
 image_id, label = listed_test_images(inputs.street, read_table(inputs.index), params.index_folder)
 predictions = pd.read_parquet(inputs.predictions)
@@ -51,7 +58,7 @@ maps = class_maps(
     probe.side,
 )
 found = explain_row(
-    probe, pictures, classes, maps, vocabulary(params.vocabulary), settings, params.seed
+    probe, pictures, classes, maps, vocabulary(params.vocabulary), settings, params.seed, misled
 )
 write_explanations(outputs.maps, found.explanations, params.explain)
 for name in ("influence", "changes", "checks"):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from geoloc.corpus.index_tables import kept_classes
+from geoloc.explain.random_labels import ShuffledLabels
 from geoloc.keras_models import runtime
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.cells import divide_options, label_with_cells
@@ -21,6 +22,9 @@ train_arrays, val_arrays = (
     dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed, crops)
     for split in ("train", "val")
 )
+if params.get("random_labels"):
+    # They can only be learned by heart, so the epoch that knows most of them is kept.
+    train_arrays = val_arrays = ShuffledLabels(train_arrays, int(snakemake.wildcards.seed))
 classes, folder = kept_classes(inputs.countries), Path(snakemake.output.model).parent
 network, options = params.model["kind"], {k: v for k, v in params.model.items() if k != "kind"}
 if network == "cells":

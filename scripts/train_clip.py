@@ -2,6 +2,7 @@
 
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.countries.names import display_name
+from geoloc.explain.random_labels import ShuffledLabels
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.logs import start_log
 from geoloc.pytorch.device import check_device, use_threads
@@ -19,6 +20,9 @@ train_arrays, val_arrays = (
     dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed, crops)
     for split in ("train", "val")
 )
+if params.get("random_labels"):
+    # They can only be learned by heart, so the epoch that knows most of them is kept.
+    train_arrays = val_arrays = ShuffledLabels(train_arrays, int(snakemake.wildcards.seed))
 train_clip(
     snakemake.output.model,
     train_arrays,

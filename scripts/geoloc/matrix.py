@@ -155,6 +155,22 @@ def explained_rows(config: Config) -> list[Row]:
     ]
 
 
+def rows_of_random_labels(config: Config) -> list[Row]:
+    """The explained rows whose network is also trained on random labels, if that is asked for.
+
+    Models of cells are left out, because their outputs depend on the labels, and so are models that
+    the workflow does not train.
+    """
+    if not config["explain"]["random_labels"]:
+        return []
+    entries = config["models"]
+    return [
+        row
+        for row in explained_rows(config)
+        if is_trained(entries[row.model]) and entries[row.model]["kind"] != "cells"
+    ]
+
+
 def explained_test_set(config: Config, dataset: str) -> str | None:
     """Name of the test set whose images are explained: the dataset of the row itself, or for a row
     of the dataset `default` the first column that shows images in the same way, if there is one."""

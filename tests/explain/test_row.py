@@ -144,6 +144,23 @@ def test_the_map_of_a_model_that_knows_nothing_does_not_change_and_is_not_shown(
     assert influence([("cnn", "original", "1", found.influence)], 0).empty
 
 
+def test_maps_that_random_labels_do_not_change_are_not_shown(left):
+    """The network that learned other labels is the same one, or one that looks elsewhere."""
+    checks = left.checks
+    assert checks.similarity_labels.isna().all()
+    found = []
+    for misled in (left_half_network(), small_network()):
+        seen = pictures(scored_left=True)
+        maps = {name: np.zeros((224, 224), int) for name in seen.image_id}
+        probes = [KerasProbe(model) for model in (left_half_network(), misled)]
+        row = explain_row(probes[0], seen, ["FR", "NA"], maps, ["sign"], SETTINGS, 1, probes[1])
+        table = faithfulness([("cnn", "original", "1", row.checks)]).set_index("method")
+        found.append(table.loc["integrated_gradients"])
+    assert found[0].similarity_labels == pytest.approx(1)
+    assert not found[0].shown
+    assert abs(found[1].similarity_labels) < 0.5
+
+
 def test_randomized_weights_keep_their_values_and_come_back():
     model = small_network()
     trained = model.get_weights()

@@ -71,14 +71,18 @@ def test_a_change_without_its_control_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("similar", "error", "shown"),
-    [(0.1, np.nan, True), (0.1, 0.4, True), (0.6, 0.1, False), (0.1, 0.7, False)],
-)
-def test_maps_must_change_with_the_weights_and_add_up(similar, error, shown):
+    ("similar", "misled", "error", "shown"),
+    [
+        (0.1, np.nan, np.nan, True), (0.1, 0.4, 0.4, True), (0.6, np.nan, 0.1, False),
+        (0.1, np.nan, 0.7, False), (0.1, 0.6, 0.1, False),
+    ],
+)  # fmt: skip
+def test_maps_must_change_with_weights_and_labels_and_add_up(similar, misled, error, shown):
     checks = pd.DataFrame({
         "method": ["m"] * 3, "pointing_game": [1.0, 0.0, np.nan], "area": 0.1,
         "deletion": 0.2, "deletion_other": 0.3, "insertion": 0.5, "insertion_other": 0.4,
         "completeness_error": error, **dict.fromkeys(SIMILARITIES, similar),
+        "similarity_labels": misled,
     })  # fmt: skip
     (found,) = faithfulness([(*ROW, checks)]).to_dict("records")
     assert found["shown"] is shown

@@ -31,11 +31,11 @@ transfer,original,42,removed_vs_control,black,20,0.01,-0.02,0.04,0.6
 """
 FAITHFULNESS = """\
 model,dataset,seed,method,pointing_game,pointing_chance,deletion,deletion_other,insertion,\
-insertion_other,similarity_100,shown
-cnn,original,42,grad_cam,0.5,0.1,0.2,0.3,0.6,0.5,0.1,True
-cnn,original,42,integrated_gradients,0.5,0.1,0.2,0.3,0.6,0.5,0.9,False
-cnn,weighted_base,42,grad_cam,0.9,0.1,0.2,0.3,0.6,0.5,0.1,True
-transfer,original,42,grad_cam,0.1,0.1,0.2,0.3,0.6,0.5,0.1,True
+insertion_other,similarity_100,similarity_labels,shown
+cnn,original,42,grad_cam,0.5,0.1,0.2,0.3,0.6,0.5,0.1,,True
+cnn,original,42,integrated_gradients,0.5,0.1,0.2,0.3,0.6,0.5,0.9,,False
+cnn,weighted_base,42,grad_cam,0.9,0.1,0.2,0.3,0.6,0.5,0.1,,True
+transfer,original,42,grad_cam,0.1,0.1,0.2,0.3,0.6,0.5,0.1,,True
 """
 CLASSES = """\
 scores,class,class_index,selected,segments,images,image_share,area_share,area_share_where_found,\

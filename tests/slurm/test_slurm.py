@@ -35,7 +35,7 @@ TINY = SMALL | {
     "index": SMALL["index"] | {"min_images": 12},
     "segmentations": {"sam": {"points_per_side": 4}},
 }
-GPU_RULES = {"segment", "train_clip", "predict_clip"}  # Keras has no CUDA in .venv
+GPU_RULES = {"segment", "train_clip", "predict_clip", "explain_clip"}  # Keras has no CUDA in .venv
 SEGMENTS = Path("results/small/segments/sam/US/0000.h5")
 JOURNAL = SEGMENTS.with_name(".0000.journal")
 

@@ -160,6 +160,9 @@ WORKFLOW: dict[str, tuple[Any, list[str]]] = {
     "explain.fills": (["mean"], [f"{rule}.params.explain.fills" for rule in EXPLAIN]),
     "explain.checked_images": (23, [f"{rule}.params.explain.checked_images" for rule in EXPLAIN]),
     "explain.points": (24, [f"{rule}.params.explain.points" for rule in EXPLAIN]),
+    "explain.random_labels": (
+        True, [f"{rule}.params.explain.random_labels" for rule in EXPLAIN],
+    ),
     "threads.segment": (17, ["segment.threads"]),
     "threads.check_leakage": (18, ["check_leakage.threads"]),
     "threads.train": (19, ["train.threads", "train_clip.threads"]),
@@ -527,6 +530,17 @@ READ_STORES = (
 @pytest.mark.parametrize("rule", READ_STORES)
 def test_every_job_that_reads_stores_compares_them_with_the_index_of_its_run(rule, default):
     assert {job.params.index_folder for job in default[rule]} == {"results/reaches/index"}
+
+
+@pytest.mark.parametrize("rule", ["train", "train_clip"])
+def test_networks_learn_random_labels_with_the_settings_of_their_rows(rule, changed):
+    own = {tuple(job.wildcards): dict(job.params.items()) for job in changed[rule]}
+    misled = changed[f"{rule}_random_labels"]
+    assert misled
+    for job in misled:
+        params = dict(job.params.items())
+        assert params.pop("random_labels") is True
+        assert params == own[tuple(job.wildcards)]
 
 
 def test_nothing_is_trained_where_too_many_images_could_not_be_read(default):

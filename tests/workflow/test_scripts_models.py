@@ -102,6 +102,31 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch, compa
     }  # fmt: skip
 
 
+def test_random_labels_are_those_of_the_images_in_another_order(folder, monkeypatch):
+    calls = recorded(monkeypatch, "geoloc.keras_models.training.train")
+    for seed in ("8", "8", "9"):
+        run_script(
+            "train",
+            input={"arrays": stores(folder), "scores": score_stores(folder), "crops": [],
+                   "countries": folder / "countries.csv"},
+            output={"model": "m/model.keras"},
+            params={"seed": 5, "model": {"kind": "cnn"}, "view": CUSTOM, "scores": ["objects"],
+                    "crops": [], "random_labels": True,
+                    "train": {"augmentation": {"shear_range": 4}}},
+            wildcards={"model": "cnn", "dataset": "weighted_base", "seed": seed},
+        )  # fmt: skip
+    first, again, other = (call["train_arrays"] for call in calls)
+    assert all(call["val_arrays"] is call["train_arrays"] for call in calls)
+    true = Arrays(stores(folder), "train")
+    assert sorted(first.label) == sorted(true.label)
+    assert (first.label != true.label).any()
+    assert first.label.tolist() == again.label.tolist() != other.label.tolist()
+    assert first.digest == again.digest
+    assert len({first.digest, other.digest, true.digest}) == 3
+    assert len(first) == len(true)
+    np.testing.assert_array_equal(first.read(np.arange(3))[0], true.read(np.arange(3))[0])
+
+
 def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch, compared):
     from geoloc.image_text.training import ClipParameters
 

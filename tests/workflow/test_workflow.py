@@ -587,6 +587,9 @@ def test_other_settings_of_explanations_explain_again_and_change_nothing_else(wo
     del own["explain_clip"]  # knows no integrated gradients
     jobs = replan(world, explain=SMALL["explain"] | {"steps": 3})
     assert jobs == own | AFTER_EXPLANATIONS | REPORTS
+    jobs = replan(world, explain=SMALL["explain"] | {"random_labels": True})
+    own |= {"explain_clip": 1, "train_random_labels": 6, "train_clip_random_labels": 1}
+    assert jobs == own | AFTER_EXPLANATIONS | REPORTS
     assert replan(world, explain={"images": 0}) == {"all": 1} | REPORTS
 
 

@@ -31,6 +31,7 @@ class Settings:
     fills: Sequence[str] = ("black", "mean", "blur")
     checked_images: int = 64
     points: int = 20
+    random_labels: bool = False
 
 
 class Layer(Protocol):

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 CHECK_COLUMNS = [
     "image_id", "label", "method", "answer", "probability", "pointing_game", "area", "deletion",
     "deletion_other", "insertion", "insertion_other", "completeness_error",
-    *(f"similarity_{stage}" for stage in STAGES),
+    *(f"similarity_{stage}" for stage in STAGES), "similarity_labels",
 ]  # fmt: skip
 
 Maps = Mapping[str, np.ndarray]
@@ -49,6 +49,7 @@ def explain_row(
     names: Sequence[str],
     settings: Settings,
     seed: int,
+    misled: Probe | None = None,
 ) -> Explained:
     """Explain a model's answers on some test images.
 
@@ -61,6 +62,7 @@ def explain_row(
         names: names of these classes by index.
         settings: how much is measured.
         seed: of every random choice.
+        misled: the same network trained on random labels, if there is one.
 
     Returns:
         The maps, 224 × 224 as they are stored, and the tables, measured at the pictures' size.
@@ -74,7 +76,7 @@ def explain_row(
     answers = [classes[each] for each in answer]
     changes = measure_changes(probe.probabilities, pictures, settings.fills, seed)
     log.info("%d changed images", len(changes))
-    checks = check_maps(probe, pictures, answer, maps, settings, seed)
+    checks = check_maps(probe, pictures, answer, maps, settings, seed, misled)
     checks.insert(1, "label", np.tile(labels, len(maps)))
     checks["answer"] = np.tile(answers, len(maps))
     checks["probability"] = np.tile(probabilities.max(axis=1), len(maps))
@@ -138,6 +140,7 @@ def check_maps(
     maps: Maps,
     settings: Settings,
     seed: int,
+    misled: Probe | None = None,
 ) -> pd.DataFrame:
     """Measure whether maps can be trusted.
 
@@ -151,6 +154,7 @@ def check_maps(
         maps: relevance (n, side, side) by method.
         settings: how much is measured.
         seed: of the order, and of every other random choice.
+        misled: the same network trained on random labels, if there is one.
 
     Returns:
         A row for each method and image, see CHECK_COLUMNS; without label, answer and probability.
@@ -171,6 +175,9 @@ def check_maps(
         )
         measured = perturbed(probe, some, relevance[rows], answers, settings, seed)
         measured |= randomized(probe, name, some, relevance[rows], answers, settings, seed)
+        if misled is not None:
+            other = misled.explainers(settings)[name](some.image, answers)
+            measured["similarity_labels"] = similarities(relevance[rows], other)
         if name in errors:
             measured["completeness_error"] = errors[name]
         for column, values in measured.items():
@@ -214,6 +221,10 @@ def randomized(
     explain = probe.explainers(settings)[method]
     stages = randomized_maps(probe.layers(), lambda: explain(pictures.image, answer), seed)
     return {
-        f"similarity_{stage}": [similarity(*pair) for pair in zip(relevance, found, strict=True)]
-        for stage, found in stages.items()
+        f"similarity_{stage}": similarities(relevance, found) for stage, found in stages.items()
     }
+
+
+def similarities(first: np.ndarray, second: np.ndarray) -> list[float]:
+    """Return the `similarity` of each pair of maps (n, H, W)."""
+    return [similarity(*pair) for pair in zip(first, second, strict=True)]

@@ -14,12 +14,14 @@ from geoloc.evaluation.metrics import RESAMPLES, wilson_interval
 from geoloc.explain.influence import ALL
 
 SHOWN_BELOW = 0.5
-"""Largest mean rank correlation of a map with that of the model without its weights. At 0.5, a
-quarter of the variance of its ranks (r²) has nothing to do with what the model learned."""
+"""Largest mean rank correlation of a map with that of the model without its weights, or of the same
+network trained on random labels. At 0.5, a quarter of the variance of its ranks (r²) has nothing to
+do with what the model learned."""
 INCOMPLETE_ABOVE = 0.5
 """Largest median completeness error. Beyond it, integrated gradients miss more than half of the
 difference of scores that they should explain: too few steps."""
 LEAST_IMAGES = 5  # of a group with an interval
+LABELS = "similarity_labels"  # to the maps of a network that was trained on random labels
 SIMILARITIES = tuple(f"similarity_{stage}" for stage in (25, 50, 75, 100))
 INFLUENCE = ["model", "dataset", "seed", "method", "group_by", "group", "images",
              "relevance_share", "area_share", "ratio", "low", "high"]  # fmt: skip
@@ -29,13 +31,13 @@ CAUSE = ["model", "dataset", "seed", "change", "fill", "images", "probability_be
 FAITHFULNESS = ["model", "dataset", "seed", "method", "images", "pointing_game", "pointing_low",
                 "pointing_high", "pointing_chance", "checked_images", "deletion", "deletion_other",
                 "insertion", "insertion_other", "completeness_error", *SIMILARITIES,
-                "shown"]  # fmt: skip
+                LABELS, "shown"]  # fmt: skip
 CONTRASTS = {"removed_vs_control": ("removed_control", "removed"),
              "kept_vs_control": ("kept_control", "kept")}  # fmt: skip
 """Differences that are tested: the control, and what is compared with it."""
 
 MEASURED = ("pointing_game", "deletion", "deletion_other", "insertion", "insertion_other",
-            "completeness_error", *SIMILARITIES)  # fmt: skip
+            "completeness_error", *SIMILARITIES, LABELS)  # fmt: skip
 """Columns of the checks that may be empty."""
 
 Rows = Sequence[tuple[str, str, str, pd.DataFrame]]
@@ -183,18 +185,24 @@ def faithfulness(rows: Rows) -> pd.DataFrame:
             low, high = wilson_interval(hits, len(pointed)) if len(pointed) else (np.nan, np.nan)
             similar = checked[list(SIMILARITIES)].mean()
             error = checked["completeness_error"].dropna().median()
+            misled = checked[LABELS].mean()
             found.append(
                 [*row, method, len(part), share, low, high, pointed["area"].mean(), len(checked),
                  *checked[["deletion", "deletion_other", "insertion", "insertion_other"]].mean(),
-                 error, *similar,
-                 _is_trusted(similar.iloc[-1], error)]
+                 error, *similar, misled,
+                 _is_trusted(similar.iloc[-1], misled, error)]
             )  # fmt: skip
     return pd.DataFrame(found, columns=FAITHFULNESS)
 
 
-def _is_trusted(similarity: float, completeness_error: float) -> bool:
-    """Whether maps depend on the weights and, where they should, add up (NaN: need not)."""
-    return bool(similarity < SHOWN_BELOW and not completeness_error > INCOMPLETE_ABOVE)
+def _is_trusted(similarity: float, misled: float, completeness_error: float) -> bool:
+    """Whether maps depend on the weights, on the labels (NaN: not tried) and, where they should,
+    add up (NaN: need not)."""
+    return bool(
+        similarity < SHOWN_BELOW
+        and not misled >= SHOWN_BELOW
+        and not completeness_error > INCOMPLETE_ABOVE
+    )
 
 
 def read_row_tables(rows: Sequence[Sequence[str]], paths: Sequence[str]) -> Rows:

@@ -39,6 +39,7 @@ def explanations_section(run: Run) -> dict[str, Any] | None:
             {**line, "row": _row(run, line), "method": TITLES.get(line["method"], line["method"])}
             for line in faithfulness.to_dict("records")
         ],
+        "random_labels": faithfulness["similarity_labels"].notna().any(),
         "classes": _classes(run, influence),
         "sentences": _sentences(run, whole, contrasts),
         "figures": pictures(run, "explanations"),

@@ -58,6 +58,11 @@ WORK = {
     ),
     "train_clip": Work(lambda config, sizes, path: sizes.train),
     "predict": Work(_tested_images),
+    "train_random_labels": Work(  # the training images validate themselves
+        lambda config, sizes, path: config["train"]["epochs"] * 2 * sizes.train,
+        "images × epochs",
+    ),
+    "train_clip_random_labels": Work(lambda config, sizes, path: sizes.train),
     "explain": Work(lambda config, sizes, path: min(config["explain"]["images"], sizes.test)),
 }
 """By folder of the jobs' benchmarks, in the order of the stages. All other jobs are `ONCE`."""
