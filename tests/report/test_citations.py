@@ -8,7 +8,14 @@ import yaml
 from geoloc.cli.main import main
 from geoloc.config import write_config
 from geoloc.corpus.download import load_weights
-from geoloc.report.citations import OF_EXPLANATIONS, OF_NAMES, _keys, all_references, references
+from geoloc.report.citations import (
+    OF_CHECKED_MAPS,
+    OF_EXPLANATIONS,
+    OF_NAMES,
+    _keys,
+    all_references,
+    references,
+)
 from geoloc.report.licenses import licenses
 from tests.conftest import ROOT
 from tests.report.small_results import configuration
@@ -21,16 +28,19 @@ def test_the_study_cites_its_data_segmenter_networks_and_geocoder():
         "streetview_images", "vo_revisiting_2017", "hays_im2gps_2008",
         "muller_budack_geolocation_2018", "thampi_reverse_geocoder", "geonames",
         "kirillov_segment_2023", "he_deep_2016", "radford_learning_2021", "haas_streetclip_2023",
-        *OF_EXPLANATIONS,
+        *OF_EXPLANATIONS["keras_models"], *OF_EXPLANATIONS["image_text"], *OF_CHECKED_MAPS,
     ]  # fmt: skip
 
 
 def test_drawn_images_and_models_that_are_not_used_are_not_cited():
     config = configuration()
     config["demo"], config["models"] = {"countries": 7}, {"cnn": config["models"]["cnn"]}
+    keys = {reference.key for reference in references(config)}
+    assert keys >= {*OF_EXPLANATIONS["keras_models"], *OF_CHECKED_MAPS}
+    assert not keys & {*OF_EXPLANATIONS["image_text"]}
     config["explain"]["images"] = 0
     keys = {reference.key for reference in references(config)}
-    assert not keys & {*OF_EXPLANATIONS}
+    assert not keys & {*OF_EXPLANATIONS["keras_models"], *OF_CHECKED_MAPS}
     assert not keys & {"geoguessr_images", "vo_revisiting_2017", "haas_streetclip_2023"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 import geoloc
-from geoloc.matrix import explained_rows
+from geoloc.matrix import ROOMS, explained_rows
 
 REFERENCES = Path(__file__).parent / "data" / "references.yaml"
 ALWAYS = ("beyond_the_image_workflow", "singh_beyond_the_image")
@@ -39,13 +39,12 @@ OF_GEOCODERS = {
     "nearest_city": ("thampi_reverse_geocoder", "geonames"),
     "country_polygon": ("country_coder",),
 }
-OF_EXPLANATIONS = (
-    "selvaraju_gradcam_2017",
-    "sundararajan_axiomatic_2017",
-    "petsiuk_rise_2018",
-    "zhang_topdown_2016",
-    "adebayo_sanity_2018",
-)
+OF_EXPLANATIONS = {
+    "keras_models": ("selvaraju_gradcam_2017", "sundararajan_axiomatic_2017"),
+    "image_text": ("chefer_generic_2021",),
+}
+"""By the package of the explained models."""
+OF_CHECKED_MAPS = ("petsiuk_rise_2018", "zhang_topdown_2016", "adebayo_sanity_2018")
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,10 @@ def _keys(config: Mapping[str, Any]) -> Iterator[str]:
     for entry in config["models"].values():
         yield from OF_MODELS.get(entry["kind"], ())
         yield from _of_names([entry.get("backbone"), entry.get("path")])
-    if explained_rows(config):
-        yield from OF_EXPLANATIONS
+    if explained := explained_rows(config):
+        for room in dict.fromkeys(ROOMS[config["models"][row.model]["kind"]] for row in explained):
+            yield from OF_EXPLANATIONS[room]
+        yield from OF_CHECKED_MAPS
 
 
 def _of_names(values: Sequence[Any]) -> Iterator[str]:
