@@ -43,7 +43,7 @@ class Pictures:
         return len(self.image_id)
 
     def part(self, rows: np.ndarray) -> Pictures:
-        """Return those of some rows."""
+        """Return the images of some rows, int (m,)."""
         ids = np.asarray(self.image_id)[rows]
         return Pictures(ids, self.image[rows], self.scored[rows], self.label[rows])
 
@@ -82,7 +82,15 @@ def resized(pixels: np.ndarray, count: int) -> np.ndarray:
 
 
 def foreign_rows(label: np.ndarray, seed: int) -> np.ndarray:
-    """Draw the row of an image of another country for each image: int64 (n,), −1 without any."""
+    """Draw an image of another country for each image.
+
+    Args:
+        label: class of each image's country, int (n,).
+        seed: of the draw.
+
+    Returns:
+        Rows of the drawn images, int64 (n,); −1 where all images are of the same country.
+    """
     rng = np.random.default_rng([seed, 1])
     found = np.full(len(label), -1)
     for row, country in enumerate(label):

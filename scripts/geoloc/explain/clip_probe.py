@@ -128,7 +128,7 @@ class ClipProbe:
     def _patch_relevance(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         # Gradients with respect to attention need a graph, which begins at the pixels.
         logits, attentions = self._logits(self._pixels(image).requires_grad_(True))
-        chosen = logits[torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)]
+        chosen = logits[torch.arange(len(answer)), torch.as_tensor(answer)]
         gradients = torch.autograd.grad(chosen.sum(), attentions)
         relevance = torch.zeros(len(image), 1, attentions[0].shape[-1], device=logits.device)
         relevance[..., 0] = 1

@@ -53,6 +53,13 @@ def image_influence(
 
 
 def influence_table(rows: Sequence[dict]) -> pd.DataFrame:
-    """Make a table of the rows of `image_influence`, with its columns even without a row."""
+    """Make a table of the rows of `image_influence`.
+
+    Args:
+        rows: of any number of images.
+
+    Returns:
+        Columns image_id, label, method, class, relevance and area, even without a row.
+    """
     columns = ["image_id", "label", "method", "class", "relevance", "area"]
     return pd.DataFrame(rows, columns=columns)

@@ -33,7 +33,14 @@ Maps = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Explained:
-    """What `explain_row` found: maps, and tables with rows for each image."""
+    """What `explain_row` found.
+
+    Attributes:
+        explanations: the maps of each image.
+        influence: see `geoloc.explain.influence.influence_table`.
+        changes: see `geoloc.explain.changes.measure_changes`.
+        checks: see `check_maps`.
+    """
 
     explanations: list[Explanation]
     influence: pd.DataFrame
@@ -108,7 +115,15 @@ def stored_explanations(
 
 
 def resized_relevance(relevance: np.ndarray, side: int = ARRAY_SIZE) -> np.ndarray:
-    """Resize maps (n, H, W) to float32 (n, side, side); their sums stay 1, or 0."""
+    """Resize maps.
+
+    Args:
+        relevance: float32 (n, H, W), see `as_relevance`.
+        side: side of the result in pixels.
+
+    Returns:
+        float32 (n, side, side), with sums of 1, or of 0 for maps without relevance.
+    """
     if relevance.shape[1:] == (side, side):
         return relevance
     method = cv2.INTER_AREA if relevance.shape[1] > side else cv2.INTER_LINEAR
@@ -197,6 +212,17 @@ def perturbed(
     """Measure deletion and insertion by each image's own map, and by that of another image.
 
     The other map is as smooth, and as likely at its places, but knows nothing of the image.
+
+    Args:
+        probe: the model.
+        pictures: n images.
+        relevance: float (n, side, side).
+        answer: the explained class of each, int (n,).
+        settings: has the number of steps.
+        seed: draws the other images, and the order of equally relevant pixels.
+
+    Returns:
+        The columns `deletion`, `insertion`, `deletion_other` and `insertion_other`, float64 (n,).
     """
     found = {}
     other = relevance[other_rows(len(relevance), seed)]
@@ -217,7 +243,20 @@ def randomized(
     settings: Settings,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Compare each image's map with that of the randomized model, by stage."""
+    """Compare each image's map with that of the randomized model.
+
+    Args:
+        probe: the model, which is restored in the end.
+        method: name of the method that made the maps.
+        pictures: n images.
+        relevance: float (n, side, side).
+        answer: the explained class of each, int (n,).
+        settings: of the method.
+        seed: of the randomization.
+
+    Returns:
+        Rank correlations (n,) by the column of each stage, `similarity_25` to `similarity_100`.
+    """
     explain = probe.explainers(settings)[method]
     stages = randomized_maps(probe.layers(), lambda: explain(pictures.image, answer), seed)
     return {

@@ -55,6 +55,9 @@ def influence(rows: Rows, seed: int) -> pd.DataFrame:
     Args:
         rows: tables of `geoloc.explain.influence.influence_table`.
         seed: of the bootstrap.
+
+    Returns:
+        The columns INFLUENCE, with a row for each method and group of each row of Table 1.
     """
     found = []
     for *row, table in rows:
@@ -110,6 +113,12 @@ def cause(rows: Rows, seed: int) -> pd.DataFrame:
     Args:
         rows: tables of `measure_changes`.
         seed: of bootstrap and test.
+
+    Returns:
+        The columns CAUSE.
+
+    Raises:
+        InputError: if a change and its control are not of the same images.
     """
     found = [
         [*row, change, fill, *values]
@@ -171,10 +180,15 @@ def _sign_flip_test(differences: np.ndarray, seed: int) -> float:
 
 
 def faithfulness(rows: Rows) -> pd.DataFrame:
-    """Summarize whether maps can be trusted, with a row for each method of each row of Table 1.
+    """Summarize whether maps can be trusted.
 
     Args:
         rows: tables with the columns `geoloc.explain.row.CHECK_COLUMNS`.
+
+    Returns:
+        The columns FAITHFULNESS, with a row for each method of each row of Table 1. `shown` says
+        whether maps passed: they depend on the model's weights (SHOWN_BELOW), on the labels if that
+        was tried, and add up if they should (INCOMPLETE_ABOVE).
     """
     found = []
     for *row, table in rows:
@@ -211,10 +225,13 @@ def read_row_tables(rows: Sequence[Sequence[str]], paths: Sequence[str]) -> Rows
     Args:
         rows: model, dataset and seed of each.
         paths: its table.
+
+    Returns:
+        Model, dataset, seed and table of each row. `NA` is Namibia, and an empty field is missing
+        in the columns of numbers MEASURED only.
     """
     return [(*row, _read(path)) for row, path in zip(rows, paths, strict=True)]
 
 
 def _read(path: str) -> pd.DataFrame:
-    """`NA` is Namibia, and an empty field is missing in columns of numbers only."""
     return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in MEASURED})
