@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.job_packages import packages_used
 from tests.slurm import cluster
 from tests.slurm.test_slurm import TINY, contents, finish, slurm, slurm_jobs, start_snakemake  # noqa: F401
 from tests.workflow.test_workflow import make_workdir, run_snakemake
@@ -28,12 +29,6 @@ def finished(tmp_path_factory) -> Path:
     (folder / "small.yaml").write_text(yaml.safe_dump(TINY))
     run_snakemake(folder, *CONTAINERS, *DEMO)
     return folder
-
-
-def packages_used(log: Path) -> dict[str, set[str]]:
-    """Folder -> packages that a job imported from there, from the end of its log."""
-    lines = re.findall(r"packages of (\S+): (.*)", log.read_text())
-    return {folder: {item.split()[0] for item in text.split(", ")} for folder, text in lines}
 
 
 def test_a_run_in_the_images_ends_with_table_1(finished):
@@ -56,9 +51,10 @@ def test_no_stage_takes_a_package_from_outside_its_image(finished):
     [
         ("prepare/street/US/0000.log", "h5py"),
         ("segment/sam/US/0000.log", "torch"),
-        ("train/cnn/original.log", "tensorflow"),
-        ("train_clip/clip/default.log", "transformers"),
-        ("predict/cnn/original.log", "keras"),
+        ("train/cnn/original/42.log", "tensorflow"),
+        ("train_clip/clip/default/42.log", "transformers"),
+        ("explain/cnn/original/42.log", "tensorflow"),
+        ("predict/cnn/original/42.log", "keras"),
     ],
 )
 def test_a_stage_uses_its_image(finished, log, package):
@@ -69,13 +65,15 @@ def test_a_stage_uses_its_image(finished, log, package):
 
 @pytest.mark.skipif(bool(cluster.missing_programs()), reason="Slurm is not installed")
 def test_jobs_of_slurm_run_in_the_images(finished, slurm, tmp_path):  # noqa: F811
-    masks = finished / "results/small/scores/objects/US/0000.h5"
+    scores = finished / "results/small/scores/objects/US/0000.h5"
     log = finished / "results/small/logs/segment/sam/US/0000.log"
-    for path in (masks, finished / "results/small/segments/sam/US/0000.h5", log):
-        shutil.move(path, tmp_path / f"{path.parts[-3]}")
+    before = tmp_path / scores.name
+    shutil.move(scores, before)
+    for path in (finished / "results/small/segments/sam/US/0000.h5", log):
+        path.unlink()
     triggers = ("--rerun-triggers", "mtime")
-    target = str(masks.relative_to(finished))
+    target = str(scores.relative_to(finished))
     finish(start_snakemake(finished, slurm, *CONTAINERS, *triggers, "--", target), finished)
     assert [job["JobState"] for job in slurm_jobs(slurm)] == ["COMPLETED", "COMPLETED"]
     assert any(IMAGE_PACKAGES.fullmatch(folder) for folder in packages_used(log))
-    assert contents(masks) == contents(tmp_path / "scores")
+    assert contents(scores) == contents(before)

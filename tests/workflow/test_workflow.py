@@ -21,6 +21,8 @@ from geoloc.stores import read_images
 from tests.conftest import ROOT
 from tests.corpus.test_exif_folder import gps, photograph
 from tests.corpus.test_metadata_table import metadata
+from tests.job_packages import distributions, environments, packages_used
+from tests.workflow.test_environments import ENVIRONMENTS, key, lock
 
 LINKED = (
     "Snakefile", "missing.smk", "Makefile", "rules", "scripts", "envs", "profiles", "report", "demo"
@@ -359,6 +361,24 @@ def test_a_finished_run_is_found_whole(world):
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "0 wrong, 0 of 28 checks not made" in result.stdout
+
+
+# Packages that others import if they are installed, and do without otherwise.
+OPTIONAL = {"huggingface-hub", "opt-einsum", "optree", "psutil", "tabulate", "wcwidth"}
+
+
+def test_jobs_import_what_is_in_their_images(world):
+    """Snakemake comes from outside, and geoloc from the checkout."""
+    locks = {name: set(lock(name)) | OPTIONAL | {"snakemake", "geoloc"} for name in ENVIRONMENTS}
+    of_logs, logs = environments(), world[0] / "results/small/logs"
+    checked = 0
+    for log in logs.rglob("*.log"):
+        images = [locks[name] for name in of_logs[log.relative_to(logs).with_suffix("").parts[0]]]
+        for package in set().union(*packages_used(log).values()):
+            installed = {key(name) for name in distributions(package)}
+            assert any(installed & image for image in images), (log, package)
+            checked += 1
+    assert checked > 500
 
 
 def test_the_table_of_a_drawn_world_is_not_compared_with_the_published_one(world):
