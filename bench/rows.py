@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +24,15 @@ def machine() -> str:
     return name + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "")
 
 
+def commit() -> str | None:
+    """Return the commit that is measured, with a `+` if files differ from it; None without Git."""
+    if shutil.which("git") is None:
+        return None
+    command = ["git", "-C", str(FOLDER.parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    described = subprocess.run(command, capture_output=True, text=True, check=False)
+    return described.stdout.strip() or None
+
+
 @dataclass(frozen=True)
 class Row:
     """One measurement.
@@ -31,6 +42,9 @@ class Row:
         ratio: how many times better it is than the baseline.
         target: required ratio or, without a baseline, required value.
         holds: whether it meets the target; None if it can't be measured here or has no target.
+        commit: what was measured; None if the row is older than this field.
+        load: load average of the last minute when the row was made; the machine's cores bound it
+            if nothing else runs.
     """
 
     case: str
@@ -41,6 +55,8 @@ class Row:
     target: float | None = None
     holds: bool | None = None
     machine: str = field(default_factory=machine)
+    commit: str | None = field(default_factory=commit)
+    load: float | None = field(default_factory=lambda: round(os.getloadavg()[0], 1))
 
 
 def rated(case: str, metric: str, value: float, baseline: float, at_least: float) -> Row:
@@ -62,15 +78,16 @@ def bounded(
     return Row(case, metric, value, target=at_least if at_most is None else at_most, holds=holds)
 
 
-def save(name: str, rows: Sequence[Row]) -> None:
-    """Write bench/results/{name}.json and print the rows.
+def save(name: str, rows: Sequence[Row], folder: Path = FOLDER) -> None:
+    """Write {name}.json in a folder, bench/results by default, and print the rows.
 
     Rows of cases that were not measured this time stay in the file, so that a part can be repeated,
     or run on another machine.
     """
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.json"
-    before = [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    known = json.loads(path.read_text()) if path.exists() else []
+    before = [Row(**({"commit": None, "load": None} | row)) for row in known]
     cases = {row.case for row in rows}
     rows = [*(row for row in before if row.case not in cases), *rows]
     path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")

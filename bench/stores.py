@@ -80,13 +80,10 @@ def main() -> None:
             found = stores.read_segments(segments, index=index)
             stores.write_scores(scores, ((s.image_id, score_map(s, selected)) for s in found))
 
-        def pack() -> None:
-            pack_images(images, "FR", arrays[0], index)
-            pack_scores(scores, arrays[1], index)
-
         found = [
             share("score", score),
-            share("pack", pack),
+            share("pack_images", lambda: pack_images(images, "FR", arrays[0], index)),
+            share("pack_scores", lambda: pack_scores(scores, arrays[1], index)),
             share("check_leakage", lambda: hash_images(images, index)),
             share("feeding a training, first epoch", lambda: feed(*arrays, index)),
             share("predict of the CNN, three datasets, on the CPU", predict_with(*arrays, index)),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from geoloc import stores
+from geoloc.segmentation.segments import to_segments
 from geoloc.stores import Arrays, StoreError, read_config
-from geoloc.stores.values import _sums
+from geoloc.stores.values import segments_problem
 from geoloc.weighting import other_rows
 from tests.small_stores import IDS, segments_of, write_small
 
@@ -232,11 +233,13 @@ def test_stores_say_what_they_were_made_with(tmp_path):
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5), min_size=1, max_size=7))
-def test_areas_are_summed_wherever_a_mask_begins(counts):
-    """The check of areas adds up every second run of all masks together."""
-    runs = np.concatenate([np.array(c, np.uint32) for c in counts])
-    lengths = np.array([len(c) for c in counts])
-    starts = np.cumsum(lengths) - lengths
-    even = _sums(runs[::2], (starts + 1) // 2)
-    ones = np.where(starts % 2 == 0, [sum(c) for c in counts] - even, even)
-    assert ones.tolist() == [sum(c[1::2]) for c in counts]
+def test_areas_are_checked_wherever_a_mask_begins(counts):
+    """The check adds up every second run of all masks together."""
+    size = (5, 10)
+    runs = [np.array([*c, 50 - sum(c)], np.uint32) for c in counts]
+    found = to_segments(size, runs, [0.5] * len(runs), [0.5] * len(runs))
+    assert segments_problem(found) == segments_problem(found, np.concatenate(runs)) == ""
+    for mask in range(len(runs)):
+        found.area[mask] += 1
+        assert segments_problem(found) == "an area that is not the mask's"
+        found.area[mask] -= 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from geoloc.errors import InputError
@@ -54,6 +53,8 @@ def decode(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def inner_point(mask: np.ndarray) -> tuple[int, int]:
     """x and y of the pixel of a mask bool (H, W) that is farthest from its edge; 0, 0 for an empty
     mask."""
+    import cv2  # nothing else here needs it
+
     padded = np.pad(mask, 1).astype(np.uint8)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(distance.argmax(), distance.shape)

@@ -98,12 +98,14 @@ def _runs_problem(segments: Segments, runs: np.ndarray) -> str:
         return "a mask without run lengths"
     starts = np.cumsum(lengths) - lengths
     height, width = segments.size
-    total = np.add.reduceat(runs, starts, dtype=np.int64)
+    wide = runs.astype(np.int64)  # faster than adding up with another dtype
+    total = np.add.reduceat(wide, starts)
     if (total != height * width).any():
         wrong = total[total != height * width][0]
         return f"run lengths add up to {wrong} pixels, not to {height}×{width}"
     # In a mask that starts at an even position, the runs at even positions are zeros.
-    even = _sums(runs[::2], (starts + 1) // 2)
+    wide[1::2] = 0
+    even = np.add.reduceat(wide, starts)
     area = np.where(starts % 2 == 0, total - even, even)
     if (area != segments.area).any():
         return "an area that is not the mask's"
@@ -115,15 +117,6 @@ def _runs_problem(segments: Segments, runs: np.ndarray) -> str:
     if not _within(stability, 0, 1) or not np.isfinite(segments.predicted_iou).all():
         return "a stability score or predicted IoU that is none"
     return ""
-
-
-def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sum each part of `values`, from its start to the next start."""
-    sums = np.zeros(len(starts), np.int64)
-    inside = starts < len(values)
-    sums[inside] = np.add.reduceat(values, starts[inside], dtype=np.int64)
-    sums[np.diff(starts, append=len(values)) == 0] = 0  # reduceat returns the value there
-    return sums
 
 
 def _within(values: np.ndarray, least: float, most: float) -> bool:
