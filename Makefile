@@ -90,7 +90,7 @@ mutate: setup ## change the code one place at a time and list the changes that n
 	@python -m tests.mutation --jobs $(JOBS) $(if $(MODULES),--modules $(MODULES)) \
 	  $(if $(SAMPLE),--sample $(SAMPLE))
 
-test-experiments: setup ## run every experiment on a tiny world, with small networks (an hour)
+test-experiments: setup ## run every experiment on a tiny world, with small networks (long)
 	@TEST_EXPERIMENTS=1 python -m pytest tests/experiments
 
 test-slurm: setup ## run a small world on a real Slurm that the test starts (needs root)
