@@ -254,10 +254,7 @@ def _fills(e: Evidence) -> Iterator[Answer]:
 
 def _score_maps(e: Evidence) -> Iterator[Answer]:
     """Compare with the first dataset each later one that differs only in its score maps."""
-    question = (
-        "Is {model} more accurate with the score maps of {first} images than with those of "
-        "{second} images?"
-    )
+    question = "Is {model} better with the score maps of {first} than with those of {second}?"
     compared = set()
     for first, other in combinations(e.datasets, 2):
         ours, theirs = (dict(e.datasets[name]) for name in (first, other))
