@@ -16,7 +16,7 @@ export XDG_CACHE_HOME := $(shell test -n "$$XDG_CACHE_HOME" && echo "$$XDG_CACHE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo snakemake-report missing test fuzz mutate test-experiments test-slurm test-containers containers bench \
-  bench-masking bench-stores bench-training lint format clean-demo calibrate
+  bench-masking bench-stores bench-training bench-scale lint format clean-demo calibrate
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -100,8 +100,8 @@ test-slurm: setup ## run a small world on a real Slurm that the test starts (nee
 test-containers: setup containers ## build the Apptainer images and run a small world in them
 	@TEST_CONTAINERS=1 python -m pytest tests/containers
 
-BENCHMARKS := bench-masking bench-stores bench-training
-bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-stores or bench-training for one
+BENCHMARKS := bench-masking bench-stores bench-training bench-scale
+bench: $(BENCHMARKS) ## run all benchmarks; bench-masking, bench-stores, bench-training or bench-scale for one
 
 $(BENCHMARKS): bench-%: setup
 	@python bench/$*.py

@@ -1,70 +1,127 @@
-"""Planning at the study's size and a hundred times larger: seconds and memory of Snakemake.
+"""How planning, index and leakage grow: seconds and memory at the study's size and far beyond it.
 
-    python bench/scale.py LISTS /tmp/scale [--factor 100] [--shard-size 5000]
+    python bench/scale.py                                   # everything
+    python bench/scale.py --cases index --images 100000     # one case, at a smaller size
 
-LISTS is a folder with the published lists that bench/study_tree.py names. The study's tree (made by
-it) is indexed and planned, alone and with three experiments together. Then it is completed with
-empty files, so that nothing is left to do, and planned again. The larger corpus has no images: its
-shards and manifests are the study's, with each image repeated under other names. Prints a table.
-Wall time depends on the load of the machine, CPU time hardly. Needs 1 GB in the second folder,
-which must be new.
+Everything is generated, in a temporary folder of up to 3 GB: the study by number of files (no
+picture has content), an index of 7.4 million images, a corpus of 5.1 million like OpenStreetView-5M
+(bench/large_corpus.py), and as many perceptual hashes. Writes bench/results/scale.json.
+
+Wall time depends on the load of the machine, which is written with it. CPU time hardly does.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from bench.processes import in_process
-from bench.study_tree import lay_out
-from geoloc.corpus.index import assign_shards, shard_table
+from bench.large_corpus import city_coordinates, random_hashes, write_corpus
+from bench.processes import in_process, peak_memory, reset_peak_memory
+from bench.rows import Row, bounded, save
+from geoloc.corpus.index import assign_shards, build_index, shard_table, write_index
 from geoloc.corpus.index_tables import MANIFEST_COLUMNS
+from geoloc.corpus.sources import Source, configured_sources
+from geoloc.countries.geocoding import country_of_coordinates
+from geoloc.countries.names import display_name
+from geoloc.evaluation import hash_search
+from geoloc.evaluation.leakage import INDEX_COLUMNS, VIEWS, leakage_summary, leakage_table
+from geoloc.tables import read_table
 
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
-INDEX = "results/study/index"
-EXPERIMENTS = ("controls", "seeds", "street_segmenters")
-STORE_BYTES = 2_000_000  # of a finished HDF5 file: larger than what Snakemake compares by checksum
+INDEX = Path("results/study/index")
+STUDY_IMAGES, STREETVIEW_IMAGES, TEST_IMAGES, COUNTRIES = 73_867, 25_229, 2_504, 73
+CORPUS_IMAGES = 5_100_000
+LARGER = 100  # times the study's images, in shards of LARGER_SHARDS
+LARGER_SHARDS = 5000
+PLAN_SECONDS, JOB_SECONDS, INDEX_MIB = 60, 600, 4000  # targets; INDEX_MIB is what the rule asks for
+RATIO = (0.8, 0.1, 0.1)
+COPIES = 0.01  # share of test images that are near-duplicates of a training image
+BITS = 6
+Measured = dict[str, float]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("reference", type=Path, help="folder of the published lists")
-    parser.add_argument("scratch", type=Path)
-    parser.add_argument("--factor", type=int, default=100)
-    parser.add_argument("--shard-size", type=int, default=5000, help="of the larger corpus")
-    parser.add_argument("--repetitions", type=int, default=3, help="of which the least is reported")
-    options = parser.parse_args()
-    if options.scratch.exists():
-        parser.error(f"{options.scratch} is there already; name a folder that is not")
-    study = make_workdir(options.scratch / "study")
-    large = make_workdir(options.scratch / "large")
-    print(f"{'':28}  wall s   CPU s    GiB")
-    in_process(lay_out, options.reference, study)
-    show("index of the study", measure(study, ["-c", "1", f"{INDEX}/countries.csv"]))
-    show("plan of the study", least(study, ["-n", "-q"], options.repetitions))
-    files = [f"config/experiments/{name}.yaml" for name in EXPERIMENTS]
-    planned = ["-n", "-q", "--configfile", *files]
-    show("plan with experiments", least(study, planned, options.repetitions))
-    in_process(enlarge, study, large, options.factor, options.shard_size)
-    show("plan of the larger corpus", least(large, ["-n", "-q"], options.repetitions))
-    finish(study)
-    show("nothing to do", least(study, [], options.repetitions))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--images", type=int, default=CORPUS_IMAGES, help="of the large corpus")
+    parser.add_argument("--study", type=int, default=STUDY_IMAGES, help="images of the study")
+    options = parser.parse_args(arguments)
+    for case in options.cases:
+        with tempfile.TemporaryDirectory(prefix="geoloc_scale_") as scratch:
+            save("scale", CASES[case](Path(scratch), options))
 
 
-def show(what: str, numbers: Sequence[float]) -> None:
-    print(f"{what:28}" + "".join(f"{number:8.2f}" for number in numbers), flush=True)
+def rows_of(case: str, load: float, found: Measured, seconds: float, mib: float | None) -> list:
+    """Return the rows of a case: wall and CPU time, memory, and the load when it started.
+
+    On a busy machine, wall time can't show whether the target holds.
+    """
+    rows = [bounded(case, "CPU, seconds", found["cpu"], at_most=seconds)]
+    wall = bounded(case, "wall, seconds", found["wall"], at_most=seconds)
+    busy = load > 1 and not wall.holds
+    rows.append(
+        Row(case, wall.metric, wall.value, target=seconds, holds=None if busy else wall.holds)
+    )
+    memory = "peak memory, MiB"
+    rows.append(
+        Row(case, memory, found["mib"])
+        if mib is None
+        else bounded(case, memory, found["mib"], at_most=mib)
+    )
+    return [*rows, Row(case, "processes that ran or waited at the start", load)]
+
+
+def measured(function: Callable[[], object]) -> Measured:
+    """Return wall and CPU seconds of a call in this process, and its peak memory in MiB."""
+    reset_peak_memory()
+    wall, cpu = time.monotonic(), time.process_time()
+    function()
+    return {
+        "wall": time.monotonic() - wall,
+        "cpu": time.process_time() - cpu,
+        "mib": 1024 * peak_memory(),
+    }
+
+
+# Planning
+
+
+def plan_study(scratch: Path, options: argparse.Namespace) -> list[Row]:
+    """Plan the study."""
+    folder = make_study(scratch / "study", options.study)
+    return plan_rows(f"plan of {options.study:,} images", folder)
+
+
+def plan_larger(scratch: Path, options: argparse.Namespace) -> list[Row]:
+    """Plan a hundred times the study, in large shards."""
+    study = make_study(scratch / "study", options.study)
+    large = make_workdir(scratch / "large")
+    in_process(enlarge, study, large, LARGER, LARGER_SHARDS)
+    case = f"plan of {LARGER * options.study:,} images, shards of {LARGER_SHARDS:,}"
+    return plan_rows(case, large)
+
+
+def plan_rows(case: str, folder: Path) -> list[Row]:
+    """Return the rows of a plan, with the number of its jobs."""
+    load = os.getloadavg()[0]
+    found = plan(folder)
+    return [Row(case, "jobs", found["jobs"]), *rows_of(case, load, found, PLAN_SECONDS, None)]
 
 
 def make_workdir(folder: Path) -> Path:
@@ -75,61 +132,86 @@ def make_workdir(folder: Path) -> Path:
     return folder
 
 
-def snakemake(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", *arguments]
+def plan(folder: Path) -> Measured:
+    """Plan the run in `folder`, imports of Snakemake included."""
+    command = [sys.executable, str(ROOT / "bench/planning.py")]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(folder: Path, arguments: list[str]) -> tuple[float, float, float]:
-    """Return wall seconds, CPU seconds and peak GiB of a Snakemake run that must succeed.
+def make_study(folder: Path, images: int) -> Path:
+    """Make the study's sources from empty files, and its index. Returns the folder.
 
-    The peak is at least what this process held at the start, so other processes do the large work.
+    The sizes of the countries follow Zipf's law, as those of the study nearly do.
     """
-    start = time.monotonic()
-    process = subprocess.Popen(
-        snakemake(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    make_workdir(folder)
+    places = country_places(COUNTRIES)
+    sizes = 1 / np.arange(1, COUNTRIES + 1)
+    numbered = images * STREETVIEW_IMAGES // STUDY_IMAGES
+    counts = 10 + (sizes / sizes.sum() * (images - numbered - 10 * COUNTRIES)).astype(int)
+    counts[0] += images - numbered - counts.sum()
+    resources = folder / "resources"
+    for country, count in zip(places, counts.tolist(), strict=True):
+        names = [f"canvas_{1_629_000_000 + number}.jpg" for number in range(count)]
+        empty_files(resources / "geoguessr/compressed_dataset" / display_name(country), names)
+    chosen = np.array(list(places.values()))
+    names = [f"{number}.png" for number in range(numbered)]
+    streetview = resources / "streetview/Streetview_Image_Dataset"
+    empty_files(streetview, names)
+    write_places(streetview / "coordinates.csv", "latitude,longitude", names, chosen)
+    test_images = max(COUNTRIES, images * TEST_IMAGES // STUDY_IMAGES)
+    names = [f"{number}.jpg" for number in range(test_images)]
+    empty_files(resources / "im2gps3k/images", names)
+    write_places(
+        resources / "im2gps3k/im2gps3k_places365.csv", "LAT,LON,IMG_ID,AUTHOR", names, chosen
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"snakemake {' '.join(arguments)} failed in {folder}")
-    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
+    in_process(index_study, folder)
+    return folder
 
 
-def least(folder: Path, arguments: list[str], repetitions: int) -> list[float]:
-    """Return the minimum of each number over several measurements."""
-    return [min(found) for found in zip(*(measure(folder, arguments) for _ in range(repetitions)))]  # noqa: B905
+def country_places(count: int) -> dict[str, tuple[float, float]]:
+    """Return the coordinates of a city of each of the `count` countries with the most cities."""
+    cities = city_coordinates()
+    countries = country_of_coordinates(*cities.T)
+    names, first, sizes = np.unique(countries, return_index=True, return_counts=True)
+    most = np.argsort(-sizes, kind="stable")[:count]
+    return {str(names[i]): tuple(cities[first[i]]) for i in most}
 
 
-def finish(folder: Path) -> None:
-    """Make all outputs as empty files, with Snakemake's records that they are up to date.
+def empty_files(folder: Path, names: Sequence[str]) -> None:
+    """Make a folder of empty files."""
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
 
-    Weights have their real size, because it is compared.
-    """
-    weights = yaml.safe_load((ROOT / "config/weights.yaml").read_text(encoding="utf-8"))
-    summary = subprocess.run(
-        snakemake("--summary"), cwd=folder, capture_output=True, text=True, check=True
+
+def write_places(path: Path, header: str, names: Sequence[str], places: np.ndarray) -> None:
+    """Write a table with a row for each image; places take turns."""
+    columns = header.count(",") + 1
+    rows = (
+        ",".join([*map(str, places[i % len(places)]), name, f"{i}@N00"][:columns])
+        for i, name in enumerate(names)
     )
-    for line in summary.stdout.splitlines()[1:]:
-        name = line.split("\t")[0]
-        path = folder / name
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.suffix:
-            path.mkdir()
-            continue
-        path.touch()
-        size = STORE_BYTES if path.suffix == ".h5" else 0
-        os.truncate(path, weights.get(path.name, {}).get("size", size))
-    measure(folder, ["--touch", "--forceall", "-c", "1", "-q"])
+    path.write_text("\n".join([header, *rows]) + "\n")
 
 
-def enlarge(study: Path, folder: Path, factor: int, shard_size: int) -> None:
+def index_study(folder: Path) -> dict:
+    """Write the index of the study in `folder`, with small countries too."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    with contextlib.chdir(folder):  # paths of the configuration are relative
+        tables = build_index(
+            configured_sources(config), 1, config["index"]["shard_size"], 42, RATIO, 0.01
+        )
+        write_index(INDEX, *tables)
+    return {}
+
+
+def enlarge(study: Path, folder: Path, factor: int, shard_size: int) -> dict:
     """Write an index of `factor` times as many images as the study's, without images."""
-    (folder / "resources").symlink_to((study / "resources").resolve())
+    (folder / "resources").symlink_to(study / "resources")
     index = folder / INDEX
     index.mkdir(parents=True)
-    for name in ("images.parquet", "countries.csv", "rejected.csv"):
+    for name in ("images.parquet", "rejected.csv", "listing.csv"):
         shutil.copy(study / INDEX / name, index)
     images = pd.read_parquet(study / INDEX / "images.parquet")
     tables = []
@@ -146,7 +228,122 @@ def enlarge(study: Path, folder: Path, factor: int, shard_size: int) -> None:
             part[MANIFEST_COLUMNS].to_csv(home / f"{shard}.csv", index=False)
         tables.append(shard_table(rows))
     pd.concat(tables).to_csv(index / "shards.csv", index=False)
+    countries = read_table(study / INDEX / "countries.csv")
+    countries[["images", "train", "val", "test"]] *= factor
+    countries.to_csv(index / "countries.csv", index=False)
+    return {}
 
+
+# Index
+
+
+def index_corpus(scratch: Path, options: argparse.Namespace) -> list[Row]:
+    """List, geocode, split and shard the large corpus, as the rule index does."""
+    write_corpus(scratch / "corpus", options.images)
+    load = os.getloadavg()[0]
+    found = in_process(index, scratch)
+    return rows_of(f"index of {options.images:,} images", load, found, JOB_SECONDS, INDEX_MIB)
+
+
+def index(scratch: Path) -> Measured:
+    """Index the corpus in `scratch`."""
+    source = Source("osv5m", "street", "metadata_table", scratch / "corpus", "images", "train.csv")
+    return measured(
+        lambda: write_index(
+            scratch / "index", *build_index([source], 75, LARGER_SHARDS, 42, RATIO, 0.01)
+        )
+    )
+
+
+# Leakage
+
+
+def compare_corpus(scratch: Path, options: argparse.Namespace) -> list[Row]:
+    """Compare the hashes and places of the large corpus, as check_leakage does once it has them."""
+    in_process(write_hashes, scratch, options.images)
+    load = os.getloadavg()[0]
+    found = in_process(leakage, scratch)
+    return rows_of(f"leakage of {options.images:,} images", load, found, JOB_SECONDS, None)
+
+
+def compare_study(scratch: Path, options: argparse.Namespace) -> list[Row]:
+    """Compare the study's hashes by index and all pairs; the tables must be equal."""
+    in_process(write_hashes, scratch, options.study)
+    found = in_process(differences, scratch)
+    case = f"leakage of {options.study:,} images, by index and by all pairs"
+    return [bounded(case, "different rows", found["different"], at_most=0)]
+
+
+def write_hashes(scratch: Path, images: int) -> dict:
+    """Write the index and the hashes of a corpus; a test set of 2,504 images is part of it."""
+    rng = np.random.default_rng(0)
+    tests = min(TEST_IMAGES, images // 10)
+    places = city_coordinates()
+    places = places[rng.integers(len(places), size=images)]
+    split = rng.choice(["train", "val", "test"], images, p=RATIO)
+    split[-tests:] = "test"
+    collection = np.where(np.arange(images) < images - tests, "street", "im2gps3k")
+    table = pd.DataFrame({"image_id": [f"osv5m/00.zip/00/{n:016d}.jpg" for n in range(images)]})
+    table["collection"], table["source"], table["split"] = collection, "osv5m", split
+    table["country"] = country_of_coordinates(*places.T)
+    table[["latitude", "longitude"]] = places + rng.uniform(-0.1, 0.1, places.shape)
+    table[list(INDEX_COLUMNS)].to_parquet(scratch / "images.parquet", index=False)
+    hashes = {view: random_hashes(rng, images) for view in VIEWS}
+    _copy(rng, hashes, split)
+    street = collection == "street"  # squares, whose center is all of them
+    for whole, center in (("whole", "center"), ("whole_mirrored", "center_mirrored")):
+        hashes[whole][street] = hashes[center][street]
+    frame = pd.DataFrame(hashes, columns=VIEWS).assign(image_id=table.image_id)
+    frame.to_parquet(scratch / "hashes.parquet", index=False)
+    return {}
+
+
+def _copy(rng: np.random.Generator, hashes: dict[str, np.ndarray], split: np.ndarray) -> None:
+    """Make a share of the test images near-duplicates of training images, half of them mirrored."""
+    train, rest = np.flatnonzero(split == "train"), np.flatnonzero(split != "train")
+    copies = rng.permutation(rest)[: max(2, int(COPIES * len(rest)))]
+    originals = hashes["center"][rng.choice(train, len(copies))]
+    for bits in (rng.integers(64, size=len(copies)) for _ in range(BITS)):
+        originals ^= np.uint64(1) << bits.astype(np.uint64)
+    half = len(copies) // 2
+    hashes["center"][copies[:half]] = originals[:half]
+    hashes["center_mirrored"][copies[half:]] = originals[half:]
+
+
+def compare(scratch: Path) -> pd.DataFrame:
+    """Return the leakage table of the hashes in `scratch`."""
+    table = read_table(scratch / "images.parquet", INDEX_COLUMNS)
+    hashes = read_table(scratch / "hashes.parquet").set_index("image_id")
+    return leakage_table(table, hashes, os.cpu_count() or 1)
+
+
+def leakage(scratch: Path) -> Measured:
+    """Measure `compare`, which must find the copies."""
+    tables = []
+    found = measured(lambda: tables.append(compare(scratch)))
+    summary = leakage_summary(tables[0], BITS)
+    if not summary.near_duplicates.sum() >= COPIES * len(tables[0]) / 2:
+        raise RuntimeError(f"copies were not found: {summary}")
+    return found
+
+
+def differences(scratch: Path) -> Measured:
+    """Count the rows in which the index and the comparison of all pairs differ."""
+    tables = []
+    for limit in (0, sys.maxsize):
+        hash_search.ALL_PAIRS = limit
+        tables.append(compare(scratch))
+    same = (tables[0] == tables[1]) | (tables[0].isna() & tables[1].isna())
+    return {"different": int((~same.all(axis=1)).sum())}
+
+
+CASES = {
+    "study": plan_study,
+    "larger": plan_larger,
+    "index": index_corpus,
+    "leakage": compare_corpus,
+    "exact": compare_study,
+}
 
 if __name__ == "__main__":
     main()
