@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench.large_corpus import city_coordinates, random_hashes, write_corpus
 from bench.processes import in_process, peak_memory, reset_peak_memory
-from bench.rows import Row, bounded, save
+from bench.rows import FOLDER, Row, bounded, save
 from geoloc.corpus.index import assign_shards, build_index, shard_table, write_index
 from geoloc.corpus.index_tables import MANIFEST_COLUMNS
 from geoloc.corpus.sources import Source, configured_sources
@@ -61,10 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--images", type=int, default=CORPUS_IMAGES, help="of the large corpus")
     parser.add_argument("--study", type=int, default=STUDY_IMAGES, help="images of the study")
+    parser.add_argument("--results", type=Path, default=FOLDER, help="folder of scale.json")
     options = parser.parse_args(arguments)
     for case in options.cases:
         with tempfile.TemporaryDirectory(prefix="geoloc_scale_") as scratch:
-            save("scale", CASES[case](Path(scratch), options))
+            save("scale", CASES[case](Path(scratch), options), options.results)
 
 
 def rows_of(case: str, load: float, found: Measured, seconds: float, mib: float | None) -> list:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench import rows, scale
+from bench import scale
 
 
 @pytest.fixture
@@ -14,11 +14,12 @@ def measured(tmp_path, monkeypatch):
 
     In this process: to start one for each part would take most of the time.
     """
-    monkeypatch.setattr(rows, "FOLDER", tmp_path)
     monkeypatch.setattr(scale, "in_process", lambda function, *arguments: function(*arguments))
 
     def run(*cases: str) -> dict[str, dict]:
-        scale.main(["--cases", *cases, "--images", "3000", "--study", "900"])
+        scale.main(
+            ["--cases", *cases, "--images", "3000", "--study", "900", "--results", str(tmp_path)]
+        )
         found: dict[str, dict] = {}
         for row in json.loads((tmp_path / "scale.json").read_text()):
             found.setdefault(row["case"], {})[row["metric"]] = row["value"]
