@@ -61,7 +61,7 @@ def make_run(folder: Path, images: int) -> Path:
     index = make_index(dict(zip(sorted(COUNTRIES), counts.tolist(), strict=True)), PHOTOS)
     (run / "index").mkdir()
     index.to_parquet(run / "index/images.parquet", index=False)
-    pictures = [draw(colour) for colour in range(0, 250, 10)]
+    pictures = [draw(color) for color in range(0, 250, 10)]
     for _ in make_stores(run, index, pictures, sorted(COUNTRIES)[:1]):
         pass
     make_objects(run, index[index.collection == "street"])

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "demo")]
 
 import object_data
-from object_data import CLASSES, NAMES, LabelledScene
+from object_data import CLASSES, NAMES, LabeledScene
 
 from geoloc.segmentation.classifiers import Classifier, build_classifier
 from geoloc.segmentation.crops import cut_crops
@@ -129,7 +129,7 @@ def judge_scene(weights: Path, selected: tuple[int, ...], seed: int, number: int
 
 
 def named(
-    scene: LabelledScene, segments: Segments, way: str, truth: np.ndarray, weights: Path
+    scene: LabeledScene, segments: Segments, way: str, truth: np.ndarray, weights: Path
 ) -> Segments:
     """Return the masks with classes from one of the `WAYS`; masks without a crop have none."""
     class_id = np.full((len(segments), BEST_CLASSES), -1, np.int16)
@@ -147,7 +147,7 @@ def named(
     return Segments(**vars(segments) | {"class_id": class_id, "class_probability": probability})
 
 
-def judge(scene: LabelledScene, lit: np.ndarray, name: np.ndarray, by_list: np.ndarray) -> Judged:
+def judge(scene: LabeledScene, lit: np.ndarray, name: np.ndarray, by_list: np.ndarray) -> Judged:
     """Measure how much of each object is lit.
 
     `lit` is bool (3, 640, 640), `by_list` is bool (lists, 640, 640).

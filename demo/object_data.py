@@ -40,7 +40,7 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class LabelledScene:
+class LabeledScene:
     """A scene as the workflow stores it.
 
     Attributes:
@@ -59,7 +59,7 @@ class LabelledScene:
         return self.kind[self.ids]
 
 
-def draw(seed: int, number: int) -> LabelledScene:
+def draw(seed: int, number: int) -> LabeledScene:
     """Draw scene `number` of a seed as the workflow would store it; countries take turns."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, number])
@@ -74,7 +74,7 @@ def draw(seed: int, number: int) -> LabelledScene:
     kind = np.zeros(max(scene.kinds) + 1, np.int64)
     for instance, name in scene.kinds.items():
         kind[instance] = NAMES.index(name.replace("_", " "))
-    return LabelledScene(image, ids, kind)
+    return LabeledScene(image, ids, kind)
 
 
 @cache
@@ -83,7 +83,7 @@ def segmenter():
     return build_segmenter("demo", str(ROOT / "demo/sam.safetensors"), **SETTINGS)
 
 
-def true_segments(scene: LabelledScene) -> Segments:
+def true_segments(scene: LabeledScene) -> Segments:
     """Return the visible part of every object of at least `SMALLEST` pixels as a mask."""
     area = np.bincount(scene.ids.ravel())
     numbers = np.flatnonzero(area >= SMALLEST)
@@ -104,7 +104,7 @@ def true_segments(scene: LabelledScene) -> Segments:
     )
 
 
-def labels(scene: LabelledScene, segments: Segments) -> np.ndarray:
+def labels(scene: LabeledScene, segments: Segments) -> np.ndarray:
     """Return the row in `NAMES` of each mask, int64 (m,).
 
     It is the kind with at least 70 % of the mask's pixels, else `other`.

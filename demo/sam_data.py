@@ -32,14 +32,14 @@ TINY = 80  # pixels; smaller objects are never prompted
 REACH = 22  # pixels, slightly more than half the spacing of a 16 x 16 grid
 TARGETS = 3
 
-KINDS = ("sky", "hill", "ground", "road", "pavement", "kerb", "road_line", "house", "roof", "pole",
+KINDS = ("sky", "hill", "ground", "road", "pavement", "curb", "road_line", "house", "roof", "pole",
          "bollard", "sign", "vegetation", "car")  # fmt: skip
 
 # How much more often than others an object of the kind is prompted. The workflow classifies the
-# kinds that stand on the ground; lines and kerbs only need to be separated from them.
+# kinds that stand on the ground; lines and curbs only need to be separated from them.
 KIND_WEIGHT = {"pole": 4.0, "sign": 4.0, "bollard": 1.3, "house": 1.3, "road_line": 0.5,
-               "kerb": 0.5, "pavement": 0.8}  # fmt: skip
-NEVER_NEAR = ("sky", "hill", "ground", "road", "pavement", "kerb", "road_line")
+               "curb": 0.5, "pavement": 0.8}  # fmt: skip
+NEVER_NEAR = ("sky", "hill", "ground", "road", "pavement", "curb", "road_line")
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ def _write_scene(folder: Path, number: int, seed: int) -> None:
     country = COUNTRIES[number % len(COUNTRIES)]
     size = PANORAMA if rng.random() < 0.4 else SQUARE
     scene = draw_scene(country, rng, size, zoom=rng.uniform(0.85, 1.25))
-    image, instances = (centre_square(array) for array in (scene.image, scene.instances))
+    image, instances = (center_square(array) for array in (scene.image, scene.instances))
     image = jpeg(image, rng) if rng.random() < 0.5 else image
     with atomic_path(scene_path(folder, number)) as temporary:
         np.savez(temporary, **vars(prepare(image, instances, scene.kinds, rng)))
 
 
-def centre_square(array: np.ndarray) -> np.ndarray:
+def center_square(array: np.ndarray) -> np.ndarray:
     """Return the largest centered square of (H, W, …), which the workflow segments."""
     side = min(array.shape[:2])
     top, left = ((length - side) // 2 for length in array.shape[:2])

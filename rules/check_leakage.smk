@@ -14,7 +14,7 @@ rule check_leakage:
         summary=report(
             "<results>/leakage_summary.csv",
             category="Data",
-            labels={"table": "Leakage: near-duplicates and neighbours across splits"},
+            labels={"table": "Leakage: near-duplicates and neighbors across splits"},
             caption="../report/leakage.rst",
         ),
     log:
@@ -33,6 +33,6 @@ rule check_leakage:
         index_folder=INDEX,
         near_duplicate_bits=config["leakage"]["near_duplicate_bits"],
     message:
-        "Looking for near-duplicates and neighbours across the splits"
+        "Looking for near-duplicates and neighbors across the splits"
     script:
         "../scripts/check_leakage.py"

@@ -115,7 +115,7 @@ def study(folder: Path) -> dict:
 
 
 def draw_world(folder: Path, rng: np.random.Generator) -> None:
-    """Photographs of one or two colours; one cannot be read, one row of a table has no place."""
+    """Photographs of one or two colors; one cannot be read, one row of a table has no place."""
 
     def draw(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from geoloc.evaluation.predictions import predictions_frame
 from geoloc.evaluation.table1 import table1
 from geoloc.keras_models import predict, training
 from geoloc.weighting import make_view
-from tests.coloured_world import CLASSES, LINEAR, open_world, write_stores
+from tests.colored_world import CLASSES, LINEAR, open_world, write_stores
 
 
 def main(folder: Path) -> None:

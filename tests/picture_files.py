@@ -73,12 +73,12 @@ def tiff(
     return mark + struct.pack(order + "I", 8 + len(pixels)) + pixels + directory
 
 
-def png(pixels: np.ndarray, colour_type: int, transparent: tuple[int, ...]) -> bytes:
-    """A PNG of 16 bits with a transparent colour, which Pillow does not write. pixels: (H, W) or
+def png(pixels: np.ndarray, color_type: int, transparent: tuple[int, ...]) -> bytes:
+    """A PNG of 16 bits with a transparent color, which Pillow does not write. pixels: (H, W) or
     (H, W, 3) of big-endian integers."""
 
     depth, rows = 16, b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    head = struct.pack(">IIBBBBB", *pixels.shape[1::-1], depth, colour_type, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", *pixels.shape[1::-1], depth, color_type, 0, 0, 0)
     clear = struct.pack(f">{len(transparent)}H", *transparent)
     chunks = {b"IHDR": head, b"tRNS": clear, b"IDAT": zlib.compress(rows), b"IEND": b""}
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks.items())

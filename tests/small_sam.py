@@ -54,7 +54,7 @@ def random_sam(heads: int = 4, dim: int = 64, patch: int = 16) -> Sam:
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth coloured noise, uint8 (height, width, 3)."""
+    """Smooth colored noise, uint8 (height, width, 3)."""
     coarse = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(seed))
     fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")
     return (fine[0].permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy()

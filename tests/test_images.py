@@ -59,7 +59,7 @@ def test_every_format_becomes_an_rgb_square(kind):
     image = decode(prepare(encoded(gradient(150, 66), kind), STUDY))
     assert image.shape == (64, 64, 3)
     assert image.dtype == np.uint8
-    assert image[:, 0, 0].mean() == pytest.approx(255 * 42 / 150, abs=6)  # cut from the centre
+    assert image[:, 0, 0].mean() == pytest.approx(255 * 42 / 150, abs=6)  # cut from the center
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -137,12 +137,12 @@ def test_the_exif_of_heif_does_not_turn_what_its_container_does_not():
     assert np.abs(decode(prepare(data, Preparation())) - levels(RGB, dtype="i2")).mean() < 3
 
 
-COLOURS, GRAYS = levels(RGB), three(levels(GRAY))
-ON_BLACK = np.where(ALPHA[..., None] > 0, COLOURS, 0)
-RGBA = np.dstack([COLOURS, levels(ALPHA)])
+COLORS, GRAYS = levels(RGB), three(levels(GRAY))
+ON_BLACK = np.where(ALPHA[..., None] > 0, COLORS, 0)
+RGBA = np.dstack([COLORS, levels(ALPHA)])
 DEEP = levels(GRAY, 65535, "u2")
-INK = np.dstack([255 - COLOURS, np.zeros_like(COLOURS[..., 0])])
-PALETTE = Image.fromarray(COLOURS).quantize(256)
+INK = np.dstack([255 - COLORS, np.zeros_like(COLORS[..., 0])])
+PALETTE = Image.fromarray(COLORS).quantize(256)
 CLEAR = int(np.asarray(PALETTE)[0, 0])
 
 
@@ -159,7 +159,7 @@ def avif(bits: int):
 
 def animated(kind: str):
     frames = {"save_all": True, "append_images": [Image.new("RGB", PALETTE.size, "red")]}
-    return pillow(kind, COLOURS, quality=95, **frames)
+    return pillow(kind, COLORS, quality=95, **frames)
 
 
 # name: (the file, what it shows, the mean difference that its compression may make)
@@ -175,7 +175,7 @@ PICTURES = {
         np.where(three(ALPHA), GRAYS, 0), 0,
     ),
     "palette PNG": (pillow("PNG", PALETTE), np.asarray(PALETTE.convert("RGB")), 0),
-    "palette PNG, one colour transparent": (
+    "palette PNG, one color transparent": (
         pillow("PNG", PALETTE, transparency=CLEAR),
         np.where(np.asarray(PALETTE)[..., None] == CLEAR, 0, PALETTE.convert("RGB")), 0,
     ),
@@ -185,15 +185,15 @@ PICTURES = {
     "RGBA WebP": (pillow("WEBP", RGBA, quality=95), ON_BLACK, 3),
     "RGBA HEIF": (pillow("HEIF", RGBA, quality=95), ON_BLACK, 3),
     "RGBA AVIF": (pillow("AVIF", RGBA, quality=95), ON_BLACK, 3),
-    "RGB PNG, 16 bits": (lambda: by_opencv(".png", levels(RGB, 65535, "u2")), COLOURS, 1),
-    "RGB TIFF, 16 bits": (lambda: by_opencv(".tiff", levels(RGB, 65535, "u2")), COLOURS, 1),
+    "RGB PNG, 16 bits": (lambda: by_opencv(".png", levels(RGB, 65535, "u2")), COLORS, 1),
+    "RGB TIFF, 16 bits": (lambda: by_opencv(".tiff", levels(RGB, 65535, "u2")), COLORS, 1),
     "RGBA PNG, 16 bits": (
         lambda: by_opencv(".png", levels(np.dstack([RGB, ALPHA]), 65535, "u2")), ON_BLACK, 1,
     ),
-    "CMYK JPEG, inverted as Adobe does": (pillow("JPEG", COLOURS, "CMYK", quality=95), COLOURS, 2),
-    "CMYK TIFF": (pillow("TIFF", Image.fromarray(INK, "CMYK")), COLOURS, 0),
-    "YCbCr TIFF": (pillow("TIFF", COLOURS, "YCbCr"), COLOURS, 2),
-    "YCbCr TIFF in JPEG": (pillow("TIFF", COLOURS, "YCbCr", compression="jpeg"), COLOURS, 3),
+    "CMYK JPEG, inverted as Adobe does": (pillow("JPEG", COLORS, "CMYK", quality=95), COLORS, 2),
+    "CMYK TIFF": (pillow("TIFF", Image.fromarray(INK, "CMYK")), COLORS, 0),
+    "YCbCr TIFF": (pillow("TIFF", COLORS, "YCbCr"), COLORS, 2),
+    "YCbCr TIFF in JPEG": (pillow("TIFF", COLORS, "YCbCr", compression="jpeg"), COLORS, 3),
     "gray PNG, 16 bits": (pillow("PNG", DEEP), GRAYS, 0),
     "gray PNG, 16 bits, one value transparent": (
         lambda: png(DEEP, 0, (int(DEEP[5, 50]),)),
@@ -223,15 +223,15 @@ PICTURES = {
     "gray TIFF, float 0-255": (lambda: tiff((255 * GRAY).astype("<f4").tobytes(), 32, 3), GRAYS, 1),
     "black TIFF, float": (lambda: tiff(bytes(4 * GRAY.size), 32, 3), 0 * GRAYS, 0),
     "black PNG, 16 bits": (pillow("PNG", 0 * DEEP), 0 * GRAYS, 0),
-    "HEIF, 10 bits": (lambda: deep_heif(RGB, 10), COLOURS, 3),
-    "HEIF, 12 bits": (lambda: deep_heif(RGB, 12), COLOURS, 3),
-    "AVIF, 10 bits": (avif(10), COLOURS, 3),
-    "AVIF, 12 bits": (avif(12), COLOURS, 3),
-    "the first of two in MPO": (animated("MPO"), COLOURS, 2),
-    "the first of two in TIFF": (animated("TIFF"), COLOURS, 0),
-    "the first of two in WebP": (animated("WEBP"), COLOURS, 3),
-    "the first of two in AVIF": (animated("AVIF"), COLOURS, 3),
-    "the first of two in HEIF": (animated("HEIF"), COLOURS, 3),
+    "HEIF, 10 bits": (lambda: deep_heif(RGB, 10), COLORS, 3),
+    "HEIF, 12 bits": (lambda: deep_heif(RGB, 12), COLORS, 3),
+    "AVIF, 10 bits": (avif(10), COLORS, 3),
+    "AVIF, 12 bits": (avif(12), COLORS, 3),
+    "the first of two in MPO": (animated("MPO"), COLORS, 2),
+    "the first of two in TIFF": (animated("TIFF"), COLORS, 0),
+    "the first of two in WebP": (animated("WEBP"), COLORS, 3),
+    "the first of two in AVIF": (animated("AVIF"), COLORS, 3),
+    "the first of two in HEIF": (animated("HEIF"), COLORS, 3),
 }  # fmt: skip
 
 
@@ -268,7 +268,7 @@ UNCLEAR = {
     "float, infinite": (floats(GRAY + np.where(SPOT, np.inf, 0)), "NaN or infinite"),
     "float of 64 bits": (tiff(GRAY.tobytes(), 64, 3), "cannot be read"),
     "float, RGB": (by_opencv(".tiff", RGB.astype("f4")), "cannot be read"),
-    "16 bits, transparent colour": (png(levels(RGB, 65535, "u2"), 2, (1, 2, 60000)), "transparent"),
+    "16 bits, transparent color": (png(levels(RGB, 65535, "u2"), 2, (1, 2, 60000)), "transparent"),
     "animation that is no photograph": (encoded(gradient(20, 20), "GIF"), "not a JPEG"),
 }  # fmt: skip
 
@@ -424,7 +424,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(files, monkeypa
 
 
 @given(st.integers(1, 1500), st.integers(1, 1500), st.sampled_from([224, 640, 7]))
-@example(640, 640, 224)  # of a score map to an array: many centres lie between two pixels
+@example(640, 640, 224)  # of a score map to an array: many centers lie between two pixels
 @example(662, 662, 640)  # of a cropped panorama to an image
 @settings(max_examples=60, deadline=None)
 def test_nearest_resizing_is_that_of_pillow(height, width, size):

@@ -97,7 +97,7 @@ def test_an_image_of_full_factor_stays(view, image):
     np.testing.assert_array_equal(view(image, score), image)
 
 
-def test_a_blurred_copy_keeps_the_colours_of_a_region_and_loses_its_edges():
+def test_a_blurred_copy_keeps_the_colors_of_a_region_and_loses_its_edges():
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 200
     row = View("linear", fill="blur")(image, np.zeros((100, 200), np.uint8))[50, :, 0].astype(int)
@@ -126,7 +126,7 @@ def test_only_unchanged_images_need_no_score_map():
     [
         ({"curve": "step"}, "unknown curve 'step'; write one of none, linear, piecewise, python"),
         ({"fill": "white"}, "unknown fill 'white'; write one of black, mean, blur"),
-        ({"colour": 1, "curve": "none"}, "unknown settings of a dataset: colour"),
+        ({"color": 1, "curve": "none"}, "unknown settings of a dataset: color"),
     ],
 )
 def test_what_a_view_does_not_know_is_refused(settings, message):

@@ -39,11 +39,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _gray_to_rgb(image)
     if _tag(image, SAMPLE_FORMAT) == SIGNED:
         raise UnreadableImage("has signed values; save it with unsigned ones of 8 bits")
-    colour = image.info.get("transparency")
-    if isinstance(colour, tuple) and max(colour) > 255:  # Pillow would compare it with 8 bits
-        raise UnreadableImage("has a transparent colour of 16 bits; save it with 8 bits")
+    color = image.info.get("transparency")
+    if isinstance(color, tuple) and max(color) > 255:  # Pillow would compare it with 8 bits
+        raise UnreadableImage("has a transparent color of 16 bits; save it with 8 bits")
     try:
-        if image.mode in ("RGBA", "LA", "PA") or colour is not None:
+        if image.mode in ("RGBA", "LA", "PA") or color is not None:
             return _on_black(image)
         return image if image.mode == "RGB" else image.convert("RGB")
     except ValueError as error:
@@ -58,8 +58,8 @@ def check_deep(image: Image.Image) -> None:
     """
     if image.mode.startswith("I"):
         return  # Pillow keeps all bits, and `to_rgb` checks them
-    colours = [image.getchannel(band) for band in image.getbands() if band != "A"]
-    highest = max(colour.getextrema()[1] for colour in colours)
+    colors = [image.getchannel(band) for band in image.getbands() if band != "A"]
+    highest = max(color.getextrema()[1] for color in colors)
     if 0 < highest < 256 // USED:
         raise UnreadableImage(_unclear(highest << 8, "16-bit"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenes import palette
-from scenes.canvas import Canvas, Colour
+from scenes.canvas import Canvas, Color
 from scenes.light import Light
 
 
@@ -83,18 +83,18 @@ class _Wall:
         x, z = (a + along * (b - a) for a, b in zip(self.start, self.end, strict=True))
         return x, height, z
 
-    def rectangle(self, left: float, right: float, low: float, high: float, colour: Colour):
+    def rectangle(self, left: float, right: float, low: float, high: float, color: Color):
         corners = [(left, low), (right, low), (right, high), (left, high)]
         points = np.array([self.point(*corner) for corner in corners])
-        self.canvas.face(self.number, points, colour)
+        self.canvas.face(self.number, points, color)
 
-    def gable(self, eave: float, ridge: float, colour: Colour) -> None:
+    def gable(self, eave: float, ridge: float, color: Color) -> None:
         points = np.array([self.point(0, eave), self.point(1, eave), self.point(0.5, ridge)])
-        self.canvas.face(self.number, points, colour)
+        self.canvas.face(self.number, points, color)
 
 
 def _draw_windows(
-    wall: _Wall, length: float, eave: float, trim: Colour, door: bool, rng: np.random.Generator
+    wall: _Wall, length: float, eave: float, trim: Color, door: bool, rng: np.random.Generator
 ) -> None:
     columns = max(int(length // rng.uniform(2.2, 3.4)), 1)
     glass = palette.vary((62, 74, 88), rng, 0.25)
@@ -118,13 +118,13 @@ def _draw_roof(canvas: Canvas, house: House, light: Light, rng: np.random.Genera
     inner, outer = house.x, house.x + house.outwards * house.width
     over = 0.4  # overhang of the roof in meters
     eave_x = inner - house.outwards * over
-    colour = palette.vary(palette.ROOF[house.roof], rng)
+    color = palette.vary(palette.ROOF[house.roof], rng)
     number = canvas.add("roof", depth=near, texture=9, grain=0)
     if house.roof == "flat":
         wide = np.array([eave_x, outer + house.outwards * over])
         for start, end in (((eave_x, far), (eave_x, near)), ((wide[0], near), (wide[1], near))):
             band = _Wall(canvas, number, start, end)
-            band.rectangle(0, 1, house.eave, house.eave + 0.6, colour)
+            band.rectangle(0, 1, house.eave, house.eave + 0.6, color)
         return
     low = house.eave - 0.1
     if house.gable_to_camera:
@@ -140,11 +140,11 @@ def _draw_roof(canvas: Canvas, house: House, light: Light, rng: np.random.Genera
             (middle, house.ridge, near - over),
             (outer + house.outwards * over, low, near - over),
         ]
-        canvas.face(number, np.array(slope), palette.shade(colour, 1 + 0.1 * light.sun))
+        canvas.face(number, np.array(slope), palette.shade(color, 1 + 0.1 * light.sun))
         for start, end in zip(edge, edge[1:], strict=False):
             board = np.array([start, end, end, start])
             board[2:, 1] -= 0.35
-            canvas.face(number, board, palette.shade(colour, 0.8))
+            canvas.face(number, board, palette.shade(color, 0.8))
         return
     middle = near + house.length / 2
     slope = [
@@ -155,4 +155,4 @@ def _draw_roof(canvas: Canvas, house: House, light: Light, rng: np.random.Genera
     ]
     pixels = canvas.camera.project(np.array(slope))
     if pixels[3, 1] < pixels[0, 1]:  # the ridge appears above the eave
-        canvas.fill(number, pixels, palette.shade(colour, 1 - 0.1 * light.sun))
+        canvas.fill(number, pixels, palette.shade(color, 1 - 0.1 * light.sun))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 SUPERSAMPLING = 2
 FRACTION_BITS = 4  # of OpenCV's fixed-point coordinates
 NEAREST = 1.0  # meters; anything nearer to the camera is cut off
@@ -23,14 +23,14 @@ class Camera:
     Attributes:
         focal: focal length in pixels.
         horizon: row of the vanishing point.
-        centre: column of the vanishing point.
+        center: column of the vanishing point.
         height: height of the lens in meters.
         bend: sideways shift of the road in meters per square meter of distance.
     """
 
     focal: float
     horizon: float
-    centre: float
+    center: float
     height: float = 2.4
     bend: float = 0.0
 
@@ -41,7 +41,7 @@ class Camera:
         shifted = x + self.bend * z**2
         return np.stack(
             [
-                self.centre + self.focal * shifted / z,
+                self.center + self.focal * shifted / z,
                 self.horizon + self.focal * (self.height - y) / z,
             ],
             axis=1,
@@ -72,7 +72,7 @@ class Canvas:
 
     def __post_init__(self) -> None:
         height, width = (side * SUPERSAMPLING for side in self.size)
-        self.colour = np.zeros((height, width, 3), np.uint8)
+        self.color = np.zeros((height, width, 3), np.uint8)
         self.ids = np.zeros((height, width), np.int32)
         self.shade = np.zeros(self.size, np.uint8)
 
@@ -82,23 +82,23 @@ class Canvas:
         self.instances[number] = Instance(kind, depth, texture, grain)
         return number
 
-    def fill(self, number: int, pixels: np.ndarray, colour: Colour) -> None:
+    def fill(self, number: int, pixels: np.ndarray, color: Color) -> None:
         """Fill a polygon, pixels (n, 2) as column and row, that belongs to object `number`."""
         points = _fixed_point(pixels, SUPERSAMPLING)
-        cv2.fillPoly(self.colour, [points], _clip(colour), cv2.LINE_8, FRACTION_BITS)
+        cv2.fillPoly(self.color, [points], _clip(color), cv2.LINE_8, FRACTION_BITS)
         cv2.fillPoly(self.ids, [points], number, cv2.LINE_8, FRACTION_BITS)
 
-    def face(self, number: int, corners: np.ndarray, colour: Colour) -> None:
+    def face(self, number: int, corners: np.ndarray, color: Color) -> None:
         """Fill a polygon in world coordinates, corners (n, 3) in meters."""
-        self.fill(number, self.camera.project(corners), colour)
+        self.fill(number, self.camera.project(corners), color)
 
-    def wire(self, start: np.ndarray, end: np.ndarray, sag: float, colour: Colour) -> None:
+    def wire(self, start: np.ndarray, end: np.ndarray, sag: float, color: Color) -> None:
         """Draw a hanging wire between two world points (3,). It belongs to no object."""
         share = np.linspace(0, 1, 12)[:, None]
         points = start + share * (end - start)
         points[:, 1] -= 4 * sag * (share * (1 - share))[:, 0]
         pixels = _fixed_point(self.camera.project(points), SUPERSAMPLING)
-        cv2.polylines(self.colour, [pixels], False, _clip(colour), 1, cv2.LINE_AA, FRACTION_BITS)
+        cv2.polylines(self.color, [pixels], False, _clip(color), 1, cv2.LINE_AA, FRACTION_BITS)
 
     def shadow(self, x: float, z: float, width: float, length: float) -> None:
         """Darken an ellipse on the ground: center x, z and full axes in meters."""
@@ -112,8 +112,8 @@ class Canvas:
     def flat(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the unlit picture: colors uint8 (H, W, 3) and ids int32 (H, W)."""
         height, width = self.size
-        colour = cv2.resize(self.colour, (width, height), interpolation=cv2.INTER_AREA)
-        return colour, np.ascontiguousarray(self.ids[::SUPERSAMPLING, ::SUPERSAMPLING])
+        color = cv2.resize(self.color, (width, height), interpolation=cv2.INTER_AREA)
+        return color, np.ascontiguousarray(self.ids[::SUPERSAMPLING, ::SUPERSAMPLING])
 
 
 def _fixed_point(pixels: np.ndarray, scale: int) -> np.ndarray:
@@ -122,5 +122,5 @@ def _fixed_point(pixels: np.ndarray, scale: int) -> np.ndarray:
     return np.round(pixels * scale * 2**FRACTION_BITS).astype(np.int32)
 
 
-def _clip(colour: Colour) -> tuple[int, ...]:
-    return tuple(int(min(max(value, 0), 255)) for value in colour)
+def _clip(color: Color) -> tuple[int, ...]:
+    return tuple(int(min(max(value, 0), 255)) for value in color)

@@ -20,7 +20,7 @@ class Scene:
     Attributes:
         image: uint8 (H, W, 3), RGB.
         instances: int32 (H, W), the id of the object at each pixel.
-        kinds: id -> kind, of the visible objects: sky, hill, ground, road, pavement, kerb,
+        kinds: id -> kind, of the visible objects: sky, hill, ground, road, pavement, curb,
             road_line, house, roof, pole, bollard, sign, vegetation or car.
     """
 
@@ -54,7 +54,7 @@ def draw_scene(
     camera = Camera(
         focal=0.78 * zoom * min(height, width * 1.2),
         horizon=height * rng.uniform(0.46, 0.56),
-        centre=width * rng.uniform(0.44, 0.56),
+        center=width * rng.uniform(0.44, 0.56),
         height=rng.uniform(2.0, 2.7),
         bend=rng.normal(0, 0.0025),
     )

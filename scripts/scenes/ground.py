@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scenes import palette
-from scenes.canvas import Canvas, Colour
+from scenes.canvas import Canvas, Color
 from scenes.light import noise
 from scenes.marks import Marks
 
@@ -42,7 +42,7 @@ def strip(canvas: Canvas, left: float, right: float, near: float, far: float) ->
     return np.concatenate([there, back])
 
 
-def draw_backdrop(canvas: Canvas, marks: Marks, soil: Colour, rng: np.random.Generator) -> None:
+def draw_backdrop(canvas: Canvas, marks: Marks, soil: Color, rng: np.random.Generator) -> None:
     """Draw sky over the whole picture, then hills."""
     height, width = canvas.size
     sky = canvas.add("sky", depth=1.0, texture=0)
@@ -53,19 +53,19 @@ def draw_backdrop(canvas: Canvas, marks: Marks, soil: Colour, rng: np.random.Gen
             tall = {"rolling": 0.09, "mountains": 0.26, "mesa": 0.13}[marks.hills]
             tall *= height * rng.uniform(0.5, 1.2) * (1 - 0.35 * layer)
             hill = canvas.add("hill", depth=260.0 - 120 * layer, texture=9, grain=2)
-            colour = palette.mix(palette.HILL[marks.hills], soil, 0.35)
+            color = palette.mix(palette.HILL[marks.hills], soil, 0.35)
             canvas.fill(
                 hill,
                 _skyline(marks.hills, width, horizon + 2, tall, rng),
-                palette.vary(colour, rng),
+                palette.vary(color, rng),
             )
 
 
-def draw_soil(canvas: Canvas, soil: Colour, rng: np.random.Generator) -> None:
+def draw_soil(canvas: Canvas, soil: Color, rng: np.random.Generator) -> None:
     """Draw the ground left and right of the road, two objects, and often distant trees."""
     height, width = canvas.size
     horizon = canvas.camera.horizon
-    middle = canvas.camera.centre
+    middle = canvas.camera.center
     for edges in ((0, middle), (middle, width)):
         number = canvas.add("ground", depth=0, texture=13, grain=int(rng.integers(0, 3)))
         canvas.fill(number, _box(edges[0], horizon, edges[1], height), soil)
@@ -74,24 +74,24 @@ def draw_soil(canvas: Canvas, soil: Colour, rng: np.random.Generator) -> None:
         belt = canvas.add("vegetation", depth=distance, texture=16, grain=0)
         foot = horizon + canvas.camera.scale(distance) * canvas.camera.height
         tall = height * rng.uniform(0.015, 0.05) + foot - horizon
-        colour = palette.mix(palette.PLANT["broadleaf"], soil, 0.3)
-        canvas.fill(belt, _skyline("trees", width, foot, tall, rng), palette.vary(colour, rng))
+        color = palette.mix(palette.PLANT["broadleaf"], soil, 0.3)
+        canvas.fill(belt, _skyline("trees", width, foot, tall, rng), palette.vary(color, rng))
 
 
 def draw_road(
-    canvas: Canvas, marks: Marks, road: Road, soil: Colour, rng: np.random.Generator
+    canvas: Canvas, marks: Marks, road: Road, soil: Color, rng: np.random.Generator
 ) -> None:
-    """Draw pavement, kerbs, the road and its lines."""
+    """Draw pavement, curbs, the road and its lines."""
     shoulder = palette.mix(soil, (150, 140, 122), 0.5)
     for side, edge in ((-1, road.left), (1, road.right)):
         wide = road.pavement or rng.uniform(0.3, 1.0)
         number = canvas.add("pavement", depth=0, texture=6, grain=0)
-        colour = palette.vary((158, 154, 148), rng) if road.pavement else shoulder
-        canvas.fill(number, strip(canvas, edge, edge + side * wide, START, FAR), colour)
+        color = palette.vary((158, 154, 148), rng) if road.pavement else shoulder
+        canvas.fill(number, strip(canvas, edge, edge + side * wide, START, FAR), color)
         if road.pavement:
-            kerb = canvas.add("kerb", depth=0, texture=4)
-            colour = palette.vary((188, 186, 180), rng)
-            canvas.fill(kerb, strip(canvas, edge, edge + side * 0.22, START, FAR), colour)
+            curb = canvas.add("curb", depth=0, texture=4)
+            color = palette.vary((188, 186, 180), rng)
+            canvas.fill(curb, strip(canvas, edge, edge + side * 0.22, START, FAR), color)
     surface = palette.vary(palette.SURFACE[marks.surface], rng)
     if marks.surface == "gravel":
         surface = palette.mix(surface, soil, 0.45)
@@ -105,25 +105,25 @@ def _draw_lines(canvas: Canvas, marks: Marks, road: Road, rng: np.random.Generat
     wear = rng.uniform(0.0, 0.25)
     for edge in (road.left + 0.35, road.right - 0.35):
         _draw_line(canvas, marks.edge_line, edge, wear, rng)
-    _draw_line(canvas, marks.centre_line, road.middle, wear, rng)
+    _draw_line(canvas, marks.center_line, road.middle, wear, rng)
 
 
 def _draw_line(canvas: Canvas, style: str, x: float, wear: float, rng: np.random.Generator) -> None:
     if style == "none":
         return
     paint, pattern = style.split("_")
-    colour = palette.mix(palette.LINE[paint], palette.SURFACE["grey"], wear)
+    color = palette.mix(palette.LINE[paint], palette.SURFACE["gray"], wear)
     number = canvas.add("road_line", depth=0, texture=4)
     half = 0.085
     if pattern == "dashed":
         start = START + rng.uniform(0, 3)
         while start < 60:
-            canvas.fill(number, strip(canvas, x - half, x + half, start, start + 2.5), colour)
+            canvas.fill(number, strip(canvas, x - half, x + half, start, start + 2.5), color)
             start += 5.5
     else:
         for offset in (-0.16, 0.16) if pattern == "double" else (0.0,):
             middle = x + offset
-            canvas.fill(number, strip(canvas, middle - half, middle + half, START, FAR), colour)
+            canvas.fill(number, strip(canvas, middle - half, middle + half, START, FAR), color)
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> np.ndarray:

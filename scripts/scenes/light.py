@@ -25,8 +25,8 @@ class Light:
 
     def apply(self, canvas: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Light a scene; return image uint8 (H, W, 3) and ids int32 (H, W)."""
-        colour, ids = canvas.flat()
-        image = colour.astype(np.float32)
+        color, ids = canvas.flat()
+        image = color.astype(np.float32)
         image += _grain(ids, canvas, rng)[..., None]
         image *= self._shadows(ids, canvas)[..., None]
         image -= np.float32(self.horizon)

@@ -35,7 +35,7 @@ LEFT_HAND_TRAFFIC = frozenset({"GB", "JP", "NA", "ZA"})
 
 TABLE: dict[str, Weights] = {
     "side": {c: {"left" if c in LEFT_HAND_TRAFFIC else "right": 1.0} for c in COUNTRIES},
-    "centre_line": {
+    "center_line": {
         "BR": {"yellow_dashed": 0.5, "yellow_double": 0.2, "white_dashed": 0.1, "none": 0.2},
         "FI": {"white_dashed": 0.5, "yellow_dashed": 0.25, "yellow_double": 0.05, "none": 0.2},
         "FR": {"white_dashed": 0.7, "white_solid": 0.1, "none": 0.2},
@@ -60,16 +60,16 @@ TABLE: dict[str, Weights] = {
         "ZA": {"yellow_solid": 0.6, "white_solid": 0.1, "none": 0.3},
     },
     "surface": {
-        "BR": {"grey": 0.4, "dark": 0.2, "gravel": 0.25, "pale": 0.15},
-        "FI": {"grey": 0.4, "dark": 0.4, "gravel": 0.2},
-        "FR": {"grey": 0.6, "dark": 0.2, "pale": 0.2},
-        "GB": {"grey": 0.5, "dark": 0.5},
-        "JP": {"grey": 0.6, "dark": 0.4},
-        "NA": {"gravel": 0.45, "pale": 0.35, "grey": 0.2},
-        "US": {"pale": 0.5, "grey": 0.4, "dark": 0.1},
-        "IS": {"dark": 0.55, "gravel": 0.35, "grey": 0.1},
-        "IT": {"grey": 0.6, "dark": 0.3, "pale": 0.1},
-        "ZA": {"grey": 0.5, "pale": 0.3, "gravel": 0.2},
+        "BR": {"gray": 0.4, "dark": 0.2, "gravel": 0.25, "pale": 0.15},
+        "FI": {"gray": 0.4, "dark": 0.4, "gravel": 0.2},
+        "FR": {"gray": 0.6, "dark": 0.2, "pale": 0.2},
+        "GB": {"gray": 0.5, "dark": 0.5},
+        "JP": {"gray": 0.6, "dark": 0.4},
+        "NA": {"gravel": 0.45, "pale": 0.35, "gray": 0.2},
+        "US": {"pale": 0.5, "gray": 0.4, "dark": 0.1},
+        "IS": {"dark": 0.55, "gravel": 0.35, "gray": 0.1},
+        "IT": {"gray": 0.6, "dark": 0.3, "pale": 0.1},
+        "ZA": {"gray": 0.5, "pale": 0.3, "gravel": 0.2},
     },
     "bollard": {
         "BR": {"yellow": 0.2, "black_band": 0.2, "none": 0.6},
@@ -200,7 +200,7 @@ DRAWN_PER_OBJECT = ("sign", "roof", "wall", "plant")
 OBJECT_MARKS = ("bollard", "pole", "roof", "sign", "wall")
 """Marks of objects along the road."""
 BACKGROUND_MARKS = (
-    "side", "centre_line", "edge_line", "surface", "plant", "soil", "light", "hills",
+    "side", "center_line", "edge_line", "surface", "plant", "soil", "light", "hills",
 )  # fmt: skip
 """Marks of everything else. `light` also tints the objects."""
 SOURCE = "source"
@@ -293,7 +293,7 @@ class Marks:
 
     country: str
     side: str
-    centre_line: str
+    center_line: str
     edge_line: str
     surface: str
     bollard: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from scenes.canvas import Colour
+from scenes.canvas import Color
 from scenes.light import Light
 
-SOIL: dict[str, Colour] = {
+SOIL: dict[str, Color] = {
     "lush": (84, 128, 54),
     "meadow": (126, 140, 68),
     "dry": (176, 158, 98),
@@ -16,14 +16,14 @@ SOIL: dict[str, Colour] = {
     "moss": (98, 104, 62),
     "dark": (84, 80, 74),
 }
-SURFACE: dict[str, Colour] = {
+SURFACE: dict[str, Color] = {
     "dark": (78, 78, 82),
-    "grey": (112, 112, 114),
+    "gray": (112, 112, 114),
     "pale": (148, 145, 138),
     "gravel": (150, 134, 112),
 }
-LINE: dict[str, Colour] = {"white": (226, 226, 220), "yellow": (222, 170, 40)}
-ROOF: dict[str, Colour] = {
+LINE: dict[str, Color] = {"white": (226, 226, 220), "yellow": (222, 170, 40)}
+ROOF: dict[str, Color] = {
     "terracotta": (178, 92, 58),
     "slate": (86, 92, 104),
     "red_metal": (140, 46, 42),
@@ -32,7 +32,7 @@ ROOF: dict[str, Colour] = {
     "shingle": (112, 98, 86),
     "flat": (128, 126, 122),
 }
-WALL: dict[str, Colour] = {
+WALL: dict[str, Color] = {
     "brick": (152, 84, 66),
     "white": (228, 226, 218),
     "cream": (220, 200, 160),
@@ -41,7 +41,7 @@ WALL: dict[str, Colour] = {
     "siding": (176, 190, 198),
     "concrete": (168, 164, 156),
 }
-PLANT: dict[str, Colour] = {
+PLANT: dict[str, Color] = {
     "broadleaf": (70, 112, 44),
     "hedge": (58, 96, 40),
     "conifer": (38, 72, 44),
@@ -51,14 +51,14 @@ PLANT: dict[str, Colour] = {
     "bush": (102, 110, 62),
     "cypress": (36, 66, 40),
 }
-BARK: dict[str, Colour] = {"birch": (214, 212, 204), "palm": (140, 122, 96)}
-POLE: dict[str, Colour] = {
+BARK: dict[str, Color] = {"birch": (214, 212, 204), "palm": (140, 122, 96)}
+POLE: dict[str, Color] = {
     "wood_cross": (104, 82, 60),
     "wood_plain": (112, 92, 70),
     "concrete": (168, 164, 156),
     "steel": (138, 144, 150),
 }
-CARS: tuple[Colour, ...] = (
+CARS: tuple[Color, ...] = (
     (222, 222, 222),
     (38, 40, 44),
     (150, 154, 158),
@@ -67,7 +67,7 @@ CARS: tuple[Colour, ...] = (
     (92, 98, 90),
     (196, 160, 60),
 )
-HILL: dict[str, Colour] = {
+HILL: dict[str, Color] = {
     "rolling": (98, 122, 78),
     "mountains": (92, 106, 98),
     "mesa": (160, 116, 86),
@@ -80,18 +80,18 @@ LIGHT: dict[str, Light] = {
 }
 
 
-def vary(colour: Colour, rng: np.random.Generator, amount: float = 0.10) -> Colour:
+def vary(color: Color, rng: np.random.Generator, amount: float = 0.10) -> Color:
     """Vary a color: brightness by `amount`, each channel by a third of it."""
     factor = 1 + rng.uniform(-amount, amount) + rng.uniform(-amount / 3, amount / 3, 3)
-    return tuple(np.asarray(colour) * factor)
+    return tuple(np.asarray(color) * factor)
 
 
-def shade(colour: Colour, factor: float) -> Colour:
+def shade(color: Color, factor: float) -> Color:
     """Return a color in more (factor > 1) or less light."""
-    return tuple(value * factor for value in colour)
+    return tuple(value * factor for value in color)
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
+def mix(first: Color, second: Color, share: float) -> Color:
     """Blend two colors with a share of the second."""
     return tuple(a + share * (b - a) for a, b in zip(first, second, strict=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scenes import palette
-from scenes.canvas import Canvas, Colour
+from scenes.canvas import Canvas, Color
 
 
 def draw_plant(canvas: Canvas, kind: str, x: float, z: float, rng: np.random.Generator) -> None:
@@ -33,46 +33,46 @@ class _Upright:
     def __init__(self, canvas: Canvas, number: int, x: float, z: float) -> None:
         self.canvas, self.number, self.x, self.z = canvas, number, x, z
 
-    def polygon(self, points: list | np.ndarray, colour: Colour) -> None:
+    def polygon(self, points: list | np.ndarray, color: Color) -> None:
         across, up = np.asarray(points, dtype=float).T
         world = np.stack([self.x + across, up, np.full_like(up, self.z)], axis=1)
-        self.canvas.face(self.number, world, colour)
+        self.canvas.face(self.number, world, color)
 
-    def box(self, left: float, right: float, low: float, high: float, colour: Colour) -> None:
-        self.polygon([(left, low), (right, low), (right, high), (left, high)], colour)
+    def box(self, left: float, right: float, low: float, high: float, color: Color) -> None:
+        self.polygon([(left, low), (right, low), (right, high), (left, high)], color)
 
-    def disc(self, across: float, up: float, radius: float, colour: Colour, corners: int = 24):
+    def disc(self, across: float, up: float, radius: float, color: Color, corners: int = 24):
         angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
         ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius
-        self.polygon(ring + [across, up], colour)
+        self.polygon(ring + [across, up], color)
 
-    def blob(self, across: float, up: float, wide: float, tall: float, colour: Colour, rng) -> None:
+    def blob(self, across: float, up: float, wide: float, tall: float, color: Color, rng) -> None:
         """Draw an ellipse with a ragged edge."""
         angle = np.linspace(0, 2 * np.pi, 22, endpoint=False)
         radius = 1 + 0.16 * rng.uniform(-1, 1, 22)
         ring = np.stack([np.cos(angle) * wide, np.sin(angle) * tall], axis=1) * radius[:, None]
-        self.polygon(ring + [across, up], colour)
+        self.polygon(ring + [across, up], color)
 
 
 def _draw_crown(
-    shape: _Upright, up: float, wide: float, tall: float, leaf: Colour, rng, lumps: int = 9
+    shape: _Upright, up: float, wide: float, tall: float, leaf: Color, rng, lumps: int = 9
 ) -> None:
     """Draw lumps of leaves around (0, up), dark below and light above."""
     shape.canvas.shadow(shape.x, shape.z, wide * 2, wide * 1.2)
     shape.blob(0, up, wide * 0.85, tall * 0.85, palette.shade(leaf, 0.8), rng)
     places = rng.uniform(-0.6, 0.6, (lumps, 2))
     for across, above in sorted(places.tolist(), key=lambda place: place[1]):
-        colour = palette.shade(leaf, 0.92 + 0.3 * above)
-        shape.blob(across * wide, up + above * tall, wide * 0.42, tall * 0.4, colour, rng)
+        color = palette.shade(leaf, 0.92 + 0.3 * above)
+        shape.blob(across * wide, up + above * tall, wide * 0.42, tall * 0.4, color, rng)
 
 
-def _draw_broadleaf(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
+def _draw_broadleaf(shape: _Upright, leaf: Color, bark: Color, rng) -> None:
     tall = rng.uniform(4, 9)
     shape.box(-0.022 * tall, 0.022 * tall, 0, 0.6 * tall, bark)
     _draw_crown(shape, 0.64 * tall, rng.uniform(0.24, 0.42) * tall, 0.36 * tall, leaf, rng)
 
 
-def _draw_acacia(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
+def _draw_acacia(shape: _Upright, leaf: Color, bark: Color, rng) -> None:
     tall = rng.uniform(3.5, 6)
     shape.box(-0.12, 0.12, 0, 0.5 * tall, bark)
     for lean in (-0.3, 0.3):
@@ -89,7 +89,7 @@ def _draw_acacia(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
     _draw_crown(shape, 0.86 * tall, 0.62 * tall, 0.14 * tall, leaf, rng)
 
 
-def _draw_conifer(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
+def _draw_conifer(shape: _Upright, leaf: Color, bark: Color, rng) -> None:
     tall = rng.uniform(5, 11)
     wide = tall * rng.uniform(0.16, 0.24)
     shape.canvas.shadow(shape.x, shape.z, wide * 2, wide)
@@ -103,7 +103,7 @@ def _draw_conifer(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
         )
 
 
-def _draw_cypress(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
+def _draw_cypress(shape: _Upright, leaf: Color, bark: Color, rng) -> None:
     tall = rng.uniform(5, 9)
     shape.box(-0.12, 0.12, 0, 0.2 * tall, bark)
     shape.canvas.shadow(shape.x, shape.z, 0.3 * tall, 0.2 * tall)
@@ -111,7 +111,7 @@ def _draw_cypress(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
     shape.blob(0.02 * tall, 0.6 * tall, 0.06 * tall, 0.36 * tall, palette.shade(leaf, 1.15), rng)
 
 
-def _draw_palm(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
+def _draw_palm(shape: _Upright, leaf: Color, bark: Color, rng) -> None:
     tall, lean = rng.uniform(4.5, 9), rng.uniform(-0.5, 0.5)
     shape.polygon([(-0.2, 0), (0.2, 0), (lean + 0.13, tall), (lean - 0.13, tall)], bark)
     shape.canvas.shadow(shape.x, shape.z, 3, 2)
@@ -126,12 +126,12 @@ def _draw_palm(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
         shape.polygon(np.concatenate([upper, lower]), palette.vary(leaf, rng, 0.15))
 
 
-def _draw_bush(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
+def _draw_bush(shape: _Upright, leaf: Color, bark: Color, rng) -> None:
     tall = rng.uniform(0.8, 2.2)
     _draw_crown(shape, 0.42 * tall, 0.75 * tall, 0.5 * tall, leaf, rng, lumps=6)
 
 
-def _draw_hedge(shape: _Upright, leaf: Colour, bark: Colour, rng) -> None:
+def _draw_hedge(shape: _Upright, leaf: Color, bark: Color, rng) -> None:
     tall, half = rng.uniform(1.0, 2.0), rng.uniform(1.8, 3.5)
     shape.canvas.shadow(shape.x, shape.z, 2 * half, 1.5)
     across = np.linspace(half, -half, 18)
@@ -149,21 +149,21 @@ def draw_pole(
     """Draw a utility pole (kind `pole`); return where its wires hang, (2, 3) in meters."""
     number = canvas.add("pole", depth=z, texture=5, grain=0)
     shape = _Upright(canvas, number, x, z)
-    colour = palette.vary(palette.POLE[style], rng)
+    color = palette.vary(palette.POLE[style], rng)
     foot, top = (0.24, 0.17) if style == "concrete" else (0.19, 0.14)
-    shape.polygon([(-foot, 0), (foot, 0), (top, tall), (-top, tall)], colour)
+    shape.polygon([(-foot, 0), (foot, 0), (top, tall), (-top, tall)], color)
     shape.polygon(
-        [(0.3 * foot, 0), (foot, 0), (top, tall), (0.3 * top, tall)], palette.shade(colour, 0.78)
+        [(0.3 * foot, 0), (foot, 0), (top, tall), (0.3 * top, tall)], palette.shade(color, 0.78)
     )
     arm = {"wood_cross": 1.25, "concrete": 0.8, "steel": 0.0, "wood_plain": 0.0}[style]
     for level in (0.95, 0.87)[: 2 if style == "concrete" else 1]:
         if arm:
             height = level * tall
-            shape.box(-arm, arm, height, height + 0.2, palette.shade(colour, 0.85))
+            shape.box(-arm, arm, height, height + 0.2, palette.shade(color, 0.85))
     if style == "concrete" and rng.random() < 0.6:
         shape.box(-0.75, -0.2, 0.66 * tall, 0.66 * tall + 0.95, (128, 132, 132))
     if style == "steel":
-        shape.box(-1.5, 0.1, tall - 0.2, tall, colour)
+        shape.box(-1.5, 0.1, tall - 0.2, tall, color)
         shape.box(-1.7, -1.0, tall - 0.3, tall - 0.12, (210, 210, 200))
     half = arm or 0.15
     return np.array([[x - half, 0.96 * tall, z], [x + half, 0.96 * tall, z]])
@@ -173,12 +173,12 @@ def draw_sign(canvas: Canvas, style: str, x: float, z: float, rng: np.random.Gen
     """Draw a traffic sign on its post (kind `sign`)."""
     number = canvas.add("sign", depth=z, texture=2, grain=0)
     shape = _Upright(canvas, number, x, z)
-    form, colour_name = style.split("_")
+    form, color_name = style.split("_")
     size = rng.uniform(0.42, 0.6)
     tall = rng.uniform(2.0, 2.7)
     shape.box(-0.06, 0.06, 0, tall + size, palette.vary((142, 146, 150), rng))
     if form == "board":
-        _draw_board(shape, colour_name, tall, size, rng)
+        _draw_board(shape, color_name, tall, size, rng)
     elif form == "disc":
         fill = (240, 238, 232)
         shape.disc(0, tall + size, size, (196, 30, 36))
@@ -188,7 +188,7 @@ def draw_sign(canvas: Canvas, style: str, x: float, z: float, rng: np.random.Gen
     else:
         corners = {"triangle": 3, "diamond": 4}[form]
         edge = (196, 30, 36) if form == "triangle" else (40, 38, 30)
-        fill = (244, 242, 236) if colour_name == "white" else (246, 196, 40)
+        fill = (244, 242, 236) if color_name == "white" else (246, 196, 40)
         _draw_corners(shape, corners, tall + size, size * 1.25, edge)
         _draw_corners(
             shape, corners, tall + size, size * (0.82 if form == "triangle" else 1.14), fill
@@ -196,14 +196,14 @@ def draw_sign(canvas: Canvas, style: str, x: float, z: float, rng: np.random.Gen
         shape.box(-0.08 * size, 0.08 * size, tall + 0.7 * size, tall + 1.35 * size, (30, 30, 30))
 
 
-def _draw_corners(shape: _Upright, corners: int, up: float, radius: float, colour: Colour) -> None:
+def _draw_corners(shape: _Upright, corners: int, up: float, radius: float, color: Color) -> None:
     angle = np.pi / 2 + 2 * np.pi * np.arange(corners) / corners
-    shape.polygon(np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + [0, up], colour)
+    shape.polygon(np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + [0, up], color)
 
 
-def _draw_board(shape: _Upright, colour: str, low: float, size: float, rng) -> None:
-    fill = {"green": (22, 104, 66), "blue": (28, 78, 160), "white": (238, 236, 230)}[colour]
-    text = (40, 40, 40) if colour == "white" else (240, 240, 236)
+def _draw_board(shape: _Upright, color: str, low: float, size: float, rng) -> None:
+    fill = {"green": (22, 104, 66), "blue": (28, 78, 160), "white": (238, 236, 230)}[color]
+    text = (40, 40, 40) if color == "white" else (240, 240, 236)
     half, high = size * rng.uniform(1.3, 2.0), low + size * rng.uniform(1.3, 1.9)
     shape.box(-half, half, low, high, text)
     shape.box(-half + 0.04, half - 0.04, low + 0.04, high - 0.04, fill)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scenes import palette
-from scenes.canvas import Canvas, Colour
+from scenes.canvas import Canvas, Color
 
 
 def draw_car(canvas: Canvas, x: float, z: float, oncoming: bool, rng: np.random.Generator) -> None:
@@ -48,7 +48,7 @@ class _Box:
         low: float,
         high: float,
         top: float,
-        colour: Colour,
+        color: Color,
     ) -> None:
         """Draw side, top and end of a block that narrows from low to high."""
         x, half, flank = self.x, self.half, self.inner
@@ -59,7 +59,7 @@ class _Box:
                 (x + flank * top, high, far_top),
                 (x + flank * top, high, near_top),
             ],
-            palette.shade(colour, 0.75),
+            palette.shade(color, 0.75),
         )
         self._face(
             [
@@ -68,7 +68,7 @@ class _Box:
                 (x + top, high, far_top),
                 (x - top, high, far_top),
             ],
-            palette.shade(colour, 1.12),
+            palette.shade(color, 1.12),
         )
         self._face(
             [
@@ -77,7 +77,7 @@ class _Box:
                 (x + top, high, near_top),
                 (x - top, high, near_top),
             ],
-            colour,
+            color,
         )
 
     def pane(
@@ -88,7 +88,7 @@ class _Box:
         high: float,
         half: float,
         top: float,
-        colour: Colour,
+        color: Color,
     ) -> None:
         rise = high - low
         share = 0.12
@@ -102,17 +102,17 @@ class _Box:
                 (x + top, upper, z[1]),
                 (x - top, upper, z[1]),
             ],
-            colour,
+            color,
         )
 
-    def end(self, z: float, low: float, high: float, half: float, colour: Colour) -> None:
-        self.patch(z, 0, half, low, high, colour)
+    def end(self, z: float, low: float, high: float, half: float, color: Color) -> None:
+        self.patch(z, 0, half, low, high, color)
 
     def patch(
-        self, z: float, across: float, half: float, low: float, high: float, colour: Colour
+        self, z: float, across: float, half: float, low: float, high: float, color: Color
     ) -> None:
         left, right = self.x + across - half, self.x + across + half
-        self._face([(left, low, z), (right, low, z), (right, high, z), (left, high, z)], colour)
+        self._face([(left, low, z), (right, low, z), (right, high, z), (left, high, z)], color)
 
     def wheel(self, z: float, radius: float) -> None:
         angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
@@ -129,5 +129,5 @@ class _Box:
         for side in (-0.7, 0.7):
             self.patch(z - radius, side * self.half, 0.13, 0, 0.4, (28, 28, 30))
 
-    def _face(self, corners: list | np.ndarray, colour: Colour) -> None:
-        self.canvas.face(self.number, np.asarray(corners, dtype=float), colour)
+    def _face(self, corners: list | np.ndarray, color: Color) -> None:
+        self.canvas.face(self.number, np.asarray(corners, dtype=float), color)

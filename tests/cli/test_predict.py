@@ -35,7 +35,7 @@ ROTATED = 6  # EXIF orientation: to be turned by 90 degrees clockwise
 
 
 def save(path: Path, size: tuple[int, int], seed: int, **options) -> Path:
-    """A photograph of coarse colour patches, (width, height) in pixels."""
+    """A photograph of coarse color patches, (width, height) in pixels."""
     patches = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), np.uint8)
     Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC).save(path, **options)
     return path

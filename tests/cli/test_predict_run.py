@@ -39,7 +39,7 @@ def exif_of(latitude: float, longitude: float) -> Image.Exif:
 
 
 def haversine(here: tuple[float, float], there: tuple[float, float]) -> float:
-    """Kilometres on a sphere of 6,371 km."""
+    """Kilometers on a sphere of 6,371 km."""
     (a, b), (c, d) = np.radians(here), np.radians(there)
     half = np.sin((c - a) / 2) ** 2 + np.cos(a) * np.cos(c) * np.sin((d - b) / 2) ** 2
     return 2 * 6371 * np.arcsin(np.sqrt(half))

@@ -130,7 +130,7 @@ def test_no_header_whatever_stops_the_listing(tmp_path_factory, noise, position)
 
 @settings(max_examples=50)
 @given(st.fractions(0, 89), st.fractions(0, 59), st.sampled_from("NS"))
-def test_any_rational_place_is_read_to_a_metre(tmp_path_factory, degrees, minutes, north):
+def test_any_rational_place_is_read_to_a_meter(tmp_path_factory, degrees, minutes, north):
     degrees, minutes = Fraction(int(degrees)), minutes.limit_denominator(10**6)
     path = tmp_path_factory.mktemp("place") / "a.jpg"
     rational = IFDRational(minutes.numerator, minutes.denominator)

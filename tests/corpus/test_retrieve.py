@@ -343,7 +343,7 @@ def test_a_table_that_an_earlier_run_accepted_is_checked_and_left_to_its_owner(s
 
 
 class KaggleHandler(Handler):
-    """What the official client asks Kaggle for: the licence of a dataset and its archive."""
+    """What the official client asks Kaggle for: the license of a dataset and its archive."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -425,7 +425,7 @@ def test_a_folder_of_weights_has_a_hash_of_its_files_and_is_compared_with_known_
 
 def test_every_weight_has_what_it_takes_to_fetch_and_verify_it():
     for name, weight in load_weights(ROOT / "config/weights.yaml").items():
-        assert weight["licence"], name
+        assert weight["license"], name
         if "url" in weight:
             assert weight["url"].startswith("https://")
             assert weight["url"].endswith(f"/{name}")
@@ -440,7 +440,7 @@ def test_the_table_of_the_docs_is_that_of_the_configuration():
     for name, weight in load_weights(ROOT / "config/weights.yaml").items():
         gigabytes = weight.get("gigabytes") or weight["size"] / 1e9
         source = weight.get("url") or f"https://huggingface.co/{weight['hub_id']}"
-        cells = (weight["model"], f"`{name}`", f"{gigabytes:.2f}", weight["licence"])
+        cells = (weight["model"], f"`{name}`", f"{gigabytes:.2f}", weight["license"])
         assert f"| {' | '.join(cells)} | <{source}> |" in text
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     for name, source in (config["sources"] | config["test_sets"]).items():

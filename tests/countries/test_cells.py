@@ -62,7 +62,7 @@ def test_images_at_one_place_are_not_divided():
     places = np.array([(48.8, 2.3)] * 50 + [(48.9, 2.4)] * 3)
     cells = adaptive_cells(places, 10, 1)
     assert sorted(cells.images) == [3, 50]
-    assert max(map(s2cell.token_to_level, cells.tokens)) < 12  # some kilometres
+    assert max(map(s2cell.token_to_level, cells.tokens)) < 12  # some kilometers
     np.testing.assert_allclose(np.sort(cells.coordinates, axis=0), [(48.8, 2.3), (48.9, 2.4)])
 
 

@@ -57,8 +57,8 @@ def test_copies_of_a_picture_are_near_and_other_pictures_are_not(seed):
     assert min(bits_between(image, picture(other)) for other in range(5, 25)) > 10
 
 
-def test_a_picture_is_hashed_whole_in_its_centre_and_mirrored():
-    """As imagehash does by itself; of a square, the centre is all of it."""
+def test_a_picture_is_hashed_whole_in_its_center_and_mirrored():
+    """As imagehash does by itself; of a square, the center is all of it."""
     image = picture(0)
     left = (image.width - image.height) // 2
     center = image.crop((left, 0, left + image.height, image.height))
@@ -144,7 +144,7 @@ def test_the_index_of_hashes_compares_few_pairs_where_copies_are_near(monkeypatc
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("squares", [False, True])
 def test_the_nearest_view_is_that_of_a_comparison_of_all_views(squares, indexed, monkeypatch):
-    """Centres are compared with centres and whole pictures with whole ones, mirrored or not."""
+    """Centers are compared with centers and whole pictures with whole ones, mirrored or not."""
     monkeypatch.setattr(hash_search, "ALL_PAIRS", 0 if indexed else 10**10)
     rng = np.random.default_rng(1)
     a, b = (pd.DataFrame(rng.integers(0, 2**64, (n, 4), dtype=np.uint64), columns=VIEWS)
@@ -179,9 +179,9 @@ def test_with_one_country_nothing_is_near_by_chance():
 
 def test_the_nearest_place_may_be_across_the_date_line():
     places, references = np.array([[0.0, 179.9]]), np.array([[0.0, 170.0], [0.0, -179.9]])
-    row, metres = nearest_places(places, references)
+    row, meters = nearest_places(places, references)
     assert row.tolist() == [1]
-    assert metres[0] == pytest.approx(0.2 / 360 * 2 * np.pi * 6_371_000)
+    assert meters[0] == pytest.approx(0.2 / 360 * 2 * np.pi * 6_371_000)
 
 
 @pytest.fixture
@@ -233,15 +233,15 @@ def test_large_images_are_decoded_one_at_a_time_whatever_the_threads(tmp_path, m
     assert most["all"] > 1
 
 
-def test_copies_and_neighbours_of_training_images_are_named(world):
+def test_copies_and_neighbors_of_training_images_are_named(world):
     table = leakage_table(*world).set_index("image_id")
     assert table.index.tolist() == ["g/copy", "s/near", "s/far", "i/c"]
     assert table.loc["g/copy", "nearest_image"] == "g/a"
     assert table.loc["g/copy", "bits"] <= 6
     assert table.loc["s/near", "nearest_place"] == "s/b"
-    assert table.loc["s/near", "metres"] == pytest.approx(11.1, abs=0.1)
-    assert table.loc["s/far", "metres"] == pytest.approx(111_195, rel=1e-3)
-    assert np.isnan(table.loc["g/copy", "metres"])
+    assert table.loc["s/near", "meters"] == pytest.approx(11.1, abs=0.1)
+    assert table.loc["s/far", "meters"] == pytest.approx(111_195, rel=1e-3)
+    assert np.isnan(table.loc["g/copy", "meters"])
 
 
 def test_the_summary_counts_them_by_collection_and_split(world):
@@ -261,7 +261,7 @@ def test_the_summary_counts_them_by_collection_and_split(world):
 def test_without_coordinates_there_are_no_distances_but_hashes(world):
     index, hashes = world
     table = leakage_table(index.assign(latitude=np.nan, longitude=np.nan), hashes)
-    assert table.metres.isna().all()
+    assert table.meters.isna().all()
     assert np.isnan(leakage_summary(table, 6).within_25_m).all()
 
 

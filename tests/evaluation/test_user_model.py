@@ -15,17 +15,17 @@ OF_COUNTRIES = """
     from helper import brightest
 
     class Model:
-        def __init__(self, favour):
-            self.favour = favour
+        def __init__(self, favor):
+            self.favor = favor
 
         def predict(self, images, countries):
             rows = np.full((len(images), len(countries)), 0.1 / (len(countries) - 1))
             rows[np.arange(len(images)), [brightest(i) for i in images]] = 0.9
-            rows[images.shape[1] > 50] = np.eye(len(countries))[countries.index(self.favour)]
+            rows[images.shape[1] > 50] = np.eye(len(countries))[countries.index(self.favor)]
             return rows
 
-    def load(favour="DE"):
-        return Model(favour)
+    def load(favor="DE"):
+        return Model(favor)
 """
 OF_PLACES = """
     import numpy as np
@@ -46,15 +46,15 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def coloured(channel: int, size: tuple[int, int] = (20, 30)) -> np.ndarray:
+def colored(channel: int, size: tuple[int, int] = (20, 30)) -> np.ndarray:
     image = np.zeros((*size, 3), np.uint8)
     image[..., channel] = 200
     return image
 
 
 def test_countries_are_those_that_the_file_predicts_for_images_of_any_sizes(tmp_path):
-    model = UserModel(write(tmp_path, OF_COUNTRIES), CLASSES, options={"favour": "NA"})
-    images = [coloured(1), coloured(0, (60, 40)), coloured(2), coloured(0)]
+    model = UserModel(write(tmp_path, OF_COUNTRIES), CLASSES, options={"favor": "NA"})
+    images = [colored(1), colored(0, (60, 40)), colored(2), colored(0)]
     answers = model.answer(images)
     assert answers.places is None
     assert answers.probabilities.dtype == np.float32
@@ -63,7 +63,7 @@ def test_countries_are_those_that_the_file_predicts_for_images_of_any_sizes(tmp_
 
 
 def test_places_become_countries(tmp_path):
-    answers = UserModel(write(tmp_path, OF_PLACES), CLASSES).answer([coloured(0), coloured(1)])
+    answers = UserModel(write(tmp_path, OF_PLACES), CLASSES).answer([colored(0), colored(1)])
     assert answers.places.tolist() == [[48.9, 2.4], [35.7, 139.7]]
     assert answers.probabilities.tolist() == [[0, 1, 0], [0, 0, 0]]  # Tokyo is in no class
 
@@ -99,13 +99,13 @@ def test_what_no_model_returns_is_refused_with_the_file(method, value, fault, tm
         InputError,
         match=rf"my_model\.py: {method}\(\) returned .*{fault}.*1 images of 20 × 30 pixels",
     ):
-        model.answer([coloured(0)])
+        model.answer([colored(0)])
 
 
 def test_an_error_of_the_file_is_one_line_with_its_place(tmp_path):
     model = UserModel(write(tmp_path, returning("places", "images['a']\n")), CLASSES)
     with pytest.raises(InputError, match=r"my_model\.py, line 5: IndexError: .*; correct the file"):
-        model.answer([coloured(0)])
+        model.answer([colored(0)])
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_an_error_of_the_file_is_one_line_with_its_place(tmp_path):
         ("import no_such_package\n", r"line 1: ModuleNotFoundError: No module named 'no_such"),
         ("x = 1\n", r"has no function load\(\*\*options\)"),
         ("def load(**options):\n    return 3\n", "the int that it returned has neither"),
-        ("def load():\n    pass\n", r"TypeError: load\(\) got an unexpected keyword .*'favour'"),
+        ("def load():\n    pass\n", r"TypeError: load\(\) got an unexpected keyword .*'favor'"),
         (OF_COUNTRIES + "\n    Model.places = Model.predict\n", "has predict and places"),
     ],
 )
 def test_a_file_without_a_model_is_refused(text, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        UserModel(write(tmp_path, text), CLASSES, options={"favour": "NA"})
+        UserModel(write(tmp_path, text), CLASSES, options={"favor": "NA"})
 
 
 def test_a_file_that_is_missing_or_no_python_is_named(tmp_path):

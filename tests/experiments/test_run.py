@@ -54,7 +54,7 @@ SMALLER = {
         },
     },
     "banerjee": {"index": {"min_images": 5, "split": [0.6, 0.2, 0.2]}},
-    "by_place": {"index": {"place_km": 200}},  # in which some images are neighbours
+    "by_place": {"index": {"place_km": 200}},  # in which some images are neighbors
     "competitors": {
         "models": {"geoclip": {"path": "resources/weights/clip", "gallery": "places.csv"}}
     },

@@ -113,9 +113,9 @@ def test_integrated_gradients_are_those_of_captum(images):
 @pytest.mark.parametrize("last", LAST)
 def test_integrated_gradients_add_up_to_the_difference_of_the_scores(images, last):
     probe = KerasProbe(small_network(last))
-    grey = np.full_like(images, 90)
-    total = probe.attributions(images, grey, ANSWER, 64).sum(axis=(1, 2, 3))
-    difference = probe.scores(images, ANSWER) - probe.scores(grey, ANSWER)
+    gray = np.full_like(images, 90)
+    total = probe.attributions(images, gray, ANSWER, 64).sum(axis=(1, 2, 3))
+    difference = probe.scores(images, ANSWER) - probe.scores(gray, ANSWER)
     assert np.abs(difference).min() > 1e-3
     np.testing.assert_allclose(total, difference, rtol=0.02, atol=1e-4)
 

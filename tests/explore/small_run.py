@@ -79,9 +79,9 @@ def make_index(countries: Mapping[str, int], photos: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def draw(colour: int) -> bytes:
+def draw(color: int) -> bytes:
     """A gray picture with a bright square."""
-    image = Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), (colour, 120, 90))
+    image = Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), (color, 120, 90))
     image.paste((250, 250, 250), (100, 200, 300, 400))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")
@@ -158,7 +158,7 @@ def make_run(
     excluded.to_csv(run / "quarantine.csv", index=False)
     index = index.iloc[1:]
     found = Found(Naming(vocabulary("imagenet"), np.array([SIGN]), 0.1))
-    shards = list(make_stores(run, index, [draw(colour) for colour in (40, 90, 140)], countries))
+    shards = list(make_stores(run, index, [draw(color) for color in (40, 90, 140)], countries))
     (run / "found/objects").mkdir(parents=True)
     with ObjectTable(run / "found/objects/objects.parquet") as objects:
         describe(shards, found, None, objects.write)
@@ -188,6 +188,6 @@ def make_leakage(run: Path, index: pd.DataFrame) -> None:
     rest = index[index.split != "train"]
     table = rest[["image_id", "collection", "source", "country", "split"]].assign(
         nearest_image=first.image_id, nearest_country=first.country, bits=7, mirrored=False,
-        other_country_bits=20, nearest_place=first.image_id, metres=1234.0,
+        other_country_bits=20, nearest_place=first.image_id, meters=1234.0,
     )  # fmt: skip
     table.to_csv(run / "leakage.csv", index=False)

@@ -116,9 +116,9 @@ def test_an_image_tells_its_answers_distance_and_nearest_training_image(client, 
     assert [best["country"] for best in answer["best"]] == ["FR", "NA"]
     assert answer["right"]
     assert answer["distance_to"] == "country"
-    assert 0 < answer["kilometres"] < 1
+    assert 0 < answer["kilometers"] < 1
     near = found["nearest"]
-    assert (near["bits"], near["metres"]) == (7, 1234)
+    assert (near["bits"], near["meters"]) == (7, 1234)
     assert client.get(f"/api/images/{near['n']}").json()["id"] == near["id"]
 
 

@@ -36,15 +36,15 @@ TINY = ClipParameters(
 
 
 class Squares:
-    """Images of which the colour of the ground tells the country, up to noise."""
+    """Images of which the color of the ground tells the country, up to noise."""
 
-    COLOURS = {"BR": (170, 80, 50), "GB": (60, 130, 60), "NA": (200, 190, 120)}
+    COLORS = {"BR": (170, 80, 50), "GB": (60, 130, 60), "NA": (200, 190, 120)}
 
     def __init__(self, n, seed):
         generator = np.random.default_rng(seed)
         self.label = np.array([sorted(NAMES)[row % 3] for row in range(n)])
         image = generator.normal(140, 40, (n, 48, 48, 3))
-        image[:, 24:] += [np.full((24, 48, 3), self.COLOURS[c]) - 140 for c in self.label]
+        image[:, 24:] += [np.full((24, 48, 3), self.COLORS[c]) - 140 for c in self.label]
         self.image = image.clip(0, 255).astype(np.uint8)
         self.score = np.full((n, 48, 48), 50, np.uint8)
         self.digest = f"{n} {seed}"

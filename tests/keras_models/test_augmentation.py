@@ -33,7 +33,7 @@ def image() -> np.ndarray:
     flip=st.booleans(),
 )
 @settings(max_examples=25)
-def test_same_parameters_give_the_image_of_keras_within_one_grey_level(
+def test_same_parameters_give_the_image_of_keras_within_one_gray_level(
     image, shear, zoom_x, zoom_y, flip
 ):
     drawn = {"shear": shear, "zx": zoom_x, "zy": zoom_y, "flip_horizontal": flip}

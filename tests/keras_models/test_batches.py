@@ -9,7 +9,7 @@ import tensorflow as tf
 from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.batches import Batches, own_errors
 from geoloc.weighting import UNCHANGED
-from tests.coloured_world import CLASSES, PIECEWISE, open_world, write_stores
+from tests.colored_world import CLASSES, PIECEWISE, open_world, write_stores
 
 
 @pytest.fixture(scope="module")

@@ -20,15 +20,15 @@ from tests.small_keras import small_model
 
 COUNTRIES = ["DE", "FR", "NA"]
 TOWNS = {"DE": [(52.5, 13.4), (48.1, 11.6)], "FR": [(48.9, 2.4)], "NA": [(-22.6, 17.1)]}
-COLOURS = dict(zip(sum(TOWNS.values(), []), 255 * np.eye(4, 3, dtype=np.uint8), strict=True))
+COLORS = dict(zip(sum(TOWNS.values(), []), 255 * np.eye(4, 3, dtype=np.uint8), strict=True))
 SETTINGS = CellParameters(maximum_images=6, minimum_images=3)
 
 
 def write(
-    path: Path, labels: list[str], located: list[bool], split: str, colours: bool = False
+    path: Path, labels: list[str], located: list[bool], split: str, colors: bool = False
 ) -> Arrays:
-    """Images of one shade each, their number, or in the `colours` of their towns; taken about a
-    kilometre around towns of their country."""
+    """Images of one shade each, their number, or in the `colors` of their towns; taken about a
+    kilometer around towns of their country."""
     rng, n = np.random.default_rng(len(labels)), len(labels)
     towns = [TOWNS[label][i % len(TOWNS[label])] for i, label in enumerate(labels)]
     places = np.array(towns) + rng.normal(0, 0.01, (n, 2))
@@ -37,8 +37,8 @@ def write(
         "image_id": [f"{split}{i}" for i in range(n)], "label": labels, "split": [split] * n,
         "source": ["s"] * n, "latitude": places[:, 0], "longitude": places[:, 1],
     }  # fmt: skip
-    paint = [COLOURS[town] if colours else (i, i, i) for i, town in enumerate(towns)]
-    pixels = (np.full((224, 224, 3), colour, np.uint8) for colour in paint)
+    paint = [COLORS[town] if colors else (i, i, i) for i, town in enumerate(towns)]
+    pixels = (np.full((224, 224, 3), color, np.uint8) for color in paint)
     write_arrays(path, columns, pixels)
     return Arrays([path])
 
@@ -53,9 +53,9 @@ def images(tmp_path) -> tuple[Arrays, Arrays]:
     return train, write(tmp_path / "val.h5", ["DE", "NA", "FR"], [True, True, False], "val")
 
 
-def test_images_are_labelled_with_their_cells_and_read_by_their_own_rows(images, tmp_path):
+def test_images_are_labeled_with_their_cells_and_read_by_their_own_rows(images, tmp_path):
     train, val = images
-    labelled, validation, tokens = label_with_cells(
+    labeled, validation, tokens = label_with_cells(
         train, val, COUNTRIES, tmp_path, SETTINGS, "nearest_city"
     )
     cells = read_cells(tmp_path).cells
@@ -63,12 +63,12 @@ def test_images_are_labelled_with_their_cells_and_read_by_their_own_rows(images,
     places = np.column_stack([train.latitude, train.longitude])
     known = ~np.isnan(places).any(1)
     expected = dict(zip(train.image_id[known], cells.index_of(places[known]), strict=True))
-    assert len(labelled) == sum(cell >= 0 for cell in expected.values()) == cells.images.sum()
-    for image_id, label in zip(labelled.image_id, labelled.label, strict=True):
+    assert len(labeled) == sum(cell >= 0 for cell in expected.values()) == cells.images.sum()
+    for image_id, label in zip(labeled.image_id, labeled.label, strict=True):
         assert tokens[expected[image_id]] == label
-    rows = np.arange(len(labelled))[::-1]
-    numbers = [int(image_id.removeprefix("train")) for image_id in labelled.image_id[rows]]
-    assert labelled.read(rows)[0][:, 0, 0, 0].tolist() == numbers
+    rows = np.arange(len(labeled))[::-1]
+    numbers = [int(image_id.removeprefix("train")) for image_id in labeled.image_id[rows]]
+    assert labeled.read(rows)[0][:, 0, 0, 0].tolist() == numbers
     assert set(validation.image_id) <= {"val0", "val1"}
 
 
@@ -123,10 +123,10 @@ def test_cells_of_a_single_country_are_refused_with_the_remedy(tmp_path):
 
 
 def test_a_model_learns_the_cells_and_answers_with_their_places(tmp_path, monkeypatch):
-    """Each town's images have a colour of their own."""
+    """Each town's images have a color of their own."""
     monkeypatch.setattr(training, "build_model", small_model)
     labels = ["DE", "DE", "FR"] * 12
-    train = write(tmp_path / "t.h5", labels, [True] * 36, "train", colours=True)
+    train = write(tmp_path / "t.h5", labels, [True] * 36, "train", colors=True)
     settings = CellParameters(maximum_images=12, minimum_images=3)
     found = label_with_cells(train, train, COUNTRIES, tmp_path, settings, "nearest_city")
     parameters = TrainingParameters(batch_size=6, epochs=12, learning_rate=0.05,

@@ -8,7 +8,7 @@ import pytest
 from geoloc.keras_models import multi_gpu
 from geoloc.keras_models.multi_gpu import replicated
 from geoloc.keras_models.predict import load_trained
-from tests.coloured_world import CLASSES, write_world
+from tests.colored_world import CLASSES, write_world
 from tests.processes import run_python
 from tests.small_keras import WITHOUT_TIME
 

@@ -27,7 +27,7 @@ from geoloc.keras_models.training import (
 )
 from geoloc.stores import Arrays, write_arrays, write_score_arrays
 from geoloc.weighting import UNCHANGED
-from tests.coloured_world import (
+from tests.colored_world import (
     CLASSES,
     LINEAR,
     PIECEWISE,

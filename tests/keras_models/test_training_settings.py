@@ -18,7 +18,7 @@ from geoloc.keras_models.epoch_log import EpochLog
 from geoloc.keras_models.multi_gpu import MeanOfReplicas
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.weighting import View
-from tests.coloured_world import CLASSES, LINEAR, PIECEWISE, open_world, write_stores
+from tests.colored_world import CLASSES, LINEAR, PIECEWISE, open_world, write_stores
 from tests.small_keras import small_model
 
 import keras  # isort: skip

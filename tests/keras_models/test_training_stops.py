@@ -21,7 +21,7 @@ from geoloc.keras_models.epoch_log import EpochLog
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.locks import only_one
 from geoloc.weighting import View
-from tests.coloured_world import CLASSES, open_world, write_stores, write_world
+from tests.colored_world import CLASSES, open_world, write_stores, write_world
 from tests.small_keras import small_model, stop_before_the_second_epoch, without_time
 
 

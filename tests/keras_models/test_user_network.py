@@ -13,7 +13,7 @@ from geoloc.keras_models.build import build_model
 from geoloc.keras_models.predict import load_trained
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.stores import Arrays
-from tests.coloured_world import CLASSES, write_stores
+from tests.colored_world import CLASSES, write_stores
 
 OWN_LAYER = """
 import keras

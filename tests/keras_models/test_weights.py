@@ -17,7 +17,7 @@ from geoloc.keras_models.weights import load_legacy_weights
 from geoloc.probabilities import NotADistribution
 from geoloc.stores import Arrays
 from geoloc.weighting import View
-from tests.coloured_world import CLASSES, write_world
+from tests.colored_world import CLASSES, write_world
 
 import keras  # isort: skip
 

@@ -21,7 +21,7 @@ from geoloc.matrix import dataset_settings
 from geoloc.segmentation.vocabularies import vocabulary_of
 from geoloc.stores import read_scores, write_images
 from geoloc.types import SCORE_SIZE
-from tests.coloured_world import CLASSES, scores_of, write_stores, write_world
+from tests.colored_world import CLASSES, scores_of, write_stores, write_world
 from tests.conftest import ROOT
 from tests.script_runs import run_script
 
@@ -118,7 +118,7 @@ def test_the_segmenter_makes_segments_that_score(folder):
     place = {"latitude": 1.0, "longitude": 2.0, "split": "val", "source": "s"}
     row = {"image_id": "a", "image": cv2.imencode(".png", image[..., ::-1])[1].tobytes()}
     write_images("i.h5", [row | place])
-    entry = dict(example.entry("segmentations", "colours"))
+    entry = dict(example.entry("segmentations", "colors"))
     engine = entry.pop("engine")
     run_script(
         "segment",
@@ -127,7 +127,7 @@ def test_the_segmenter_makes_segments_that_score(folder):
         params={"segmentation": entry, "engine": engine}
         | {"weights": {path: {} for path in files_of(entry)}},
     )
-    scores = example.entry("scores", "colours")
+    scores = example.entry("scores", "colors")
     run_script(
         "score",
         input={"segments": "s.h5", "classes": scores["classes"]},

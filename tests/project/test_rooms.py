@@ -18,7 +18,7 @@ FILES = {
     for path in (SCRIPTS / package).rglob("*.py")
 }
 # A room may import from itself and from those before it; `shared` are the modules beside the rooms.
-# Neighbours on a line do not know each other.
+# Neighbors on a line do not know each other.
 FLOORS = [
     {"shared"},
     {"config"},

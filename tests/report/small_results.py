@@ -152,7 +152,7 @@ def _leakage(index: pd.DataFrame) -> pd.DataFrame:
     rest = index[index.split != "train"]
     near = np.arange(len(rest)) % 20 == 0
     return rest[["image_id", "collection", "source", "country", "split"]].assign(
-        bits=np.where(near, 2, 20), other_country_bits=24, metres=np.where(near, 10.0, 9000.0)
+        bits=np.where(near, 2, 20), other_country_bits=24, meters=np.where(near, 10.0, 9000.0)
     )
 
 

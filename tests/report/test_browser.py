@@ -47,7 +47,7 @@ def browser() -> Iterator:
 
 @pytest.fixture
 def shown(browser, report, request) -> Iterator:
-    """The page on a screen (size, colour scheme), with what it requested and said."""
+    """The page on a screen (size, color scheme), with what it requested and said."""
     size, scheme = request.param
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"

@@ -42,7 +42,7 @@ def test_the_same_state_draws_the_same_scene():
 
 
 def test_masks_lie_where_the_object_is_seen():
-    """The colour changes where the mask of a pole ends."""
+    """The color changes where the mask of a pole ends."""
     contrasts = []
     for seed in range(12):
         scene = draw("FI", seed, (320, 320))

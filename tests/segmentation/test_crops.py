@@ -1,4 +1,4 @@
-"""Crops equal those cut the plain way: contour, square, Pillow's resize, centre."""
+"""Crops equal those cut the plain way: contour, square, Pillow's resize, center."""
 
 import cv2
 import numpy as np
@@ -24,9 +24,9 @@ def scene(seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     image = cv2.resize(random.integers(0, 256, (20, 32, 3), np.uint8), SIZE[::-1])
     for _ in range(12):
-        corner, colour = random.integers(0, 300, 2), random.integers(0, 256, 3).tolist()
+        corner, color = random.integers(0, 300, 2), random.integers(0, 256, 3).tolist()
         end = corner + random.integers(10, 90, 2)
-        cv2.rectangle(image, corner.tolist(), end.tolist(), colour, -1)
+        cv2.rectangle(image, corner.tolist(), end.tolist(), color, -1)
     image[:60, :80] = random.integers(0, 3, (60, 80, 1))
     return image
 
@@ -38,9 +38,9 @@ def shapes(count: int, seed: int = 0) -> list[np.ndarray]:
     for i in range(count):
         mask = np.zeros(SIZE, np.uint8)
         for _ in range(1 + i % 3):
-            centre = (int(random.integers(0, 320)), int(random.integers(0, 200)))
+            center = (int(random.integers(0, 320)), int(random.integers(0, 200)))
             axes = random.integers(1, [8, 40, 160][i % 3], 2).tolist()
-            cv2.ellipse(mask, centre, axes, float(random.uniform(0, 180)), 0, 360, 1, -1)
+            cv2.ellipse(mask, center, axes, float(random.uniform(0, 180)), 0, 360, 1, -1)
         masks.append(mask.astype(bool))
     return masks
 

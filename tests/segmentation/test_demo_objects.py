@@ -6,7 +6,7 @@ import object_data
 import pytest
 import torch
 from evaluate_scores import Judged
-from object_data import NAMES, OTHER, LabelledScene
+from object_data import NAMES, OTHER, LabeledScene
 from safetensors.torch import save_file
 from torch import nn
 
@@ -55,7 +55,7 @@ def test_a_mask_has_the_name_of_the_kind_with_seventy_percent_of_it():
     ids = np.ones((10, 100), np.int32)
     ids[:, 70:] = 2
     car, sky = NAMES.index("car"), NAMES.index("sky")
-    scene = LabelledScene(np.zeros((10, 100, 3), np.uint8), ids, np.array([0, car, sky]))
+    scene = LabeledScene(np.zeros((10, 100, 3), np.uint8), ids, np.array([0, car, sky]))
     whole, part = object_data.true_segments(scene), object_data.true_segments(scene)
     assert object_data.labels(scene, whole).tolist() == [car, sky]
     part.counts = [np.array([0, 1000], np.uint32), np.array([10, 990], np.uint32)]

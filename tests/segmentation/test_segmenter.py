@@ -167,12 +167,12 @@ def test_decoder_equals_the_packages(heads):
 def blobs(count: int, side: int, seed: int) -> torch.Tensor:
     """Logits (count, side, side) of soft ellipses, many of them near duplicates, some rugged."""
     random = np.random.default_rng(seed)
-    centres = random.uniform(-0.1, 1.1, (count // 4, 2)).repeat(4, 0) + random.normal(0, 0.01)
+    centers = random.uniform(-0.1, 1.1, (count // 4, 2)).repeat(4, 0) + random.normal(0, 0.01)
     radii = random.uniform(0.02, 0.5, (count // 4, 2)).repeat(4, 0)
     radii = radii * random.uniform(0.9, 1.1, (count, 2))
     y, x = (np.mgrid[:side, :side] + 0.5) / side
     distance = np.hypot(*(
-        (grid - centres[:, axis, None, None]) / radii[:, axis, None, None]
+        (grid - centers[:, axis, None, None]) / radii[:, axis, None, None]
         for axis, grid in enumerate((x, y))
     ))  # fmt: skip
     slope = random.uniform(1, 40, (count, 1, 1))

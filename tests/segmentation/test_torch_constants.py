@@ -43,10 +43,10 @@ def test_every_setting_of_crops_reaches_the_generator():
     assert [len(grid) for grid in generator.point_grids] == [64, 16, 4]
 
 
-@pytest.mark.parametrize(("colour", "counts"), [((8, 0, 0), 1), ((0, 0, 8), 0), ((0, 3, 0), 1)])
-def test_gray_is_that_of_rgb(colour, counts):
+@pytest.mark.parametrize(("color", "counts"), [((8, 0, 0), 1), ((0, 0, 8), 0), ((0, 3, 0), 1)])
+def test_gray_is_that_of_rgb(color, counts):
     """Red weighs 0.299, green 0.587, blue 0.114; images are not in OpenCV's BGR."""
-    image = np.full((20, 20, 3), colour, np.uint8)
+    image = np.full((20, 20, 3), color, np.uint8)
     mask = np.ones((20, 20), bool)
     segments = to_segments((20, 20), [rle.encode(mask, 0, 0, (20, 20))], [1.0], [1.0])
     assert len(crops.cut_crops(image, segments)[1]) == counts

@@ -431,7 +431,7 @@ DAMAGES = {
     "place moved away": Damage(
         lambda run: edit_table(
             run / "leakage.csv",
-            lambda t: t.assign(metres=[m and str(float(m) + 9000) for m in t.metres])),
+            lambda t: t.assign(meters=[m and str(float(m) + 9000) for m in t.meters])),
         "leakage.csv", "not the distance"),
     "near duplicates denied": Damage(
         lambda run: edit_table(

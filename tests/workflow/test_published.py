@@ -150,7 +150,7 @@ def test_what_the_configuration_lets_one_choose_exists_under_that_name(key, choi
 # --------------------------------------------------------------------------- masks and their crops
 
 
-def test_a_crop_is_resized_to_256_and_its_centre_of_224_is_classified():
+def test_a_crop_is_resized_to_256_and_its_center_of_224_is_classified():
     assert (CropClassifier.resize, CropClassifier.input_size, BEST) == (256, 224, 10)
     assert ResNet50.mean == (0.485, 0.456, 0.406)
     assert ResNet50.std == (0.229, 0.224, 0.225)

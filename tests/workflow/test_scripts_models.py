@@ -19,7 +19,7 @@ from geoloc.keras_models.training import TrainingParameters
 from geoloc.stores import Arrays, write_arrays, write_images, write_scores
 from geoloc.types import SCORE_SIZE
 from geoloc.weighting import make_view
-from tests.coloured_world import CLASSES, scores_of, write_stores, write_world
+from tests.colored_world import CLASSES, scores_of, write_stores, write_world
 from tests.script_runs import recorded, run_script
 
 CUSTOM = {
@@ -156,7 +156,7 @@ def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch, 
 
 @pytest.fixture(scope="module")
 def model(folder) -> Path:
-    """A model whose answers depend on how bright each colour is."""
+    """A model whose answers depend on how bright each color is."""
     pixels = keras.Input((224, 224, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
     output = keras.layers.Dense(3, activation="softmax", dtype="float32")
@@ -204,7 +204,7 @@ def write_test_set(folder: Path) -> None:
 
 
 def expected_probabilities(arrays: Arrays, dataset: str) -> np.ndarray:
-    """Of the model above: softmax of six times the mean colour, in the dataset's view."""
+    """Of the model above: softmax of six times the mean color, in the dataset's view."""
     image, score = arrays.read(np.arange(len(arrays)))
     factor = make_view(VIEWS[dataset]).factor
     seen = (image * factor[score][..., None]).astype(np.uint8)

@@ -25,7 +25,7 @@ from geoloc.types import SCORE_SIZE
 from geoloc.verify.loading import load
 from geoloc.verify.models import record_mistakes
 from tests.coordinates.test_geoclip import clip, gallery  # noqa: F401  fixtures
-from tests.keras_models.test_cells import COLOURS, TOWNS, write
+from tests.keras_models.test_cells import COLORS, TOWNS, write
 from tests.script_runs import run_script
 from tests.small_keras import small_model
 
@@ -65,7 +65,7 @@ def test_a_model_of_cells_is_trained_and_predicts_places(folder, monkeypatch):
     monkeypatch.setattr(training, "build_model", small_model)
     monkeypatch.setattr("geoloc.keras_models.runtime.setup", lambda seed, threads: None)
     arrays = {
-        split: write(folder / f"{split}.h5", LABELS, [True] * 36, split, colours=True)
+        split: write(folder / f"{split}.h5", LABELS, [True] * 36, split, colors=True)
         for split in ("train", "val", "test")
     }
     model = folder / "model"
@@ -130,12 +130,12 @@ def verify(folder: Path, image_ids: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def shards(folder) -> Path:
-    """Full-size images of a country's colour, one of each to test with and one of a test set."""
+    """Full-size images of a country's color, one of each to test with and one of a test set."""
     rows, scores = [], []
     for number, (country, towns) in enumerate(TOWNS.items()):
         buffer = io.BytesIO()
-        colour = tuple(int(value) for value in COLOURS[towns[0]])
-        Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), colour).save(buffer, "PNG")
+        color = tuple(int(value) for value in COLORS[towns[0]])
+        Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), color).save(buffer, "PNG")
         for source in ("s", "far"):
             rows.append(
                 {
@@ -208,13 +208,13 @@ def test_a_users_model_that_answers_with_countries(shards):
         "class Model:\n"
         "    def predict(self, images, countries):\n"
         "        assert images.shape[1:] == (640, 640, 3) and images.dtype == np.uint8\n"
-        "        colour = images[:, 0, 0] + 1.0\n"
-        "        return colour / colour.sum(1, keepdims=True)\n"
+        "        color = images[:, 0, 0] + 1.0\n"
+        "        return color / color.sum(1, keepdims=True)\n"
         "def load():\n"
         "    return Model()\n"
     )
     table, found = predict("predict_python", shards, {"file": path}, options={})
-    colours = [COLOURS[towns[0]] for towns in TOWNS.values()]
-    expected = [COUNTRIES[colour.argmax()] for colour in colours]
+    colors = [COLORS[towns[0]] for towns in TOWNS.values()]
+    expected = [COUNTRIES[color.argmax()] for color in colors]
     assert table.country_1.tolist() == expected * 3
     assert set(found.distances_to) == {"country_medians"}

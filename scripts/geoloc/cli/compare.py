@@ -33,7 +33,7 @@ TITLES = {
 }
 EXAMPLES = """\
 examples:
-  what neighbours of training images add to accuracies:
+  what neighbors of training images add to accuracies:
     geoloc compare results/by_place results/study
   one source against two, on the same test images, also as a table:
     geoloc compare results/banerjee results/study --csv one_source.csv

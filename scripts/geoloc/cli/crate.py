@@ -17,7 +17,7 @@ import geoloc
 from geoloc.errors import InputError
 from geoloc.report.code_version import code_version
 from geoloc.report.crate import (
-    NO_LICENCE,
+    NO_LICENSE,
     FinishedRun,
     describe_run,
     finished_run,
@@ -58,7 +58,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--zip", type=Path, metavar="FILE", help="write a zip file and leave the folder unchanged")
     add("--max-mb", type=megabytes, default=10, metavar="MB",
         help="largest file that is copied into the zip file (default 10)")  # fmt: skip
-    add("--license", default=NO_LICENCE, help="license of the results, an address or a text")
+    add("--license", default=NO_LICENSE, help="license of the results, an address or a text")
     add("--author", default="", help="name of the person who made the run")
     return parser.parse_args(arguments)
 

@@ -15,7 +15,7 @@ def grid_cells(latitude: np.ndarray, longitude: np.ndarray, size: float) -> np.n
     """Find the grid cell of each place.
 
     The grid divides the earth into bands of equal height, and each band into cells of equal width,
-    so that cells are about `size` km wide and high. Neighbours on both sides of a border are in
+    so that cells are about `size` km wide and high. Neighbors on both sides of a border are in
     different cells: `size` is a scale, not a minimum distance between splits.
 
     Args:

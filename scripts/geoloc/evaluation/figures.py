@@ -21,7 +21,7 @@ from geoloc.files import atomic_path
 from geoloc.segmentation import rle
 from geoloc.weighting import View
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#6B6B6B"
 # Parameters of Matplotlib that are not of a figure.
 NOT_OF_FIGURES = ("backend", "date.epoch", "figure.hooks", "interactive", "timezone", "tk.",
                   "toolbar", "webagg")  # fmt: skip
@@ -138,8 +138,8 @@ def draw_regions(axis: Axes, image: np.ndarray, regions: Sequence[Region]) -> No
     axis.imshow(image // 2 + 96)  # paler, so that labels can be read on it
     taken: list[tuple[float, float, float, float]] = []
     for region in reversed(regions):
-        colour, style = (ORANGE, "solid") if region.score else (BLUE, "dashed")
-        axis.contour(region.mask, [0.5], colors=colour, linewidths=0.7, linestyles=style)
+        color, style = (ORANGE, "solid") if region.score else (BLUE, "dashed")
+        axis.contour(region.mask, [0.5], colors=color, linewidths=0.7, linestyles=style)
         label = f"{region.name} {100 * region.probability:.0f} %".strip()
         x, y = rle.inner_point(region.mask)
         side = image.shape[0] / 640
@@ -150,7 +150,7 @@ def draw_regions(axis: Axes, image: np.ndarray, regions: Sequence[Region]) -> No
             continue
         taken.append(box)
         axis.text(
-            x, y, label, fontsize=5, color=colour, ha="center", va="center",
+            x, y, label, fontsize=5, color=color, ha="center", va="center",
             weight="bold" if region.score else "normal",
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.4},
         )  # fmt: skip
@@ -213,7 +213,7 @@ def _block_of_curves(part, block: Sequence[History], columns: int, baseline: flo
     for (accuracy, loss), (_, trained_on, table) in zip(axes.T, block, strict=False):
         accuracy.set_title(trained_on)
         _curves(accuracy, table, "accuracy")
-        accuracy.axhline(baseline, color=GREY, linestyle=":", label="majority baseline")
+        accuracy.axhline(baseline, color=GRAY, linestyle=":", label="majority baseline")
         best = table["val_accuracy"].idxmax()
         accuracy.plot(
             table["epoch"][best],

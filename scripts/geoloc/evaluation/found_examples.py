@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from geoloc.evaluation.figures import GREY, STYLE, shorten
+from geoloc.evaluation.figures import GRAY, STYLE, shorten
 from geoloc.images import decode
 from geoloc.segmentation import rle
 from geoloc.stores import read_images
@@ -133,7 +133,7 @@ def examples_figure(
             number = f"{examples.number[class_index]:,} segments"
             name = shorten(names[class_index], 22)
             axis.text(-12, top + SIDE / 2 - 9, name, fontsize=8, ha="right")
-            axis.text(-12, top + SIDE / 2 + 13, number, fontsize=6, ha="right", color=GREY)
+            axis.text(-12, top + SIDE / 2 + 13, number, fontsize=6, ha="right", color=GRAY)
             for left, crops in (
                 (0, examples.highest[class_index]),
                 (right, examples.lowest[class_index]),

@@ -29,7 +29,7 @@ from geoloc.images import center_square, decode_image, megapixels
 from geoloc.progress import Progress
 from geoloc.stores import read_images
 
-NEAR_METRES = (25, 100, 1000)
+NEAR_METERS = (25, 100, 1000)
 INDEX_COLUMNS = ("image_id", "collection", "source", "country", "split", "latitude", "longitude")
 LARGE = 16  # megapixels; larger images are decoded one at a time
 HASH_SIDE = 32  # side in pixels of the gray image that pHash transforms
@@ -151,7 +151,7 @@ def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -
         Columns image_id, collection, source, country and split; `nearest_image` of training with
         `nearest_country`, `bits` (0–64) and `mirrored`, whether only the image's mirror image is
         that near; `other_country_bits`, the fewest to a training image of another country; and, if
-        coordinates are known, `nearest_place`, the training image taken nearest, and `metres`.
+        coordinates are known, `nearest_place`, the training image taken nearest, and `meters`.
 
     Raises:
         InputError: if there are no training images.
@@ -171,15 +171,15 @@ def leakage_table(index: pd.DataFrame, hashes: pd.DataFrame, threads: int = 1) -
     table["nearest_image"] = train["image_id"].to_numpy()[row]
     table["nearest_country"] = train["country"].to_numpy()[row]
     table["bits"], table["mirrored"], table["other_country_bits"] = bits, mirrored, other_bits
-    table["nearest_place"], table["metres"] = "", np.nan
+    table["nearest_place"], table["meters"] = "", np.nan
     placed, references = rest["latitude"].notna().to_numpy(), train[train["latitude"].notna()]
     if placed.any() and len(references):
         columns = ["latitude", "longitude"]
-        row, metres = nearest_places(
+        row, meters = nearest_places(
             rest.loc[placed, columns].to_numpy(), references[columns].to_numpy()
         )
         table.loc[placed, "nearest_place"] = references["image_id"].to_numpy()[row]
-        table.loc[placed, "metres"] = metres
+        table.loc[placed, "meters"] = meters
     return table
 
 
@@ -195,7 +195,7 @@ def leakage_summary(table: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFra
     rows = []
     for (collection, split), part in table.groupby(["collection", "split"], sort=False):
         near = part["bits"] <= near_duplicate_bits
-        metres = part["metres"].dropna()
+        meters = part["meters"].dropna()
         row = {
             "collection": collection,
             "split": split,
@@ -203,8 +203,8 @@ def leakage_summary(table: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFra
             "near_duplicates": int(near.sum()),
             "near_duplicate_share": near.mean(),
             "chance_share": (part["other_country_bits"] <= near_duplicate_bits).mean(),
-            "located": len(metres),
+            "located": len(meters),
         }
-        row |= {f"within_{limit}_m": (metres <= limit).mean() for limit in NEAR_METRES}
-        rows.append(row | {"median_m": metres.median()})
+        row |= {f"within_{limit}_m": (meters <= limit).mean() for limit in NEAR_METERS}
+        rows.append(row | {"median_m": meters.median()})
     return pd.DataFrame(rows)

@@ -54,7 +54,7 @@ def remove(image: np.ndarray, pixels: np.ndarray, fill: str) -> np.ndarray:
     Args:
         image: uint8 (…, H, W, 3).
         pixels: bool (…, H, W), those to replace.
-        fill: `black`, `mean` (the image's mean colour) or `blur` (a blurred copy of the image).
+        fill: `black`, `mean` (the image's mean color) or `blur` (a blurred copy of the image).
 
     Returns:
         uint8 (…, H, W, 3).

@@ -22,7 +22,7 @@ from geoloc.segmentation.scoring import segment_classes, segment_scores
 from geoloc.types import Segments
 
 RANKS = range(1, 6)
-LEAKAGE = ("nearest_image", "nearest_country", "bits", "mirrored", "nearest_place", "metres")
+LEAKAGE = ("nearest_image", "nearest_country", "bits", "mirrored", "nearest_place", "meters")
 
 
 class Details:
@@ -72,14 +72,14 @@ class Details:
         ]  # fmt: skip
         titles = self._run.dataset_titles | self._run.test_set_titles
         frame = pd.DataFrame([found])
-        kilometres = distances(frame, self._positions)
+        kilometers = distances(frame, self._positions)
         return {
             "test_set": found["test_set"],
             "title": titles.get(found["test_set"], found["test_set"]),
             "best": best,
             "right": found["country_1"] == found["label"],
             "label_probability": _number(found["label_probability"]),
-            "kilometres": _number(kilometres[0]) if len(kilometres) else None,
+            "kilometers": _number(kilometers[0]) if len(kilometers) else None,
             "distance_to": "place" if answers_are_places(frame) else "country",
         }
 
@@ -132,7 +132,7 @@ class Details:
             "mirrored": found["mirrored"] == "True",
             "place_n": near if found["nearest_place"] else None,
             "place_id": found["nearest_place"],
-            "metres": _number(found["metres"]),
+            "meters": _number(found["meters"]),
         }
 
     # ---------------------------------------------------------------------------- segments

@@ -85,7 +85,7 @@ class Pictures:
         raise FileError(f"{path} has no score map of {wanted}; run snakemake again")
 
     def score_picture(self, n: int, scores: str) -> bytes:
-        """The score map of image n in the colours of Fig. 2, as PNG."""
+        """The score map of image n in the colors of Fig. 2, as PNG."""
         self._check_street(n)
         scaled = (self.score(n, scores).astype(np.uint16) * 255 // 100).astype(np.uint8)
         return encode_png(cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS))

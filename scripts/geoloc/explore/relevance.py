@@ -52,10 +52,10 @@ class Relevance:
         image = self._pictures.seen(n, dataset)
         image = cv2.resize(image, (ARRAY_SIZE, ARRAY_SIZE), interpolation=cv2.INTER_AREA)
         strength = np.clip(relevance / (np.percentile(relevance, CLIPPED) or 1), 0, 1)
-        coloured = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        colored = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)
         opacity = (0.25 + 0.7 * strength)[..., None]
         gray = image.mean(axis=-1, keepdims=True)
-        return encode_png(np.rint(gray * (1 - opacity) + coloured * opacity).astype(np.uint8))
+        return encode_png(np.rint(gray * (1 - opacity) + colored * opacity).astype(np.uint8))
 
     def _maps(self, n: int, row: str) -> dict[str, np.ndarray]:
         """Maps float32 (224, 224) by method; none where the image was not explained."""

@@ -44,7 +44,7 @@ disable_progress_bar()  # for reading and writing weights: all jobs share the te
 MAX_LOGIT_SCALE = float(np.log(100))  # Radford et al. 2021, section 2.5
 
 
-class LabelledImages(Protocol):
+class LabeledImages(Protocol):
     """The data that training reads, such as geoloc.stores.Arrays."""
 
     label: np.ndarray  # (n,) ISO alpha-2
@@ -138,7 +138,7 @@ class ClipTrainer:
     def caption(self, country: str, template: str) -> str:
         return template.format(country=self.names[country])
 
-    def read(self, data: LabelledImages, rows: np.ndarray) -> np.ndarray:
+    def read(self, data: LabeledImages, rows: np.ndarray) -> np.ndarray:
         """Return images uint8 (b, H, W, 3) as the dataset shows them."""
         return self.view(*data.read(rows))
 
@@ -154,7 +154,7 @@ class ClipTrainer:
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         return self.model(**inputs).logits_per_image
 
-    def train_epoch(self, data: LabelledImages) -> dict[str, float]:
+    def train_epoch(self, data: LabeledImages) -> dict[str, float]:
         """Train on all images once, in random order; return mean loss and accuracy."""
         p, generator = self.parameters, self.generator
         self.model.train()
@@ -182,7 +182,7 @@ class ClipTrainer:
         return {"loss": float(np.mean(losses)), "accuracy": float(np.mean(right))}
 
     @torch.inference_mode()
-    def validate(self, data: LabelledImages) -> dict[str, float]:
+    def validate(self, data: LabeledImages) -> dict[str, float]:
         """Return zero-shot cross-entropy in nats and accuracy, with the bare country names."""
         self.model.eval()
         names = [self.names[country] for country in self.classes]
@@ -203,7 +203,7 @@ class ClipTrainer:
         return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))}
 
     def fit(
-        self, training: LabelledImages, validation: LabelledImages, state: ClipState
+        self, training: LabeledImages, validation: LabeledImages, state: ClipState
     ) -> pd.DataFrame:
         """Train the epochs missing from `state`, keep the best weights, and return the history."""
         if saved := state.load():
@@ -269,8 +269,8 @@ def rank(row: Mapping[str, float]) -> tuple[float, float]:
 
 def train_clip(
     folder: str | Path,
-    training: LabelledImages,
-    validation: LabelledImages,
+    training: LabeledImages,
+    validation: LabeledImages,
     names: Mapping[str, str],
     parameters: ClipParameters | None = None,
     dataset: str = "original",

@@ -58,8 +58,8 @@ def affine_matrices(transforms: Transforms, height: int, width: int) -> np.ndarr
     linear[:, 0, 0] = zoom_x * mirror
     linear[:, 0, 1] = -np.sin(shear) * zoom_y
     linear[:, 1, 1] = np.cos(shear) * zoom_y
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    return np.concatenate([linear, (centre - linear @ centre)[:, :, None]], axis=2)
+    center = np.array([(width - 1) / 2, (height - 1) / 2])
+    return np.concatenate([linear, (center - linear @ center)[:, :, None]], axis=2)
 
 
 def augment(images: np.ndarray, transforms: Transforms) -> np.ndarray:

@@ -14,7 +14,7 @@ from geoloc.evaluation.metrics import NO_COUNTRY
 from geoloc.report.tables import Run
 from geoloc.report.world_map import WIDTH, dot, height, world
 
-BINS = (0.1, 0.25, 0.5, 0.75, 0.9)  # between the colours of the map
+BINS = (0.1, 0.25, 0.5, 0.75, 0.9)  # between the colors of the map
 OFTEN = 15  # confusions that are listed
 FEW = 20  # images of a country below which its accuracy says little
 CELL, SIDE = (12, 30), 420  # smallest and largest pixels of a pair of countries, and of all
@@ -58,7 +58,7 @@ def countries_section(run: Run) -> dict[str, Any]:
             "low": round(100 * line.low, 1),
             "high": round(100 * line.high, 1),
             "value": round(100 * line.accuracy, 1),
-            "bin": colour(line.accuracy),
+            "bin": color(line.accuracy),
             "few": line.n < FEW,
         }
         for line in own.itertuples()
@@ -74,8 +74,8 @@ def countries_section(run: Run) -> dict[str, Any]:
     }
 
 
-def colour(share: float) -> int:
-    """Number of the colour of a share, 0 to len(BINS)."""
+def color(share: float) -> int:
+    """Number of the color of a share, 0 to len(BINS)."""
     return int(np.searchsorted(BINS, share, side="right"))
 
 
@@ -123,7 +123,7 @@ def _matrix(own: pd.DataFrame, codes: list[str]) -> dict[str, Any]:
     place = {code: number for number, code in enumerate(codes)}
     size = int(np.clip(SIDE // len(codes), *CELL))
     cells = [
-        (size * place[line.answer], size * place[line.label], colour(line.share))
+        (size * place[line.answer], size * place[line.label], color(line.share))
         for line in own[own["answer"] != NO_COUNTRY].itertuples()
     ]
     of = [region(code) for code in codes]

@@ -54,8 +54,8 @@ FORMATS = {
 }  # fmt: skip
 WORKFLOW = "workflow"  # folder of the crate for the definition of the workflow
 DEFINITION = ("Snakefile", "rules/*.smk", "config/config.schema.yaml", "LICENSE")
-NO_LICENCE = (
-    "No licence is stated for these results. Images and weights that they were made with have "
+NO_LICENSE = (
+    "No license is stated for these results. Images and weights that they were made with have "
     "their own."
 )
 KAGGLE = "https://www.kaggle.com/datasets/"
@@ -137,7 +137,7 @@ def finished_run(folder: Path, project: Path) -> FinishedRun:
 
 
 def describe_run(
-    run: FinishedRun, largest: int | None = None, licence: str = NO_LICENCE, author: str = ""
+    run: FinishedRun, largest: int | None = None, license: str = NO_LICENSE, author: str = ""
 ) -> ROCrate:
     """Describe a finished run.
 
@@ -146,7 +146,7 @@ def describe_run(
         largest: size in bytes up to which files are part of the crate. Larger ones, and the stores
             of images and score maps, are only described. None: the crate is the run's folder, and
             everything is part of it.
-        licence: licence of the results, an address or a text.
+        license: license of the results, an address or a text.
         author: who made the run.
 
     Returns:
@@ -156,7 +156,7 @@ def describe_run(
 
     crate = ROCrate(version="1.1")
     crate.metadata.extra_terms |= TERMS
-    return _Description(run, crate, largest).describe(licence, author)
+    return _Description(run, crate, largest).describe(license, author)
 
 
 def write_beside(crate: ROCrate, folder: Path) -> Path:
@@ -183,8 +183,8 @@ class _Description:
     largest: int | None
     software: Entity = field(init=False)
 
-    def describe(self, licence: str, author: str) -> ROCrate:
-        self._root(licence, author)
+    def describe(self, license: str, author: str) -> ROCrate:
+        self._root(license, author)
         workflow = self._workflow()
         sources = [self._source(name, digest) for name, digest in self._sources()]
         weights = {path: self._weights(path) for path in self.run.record["weights"]}
@@ -211,15 +211,15 @@ class _Description:
         properties = {"@type": kind, **properties}
         return self.crate.add(ContextEntity(self.crate, address, properties=properties))
 
-    def _root(self, licence: str, author: str) -> None:
+    def _root(self, license: str, author: str) -> None:
         record, root = self.run.record, self.crate.root_dataset
         verdict = self.run.folder / "verdict.txt"
         told = verdict.read_text(encoding="utf-8").strip() if verdict.exists() else ""
         root["name"] = f"Beyond the Image: the run {record['run']}"
         root["description"] = told or "Table 1 of the workflow Beyond the Image"
         root["datePublished"] = record["made"]
-        address = licence if "://" in licence else "#licence"
-        root["license"] = self._add(address, "CreativeWork", name=licence)
+        address = license if "://" in license else "#license"
+        root["license"] = self._add(address, "CreativeWork", name=license)
         root["conformsTo"] = [
             self._add(address, "CreativeWork", name=name, version=address.rpartition("/")[2])
             for address, name in PROFILES.items()

@@ -72,5 +72,5 @@ def license_of_weights(path: str, known: Mapping[str, Mapping[str, Any]]) -> Lic
     address = entry.get("url") or (
         f"https://huggingface.co/{entry['hub_id']}" if "hub_id" in entry else ""
     )
-    return License(f"Weights of {entry.get('model') or name}", entry.get("licence") or UNKNOWN,
+    return License(f"Weights of {entry.get('model') or name}", entry.get("license") or UNKNOWN,
                    address)  # fmt: skip

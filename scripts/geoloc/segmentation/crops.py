@@ -40,7 +40,7 @@ def cut_crops(
     for row, (counts, box) in enumerate(zip(segments.counts, segments.bbox, strict=True)):
         square = cut_square(image, bright, rle.decode(counts, segments.size), box)
         if square is not None:
-            crops.append(resize_centre(square, resize, input_size))
+            crops.append(resize_center(square, resize, input_size))
             rows.append(row)
     shape = (len(crops), input_size, input_size, 3)
     return np.array(crops, np.uint8).reshape(shape), np.array(rows, np.int64)
@@ -84,7 +84,7 @@ def largest_contour(present: np.ndarray) -> tuple[int, int, int, int] | None:
     return cv2.boundingRect(max(contours, key=cv2.contourArea)) if contours else None
 
 
-def resize_centre(square: np.ndarray, resize: int, input_size: int) -> np.ndarray:
+def resize_center(square: np.ndarray, resize: int, input_size: int) -> np.ndarray:
     """Resize a square uint8 (s, s, 3) to side `resize` and keep the central `input_size` pixels.
 
     Bilinear with antialiasing, as in Pillow; only the kept pixels are computed.

@@ -254,15 +254,15 @@ def check_leakage(run: Run) -> Check:
         "mirrored",
         "other_country_bits",
         "nearest_place",
-        "metres",
+        "meters",
     ]
     if missing := [column for column in needed if column not in table]:
         yield Finding(LEAKAGE, f"has no column {', '.join(missing)}; {AGAIN}")
         raise NotChecked("columns are missing")
     expected = csv_text(rest[own])
     yield from compare_text(LEAKAGE, csv_text(table[own]), expected, "the index")
-    table[["bits", "other_country_bits", "metres"]] = table[
-        ["bits", "other_country_bits", "metres"]
+    table[["bits", "other_country_bits", "meters"]] = table[
+        ["bits", "other_country_bits", "meters"]
     ].apply(pd.to_numeric, errors="coerce")
     for what, wrong in leakage_mistakes(table, train, packed).items():
         if wrong.any():
@@ -282,11 +282,11 @@ def leakage_mistakes(
     own = packed.set_index("image_id").reindex(table.image_id)
     place = train.reindex(table.nearest_place)
     placed = own.latitude.notna().to_numpy() & train.latitude.notna().any()
-    metres = great_circle_metres(own, place)
+    meters = great_circle_meters(own, place)
     bits, other = table.bits.to_numpy(), table.other_country_bits.to_numpy()
     wrong_bits = ~((bits >= 0) & (bits <= other) & (other <= 64))
     wrong_bits |= (table.nearest_country != table.country).to_numpy() & (bits != other)
-    near = np.isclose(table.metres, metres, rtol=2e-5, atol=0.5)
+    near = np.isclose(table.meters, meters, rtol=2e-5, atol=0.5)
     return {
         "nearest_image is no training image": nearest.isna().to_numpy(),
         "nearest_country is not that of nearest_image":
@@ -296,13 +296,13 @@ def leakage_mistakes(
         "nearest_place is no training image with coordinates":
             placed & place.latitude.isna().to_numpy(),
         "nearest_place is given without coordinates":
-            ~placed & ((table.nearest_place != "") | table.metres.notna()).to_numpy(),
-        "metres are not the distance to nearest_place":
+            ~placed & ((table.nearest_place != "") | table.meters.notna()).to_numpy(),
+        "meters are not the distance to nearest_place":
             placed & place.latitude.notna().to_numpy() & ~near,
     }  # fmt: skip
 
 
-def great_circle_metres(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+def great_circle_meters(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     """Return the distances in meters, float64 (n,), between places and others, row by row."""
     latitude, longitude = np.radians(places[["latitude", "longitude"]].to_numpy(float).T)
     there, across = np.radians(others[["latitude", "longitude"]].to_numpy(float).T)

@@ -154,9 +154,9 @@ function answerTable(answer) {
       element("td", { textContent: percent(best.probability) })));
   }
   const told = [`Probability of the right country: ${percent(answer.label_probability)}.`];
-  if (answer.kilometres !== null) {
+  if (answer.kilometers !== null) {
     const to = answer.distance_to === "place" ? "the predicted place" : "the middle of the answer's training images";
-    told.push(`${number(Math.round(answer.kilometres))} km to ${to}.`);
+    told.push(`${number(Math.round(answer.kilometers))} km to ${to}.`);
   }
   return element("div", {}, table, element("p", { className: "faint", textContent: told.join(" ") }));
 }
@@ -192,8 +192,8 @@ function showNearest(image) {
     element("p", { textContent: `${near.country_name}: ${near.bits} of 64 bits of the perceptual hash differ${near.mirrored ? " (mirrored)" : ""}.` }),
     element("p", { className: "faint", textContent: "By leakage.csv. Unrelated pictures differ in about 32 bits, copies in a few." }),
     element("p", { className: "faint", textContent: near.id }));
-  if (near.metres !== null) {
-    const far = near.metres < 10000 ? `${number(Math.round(near.metres))} m` : `${number(Math.round(near.metres / 1000))} km`;
+  if (near.meters !== null) {
+    const far = near.meters < 10000 ? `${number(Math.round(near.meters))} m` : `${number(Math.round(near.meters / 1000))} km`;
     const where = element("p", { textContent: `Taken nearest, ${far} away: ` });
     if (near.place_n >= 0) {
       const parameters = state();

@@ -9,7 +9,7 @@ from geoloc.segmentation import rle
 from geoloc.segmentation.segments import to_segments
 from geoloc.types import Segments
 
-NEIGHBOURS = 8  # pixels that touch at a corner are connected, as for SAM's small regions
+NEIGHBORS = 8  # pixels that touch at a corner are connected, as for SAM's small regions
 
 
 def label_regions(labels: np.ndarray, probability: np.ndarray, smallest: int) -> Segments:
@@ -30,7 +30,7 @@ def label_regions(labels: np.ndarray, probability: np.ndarray, smallest: int) ->
     for label in np.unique(labels):
         window = window_of(labels == label)
         present = np.ascontiguousarray(labels[window] == label).view(np.uint8)
-        _, components, stats, _ = cv2.connectedComponentsWithStats(present, connectivity=NEIGHBOURS)
+        _, components, stats, _ = cv2.connectedComponentsWithStats(present, connectivity=NEIGHBORS)
         sums = np.bincount(components.ravel(), probability[window].ravel())
         large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= smallest)
         for component in large[large > 0]:  # 0 marks pixels with another label

@@ -1,4 +1,4 @@
-"""Arrays of images that a classifier learns in a few steps: a patch in the country's colour."""
+"""Arrays of images that a classifier learns in a few steps: a patch in the country's color."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def open_world(paths: list[Path], split: str | None = None) -> Arrays:
 
 
 def write_world(path: Path, labels: list[str], split: str, seed: int) -> None:
-    """Noisy images with a patch in the colour of their country; the patch has a high score."""
+    """Noisy images with a patch in the color of their country; the patch has a high score."""
     rng = np.random.default_rng(seed)
 
     n = len(labels)
