@@ -147,6 +147,8 @@ def test_an_interrupted_run_ends(folder):
     process = subprocess.Popen(
         command("train/slow"), cwd=folder, env=ENVIRONMENT, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # What a shell starts in the background ignores the signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (folder / "logs/train.log").exists() and time.monotonic() < deadline:

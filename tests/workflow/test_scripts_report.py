@@ -76,10 +76,12 @@ def test_the_page_has_the_histories_examples_and_published_values_that_it_is_giv
             "trained": [list(row) for row in [*keras, *clips]],
             "differences": [],
             "published_titles": dict(run.published_titles),
+            "weights": {Path(path).name: {"license": "GPL-9"} for path in run.record["weights"]},
         },
     )
     page = Path(folder / "report.html").read_text()
     assert page.count("<h3>Trained on") == len(keras) + len(clips)
     assert "published 71.45" in page
+    assert "GPL-9" in page
     assert "the score map “objects”" in page
     assert len(pd.read_csv(run.files["table1"])) == 9
