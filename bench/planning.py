@@ -1,5 +1,7 @@
 """Plan a run in the current folder, as `snakemake -n` does, and print what it took as JSON.
 
+Arguments are files of configuration on top of the study's.
+
 A program of its own, so that no other package counts as Snakemake's memory.
 """
 
@@ -27,7 +29,8 @@ def main() -> None:
         from snakemake.cli import main as snakemake
 
         try:
-            snakemake(["-n", "--quiet", "rules"])
+            overlays = ["--configfile", *sys.argv[1:]] if sys.argv[1:] else []
+            snakemake(["-n", "--quiet", "rules", *overlays])
         except SystemExit as error:
             if error.code:
                 sys.exit(output.getvalue())

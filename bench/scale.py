@@ -47,9 +47,11 @@ PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo"
 INDEX = Path("results/study/index")
 STUDY_IMAGES, STREETVIEW_IMAGES, TEST_IMAGES, COUNTRIES = 73_867, 25_229, 2_504, 73
 CORPUS_IMAGES = 5_100_000
+EXPERIMENTS = ("controls", "seeds", "street_segmenters")
 LARGER = 100  # times the study's images, in shards of LARGER_SHARDS
 LARGER_SHARDS = 5000
-PLAN_SECONDS, JOB_SECONDS, INDEX_MIB = 60, 600, 4000  # targets; INDEX_MIB is what the rule asks for
+STUDY_SECONDS, EXPERIMENTS_SECONDS, LARGER_SECONDS = 10, 20, 60  # targets of plans
+JOB_SECONDS, INDEX_MIB = 600, 4000  # targets of a job; INDEX_MIB is what the rule asks for
 RATIO = (0.8, 0.1, 0.1)
 COPIES = 0.01  # share of test images that are near-duplicates of a training image
 BITS = 6
@@ -106,7 +108,15 @@ def measured(function: Callable[[], object]) -> Measured:
 def plan_study(scratch: Path, options: argparse.Namespace) -> list[Row]:
     """Plan the study."""
     folder = make_study(scratch / "study", options.study)
-    return plan_rows(f"plan of {options.study:,} images", folder)
+    return plan_rows(f"plan of {options.study:,} images", folder, STUDY_SECONDS)
+
+
+def plan_experiments(scratch: Path, options: argparse.Namespace) -> list[Row]:
+    """Plan the study with controls, five seeds and street segmenters."""
+    folder = make_study(scratch / "study", options.study)
+    overlays = [f"config/experiments/{name}.yaml" for name in EXPERIMENTS]
+    case = f"plan of {options.study:,} images, {', '.join(EXPERIMENTS)}"
+    return plan_rows(case, folder, EXPERIMENTS_SECONDS, overlays)
 
 
 def plan_larger(scratch: Path, options: argparse.Namespace) -> list[Row]:
@@ -115,14 +125,14 @@ def plan_larger(scratch: Path, options: argparse.Namespace) -> list[Row]:
     large = make_workdir(scratch / "large")
     in_process(enlarge, study, large, LARGER, LARGER_SHARDS)
     case = f"plan of {LARGER * options.study:,} images, shards of {LARGER_SHARDS:,}"
-    return plan_rows(case, large)
+    return plan_rows(case, large, LARGER_SECONDS)
 
 
-def plan_rows(case: str, folder: Path) -> list[Row]:
-    """Return the rows of a plan, with the number of its jobs."""
+def plan_rows(case: str, folder: Path, seconds: float, overlays: Sequence[str] = ()) -> list[Row]:
+    """Return the rows of a plan, with the number of its jobs and the target in seconds."""
     load = os.getloadavg()[0]
-    found = plan(folder)
-    return [Row(case, "jobs", found["jobs"]), *rows_of(case, load, found, PLAN_SECONDS, None)]
+    found = plan(folder, overlays)
+    return [Row(case, "jobs", found["jobs"]), *rows_of(case, load, found, seconds, None)]
 
 
 def make_workdir(folder: Path) -> Path:
@@ -133,9 +143,9 @@ def make_workdir(folder: Path) -> Path:
     return folder
 
 
-def plan(folder: Path) -> Measured:
+def plan(folder: Path, overlays: Sequence[str]) -> Measured:
     """Plan the run in `folder`, imports of Snakemake included."""
-    command = [sys.executable, str(ROOT / "bench/planning.py")]
+    command = [sys.executable, str(ROOT / "bench/planning.py"), *overlays]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -340,6 +350,7 @@ def differences(scratch: Path) -> Measured:
 
 CASES = {
     "study": plan_study,
+    "experiments": plan_experiments,
     "larger": plan_larger,
     "index": index_corpus,
     "leakage": compare_corpus,

@@ -134,7 +134,8 @@ def used_files(*settings: Mapping[str, Any]) -> list[str]:
 
 def scores_of_run(config: Config) -> list[str]:
     """Names of the score maps that some row is trained or tested on."""
-    shown = [street_test_sets(config, row.dataset).values() for row in rows(config)]
+    datasets = dict.fromkeys(row.dataset for row in rows(config))
+    shown = [street_test_sets(config, dataset).values() for dataset in datasets]
     return used_scores(*(settings for views in shown for settings in views))
 
 
@@ -183,7 +184,7 @@ def explained_test_set(config: Config, dataset: str) -> str | None:
 def explained_scores(config: Config, dataset: str) -> str:
     """Name of the score maps whose pixels are asked about: those that the dataset is made with or,
     if it shows images unchanged, the first of the run."""
-    return (used_scores(dataset_settings(config, dataset)) + scores_of_run(config))[0]
+    return (used_scores(dataset_settings(config, dataset)) or scores_of_run(config))[0]
 
 
 def titles_of_test_sets(config: Config) -> dict[str, str]:
