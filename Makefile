@@ -58,7 +58,7 @@ snakemake-report: setup ## write Snakemake's own report of the rules and their r
 	@snakemake $(or $(ARGS),$(DEMO)) --report $(REPORT)
 
 # CALIBRATE: options of demo/calibrate.py, for example --worlds none.
-calibrate: setup ## run worlds whose answer is known and print which expectations held (an hour)
+calibrate: setup ## run worlds whose answer is known and print which expectations held (more than an hour)
 	@python demo/calibrate.py $(CALIBRATE)
 
 # ARGS: options of snakemake, such as --configfile my.yaml, --profile slurm or -n. TARGETS: further
