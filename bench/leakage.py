@@ -56,12 +56,12 @@ def scaled(factor: float) -> Change:
     return lambda image, rng: image.resize([max(1, round(side * factor)) for side in image.size])
 
 
-def cropped(share: float, centerd: bool) -> Change:
+def cropped(share: float, centered: bool) -> Change:
     """Crop the picture to this share of its width and height."""
 
     def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         width, height = (round(side * share) for side in image.size)
-        place = (0.5, 0.5) if centerd else rng.random(2)
+        place = (0.5, 0.5) if centered else rng.random(2)
         left, top = int((image.width - width) * place[0]), int((image.height - height) * place[1])
         return image.crop((left, top, left + width, top + height))
 
@@ -76,7 +76,7 @@ def brightened(factor: float) -> Change:
 def rotated(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Rotate by 2 degrees, and crop so that no black corner shows."""
     turned = image.rotate(2, Image.Resampling.BICUBIC)
-    return cropped(0.94, centerd=True)(turned, rng)
+    return cropped(0.94, centered=True)(turned, rng)
 
 
 def watermarked(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -110,10 +110,10 @@ CHANGES: dict[str, Change] = {
     "blurred, 3 pixels": lambda image, rng: image.filter(ImageFilter.GaussianBlur(3)),
     "text across the edge": watermarked,
     "rotated by 2°": rotated,
-    "cropped to 90 %, centerd": cropped(0.9, centerd=True),
-    "cropped to 90 %, anywhere": cropped(0.9, centerd=False),
-    "cropped to 80 %, centerd": cropped(0.8, centerd=True),
-    "cropped to 80 %, anywhere": cropped(0.8, centerd=False),
+    "cropped to 90 %, centered": cropped(0.9, centered=True),
+    "cropped to 90 %, anywhere": cropped(0.9, centered=False),
+    "cropped to 80 %, centered": cropped(0.8, centered=True),
+    "cropped to 80 %, anywhere": cropped(0.8, centered=False),
 }
 
 

@@ -77,17 +77,17 @@ def train(features: torch.Tensor, label: torch.Tensor, arguments: argparse.Names
     torch.manual_seed(arguments.seed)
     mean, std = features.mean(0), features.std(0) + 1e-3
     head = ObjectHead()
-    optimiser = torch.optim.AdamW(head.parameters(), arguments.rate, weight_decay=arguments.decay)
+    optimizer = torch.optim.AdamW(head.parameters(), arguments.rate, weight_decay=arguments.decay)
     steps = arguments.epochs * (len(label) // arguments.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(arguments.epochs):
         order = torch.randperm(len(label))
         for rows in order.split(arguments.batch)[: len(label) // arguments.batch]:
             inputs = F.dropout((features[rows] - mean) / std, arguments.dropout)
             loss = F.cross_entropy(head(inputs), label[rows], label_smoothing=arguments.smoothing)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
     with torch.no_grad():
         head[0].bias -= head[0].weight @ (mean / std)

@@ -86,7 +86,7 @@ class Trainer:
         self.model = torch.nn.ModuleDict({"sam": self.sam})
         if not arguments.initial:
             self.model["dense"] = sam_losses.DenseHead(self.sam.prompt_encoder.embed_dim)
-        self.optimisers = make_optimisers(self.model, arguments.rate)
+        self.optimizers = make_optimizers(self.model, arguments.rate)
         self.average = {key: value.clone() for key, value in self.sam.state_dict().items()}
         self.arguments, self.step = arguments, 0
         self.steps = sum((arguments.dense_steps, arguments.one_way_steps, arguments.two_way_steps))
@@ -97,15 +97,15 @@ class Trainer:
         if self.path.exists():
             saved = torch.load(self.path, weights_only=True)
             self.model.load_state_dict(saved["model"])
-            for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
-                optimiser.load_state_dict(state)
+            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
             self.average, self.step = saved["average"], saved["step"]
 
     def save(self) -> None:
         """Write the checkpoint, and the weights in the form that is shipped."""
         state = {
             "model": self.model.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": self.average,
             "step": self.step,
         }
@@ -149,17 +149,17 @@ class Trainer:
         sum(losses.values()).backward()
         average_gradients(self.model, self.arguments.workers)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
                 group["lr"] = self.arguments.rate * schedule(self.step, self.steps)
-            optimiser.step()
+            optimizer.step()
         keep = min(0.998, self.step / (self.step + 20))
         for key, value in self.sam.state_dict().items():
             self.average[key].lerp_(value, 1 - keep)
         self.step += 1
 
 
-def make_optimisers(model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     """Return Muon, which needs fewer steps, for transformers' matrices, and AdamW for the rest."""
     names = re.compile(r"sam\.(image_encoder\.blocks|mask_decoder\.transformer)\..*\.weight")
     matrices = {n for n, p in model.named_parameters() if p.ndim == 2 and names.fullmatch(n)}

@@ -53,6 +53,31 @@ def test_every_key_is_known_and_software_and_study_are_those_of_the_citation_fil
     assert known["singh_beyond_the_image"].fields["title"] == cff["references"][0]["title"]
 
 
+def test_street_scene_classes_and_further_test_sets_are_cited():
+    config = configuration()
+    config["segmentations"] = {"street": {"kind": "semantic", "vocabulary": "mapillary_vistas",
+                                          "path": "weights/mask2former-swin-large"}}  # fmt: skip
+    config["test_sets"]["yfcc25600"] = config["test_sets"]["im2gps3k"]
+    keys = {reference.key for reference in references(config)}
+    assert keys >= {
+        "neuhold_mapillary_2017", "cheng_mask2former_2022", "theiner_interpretable_2022"
+    }  # fmt: skip
+    assert not keys & {"cordts_cityscapes_2016", "kirillov_segment_2023"}
+
+
+def test_names_of_several_words_stay_whole_in_bibtex_and_have_no_braces_in_text():
+    entry = all_references()["vivanco_cepeda_geoclip_2023"]
+    assert "author = {Vicente {Vivanco Cepeda} and" in entry.bibtex()
+    assert entry.text().startswith("Vicente Vivanco Cepeda, Gaurav Kumar Nayak, Mubarak Shah: Geo")
+
+
+def test_every_publication_has_an_address():
+    known = all_references().values()
+    papers = [reference for reference in known if reference.fields["type"] == "inproceedings"]
+    assert len(papers) > 20
+    assert not [paper.key for paper in papers if "url" not in paper.fields]
+
+
 def test_licenses_are_those_of_the_run_s_data_and_weights():
     known = load_weights(ROOT / "config/weights.yaml")
     config = configuration()
@@ -66,6 +91,7 @@ def test_licenses_are_those_of_the_run_s_data_and_weights():
     assert found["Weights of StreetCLIP"].license == "CC-BY-NC-4.0"
     assert found["Weights of StreetCLIP"].address == "https://huggingface.co/geolocal/StreetCLIP"
     assert "Flickr" in found["Images of Im2GPS-3k-modified"].license
+    assert "arxiv" not in found["Images of Im2GPS-3k-modified"].address
     unknown = [found[name].license for name in ("Images of mine", "Weights of mine.pth")]
     assert unknown == ["not known to this project"] * 2
 

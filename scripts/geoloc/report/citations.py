@@ -13,16 +13,23 @@ import geoloc
 from geoloc.matrix import ROOMS, explained_rows
 
 REFERENCES = Path(__file__).parent / "data" / "references.yaml"
+NO_BRACES = str.maketrans("", "", "{}")  # BibTeX's marks around what is one name
 ALWAYS = ("beyond_the_image_workflow", "singh_beyond_the_image")
 OF_SOURCES = {
     "geoguessr": ("geoguessr_images",),
     "streetview": ("streetview_images",),
     "im2gps3k": ("vo_revisiting_2017", "hays_im2gps_2008", "muller_budack_geolocation_2018"),
+    "im2gps": ("hays_im2gps_2008", "muller_budack_geolocation_2018"),
+    "yfcc25600": ("theiner_interpretable_2022", "muller_budack_geolocation_2018"),
 }
-OF_SEGMENTATIONS = {"sam": ("kirillov_segment_2023",), "sam2": ("ravi_sam2_2024",)}
+OF_SEGMENTATIONS = {"sam": ("kirillov_segment_2023",), "sam2": ("ravi_sam2_2025",)}
+OF_VOCABULARIES = {
+    "cityscapes": "cordts_cityscapes_2016",
+    "mapillary_vistas": "neuhold_mapillary_2017",
+}
 OF_MODELS = {
     "cells": ("weyand_planet_2016",),
-    "geoclip": ("cepeda_geoclip_2023",),
+    "geoclip": ("vivanco_cepeda_geoclip_2023",),
     "clip": ("radford_learning_2021",),
     "contrastive": ("radford_learning_2021",),
 }
@@ -66,7 +73,7 @@ class Reference:
 
     def text(self) -> str:
         """The reference as one line of text."""
-        authors = str(self.fields["author"]).split(" and ")
+        authors = str(self.fields["author"]).translate(NO_BRACES).split(" and ")
         shown = ", ".join(authors[:3]) + (" et al." if len(authors) > 3 else "")
         rest = [self.fields.get(k) for k in ("booktitle", "note", "version", "year", "url")]
         version = f"version {rest[2]}" if rest[2] else None
@@ -117,6 +124,8 @@ def _keys(config: Mapping[str, Any]) -> Iterator[str]:
     for entry in config["segmentations"].values():
         yield from OF_SEGMENTATIONS.get(entry["kind"], ())
         classifier = entry.get("classifier") or {}
+        if vocabulary := OF_VOCABULARIES.get(entry.get("vocabulary", "")):
+            yield vocabulary
         yield from _of_names([classifier.get("kind"), entry.get("model"), entry.get("path"),
                               entry.get("weights")])  # fmt: skip
     for entry in config["models"].values():

@@ -56,7 +56,8 @@ def _of_data(config: Mapping[str, Any]) -> Iterator[License]:
         reference = cited[OF_SOURCES[name][0]] if name in OF_SOURCES else None
         retrieve = entry.get("retrieve") or {}
         told = reference.license if reference else None
-        address = (reference.fields.get("url") if reference else None) or retrieve.get("page")
+        dataset = reference.fields if reference and reference.fields["type"] == "misc" else {}
+        address = dataset.get("url") or retrieve.get("page")  # not the address of a paper
         yield License(f"Images of {entry.get('title') or name}", told or UNKNOWN, address or "")
 
 

@@ -158,7 +158,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "draw the score map of each photo into this folder, by the segmentation of the model's run"
     )
     add("--score-maps", metavar="FOLDER", type=Path, help=maps)
-    crop = "center: the largest centerd square, as in training (default); none: the "
+    crop = "center: the largest centered square, as in training (default); none: the "
     crop += "whole photo, as in Im2GPS3k"
     add("--crop", choices=list(PREPARATIONS), default="center", help=crop)
     largest = f"reject larger photos (default: {MAX_MEGAPIXELS})"
