@@ -114,7 +114,7 @@ def test_what_was_found_is_told_with_its_countries(html):
         "selected, most often roof. Scored pixels cover 3.9 % of an image (95 % interval 3.6–4.2)."
     ) in text
     assert ["Namibia NA", "52", "18.6", "4.5", "3.5–5.4", "none"] in cells(
-        html, "Segments an image"
+        html, "Segments per image"
     )
     assert ["Weighted Base", "377", "3.9", "4.0"] in cells(html, "each dataset leaves")
 

@@ -150,7 +150,7 @@ def test_text_of_a_run_is_escaped(html):
 
 
 def test_stages_and_devices_come_from_benchmarks_and_logs(html):
-    rows = cells(html, "Time and memory of the stages")
+    rows = cells(html, "Time and memory by stage")
     assert rows[1] == ["train.cnn", "1", "2 h 1 min", "–", "254"]
     assert rows[2][:3] == ["index", "1", "3.5 s"]
     text = plain(html)
@@ -175,6 +175,7 @@ def test_seeds_are_named_with_their_spread(tmp_path):
     assert "mean of 2 seeds" in text
     assert re.search(r"SD \d+\.\d", text)
     assert "luck of training" not in text.partition("Answers")[2]
+    assert "how much another training would differ" not in text
 
 
 def test_nothing_is_loaded_from_elsewhere(html):

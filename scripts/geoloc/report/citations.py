@@ -76,7 +76,7 @@ class Reference:
         authors = str(self.fields["author"]).translate(NO_BRACES).split(" and ")
         shown = ", ".join(authors[:3]) + (" et al." if len(authors) > 3 else "")
         rest = [self.fields.get(k) for k in ("booktitle", "note", "version", "year", "url")]
-        version = f"version {rest[2]}" if rest[2] else None
+        version = f"Version {rest[2]}" if rest[2] else None
         parts = [*rest[:2], version, *rest[3:]]
         return f"{shown}: {self.fields['title']}. " + ", ".join(str(p) for p in parts if p) + "."
 
