@@ -19,7 +19,6 @@ from geoloc.corpus.unpack import unpack
 from geoloc.images import UnreadableImage
 from tests.fuzz.mutations import mutate
 
-SECONDS = 10
 MEMORY = 128 << 20  # bytes; the archives have some kilobytes
 NAMES = ("a.jpg", "b c.png", "Peru/1.jpg", "Peru/2.jpg", "Côte d'Ivoire/é.jpg", "x/y/z/0.webp")
 HOSTILE = (

@@ -19,7 +19,8 @@ import numpy as np
 from geoloc.logs import expected_at
 
 TARGETS = ("archives", "tables", "journals", "stores")
-SECONDS = 10  # for one case; the slowest honest one takes a tenth of it
+SECONDS = 10  # of CPU time for one case; the slowest honest one takes a tenth of it
+WAIT = 120  # seconds in which a case must end, however busy the machine is
 MEMORY = 512 << 20  # bytes by which the peak of the process may exceed its size before the case
 SHOWN = 4000  # characters of a traceback
 
@@ -54,17 +55,18 @@ def generator(target: str, seed: int, number: int) -> np.random.Generator:
 def run_case(target: ModuleType, rng: np.random.Generator) -> Result:
     """Run a case in a new folder, which is deleted afterwards.
 
-    Only in the main thread, as it sets an alarm. A target may set bounds of its own, as SECONDS and
-    MEMORY.
+    Only in the main thread, as it sets alarms. A target may set bounds of its own, as SECONDS, WAIT
+    and MEMORY.
     """
-    seconds = getattr(target, "SECONDS", SECONDS)
+    seconds, wait = getattr(target, "SECONDS", SECONDS), getattr(target, "WAIT", WAIT)
     memory = getattr(target, "MEMORY", MEMORY)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, _peak() as peak:
         try:
-            with _alarm(seconds):
+            with _alarms(seconds, wait):
                 outcome = target.case(rng, Path(folder))
         except TooSlow:
-            return Result("too slow", f"more than {seconds} s\n{_shown(traceback.format_exc())}")
+            limits = f"more than {seconds} s of CPU time, or {wait} s in all"
+            return Result("too slow", f"{limits}\n{_shown(traceback.format_exc())}")
         except Exception as error:
             if not expected_at(error, error.__traceback__):
                 return Result(type(error).__name__, _shown(traceback.format_exc()))
@@ -79,18 +81,27 @@ def _shown(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def _alarms(seconds: float, wait: float) -> Iterator[None]:
+    """Raise TooSlow in the block after `seconds` of CPU time or `wait` seconds in all."""
+
     def stop(number, frame):
         raise TooSlow
 
-    before = signal.signal(signal.SIGALRM, stop)
+    limits = (
+        (signal.SIGPROF, signal.ITIMER_PROF, seconds),
+        (signal.SIGALRM, signal.ITIMER_REAL, wait),
+    )
+    before = [signal.signal(number, stop) for number, _, _ in limits]
     # Repeated, as an exception inside a destructor or a callback of C code is dropped.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    for _, timer, limit in limits:
+        signal.setitimer(timer, limit, 1)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for _, timer, _ in limits:
+            signal.setitimer(timer, 0)
+        for (number, _, _), handler in zip(limits, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.fuzz.cases import SECONDS, TARGETS, Result, available, generator, load, reproduce
+from tests.fuzz.cases import TARGETS, WAIT, Result, available, generator, load, reproduce
 from tests.fuzz.cases import run_case as run
 
 START = 120  # seconds in which a process has imported its target
@@ -102,7 +102,7 @@ def _process(target: str, seed: int, first: int, end: float) -> Iterator[Result]
     process.start()
     theirs.close()
     try:
-        patience = START + SECONDS + SPARE
+        patience = START + WAIT + SPARE
         while True:
             if not ours.poll(patience):
                 yield Result("stuck", f"no result in {patience} s, and no exception either")
@@ -118,7 +118,7 @@ def _process(target: str, seed: int, first: int, end: float) -> Iterator[Result]
             if result is None:
                 return
             yield result
-            patience = SECONDS + SPARE
+            patience = WAIT + SPARE
     finally:
         process.kill()
         process.join()

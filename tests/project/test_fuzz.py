@@ -22,8 +22,19 @@ def test_hostile_inputs_end_in_a_result_or_in_a_named_error(target):
     assert len({result.outcome for result in results.values()}) > 2  # not all fail at once
 
 
-def slow(rng, folder):
+def waiting(rng, folder):
     time.sleep(60)
+
+
+def busy(rng, folder):
+    while True:
+        pass
+
+
+def starved(rng, folder):
+    """A case that has to wait for the processor, as on a busy machine."""
+    time.sleep(0.7)
+    return "read"
 
 
 def large(rng, folder):
@@ -49,14 +60,16 @@ def named(rng, folder):
 @pytest.mark.parametrize(
     ("case", "outcome", "is_finding"),
     [
-        (slow, "too slow", True),
+        (waiting, "too slow", True),
+        (busy, "too slow", True),
+        (starved, "read", False),
         (large, "too much memory", True),
         (wrong, "AssertionError", True),
         (named, "RetrieveError", False),
     ],
 )
 def test_what_the_fuzz_calls_a_finding(case, outcome, is_finding):
-    target = SimpleNamespace(case=case, SECONDS=2, MEMORY=32 << 20)
+    target = SimpleNamespace(case=case, SECONDS=0.5, WAIT=3, MEMORY=32 << 20)
     result = run_case(target, generator("archives", 0, 0))
     assert (result.outcome, bool(result.finding)) == (outcome, is_finding)
 
