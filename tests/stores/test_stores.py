@@ -238,7 +238,8 @@ def test_areas_are_checked_wherever_a_mask_begins(counts):
     size = (5, 10)
     runs = [np.array([*c, 50 - sum(c)], np.uint32) for c in counts]
     found = to_segments(size, runs, [0.5] * len(runs), [0.5] * len(runs))
-    assert segments_problem(found) == segments_problem(found, np.concatenate(runs)) == ""
+    bounds = np.cumsum([0, *map(len, runs)])
+    assert segments_problem(found) == segments_problem(found, np.concatenate(runs), bounds) == ""
     for mask in range(len(runs)):
         found.area[mask] += 1
         assert segments_problem(found) == "an area that is not the mask's"

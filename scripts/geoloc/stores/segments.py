@@ -74,15 +74,15 @@ def read_segments(
 
 def _read_row(store: Store, row: int) -> Segments:
     start, stop = store.columns["offsets"][row : row + 2]
-    bounds = store.columns["counts_offsets"][start : stop + 1]
+    offsets = store.columns["counts_offsets"][start : stop + 1]
     columns = {name: store.read(name, start, stop) for name in SEGMENT_COLUMNS}
-    runs = store.read("counts", bounds[0], bounds[-1])
+    runs, bounds = store.read("counts", offsets[0], offsets[-1]), offsets - offsets[0]
     size = store.columns["size"][row]
     segments = Segments(
         image_id=str(store.columns["image_id"][row]),
         size=(int(size[0]), int(size[1])),
-        counts=np.split(runs, bounds[1:-1] - bounds[0]) if stop > start else [],
+        counts=np.split(runs, bounds[1:-1]) if stop > start else [],
         **columns,
     )
-    store.check_row(row, [*columns.values(), runs], segments_problem(segments, runs))
+    store.check_row(row, [*columns.values(), runs], segments_problem(segments, runs, bounds))
     return segments
