@@ -16,6 +16,7 @@ from geoloc.config import (
     read_written_config,
     write_config,
 )
+from geoloc.config.entries import set_titles
 from geoloc.corpus.sources import configured_sources
 from tests.conftest import ROOT
 
@@ -348,3 +349,31 @@ def test_paths_that_do_not_exist_and_that_no_rule_makes_are_named_with_their_key
         "models.clip.path: no/clip does not exist; put it there or correct the key",
         "scores.x.classifier.weights: no/w does not exist; put it there or correct the key",
     ]
+
+
+def test_own_files_of_the_project_are_used_where_the_module_has_none(tmp_path):
+    config = copy.deepcopy(STUDY)
+    for name in ("demo/classes.txt", "config/classes.txt", "mine/classes.txt"):
+        file = tmp_path / "project" / name
+        file.parent.mkdir(parents=True)
+        file.touch()
+        config["scores"][name] = config["scores"]["objects"] | {"classes": name}
+    placed = place_paths(config, tmp_path / "project", lambda path: str(tmp_path / path))
+    found = {name: placed["scores"][name]["classes"] for name in placed["scores"]}
+    for name in ("demo/classes.txt", "config/classes.txt"):
+        assert found[name] == str(tmp_path / "project" / name)
+    assert found["mine/classes.txt"] == str(tmp_path / "mine/classes.txt")
+
+
+def test_models_of_places_have_their_published_title():
+    config = {"models": {"places": {"kind": "geoclip", "title": None}}}
+    set_titles(config)
+    assert config["models"]["places"]["title"] == "GeoCLIP"
+
+
+def test_a_model_without_any_dataset_to_train_on_is_told():
+    config = copy.deepcopy(STUDY)
+    for entry in config["datasets"].values():
+        entry["train"] = False
+    with pytest.raises(ConfigError, match=r"models\.cnn\.datasets: no dataset has train: true"):
+        check_config(config, SCHEMA)

@@ -25,6 +25,7 @@ from geoloc.images import (
     check_file,
     decode,
     is_image,
+    megapixels,
     middle,
     prepare,
     read_file,
@@ -439,3 +440,10 @@ def test_the_ends_of_images_that_no_photo_resembles_are_cut_off():
     assert (middle(line.swapaxes(0, 1)) == middle(line).swapaxes(0, 1)).all()
     panorama = np.zeros((10, 320, 3))
     assert middle(panorama).shape == panorama.shape
+
+
+def test_megapixels_are_millions_of_pixels():
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 300)).save(buffer, "JPEG")
+    assert megapixels(buffer.getvalue()) == 0.12
+    assert megapixels(b"none") == 0

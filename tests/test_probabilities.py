@@ -49,3 +49,9 @@ def test_probabilities_of_other_images_are_refused():
         check_probabilities(np.eye(7)[:2], ["a", "b", "c"], "m", "original")
     with pytest.raises(ValueError, match=r"shape \(3,\) for 3 images"):
         check_probabilities(np.eye(3)[0], ["a", "b", "c"], "m", "original")
+
+
+def test_places_outside_the_countries_may_leave_less_than_one():
+    check_probabilities(np.array([[0.4, 0.2], [1, 0]]), "ab", "m", "original", whole=False)
+    with pytest.raises(ValueError, match=r"add up to 1\.2, not to at most 1"):
+        check_probabilities(np.array([[0.4, 0.8]]), "a", "m", "original", whole=False)

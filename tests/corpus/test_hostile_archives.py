@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import lzma
 import os
@@ -27,6 +29,7 @@ from tests.fuzz.cases import generator, run_case
 
 LINK, HARD, FILE, FOLDER = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.REGTYPE, tarfile.DIRTYPE
 MIB = 1 << 20
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 
 
 def tar_bytes(*members: tuple, layout: int = tarfile.PAX_FORMAT) -> bytes:
@@ -498,3 +501,45 @@ def test_a_member_of_a_zip_is_expanded_no_further_than_it_says(tmp_path, method)
     bounded = SimpleNamespace(case=case, SECONDS=10, MEMORY=64 * MIB)
     result = run_case(bounded, generator("archives", 0, 0))
     assert (result.outcome, result.finding) == ("UnreadableImage", "")
+
+
+def test_an_archive_of_git_with_a_comment_for_all_members_is_read(tmp_path, target):
+    """`git archive` writes the commit into a header for all members, which names none of them."""
+    buffer = io.BytesIO()
+    comment = {"comment": "0" * 40}
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers=comment):
+        pass
+    start = buffer.getvalue()[: 3 * 512]
+    (tmp_path / "a.tar").write_bytes(start[:1024] + tar_bytes(("a.jpg", FILE, b"a")))
+    unpack(tmp_path / "a.tar", target)
+    assert (target / "a.jpg").read_bytes() == b"a"
+
+
+def test_a_name_that_is_not_utf_8_is_told_as_such():
+    with pytest.raises(Refused, match="not UTF-8"):
+        member_path("caf\udce9.jpg")
+
+
+def test_a_folder_of_a_zip_is_known_by_its_mode(tmp_path, target):
+    (tmp_path / "a.zip").write_bytes(zip_bytes(("Peru", b"", 0o40755), ("Peru/1.jpg", b"1")))
+    unpack(tmp_path / "a.zip", target)
+    assert (target / "Peru/1.jpg").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_damage_inside_compressed_data_is_named(tmp_path, target, suffix):
+    data = tar_bytes(("a.jpg", FILE, os.urandom(4000)))
+    damaged = bytearray(COMPRESS[suffix](data))
+    at = len(damaged) // 2
+    damaged[at : at + 40] = bytes(byte ^ 0xFF for byte in damaged[at : at + 40])
+    (tmp_path / f"a.tar{suffix}").write_bytes(damaged)
+    with pytest.raises(ArchiveError, match=rf"a\.tar\{suffix}"):
+        unpack(tmp_path / f"a.tar{suffix}", target)
+
+
+def test_a_tar_with_a_damaged_first_header_is_still_known_as_one(tmp_path, target):
+    data = bytearray(tar_bytes(("a.jpg", FILE, b"a")))
+    data[3] ^= 1  # of the name, which the header's checksum covers
+    (tmp_path / "download").write_bytes(data)
+    with pytest.raises(ArchiveError, match="damaged header at byte 0"):
+        unpack(tmp_path / "download", target)

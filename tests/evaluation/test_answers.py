@@ -271,3 +271,15 @@ def test_the_verdict_can_be_that_nothing_can_be_told():
     assert "so such differences say little" in said(0.5, 0.3, majority="FR")
     nothing = verdict([])
     assert nothing.startswith("This run can't tell whether it helps")
+
+
+def test_the_verdict_says_where_objects_help_some_models_and_harm_others():
+    rng = np.random.default_rng(5)
+    rows = {
+        (model, name, "1"): {name: drawn(rng, share)}
+        for model, shares in {"small": (0.5, 0.8), "head": (0.8, 0.5)}.items()
+        for name, share in zip(("plain", "dimmed"), shares, strict=True)
+    }
+    text = verdict(as_records(answers(evidence(rows))))
+    assert text.startswith("It depends on the model and the weighting whether showing a model only")
+    assert "higher than on unchanged images in 1 of 2 comparisons and lower in 1" in text

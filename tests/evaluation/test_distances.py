@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from geoloc.evaluation.distances import (
+    answers_are_places,
     distance_metrics,
     distances,
     median_positions,
@@ -120,3 +121,10 @@ def test_distance_of_a_model_of_places_is_to_its_place_whatever_the_country():
 def test_distances_of_a_model_of_countries_say_that_they_are_to_medians():
     found = distance_metrics(answers(["FR"], [LONDON]), POSITIONS)
     assert found["distances_to"] == "country_medians"
+
+
+def test_a_model_of_places_has_a_place_for_every_image():
+    places = pd.DataFrame({"predicted_latitude": [1.0, 2.0]})
+    assert answers_are_places(places)
+    assert not answers_are_places(pd.DataFrame({"predicted_latitude": [1.0, np.nan]}))
+    assert not answers_are_places(places[:0])

@@ -126,3 +126,14 @@ def test_paths_are_divided_by_the_names_of_their_score_maps():
     for names, paths in ((["x", "y"], ["a", "b", "c"]), ([], ["a"])):
         with pytest.raises(ValueError, match="not as many for each"):
             stores.by_name(names, paths)
+
+
+def test_a_store_that_cannot_be_opened_leaves_the_others_readable(tmp_path):
+    for name in "ab":
+        stores.write_scores(tmp_path / name, [(name, np.full((640, 640), 7, np.uint8))])
+    with ScoreMaps([tmp_path / "a", tmp_path / "b"]) as maps:
+        assert maps["a"].max() == 7
+        (tmp_path / "b").unlink()
+        with pytest.raises(StoreError, match="b does not exist"):
+            maps["b"]
+        assert maps["a"].max() == 7

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from geoloc import stores
+from geoloc.errors import InputError
 from geoloc.segmentation.segments import to_segments
 from geoloc.stores import Arrays, StoreError, read_config
 from geoloc.stores.values import segments_problem
@@ -244,3 +245,21 @@ def test_areas_are_checked_wherever_a_mask_begins(counts):
         found.area[mask] += 1
         assert segments_problem(found) == "an area that is not the mask's"
         found.area[mask] -= 1
+
+
+@pytest.mark.parametrize(
+    ("relevance", "message"),
+    [(-1.0, "below 0"), (np.nan, "not finite"), (1.0, "sums to"), (None, "maps of shape")],
+)
+def test_maps_that_are_no_relevance_are_not_stored(tmp_path, relevance, message):
+    side = 224 if relevance is not None else 223
+    maps = {"grad_cam": np.full((side, side), relevance or 0, np.float32)}
+    with pytest.raises(InputError, match=f"image a: .*{message}"):
+        stores.write_explanations(tmp_path / "e.h5", [stores.Explanation("a", "DE", "FR", maps)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_explanations_counts_their_images(tmp_path):
+    maps = {"grad_cam": np.zeros((224, 224), np.float32)}
+    given = [stores.Explanation(name, "DE", "FR", maps) for name in "abc"]
+    assert stores.write_explanations(tmp_path / "e.h5", given) == 3

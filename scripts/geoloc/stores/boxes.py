@@ -54,6 +54,7 @@ def _box(values: list[str]) -> Box | None:
     box = Box(*map(int, values))
     right, bottom = box.left + box.width, box.top + box.height
     inside = min(box.left, box.top) >= 0 and max(right, bottom) <= SCORE_SIZE
-    if not inside or min(box.width, box.height) < 1 or not 1 <= box.score <= 100:
+    drawn = inside and min(box.width, box.height) >= 1
+    if not drawn or not 1 <= box.score <= 100 or box.class_id < 0:
         raise ValueError(f"a box {box}")
     return box

@@ -1,0 +1,40 @@
+"""Rows, and what a run's rows and answers depend on."""
+
+from __future__ import annotations
+
+from geoloc.config import default_config, load_schema
+from geoloc.matrix import answer_settings, rows, used_files
+from tests.conftest import ROOT
+
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+
+
+def test_only_curves_in_python_need_a_file():
+    own = {"curve": "python", "file": "curve.py", "scores": "objects"}
+    linear = {"curve": "linear", "scores": "objects"}
+    assert used_files({"curve": "none"}, linear, own, own) == ["curve.py"]
+
+
+def test_answers_depend_on_the_datasets_of_rows_and_columns_only():
+    """A dataset that no row or column uses reruns nothing."""
+    config = default_config(SCHEMA)
+    before = answer_settings(config)
+    config["datasets"]["unused"] = config["datasets"]["original"] | {
+        "train": False, "column": False, "title": "Unused"}  # fmt: skip
+    assert answer_settings(config) == before
+    config["datasets"]["unused"]["column"] = True
+    after = answer_settings(config)
+    assert after["titles"]["datasets"]["unused"] == "Unused"
+    assert "unused" in after["datasets"]
+
+
+def test_models_without_training_have_one_row_whatever_the_seeds():
+    config = default_config(SCHEMA)
+    config["seeds"] = [3, 4]
+    seeds = {}
+    for row in rows(config):
+        seeds.setdefault((row.model, row.dataset), []).append(row.seed)
+    assert set(map(tuple, seeds.values())) == {("3", "4"), ("any",)}
+    assert {model for (model, _), found in seeds.items() if found == ["any"]} == {
+        name for name, entry in config["models"].items() if entry["kind"] == "clip"
+    }
