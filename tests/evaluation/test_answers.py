@@ -132,6 +132,14 @@ def test_answers_that_are_all_alike_do_not_make_an_interval_of_no_width():
     assert one_author.low == pytest.approx(0.025)
 
 
+def test_a_difference_on_photos_of_few_authors_is_not_significant():
+    """No resample is below zero if each of four authors gains, as happens by chance."""
+    first, second = frame(np.arange(7) < 6), frame(np.arange(7) < 2)
+    authors = dict(zip(first.index, "abcdabc", strict=True))
+    found = paired_difference(first, second, authors, 1)
+    assert found.p_value == 2 * 0.5**4
+
+
 def test_groups_of_images_are_compared_with_newcombes_interval():
     """The first example of Newcombe (1998), method 10: 56/70 against 48/80."""
     first, second = frame(np.arange(70) < 56), frame(np.arange(80) < 48)

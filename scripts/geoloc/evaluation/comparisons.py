@@ -76,9 +76,11 @@ def paired_difference(
     """Estimate the accuracy of `first` minus that of `second` on the same images.
 
     One seed without authors gives an exact McNemar test. Otherwise the p-value is twice the share
-    of resamples on the other side of zero, so it agrees with the interval. If all images (authors)
-    have the same difference, resamples can't vary. The interval then comes from the exact binomial
-    bound on the share of images (authors) that could differ without being seen.
+    of resamples on the other side of zero, so it agrees with the interval. It is at least that of a
+    sign test in which all images (authors) agree: resamples of a few can all fall on one side of
+    zero by chance. If all images (authors) have the same difference, resamples can't vary. The
+    interval then comes from the exact binomial bound on the share of images (authors) that could
+    differ without being seen.
 
     Args:
         first: correctness (bool) by image id and seed.
@@ -95,14 +97,15 @@ def paired_difference(
     estimate = float(values.mean())
     means = resampled_means(values, author, seed)
     exact = gain.shape[1] == 1 and author is None
+    units = len(gain) if author is None else _number_of_authors(author)
+    all_agree = float(binomtest(units, units).pvalue)
     if constant := bool(np.ptp(means) == 0):
-        units = len(gain) if author is None else _number_of_authors(author)
         reach = 1 - TAIL ** (1 / units)
         low, high = max(estimate - reach, -1.0), min(estimate + reach, 1.0)
-        p_value = binomtest(units, units).pvalue if estimate else 1.0
+        p_value = all_agree if estimate else 1.0
     else:
         low, high = (float(q) for q in np.quantile(means, [TAIL, 1 - TAIL]))
-        p_value = _mcnemar(values[:, 0]) if exact else _bootstrap_p_value(means)
+        p_value = _mcnemar(values[:, 0]) if exact else max(_bootstrap_p_value(means), all_agree)
     drawn = _drawn(gain.shape[1], author)
     method = (
         f"difference paired by image; binomial bound, as no {drawn[0]} differs from another"
