@@ -40,9 +40,19 @@ WORLD = SMALL | {
     "models": {"transfer": {"datasets": ["original"]}},
 }
 ROWS_OF_WORLD = 5  # of the CNN 3, the transfer model 1 and the CLIP 1
+# The rows of an experiment that has a run of its own: nothing of the world is used again.
+ROWS_OF_RUN = 2
+OWN_RUN = {
+    "models": {
+        "cnn": {"datasets": ["original", "weighted_custom"]},
+        "transfer": None,
+        "clip": None,
+    }
+}
 # What makes an experiment small, or shows more of it.
 SMALLER = {
-    "across_sources": {
+    "across_sources": OWN_RUN
+    | {
         "index": {"min_images": 5, "split": [0.6, 0.2, 0.2]},
         "test_sets": {
             "streetview": {
@@ -53,15 +63,16 @@ SMALLER = {
             },
         },
     },
-    "banerjee": {"index": {"min_images": 5, "split": [0.6, 0.2, 0.2]}},
-    "by_place": {"index": {"place_km": 200}},  # in which some images are neighbors
+    "banerjee": OWN_RUN | {"index": {"min_images": 5, "split": [0.6, 0.2, 0.2]}},
+    "by_place": OWN_RUN | {"index": {"place_km": 200}},  # in which some images are neighbors
     "competitors": {
         "models": {"geoclip": {"path": "resources/weights/clip", "gallery": "places.csv"}}
     },
-    "contrastive": {"models": {"contrastive": {"epochs": 1}}},
+    # The first step of the warm-up has a learning rate of zero.
+    "contrastive": {"models": {"contrastive": {"epochs": 8, "batch_size": 8, "image_size": 64}}},
     "controls": {"explain": SMALL["explain"], "models": {"transfer": None}},
     "planet": {"models": {"planet": {"maximum_images": 10, "minimum_images": 2}}},
-    "seeds": {"seeds": [42, 43]},
+    "seeds": {"seeds": [42, 43], "models": {"transfer": None}},
     "street_segmenters": {
         "models": {"transfer": None},
         "segmentations": {
@@ -95,6 +106,19 @@ class Results:
         """The stores of score maps, one a shard."""
         return sorted((self.folder / "scores" / name).rglob("*.h5"))
 
+    def probabilities(self, model: str) -> dict[str, pd.DataFrame]:
+        """The answers of a model's rows to each image, by dataset: shares of the first countries.
+
+        Of the first seed, and of the images that all rows are tested on.
+        """
+        tables = {}
+        for folder in sorted((self.folder / "predictions" / model).iterdir()):
+            table = pd.read_parquet(min(folder.glob("*.parquet")))
+            table = table[table.test_set.isin([*TRAINED_ON, "im2gps3k"])]
+            by_image = table.set_index(["test_set", "image_id"]).sort_index()
+            tables[folder.name] = by_image[["country_1", "probability_1", "probability_2"]]
+        return tables
+
     def keys(self, family: str) -> set[str]:
         """The questions of a family, without its name."""
         found = self.answers[self.answers.family == family]
@@ -107,6 +131,16 @@ class Results:
 
     def distances_to(self, model: str) -> set[str]:
         return set(self.metrics[self.metrics.model == model].distances_to)
+
+
+def check_rows_are_of_different_models(results: Results) -> None:
+    """What a model learned depends on its dataset, and what it answers depends on the image."""
+    for model in sorted(set(results.metrics.model)):
+        tables = results.probabilities(model)
+        for dataset, table in tables.items():
+            assert table.probability_1.nunique() > 1, (model, dataset)
+        for first, second in combinations(tables, 2):
+            assert not tables[first].equals(tables[second]), (model, first, second)
 
 
 def check_across_sources(results: Results) -> None:
@@ -161,7 +195,7 @@ def check_controls(results: Results) -> None:
     everywhere = visible[visible.country == "all"].set_index("dataset").mean_factor
     assert everywhere["inverted"] > everywhere["weighted_custom"]
     cause = results.table("explanations/cause")
-    assert set(cause.dataset) == {*TRAINED_ON, *controls}
+    assert set(cause[cause.model == "cnn"].dataset) == {*TRAINED_ON, *controls}
 
 
 def check_imagenet_input(results: Results) -> None:
@@ -185,7 +219,7 @@ def check_planet(results: Results) -> None:
 
 def check_seeds(results: Results) -> None:
     seeds = results.table("table1_seeds")
-    assert len(seeds) == 2 * ROWS_OF_WORLD
+    assert len(seeds) == 2 * len(results.table1)
     columns = list(results.table1.columns[2:])
     means = seeds.groupby(["Model", "Trained On"], sort=False)[columns].mean()
     np.testing.assert_allclose(means.to_numpy(), results.table1[columns].to_numpy(), atol=0.011)
@@ -227,15 +261,15 @@ class Experiment(NamedTuple):
 
 
 EXPECTED = {
-    "across_sources": Experiment(0, check_across_sources),
-    "banerjee": Experiment(0, check_banerjee),
-    "by_place": Experiment(0, check_by_place),
+    "across_sources": Experiment(ROWS_OF_RUN - ROWS_OF_WORLD, check_across_sources),
+    "banerjee": Experiment(ROWS_OF_RUN - ROWS_OF_WORLD, check_banerjee),
+    "by_place": Experiment(ROWS_OF_RUN - ROWS_OF_WORLD, check_by_place),
     "competitors": Experiment(3, check_competitors),
     "contrastive": Experiment(3, check_contrastive),
     "controls": Experiment(4 - 1, check_controls),
     "imagenet_input": Experiment(1, check_imagenet_input),
     "planet": Experiment(3, check_planet),
-    "seeds": Experiment(0, check_seeds),
+    "seeds": Experiment(-1, check_seeds),
     "street_segmenters": Experiment(5 - 1, check_street_segmenters),
     "yuan": Experiment(1, check_yuan),
 }
@@ -297,6 +331,7 @@ def test_an_experiment_runs_to_its_report(world, tmp_path, name):
     results = finish(tmp_path / "run", name)
     assert len(results.table1) == ROWS_OF_WORLD + EXPECTED[name].rows
     assert results.table1.iloc[:, 2:].notna().all(axis=None)
+    check_rows_are_of_different_models(results)
     EXPECTED[name].check(results)
     verified = subprocess.run(
         [sys.executable, "-m", "geoloc", "verify", str(results.folder)],
