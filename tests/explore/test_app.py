@@ -252,7 +252,7 @@ def test_a_missing_store_is_told_in_one_line(small_run, tmp_path):
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path):
-    with pytest.raises(MissingFile, match="is no finished run"):
+    with pytest.raises(MissingFile, match="is not a finished run"):
         FinishedRun(tmp_path)
 
 

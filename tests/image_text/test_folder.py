@@ -240,7 +240,7 @@ def test_pickled_weights_are_not_loaded(folder):
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(OSError, match="nowhere: no such folder of a CLIP"):
+    with pytest.raises(OSError, match="nowhere: no such CLIP folder"):
         load_clip(tmp_path / "nowhere")
 
 

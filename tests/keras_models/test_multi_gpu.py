@@ -84,7 +84,7 @@ def test_stopped_training_on_two_devices_goes_on_as_one_that_was_not(store, tmp_
     ("gpus", "batch_size", "precision", "message"),
     [
         (2, 64, "float32", "train.gpus is 2, but TensorFlow sees 1 GPUs"),
-        (3, 64, "float32", "no multiple"),
+        (3, 64, "float32", "not a multiple"),
         (2, 64, "mixed_float16", "mixed_bfloat16 or float32"),
     ],
 )

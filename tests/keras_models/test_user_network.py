@@ -90,7 +90,7 @@ def load():
     [
         ("(64, 64, 3)", "layers.Dense(classes)(x)", r"from \(None, 64, 64, 3\) to \(None, 3\) ins"),
         ("(224, 224, 3)", "layers.Dense(5)(x)", r"to \(None, 5\) instead of"),
-        ("(224, 224, 3)", "layers.Dense(classes)(x)", "no probabilities .*end it with a softmax"),
+        ("(224, 224, 3)", "layers.Dense(classes)(x)", "not probabilities .*end it with a softmax"),
         (
             "(224, 224, 3)",
             "layers.Lambda(lambda x: x * 0 + 1 / 3)(x)",

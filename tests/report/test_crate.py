@@ -155,7 +155,7 @@ def test_a_zip_file_has_small_files_and_describes_the_others(copied, tmp_path, c
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (lambda run: (run / "run.json").unlink(), "is no finished run; run snakemake first"),
+        (lambda run: (run / "run.json").unlink(), "is not a finished run; run snakemake first"),
         (lambda run: (run / "predictions/cnn/original/2.parquet").unlink(),
          "predictions/cnn/original/2.parquet does not exist; run snakemake again"),
         (lambda run: shutil.rmtree(run / "models/cnn/original/2"),

@@ -93,6 +93,7 @@ def test_published_values_are_shown_only_next_to_a_run_of_the_study(run):
     assert "published 71.45" not in html
     assert "differs from the study’s in 1 key " in plain(html)
     assert ["index.min_images", "75", "75"] in cells(html, "Keys that differ")
+    assert "has no model of the study" in plain(page(without(run, "comparison", differences=[])))
 
 
 def test_published_training_is_drawn_next_to_that_of_a_run_of_the_study(run, html):
@@ -191,7 +192,7 @@ def test_the_same_tables_give_the_same_page(run, html):
     ("name", "content", "message"),
     [
         ("metrics", "model,dataset\n", "has no column"),
-        ("countries", "", "is no table"),
+        ("countries", "", "is not a table"),
         ("records", "[{}]", "holds no answers"),
         ("records", "[", "is damaged"),
     ],

@@ -94,7 +94,7 @@ def test_a_record_is_read_as_written_and_another_version_is_refused(tmp_path):
     write_record(tmp_path / "run.json", record)
     assert read_record(tmp_path / "run.json") == record
     write(tmp_path / "run.json", json.dumps(record | {"version": 0}))
-    with pytest.raises(FileError, match="no record of version 1"):
+    with pytest.raises(FileError, match="not a record of version 1"):
         read_record(tmp_path / "run.json")
     write(tmp_path / "run.json", "{")
     with pytest.raises(FileError, match="is damaged"):

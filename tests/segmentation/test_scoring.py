@@ -175,10 +175,13 @@ def test_index_and_name_choose_a_class(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("street sing", "line 2: 'street sing' is no ImageNet class, did you mean 'street sign'"),
+        (
+            "street sing",
+            "line 2: 'street sing' is not a class of ImageNet, did you mean 'street sign'",
+        ),
         ("maillot", "'maillot' stands for 2 classes: write '638 maillot' or '639 maillot'"),
         ("3 volcano", "class 3 is 'tiger shark'"),
-        ("1000", "'1000' is no ImageNet class"),
+        ("1000", "'1000' is not a class of ImageNet"),
     ],
 )
 def test_wrong_lines_are_explained(tmp_path, line, message):
@@ -225,7 +228,9 @@ def test_an_unknown_vocabulary_names_the_known_ones():
 def test_a_list_is_read_with_its_vocabulary(tmp_path):
     path = write_list(tmp_path, "pole", "traffic sign")
     assert read_selected(path, vocabulary_name="cityscapes").tolist() == [5, 7]
-    with pytest.raises(ValueError, match="line 1: 'pole' is no Mapillary Vistas class, did you"):
+    with pytest.raises(
+        ValueError, match="line 1: 'pole' is not a class of Mapillary Vistas, did you"
+    ):
         read_selected(path, vocabulary_name="mapillary_vistas")
 
 
@@ -251,7 +256,7 @@ def test_a_class_list_that_does_not_fit_its_segmentation_is_told_before_the_firs
     assert not class_list_mistakes(config, ["first", "second"])
     (third,) = class_list_mistakes(config, config["scores"])
     assert third.startswith(
-        f"scores.third.classes: {objects}, line 1: 'street sign' is no Cityscapes class"
+        f"scores.third.classes: {objects}, line 1: 'street sign' is not a class of Cityscapes"
     )
     assert third.endswith("; the segmentation street names Cityscapes classes")
 

@@ -147,7 +147,7 @@ def test_a_record_that_is_not_whole_is_dropped(two_of_three, tail, caplog):
         assert [segments.image_id for segments in again] == ["a"]
         again.append(some_segments("b"))
     assert again.path.read_bytes() == whole
-    assert "no whole record; dropped" in caplog.text
+    assert "not a whole record; dropped" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_what_follows_the_last_record_is_dropped(two_of_three, tail, caplog):
     with Journal(two_of_three, "settings", IDS) as again:
         assert [segments.image_id for segments in again] == ["a", "b"]
     assert two_of_three.read_bytes() == whole
-    assert f"the last {len(tail)} bytes are no whole record" in caplog.text
+    assert f"the last {len(tail)} bytes are not a whole record" in caplog.text
 
 
 def test_an_image_is_in_a_journal_once_and_in_the_order_of_its_shard(two_of_three):

@@ -108,14 +108,14 @@ def test_a_class_list_is_read_with_a_vocabulary_of_the_users_own(tmp_path):
                            "ambiguous_classes": "first_meaning"}},
     }  # fmt: skip
     (mistake,) = class_list_mistakes(config, ["own"])
-    assert "line 1: 'brigth' is no my_classes.txt class, did you mean 'bright'?" in mistake
+    assert "line 1: 'brigth' is not a class of my_classes.txt, did you mean 'bright'?" in mistake
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("dark\n\nbright\n", "line 2: '' is no class name; write one per line"),
-        ("dark\n2 bright\n", "line 2: '2 bright' is no class name"),
+        ("dark\n\nbright\n", "line 2: '' is not a class name; write one per line"),
+        ("dark\n2 bright\n", "line 2: '2 bright' is not a class name"),
         ("dark\ndark\n", "line 2: 'dark' is given twice"),
         ("", "no class name; write one per line"),
     ],

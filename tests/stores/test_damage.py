@@ -156,10 +156,10 @@ VALUES = {
     "width 0": ("segments", rows("size", (-1, 1), 0), "without height"),
     "split": ("arrays", rows("split", 0, b"tess"), "unknown split"),
     "label": ("arrays", rows("label", 0, b"na"), "ISO code"),
-    "latitude 95": ("arrays", rows("latitude", 0, 95.0), "no place"),
-    "longitude 181": ("images", rows("longitude", -1, 181.0), "no place"),
-    "latitude alone": ("arrays", rows("longitude", 0, np.nan), "no place"),
-    "longitude alone": ("images", rows("latitude", 0, np.nan), "no place"),
+    "latitude 95": ("arrays", rows("latitude", 0, 95.0), "not a place"),
+    "longitude 181": ("images", rows("longitude", -1, 181.0), "not a place"),
+    "latitude alone": ("arrays", rows("longitude", 0, np.nan), "not a place"),
+    "longitude alone": ("images", rows("latitude", 0, np.nan), "not a place"),
     "id twice": ("images", lambda f: rows("image_id", 1, f["image_id"][0])(f), "2 times"),
 }  # fmt: skip
 

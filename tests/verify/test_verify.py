@@ -74,7 +74,7 @@ def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no
         capture_output=True, text=True, check=False, env=ENVIRONMENT,
     )  # fmt: skip
     assert (result.returncode, result.stdout) == (2, "[]\n")
-    assert "is no run" in result.stderr
+    assert "is not a run" in result.stderr
 
 
 # ------------------------------------------------------------------------------------ damages
@@ -427,7 +427,7 @@ DAMAGES = {
     "leakage from a test image": Damage(
         lambda run: edit_table(
             run / "leakage.csv", lambda t: set_value(t, 0, "nearest_image", t.image_id[1])),
-        "leakage.csv", "no training image"),
+        "leakage.csv", "not a training image"),
     "place moved away": Damage(
         lambda run: edit_table(
             run / "leakage.csv",
@@ -479,7 +479,7 @@ DAMAGES = {
     "probability not a number": Damage(
         lambda run: edit_table(
             run / CNN, lambda t: set_value(t, 0, "probability_1", np.float32("nan"))),
-        CNN, "is no share of 1"),
+        CNN, "is not a share of 1"),
     "probabilities in another order": Damage(
         lambda run: edit_table(
             run / CNN, lambda t: set_value(t, 0, "probability_5", t.probability_1[0])),

@@ -417,7 +417,7 @@ def test_the_keys_of_further_kinds_of_segmentations_reach_their_jobs(jobs):
 def test_a_class_list_of_another_vocabulary_stops_before_the_first_job(jobs):
     entries = FURTHER_ENTRIES | {"scores.semantic.classes": "classes.txt"}
     message = (
-        "scores.semantic.classes: classes.txt, line 1: 'street sign' is no Cityscapes class"
+        "scores.semantic.classes: classes.txt, line 1: 'street sign' is not a class of Cityscapes"
         ".*; the segmentation semantic names Cityscapes classes"
     )
     with pytest.raises(WorkflowError, match=message):

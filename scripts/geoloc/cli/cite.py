@@ -1,4 +1,4 @@
-"""`geoloc cite`: print what to cite for the data, weights and methods of a run."""
+"""`geoloc cite`: Print what to cite for the data, weights and methods of a run."""
 
 from __future__ import annotations
 

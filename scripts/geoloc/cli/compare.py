@@ -1,4 +1,4 @@
-"""`geoloc compare`: compare the accuracies of two finished runs, with intervals.
+"""`geoloc compare`: Compare the accuracies of two finished runs, with intervals.
 
 For runs with other sources, another split or other settings. Images that both runs tested are
 compared in pairs, by source, too.
@@ -33,7 +33,7 @@ TITLES = {
 }
 EXAMPLES = """\
 examples:
-  what neighbors of training images add to accuracies:
+  how much neighbors of training images help:
     geoloc compare results/by_place results/study
   one source against two, on the same test images, also as a table:
     geoloc compare results/banerjee results/study --csv one_source.csv

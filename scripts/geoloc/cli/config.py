@@ -1,4 +1,4 @@
-"""`geoloc config`: print the configuration as it will be used.
+"""`geoloc config`: Print the configuration as it will be used.
 
 Defaults, config/config.yaml and the files given are merged as Snakemake merges them, and checked.
 """

@@ -1,4 +1,4 @@
-"""`geoloc crate`: describe a finished run as an RO-Crate, from each cell of Table 1 to the images.
+"""`geoloc crate`: Describe a finished run as an RO-Crate, from each cell of Table 1 to the images.
 
 It writes ro-crate-metadata.json and the definition of the workflow into the folder of the run, or
 a zip file to deposit in an archive. In the zip, large files and the stores of images are described

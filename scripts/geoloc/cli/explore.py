@@ -1,4 +1,4 @@
-"""`geoloc explore`: look at the images, answers and segments of a finished run in a browser.
+"""`geoloc explore`: Look at the images, answers and segments of a finished run in a browser.
 
 The page is served on this machine only (127.0.0.1) and loads nothing from elsewhere.
 """

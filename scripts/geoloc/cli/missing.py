@@ -1,4 +1,4 @@
-"""`geoloc missing`: make only those files of a run that do not exist.
+"""`geoloc missing`: Make only those files of a run that do not exist.
 
 Snakemake remakes a file if something that it depends on is newer or has changed. This command
 requests only the missing files, by name, and ignores changes and modification times. It repeats

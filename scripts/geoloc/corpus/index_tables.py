@@ -62,7 +62,7 @@ def _compare_countries(path: Path, listed: Counter[str], countries: Path) -> Non
 
 def _count(path: Path, text: str) -> int:
     if not text.isdecimal():
-        raise damaged(path, f"{text!r} is no number of images")
+        raise damaged(path, f"{text!r} is not a number of images")
     return int(text)
 
 

@@ -130,7 +130,7 @@ def _columns(label: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     unknown = sorted({str(country) for country in label if country not in index})
     if unknown:
         raise InputError(
-            f"labels {', '.join(unknown)} are none of the model's {len(index)} countries: "
+            f"labels {', '.join(unknown)} are not among the model's {len(index)} countries: "
             "the model was trained with another index; train it again or predict with its own"
         )
     return np.array([index[country] for country in label], dtype=np.int64)

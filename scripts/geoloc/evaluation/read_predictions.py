@@ -132,7 +132,7 @@ def _check_probabilities(table: pd.DataFrame, classes: list[str]) -> str:
     names = table[COUNTRIES[: len(classes)]]
     with np.errstate(invalid="ignore"):
         faults = {
-            "is no share of 1": ~((shown >= 0) & (shown <= 1)).all(axis=1)
+            "is not a share of 1": ~((shown >= 0) & (shown <= 1)).all(axis=1)
             | ~((label >= 0) & (label <= 1)),
             "rises": (np.diff(shown, axis=1) > 0).any(axis=1),
             "adds up to more than 1": total > 1 + SUM_TOLERANCE,

@@ -53,7 +53,7 @@ def whole_number(parameters: Mapping[str, str], key: str) -> int:
     """
     text = parameters.get(key, "0")
     if not (text.isascii() and text.isdecimal() and len(text) < 9):
-        raise Refused(400, f"{key}: {text[:60]!r} is no number of a page")
+        raise Refused(400, f"{key}: {text[:60]!r} is not a page number")
     return int(text)
 
 

@@ -56,13 +56,13 @@ class FinishedRun:
         folder: results/{run}.
 
     Raises:
-        GeolocError: if it is no finished run.
+        GeolocError: if it is not a finished run.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / "index/images.parquet").is_file():
-            raise MissingFile(f"{folder} is no finished run: it has no index/images.parquet")
+            raise MissingFile(f"{folder} is not a finished run: it has no index/images.parquet")
         self.base = folder.absolute().parents[1]
         self.config = self._read_config()
         self.images = Images(folder)

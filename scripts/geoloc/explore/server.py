@@ -47,7 +47,7 @@ def serve(folder: Path, port: int, browser: bool) -> None:
         browser: open the page in the default browser.
 
     Raises:
-        GeolocError: if the folder is no finished run, or the port is in use.
+        GeolocError: if the folder is not a finished run, or the port is in use.
     """
     app = make_app(FinishedRun(folder))
     with listen(port) as opened:

@@ -32,7 +32,7 @@ def replicated(gpus: int, batch_size: int, precision: str) -> AbstractContextMan
     if precision == "mixed_float16":
         raise InputError("several GPUs need train.precision mixed_bfloat16 or float32")
     if batch_size % gpus:
-        raise InputError(f"train.batch_size {batch_size} is no multiple of train.gpus {gpus}")
+        raise InputError(f"train.batch_size {batch_size} is not a multiple of train.gpus {gpus}")
     found = visible_gpus()
     if len(found) < gpus:
         raise InputError(

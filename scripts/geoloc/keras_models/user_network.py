@@ -72,7 +72,7 @@ def _output_fault(model: keras.Model) -> str:
     sums = found.sum(axis=1, dtype=np.float64)
     if not np.isfinite(found).all() or (found < 0).any() or (abs(sums - 1) > SUM_TOLERANCE).any():
         return (
-            f"a model whose outputs are no probabilities (smallest {found.min():.3g}, sum "
+            f"a model whose outputs are not probabilities (smallest {found.min():.3g}, sum "
             f"{sums[0]:.6g}); end it with a softmax"
         )
     return ""

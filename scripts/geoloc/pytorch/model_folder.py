@@ -39,7 +39,7 @@ def check_files(
         OSError: names the missing files.
     """
     if not folder.is_dir():
-        raise FileError(f"{folder}: no such folder of a {what}; {remedy}")
+        raise FileError(f"{folder}: no such {what} folder; {remedy}")
     missing = [
         " or ".join(" and ".join(files) for files in choices)
         for choices in needed

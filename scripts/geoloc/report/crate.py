@@ -113,8 +113,8 @@ def finished_run(folder: Path, project: Path) -> FinishedRun:
     path = folder / "run.json"
     if not path.exists():
         raise FileError(
-            f"{path} does not exist: {folder} is no finished run; run snakemake first, or give the "
-            "folder of a run that has a report.html"
+            f"{path} does not exist: {folder} is not a finished run; run snakemake first, or give "
+            "the folder of a run that has a report.html"
         )
     run = FinishedRun(folder, read_record(path), project)
     for name, digest in run.record["tables"].items():

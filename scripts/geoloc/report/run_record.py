@@ -106,5 +106,5 @@ def read_record(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise FileError(f"{path} is damaged ({error}); {again}") from error
     if not isinstance(record, dict) or record.get("version") != VERSION:
-        raise FileError(f"{path} is no record of version {VERSION}; {again}")
+        raise FileError(f"{path} is not a record of version {VERSION}; {again}")
     return record

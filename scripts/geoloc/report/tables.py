@@ -51,7 +51,7 @@ def read_table(path: str | Path, needed: Sequence[str] = (), **options: Any) -> 
     """Read a CSV of the run; only empty cells are missing, so that `NA` stays Namibia.
 
     Raises:
-        FileError: if the file is missing, is no table, or does not have the columns `needed`.
+        FileError: if the file is missing, is not a table, or does not have the columns `needed`.
     """
     again = f"delete {path} and run snakemake again"
     try:
@@ -59,7 +59,7 @@ def read_table(path: str | Path, needed: Sequence[str] = (), **options: Any) -> 
     except OSError:
         raise
     except ValueError as error:  # of pandas, also for an empty file and text that is not UTF-8
-        raise FileError(f"{path} is no table ({error}); {again}") from error
+        raise FileError(f"{path} is not a table ({error}); {again}") from error
     if missing := [name for name in needed if name not in table]:
         raise FileError(f"{path} has no column {', '.join(missing)}; {again}")
     return table

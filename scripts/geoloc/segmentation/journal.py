@@ -82,7 +82,9 @@ class Journal:
                 break
             self._count, end = self._count + 1, end + HEADER.size + len(body)
         if size > end:
-            log.warning("%s: the last %d bytes are no whole record; dropped", self.path, size - end)
+            log.warning(
+                "%s: the last %d bytes are not a whole record; dropped", self.path, size - end
+            )
         self._file.seek(end)
         self._file.truncate()
 

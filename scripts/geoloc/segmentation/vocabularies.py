@@ -70,8 +70,8 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
     for number, name in enumerate(names, start=1):
         if not name or "#" in name or name[0].isdecimal():
             raise InputError(
-                f"{path}, line {number}: {name!r} is no class name; write one per line, without # "
-                "and not beginning with a digit"
+                f"{path}, line {number}: {name!r} is not a class name; write one per line, without "
+                "# and not beginning with a digit"
             )
         if name in names[: number - 1]:
             raise InputError(f"{path}, line {number}: {name!r} is given twice; rename one")
@@ -103,20 +103,22 @@ def class_indices(
             unknown.
     """
     if ambiguous not in AMBIGUOUS:
-        raise InputError(f"{ambiguous!r} is no reading of names: use one of {', '.join(AMBIGUOUS)}")
+        raise InputError(
+            f"{ambiguous!r} is not a way to read names; use one of {', '.join(AMBIGUOUS)}"
+        )
     names, title = vocabulary(vocabulary_name), title_of(vocabulary_name)
     first, _, rest = entry.partition(" ")
     if first.isdecimal():
         index = int(first)
         if index >= len(names) or (rest.strip() and rest.strip() != names[index]):
             known = f"; class {index} is {names[index]!r}" if index < len(names) else ""
-            raise InputError(f"{entry!r} is no {title} class{known}")
+            raise InputError(f"{entry!r} is not a class of {title}{known}")
         return [index]
     found = [index for index, name in enumerate(names) if name == entry]
     if not found:
         close = difflib.get_close_matches(entry, names, n=3)
         hint = f", did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise InputError(f"{entry!r} is no {title} class{hint}")
+        raise InputError(f"{entry!r} is not a class of {title}{hint}")
     if len(found) == 1 or ambiguous == "every_meaning":
         return found
     meanings = FIRST_MEANING.get(vocabulary_name, {})

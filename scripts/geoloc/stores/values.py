@@ -29,7 +29,7 @@ def columns_problem(columns: Mapping[str, np.ndarray]) -> str:
     ids = columns["image_id"]
     if len(np.unique(ids)) != len(ids):
         values, counts = np.unique(ids, return_counts=True)
-        return f"image {values[counts.argmax()]} is there {counts.max()} times"
+        return f"image {values[counts.argmax()]} occurs {counts.max()} times"
     if "split" in columns and (wrong := set(columns["split"].tolist()) - set(SPLITS)):
         return f"unknown split {min(wrong)!r}"
     countries = {*columns.get("label", ()), *columns.get("predicted", ())}
@@ -48,7 +48,7 @@ def _places_problem(latitude: np.ndarray, longitude: np.ndarray) -> str:
     if (known | unknown).all():
         return ""
     row = np.flatnonzero(~(known | unknown))[0]
-    return f"latitude {latitude[row]} and longitude {longitude[row]} are no place"
+    return f"latitude {latitude[row]} and longitude {longitude[row]} are not a place"
 
 
 def score_problem(score: np.ndarray) -> str:

@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")
     folder = options.run
     if not (folder / "index").is_dir():
-        print(f"error: {folder} is no run: it has no folder index", file=sys.stderr)
+        print(f"error: {folder} is not a run: it has no folder index", file=sys.stderr)
         return 2
     run = Run(folder, options.digests, options.jobs)
     start, outcomes = time.perf_counter(), []
@@ -210,6 +210,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     config = "the run's configuration, as of snakemake (RUN/config.yaml)"
     add("--configfile", metavar="YAML", type=Path, nargs="+", default=[], help=config)
-    names = f"checks to leave out: {', '.join(CHECKS)}"
+    names = f"checks to skip: {', '.join(CHECKS)}"
     add("--skip", metavar="CHECK", nargs="+", choices=list(CHECKS), default=[], help=names)
     return parser.parse_args(arguments)

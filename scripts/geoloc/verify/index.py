@@ -84,7 +84,7 @@ def image_mistakes(images: pd.DataFrame) -> dict[str, pd.Series]:
         "of a test set are not in the split test": ~street & (images.split != "test"),
         "of a test set have another source": ~street & (images.collection != images.source),
         "have no shard of four digits": ~images.shard.astype(str).str.fullmatch(r"\d{4,}"),
-        "have coordinates that are no place": given.any(axis=1) & ~within,
+        "have coordinates that are not a place": given.any(axis=1) & ~within,
     }  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def check_manifests(run: Run) -> Check:
         yield from compare_text(name, found, csv_text(rows[MANIFEST_COLUMNS]), IMAGES)
     for path in sorted((run.folder / "index/shards").rglob("*")):
         if not path.is_dir() and run.relative(path) not in names and path.name != SNAKEMAKE:
-            yield Finding(run.relative(path), "is no shard of the index; delete it")
+            yield Finding(run.relative(path), "is not a shard of the index; delete it")
     return f"{len(names)} manifests"
 
 
@@ -127,7 +127,7 @@ def check_countries(run: Run) -> Check:
     counts = ["images", *SPLITS]
     numbers = table[counts].apply(pd.to_numeric, errors="coerce")
     if not (numbers.notna().all(axis=None) and numbers.mod(1).eq(0).all(axis=None)):
-        raise InputError("has counts that are no whole numbers")
+        raise InputError("has counts that are not whole numbers")
     table[counts] = numbers.astype(int)
     kept = table.kept == "True"
     run.tables["classes"] = sorted(table.country[kept])

@@ -73,7 +73,7 @@ def load_clip(task: Mapping[str, Any]) -> str:
     from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 
     if not Path(task["folder"]).is_dir():
-        return f"there is no folder {task['folder']}; run snakemake again"
+        return f"the folder {task['folder']} does not exist; run snakemake again"
     check_classes(task["folder"], task["classes"])
     names = [display_name(country) for country in task["classes"]]
     model = ClipZeroShot(task["folder"], names, task["prompt"] or "{country}")

@@ -288,12 +288,12 @@ def leakage_mistakes(
     wrong_bits |= (table.nearest_country != table.country).to_numpy() & (bits != other)
     near = np.isclose(table.meters, meters, rtol=2e-5, atol=0.5)
     return {
-        "nearest_image is no training image": nearest.isna().to_numpy(),
+        "nearest_image is not a training image": nearest.isna().to_numpy(),
         "nearest_country is not that of nearest_image":
             nearest.notna().to_numpy() & (nearest.to_numpy() != table.nearest_country.to_numpy()),
-        "bits are no number of bits": wrong_bits,
+        "bits are not a number of bits": wrong_bits,
         "mirrored is neither True nor False": ~table.mirrored.isin(["True", "False"]).to_numpy(),
-        "nearest_place is no training image with coordinates":
+        "nearest_place is not a training image with coordinates":
             placed & place.latitude.isna().to_numpy(),
         "nearest_place is given without coordinates":
             ~placed & ((table.nearest_place != "") | table.meters.notna()).to_numpy(),
@@ -328,5 +328,5 @@ def check_figures(run: Run) -> Check:
         except FileNotFoundError:
             yield Finding(name, "is missing; run snakemake again")
         except Exception as error:
-            yield Finding(name, f"is no image that can be read ({error}); {AGAIN}")
+            yield Finding(name, f"is not a readable image ({error}); {AGAIN}")
     return f"{len(figures)} images"

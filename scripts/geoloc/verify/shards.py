@@ -87,7 +87,7 @@ def check_quarantine(run: Run) -> Check:
 def _of_the_manifest(name: str, left_out: Sequence, keys: pd.Series) -> Iterator[Finding]:
     position = {key: number for number, key in enumerate(keys)}
     if unknown := ["/".join(key) for key in left_out if key not in position]:
-        yield Finding(name, f"{some(unknown)} are no images of the shard; {AGAIN}")
+        yield Finding(name, f"{some(unknown)} are not images of the shard; {AGAIN}")
     order = [position[key] for key in left_out if key in position]
     if order != sorted(set(order)):
         yield Finding(name, f"images repeat or are not in the manifest's order; {AGAIN}")

@@ -1,4 +1,4 @@
-"""`geoloc estimate`: estimate jobs, hours and disk space of a run, by stage.
+"""`geoloc estimate`: Estimate jobs, hours and disk space of a run, by stage.
 
 Snakemake plans the run to count its jobs. The number of images comes from the run's index. If the
 index does not exist, it comes from the options, whose defaults are the counts of the study. Seconds

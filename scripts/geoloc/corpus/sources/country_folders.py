@@ -57,7 +57,7 @@ def _countries(source: Source, folders: list[str]) -> dict[str, str]:
         raise SourceError(
             f"source {source.name}: {len(mistakes)} folders of {source.folder}: "
             + "; ".join(mistakes)
-            + ". Move folders that are of no country out of the source"
+            + ". Move folders that don't belong to a country out of the source"
         )
     return countries
 
