@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
+# What a job in an image takes from elsewhere: Snakemake from .venv, geoloc from the checkout.
+FROM_OUTSIDE = {"snakemake", "geoloc"}
 RULE = re.compile(r"^ *(?:use )?(?:rule|checkpoint) ", flags=re.MULTILINE)
 
 

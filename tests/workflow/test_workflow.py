@@ -21,7 +21,7 @@ from geoloc.stores import read_images
 from tests.conftest import ROOT
 from tests.corpus.test_exif_folder import gps, photograph
 from tests.corpus.test_metadata_table import metadata
-from tests.job_packages import distributions, environments, packages_used
+from tests.job_packages import FROM_OUTSIDE, distributions, environments, packages_used
 from tests.workflow.test_environments import ENVIRONMENTS, key, lock
 
 LINKED = (
@@ -368,8 +368,7 @@ OPTIONAL = {"huggingface-hub", "opt-einsum", "optree", "psutil", "tabulate", "wc
 
 
 def test_jobs_import_what_is_in_their_images(world):
-    """Snakemake comes from outside, and geoloc from the checkout."""
-    locks = {name: set(lock(name)) | OPTIONAL | {"snakemake", "geoloc"} for name in ENVIRONMENTS}
+    locks = {name: set(lock(name)) | OPTIONAL | FROM_OUTSIDE for name in ENVIRONMENTS}
     of_logs, logs = environments(), world[0] / "results/small/logs"
     checked = 0
     for log in logs.rglob("*.log"):
