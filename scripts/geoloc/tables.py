@@ -74,6 +74,38 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
         raise damaged(path, error) from error
 
 
+def read_large_table(
+    path: str | Path, columns: Sequence[str], categories: Sequence[str]
+) -> pd.DataFrame:
+    """Read a Parquet table as `read_table` does, in a third of the memory.
+
+    Text stays in Arrow's arrays; columns with few distinct values become categories.
+
+    Args:
+        path: the table.
+        columns: columns to read.
+        categories: those of them with few distinct values.
+
+    Raises:
+        FileError: see `read_table`.
+        OSError: see `read_table`.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    text = {pa.string(): pd.ArrowDtype(pa.string())}
+    try:
+        table = parquet.read_table(path, columns=list(columns), read_dictionary=list(categories))
+        if missing := [name for name in columns if name not in table.column_names]:
+            raise damaged(path, f"no column {', '.join(missing)}")
+        return table.to_pandas(types_mapper=text.get, self_destruct=True, split_blocks=True)
+    except (FileNotFoundError, PermissionError, FileError):
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(path, error) from error
+
+
 def _check_end(path: str | Path) -> None:
     """Check that the last line ends: the workflow ends every line, so truncation is detected."""
     with Path(path).open("rb") as file:

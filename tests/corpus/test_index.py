@@ -225,3 +225,31 @@ def test_shards_are_few_and_of_nearly_equal_size(count, shard_size):
     assert len(sizes) == -(-count // shard_size)
     assert sizes.max() <= shard_size
     assert sizes.max() - sizes.min() <= 1
+
+
+def images_table(**columns):
+    """Four images of an index, with other values in some columns."""
+    paths = [f"{n}.jpg" for n in range(4)]
+    table = {"image_id": [f"s/{path}" for path in paths], "source": "s", "collection": "street"}
+    table |= {"path": paths, "latitude": [float("nan"), 1.0, 2.0, 3.0], "longitude": 0.0}
+    table |= {"country": "FR", "author": "", "split": "train", "shard": "0000"}
+    return pd.DataFrame(table | columns)
+
+
+@pytest.mark.parametrize("authors", [[None] * 4, [None, None, None, "Ann"], ["", "7", None, "Ann"]])
+def test_the_types_of_the_index_do_not_depend_on_its_first_rows(tmp_path, monkeypatch, authors):
+    monkeypatch.setattr(index, "ROW_GROUP", 2)
+    index._write_parquet(tmp_path / "images.parquet", images_table(author=authors))
+    schema = parquet.read_schema(tmp_path / "images.parquet")
+    numbers = [
+        name for name, kind in zip(schema.names, schema.types, strict=True) if kind != "string"
+    ]
+    assert numbers == ["latitude", "longitude"]
+    assert pd.read_parquet(tmp_path / "images.parquet").author.tolist() == authors
+
+
+def test_a_value_that_is_no_text_is_named_with_its_source_and_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "ROW_GROUP", 2)
+    table = images_table(author=["", "", "", 7])
+    with pytest.raises(SourceError, match=r"source s: the author of 3\.jpg is 7, not text"):
+        index._write_parquet(tmp_path / "images.parquet", table)

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -169,6 +170,38 @@ def test_the_nearest_view_is_that_of_a_comparison_of_all_views(squares, indexed,
         assert other_bits[i] == min(other)
 
 
+@pytest.mark.parametrize("compact", [False, True])
+def test_among_too_many_pairs_only_near_duplicates_are_found_and_all_of_them(monkeypatch, compact):
+    """The rest of the table is the same, whatever the columns' types."""
+    rng = np.random.default_rng(2)
+    hashes = pd.DataFrame(rng.integers(0, 2**64, (300, 4), dtype=np.uint64), columns=VIEWS)
+    for row, bits in zip(range(200, 260), np.arange(60) % 13, strict=True):
+        changed = sum(1 << int(bit) for bit in rng.choice(64, bits, replace=False))
+        hashes.loc[row, VIEWS[row % 4]] = hashes.loc[row - 200, VIEWS[row % 2]] ^ np.uint64(changed)
+    index = pd.DataFrame({"image_id": [f"s/{row}" for row in rng.permutation(300)]})
+    index["split"] = ["train" if int(i[2:]) < 200 else "test" for i in index.image_id]
+    hashes = hashes.set_axis(pd.Index([f"s/{row}" for row in range(300)]))
+    index["collection"], index["source"] = "street", "s"
+    index["country"] = rng.choice(["JP", "FR", "NA"], 300)
+    index[["latitude", "longitude"]] = rng.uniform(-80, 80, (300, 2))
+    full = leakage_table(index, hashes)
+    monkeypatch.setattr(leakage, "ALL_PAIRS", 0)
+    if compact:
+        index = index.astype(dict.fromkeys(leakage.CATEGORIES, "category"))
+        text = pd.ArrowDtype(pa.string())
+        index["image_id"], hashes.index = index.image_id.astype(text), hashes.index.astype(text)
+    found = leakage_table(index, hashes, near_duplicate_bits=6, threads=2)
+    far = full.bits > 6
+    assert 0 < far.sum() < 100
+    full = full.astype({"bits": float, "other_country_bits": float})
+    full.loc[far, ["nearest_image", "nearest_country", "bits", "mirrored"]] = [
+        None, None, np.nan, False
+    ]  # fmt: skip
+    full.loc[full.other_country_bits > 6, "other_country_bits"] = np.nan
+    assert found.to_csv(float_format="%.6g") == full.to_csv(float_format="%.6g")
+    assert leakage_summary(found, 6).equals(leakage_summary(full, 6))
+
+
 def test_with_one_country_nothing_is_near_by_chance():
     _, bits, other_bits = nearest_hashes(
         np.zeros(2, np.uint64), np.zeros(3, np.uint64), np.array(["FR"] * 2), np.array(["FR"] * 3)
@@ -231,6 +264,12 @@ def test_large_images_are_decoded_one_at_a_time_whatever_the_threads(tmp_path, m
     assert len(hash_stores([tmp_path / f"{store}.h5" for store in range(4)], threads=4)) == 20
     assert most["large"] == 1
     assert most["all"] > 1
+
+
+def test_of_training_images_at_one_place_the_first_counts():
+    references = np.array([[10.0, 10.0], [0.0, 5.0], [0.0, 5.0], [0.0, 5.0]])
+    row, meters = nearest_places(np.array([[0.0, 5.0], [9.0, 9.0]]), references)
+    assert (row.tolist(), meters[0]) == ([1, 0], 0)
 
 
 def test_copies_and_neighbors_of_training_images_are_named(world):

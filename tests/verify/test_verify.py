@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 
 from geoloc.config import write_config
+from geoloc.evaluation import leakage
 from geoloc.stores import read_image_columns, read_images, read_scores, write_images, write_scores
-from geoloc.verify import Run, main, verify
+from geoloc.verify import Run, main, results, verify
 from geoloc.verify.command import CHECKS
 from tests.finished_run import configuration, finish
 from tests.processes import ENVIRONMENT
@@ -428,6 +429,11 @@ DAMAGES = {
         lambda run: edit_table(
             run / "leakage.csv", lambda t: set_value(t, 0, "nearest_image", t.image_id[1])),
         "leakage.csv", "not a training image"),
+    "nearest image erased": Damage(
+        lambda run: edit_table(
+            run / "leakage.csv",
+            lambda t: set_value(set_value(t, 0, "nearest_image", ""), 0, "bits", "")),
+        "leakage.csv", "not a training image"),
     "place moved away": Damage(
         lambda run: edit_table(
             run / "leakage.csv",
@@ -624,3 +630,25 @@ def test_settings_that_were_changed_since_are_seen(copied):
     write_config(copied / "config.yaml", config)
     found = [line for line in problems(copied) if line.startswith("models/transfer/original/42")]
     assert "epochs was 2, the configuration says 3" in found[0]
+
+
+def test_of_too_many_pairs_only_near_duplicates_have_a_nearest_image(monkeypatch):
+    train = pd.DataFrame({"country": ["FR", "JP"], "latitude": np.nan, "longitude": np.nan},
+                         index=["s/a", "s/b"])  # fmt: skip
+    packed = pd.DataFrame({"image_id": ["s/c", "s/d"], "latitude": np.nan, "longitude": np.nan})
+    table = pd.DataFrame({
+        "image_id": ["s/c", "s/d"], "country": "FR", "nearest_image": ["s/a", ""],
+        "nearest_country": ["FR", ""], "bits": [3, np.nan], "mirrored": "False",
+        "other_country_bits": np.nan, "nearest_place": "", "meters": np.nan,
+    })  # fmt: skip
+
+    def mistakes(table):
+        found = results.leakage_mistakes(table, train, packed)
+        return {what: wrong.tolist() for what, wrong in found.items() if wrong.any()}
+
+    assert set(mistakes(table)) == {"nearest_image is not a training image",
+                                    "bits are not a number of bits"}  # fmt: skip
+    monkeypatch.setattr(leakage, "ALL_PAIRS", 0)
+    assert mistakes(table) == {}
+    table.loc[1, "bits"] = 3
+    assert mistakes(table)["nearest_image is not a training image"] == [False, True]

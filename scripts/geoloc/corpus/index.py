@@ -330,12 +330,44 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:
-    """Write what `table.to_parquet` writes, but convert one row group at a time to save memory."""
+    """Write what `table.to_parquet` writes, but convert one row group at a time to save memory.
+
+    The types don't depend on the values: a column that is empty in the first row group is still
+    text.
+
+    Raises:
+        SourceError: if a value of a text column is not text.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
-    parts = (table.iloc[start : start + ROW_GROUP] for start in range(0, len(table), ROW_GROUP))
-    first = pa.Table.from_pandas(table.iloc[:ROW_GROUP], preserve_index=False)
+    numbers = ("latitude", "longitude")
+    types = [pa.float64() if name in numbers else pa.string() for name in table]
+    schema = pa.schema(zip(table, types, strict=True))
+
+    def converted(start: int) -> pa.Table:
+        part = table.iloc[start : start + ROW_GROUP]
+        try:
+            return pa.Table.from_pandas(part, schema, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise _not_text(part, numbers) or error from error
+
+    first = converted(0)
     with parquet.ParquetWriter(path, first.schema) as writer:
-        for part in parts:
-            writer.write_table(pa.Table.from_pandas(part, first.schema, preserve_index=False))
+        writer.write_table(first)
+        for start in range(ROW_GROUP, len(table), ROW_GROUP):
+            writer.write_table(converted(start))
+
+
+def _not_text(images: pd.DataFrame, numbers: Sequence[str]) -> SourceError | None:
+    """Return the error for the first value that is neither text nor missing."""
+    for column in images.columns.difference(numbers, sort=False):
+        values = images[column]
+        wrong = values.notna() & ~values.map(lambda value: isinstance(value, str))
+        if wrong.any():
+            row = images.loc[wrong.idxmax()]
+            return SourceError(
+                f"source {row['source']}: the {column} of {row['path']} is {row[column]!r}, not "
+                "text; correct the source"
+            )
+    return None

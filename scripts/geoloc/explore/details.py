@@ -127,7 +127,7 @@ class Details:
         return {
             "n": alike,
             "id": found["nearest_image"],
-            "country_name": display_name(found["nearest_country"]),
+            "country_name": display_name(country) if (country := found["nearest_country"]) else "",
             "bits": found["bits"],
             "mirrored": found["mirrored"] == "True",
             "place_n": near if found["nearest_place"] else None,

@@ -14,7 +14,7 @@ from geoloc.corpus.spatial_split import EARTH_RADIUS
 from geoloc.countries.names import display_name
 from geoloc.evaluation.answers import Evidence, answers, as_records, near_duplicate_ids
 from geoloc.evaluation.distances import median_positions
-from geoloc.evaluation.leakage import leakage_summary
+from geoloc.evaluation.leakage import leakage_summary, search_limit
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.published_distances import compare_distances, published_test_sets
 from geoloc.evaluation.study import differences
@@ -284,11 +284,18 @@ def leakage_mistakes(
     placed = own.latitude.notna().to_numpy() & train.latitude.notna().any()
     meters = great_circle_meters(own, place)
     bits, other = table.bits.to_numpy(), table.other_country_bits.to_numpy()
+    # Of millions of images, only near-duplicates are searched for.
+    limited = search_limit(len(table), len(train), 0) == 0
+    absent = ((table.nearest_image == "") & (table.nearest_country == "")).to_numpy()
+    absent &= limited & np.isnan(bits) & np.isnan(other)
+    if limited:
+        other = np.where(np.isnan(other), 64, other)
     wrong_bits = ~((bits >= 0) & (bits <= other) & (other <= 64))
     wrong_bits |= (table.nearest_country != table.country).to_numpy() & (bits != other)
+    wrong_bits &= ~absent
     near = np.isclose(table.meters, meters, rtol=2e-5, atol=0.5)
     return {
-        "nearest_image is not a training image": nearest.isna().to_numpy(),
+        "nearest_image is not a training image": nearest.isna().to_numpy() & ~absent,
         "nearest_country is not that of nearest_image":
             nearest.notna().to_numpy() & (nearest.to_numpy() != table.nearest_country.to_numpy()),
         "bits are not a number of bits": wrong_bits,

@@ -189,9 +189,9 @@ function showNearest(image) {
     return;
   }
   const told = element("div", {},
-    element("p", { textContent: `${near.country_name}: ${near.bits} of 64 bits of the perceptual hash differ${near.mirrored ? " (mirrored)" : ""}.` }),
+    element("p", { textContent: near.id === null ? "No near-duplicate." : `${near.country_name}: ${near.bits} of 64 bits of the perceptual hash differ${near.mirrored ? " (mirrored)" : ""}.` }),
     element("p", { className: "faint", textContent: "By leakage.csv. Unrelated pictures differ in about 32 bits, copies in a few." }),
-    element("p", { className: "faint", textContent: near.id }));
+    ...(near.id === null ? [] : [element("p", { className: "faint", textContent: near.id })]));
   if (near.meters !== null) {
     const far = near.meters < 10000 ? `${number(Math.round(near.meters))} m` : `${number(Math.round(near.meters / 1000))} km`;
     const where = element("p", { textContent: `Taken nearest, ${far} away: ` });
