@@ -42,14 +42,8 @@ ROOMS = {
     "geoloc.cli",
 }  # fmt: skip
 
-# What tests of a module do not import but run: scripts and rules.
+# What tests do not import but plan.
 OF_FILES = {
-    "scripts/": (
-        "workflow/test_scripts_data",
-        "workflow/test_scripts_models",
-        "workflow/test_scripts_results",
-        "stores/test_index",
-    ),
     "rules/": ("workflow/test_configuration_reaches",),
     "Snakefile": ("workflow/test_configuration_reaches",),
     "config/": ("workflow/test_published",),
@@ -62,7 +56,10 @@ OF_MODULES = {
     "corpus/retrieve": ("corpus/test_retrieve",),
     "corpus/system_files": ("corpus/test_hostile_archives", "corpus/test_listing"),
     "files": ("stores/test_damage", "corpus/test_unpack"),
+    "explain/influence": ("explain/test_row",),
     "image_text/retrieve": ("corpus/test_retrieve_model",),
+    "keras_models/user_network": ("keras_models/test_user_network",),
+    "model_record": ("keras_models/test_weights", "keras_models/test_cells"),
     "config/check": ("test_config",),
     "config/matrix_mistakes": ("test_config",),
     "config/prompts": ("test_config",),
@@ -95,7 +92,15 @@ SCIENCE = (
     "evaluation/full_size", "image_text/architecture", "image_text/training",
     "keras_models/efficientnet_lite0", "keras_models/applications", "keras_models/cells",
     "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
-    "evaluation/study", "matrix", "config/matrix_mistakes",
+    "evaluation/study", "matrix", "config/matrix_mistakes", "config/entries",
+    "evaluation/answers", "evaluation/by_country", "evaluation/compare_runs",
+    "evaluation/comparisons", "evaluation/found", "evaluation/published_distances",
+    "evaluation/verdict", "explain/changes", "explain/clip_probe", "explain/faithfulness",
+    "explain/full_size", "explain/influence", "explain/keras_probe", "explain/methods",
+    "explain/objects", "explain/random_labels", "explain/randomization", "explain/relevance",
+    "explain/row", "explain/sample", "explain/tables", "image_text/tokenizer",
+    "keras_models/multi_gpu", "keras_models/runtime", "segmentation/classifiers/demo_objects",
+    "segmentation/objects", "stores/datasets",
 )  # fmt: skip
 PASSING_ON = tuple(
     path.relative_to(ROOT).as_posix()
@@ -118,6 +123,18 @@ SAFETY = (
     "probabilities",
     "user_file", "evaluation/read_predictions", "verify/command", "verify/index", "verify/loading",
     "verify/models", "verify/predictions", "verify/results", "verify/run", "verify/shards",
+    "verify/explanations", "config/files", "config/missing", "config/paths", "config/schema",
+    "corpus/sources/user_source", "evaluation/hash_search", "gpus", "image_text/checkpoint",
+    "image_text/retrieve", "keras_models/user_network", "model_record", "prefetch",
+    "pytorch/device", "segmentation/segmenters/sam/postprocess_gpu",
+    "segmentation/segmenters/user_segmenter", "stores/boxes", "stores/explanations", "tables",
+)  # fmt: skip
+# What draws, prints or describes a run, and what only names things.
+PRESENTING = (
+    "arguments", "cli/", "config/errors", "errors", "evaluation/figures",
+    "evaluation/found_examples", "explain/figure", "explore/", "keras_models/epoch_log", "logs",
+    "progress", "report/", "segmentation/classifiers/efficientnet_lite0_export", "types",
+    "verify/report",
 )  # fmt: skip
 
 
@@ -128,7 +145,8 @@ def tests_of(path: str) -> list[str]:
         tests = {str(test) for test, modules in _imports().items() if _uses(modules, module)}
         names = OF_MODULES.get(module.removeprefix("geoloc.").replace(".", "/"), ())
     else:
-        tests = set()
+        name = f'"{Path(path).stem}"' if path.startswith("scripts/") else ""
+        tests = {str(test) for test in _test_files() if name and name in _runs(test)}
         names = {n for start, found in OF_FILES.items() if path.startswith(start) for n in found}
     return sorted(tests | {f"tests/{name}.py" for name in names})
 
@@ -155,6 +173,13 @@ def _imports() -> dict[Path, set[str]]:
         texts = [(ROOT / f"scripts/{name}.py").read_text(encoding="utf-8") for name in scripts]
         found[path] = set().union(*map(_imported, [text, *texts]))
     return found
+
+
+@cache
+def _runs(path: Path) -> str:
+    """The text of a test file that runs scripts, by their names in quotes."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return text if "import run_script" in text or ", run_script" in text else ""
 
 
 def _imported(text: str) -> set[str]:

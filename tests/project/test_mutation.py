@@ -88,6 +88,17 @@ def test_every_module_has_tests():
         assert related.tests_of(path), path
 
 
+def test_every_module_is_changed_unless_it_only_presents_results():
+    """A new module goes into one of the lists of tests/mutation/related.py."""
+    listed = {*related.SCIENCE, *related.SAFETY}
+    assert len(listed) == len(related.SCIENCE) + len(related.SAFETY)
+    folder = ROOT / "scripts/geoloc"
+    found = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.py")}
+    others = {name for name in found - listed if not name.endswith("__")}
+    assert [name for name in sorted(others) if not name.startswith(related.PRESENTING)] == []
+    assert [name for name in related.PRESENTING if not any(o.startswith(name) for o in found)] == []
+
+
 JUDGE = """
 import json, sys
 from pathlib import Path
