@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geoloc.config import default_config, load_schema
-from geoloc.matrix import answer_settings, rows, used_files
+from geoloc.matrix import answer_settings, explained_scores, rows, used_files
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -38,3 +38,14 @@ def test_models_without_training_have_one_row_whatever_the_seeds():
     assert {model for (model, _), found in seeds.items() if found == ["any"]} == {
         name for name, entry in config["models"].items() if entry["kind"] == "clip"
     }
+
+
+def test_scored_pixels_are_those_of_the_score_maps_that_a_dataset_is_made_with():
+    """A dataset that shows images unchanged has none: those of the run's first are taken."""
+    config = default_config(SCHEMA)
+    config["scores"]["signs"] = config["scores"]["objects"]
+    config["datasets"]["signs"] = config["datasets"]["weighted_base"] | {"scores": "signs"}
+    found = {
+        name: explained_scores(config, name) for name in ("original", "weighted_base", "signs")
+    }
+    assert found == {"original": "objects", "weighted_base": "objects", "signs": "signs"}

@@ -64,6 +64,15 @@ def test_an_effect_of_scored_pixels_is_found_and_none_is_not():
     assert none.p_adjusted >= none.p_value
 
 
+def test_p_values_are_corrected_for_all_contrasts_of_all_rows():
+    rows = [(name, "d", "1", changes(effect)) for name, effect in (("a", 0.2), ("b", 0.01))]
+    tested = cause(rows, seed=0).dropna(subset="p_value").sort_values("p_value")
+    assert len(tested) == 4
+    factors = 4, 3, 2, 1  # Holm 1979: the smallest times 4, never below the one before it
+    expected = np.maximum.accumulate(np.minimum(tested.p_value * factors, 1))
+    assert tested.p_adjusted.to_numpy() == pytest.approx(expected.to_numpy())
+
+
 def test_a_change_without_its_control_is_refused():
     table = changes(0.1)
     with pytest.raises(InputError, match="not of the same images; delete"):

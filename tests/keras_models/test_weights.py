@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from geoloc.errors import InputError
 from geoloc.keras_models.predict import load_trained, predict
 from geoloc.keras_models.transfer import BACKBONES
 from geoloc.keras_models.weights import load_legacy_weights
@@ -192,6 +193,16 @@ def test_a_trained_model_loads_with_its_classes_and_dataset(trained):
     loaded = load_trained(trained, CLASSES)
     assert (loaded.name, loaded.classes) == (str(trained), CLASSES)
     assert (loaded.dataset, loaded.view) == ("people", View("linear"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "different"),
+    [(CLASSES[::-1], "their order"), ([*CLASSES[1:], "ZZ"], f"{CLASSES[0]}, ZZ")],
+    ids=["order", "names"],
+)
+def test_other_classes_than_the_model_was_trained_on_are_named(classes, different, trained):
+    with pytest.raises(InputError, match=rf"trained on other classes \({different} differ\)"):
+        load_trained(trained, classes)
 
 
 @pytest.mark.parametrize(

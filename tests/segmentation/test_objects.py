@@ -23,6 +23,7 @@ from geoloc.stores import (
 )
 from geoloc.types import Box, Segments
 from geoloc.weighting import View
+from tests.script_runs import recorded, run_script
 
 SIDE = 640
 SIGN, POLE, SKY = 919, 733, 5
@@ -120,6 +121,29 @@ def test_boxes_that_lack_an_image_or_name_it_twice_are_refused(packed, tmp_path)
     (tmp_path / "b.csv").write_text("".join([*lines, lines[-1]]))
     with pytest.raises(OSError, match="s/2 has two boxes"):
         read_boxes(boxes["objects"])
+
+
+def test_the_script_crops_to_the_objects_that_are_configured(packed, tmp_path, monkeypatch):
+    folder, _ = packed
+    inputs = {"images": folder / "i.h5", "segments": folder / "s.h5"}
+    inputs["classes"] = tmp_path / "classes.txt"
+    calls = recorded(monkeypatch, "geoloc.segmentation.objects.pack_crops")
+    read = recorded(monkeypatch, "geoloc.segmentation.scoring.read_selected", lambda _: "selected")
+    run_script(
+        "pack_crops",
+        input=inputs,
+        output={"arrays": tmp_path / "a.h5", "boxes": tmp_path / "b.csv"},
+        params={"ambiguous_classes": "every_meaning", "vocabulary": "imagenet", "minimum": 0.3,
+                "index_folder": "the index"},
+        wildcards={"country": "NA"},
+    )  # fmt: skip
+    assert [list(call.values()) for call in calls] == [[
+        folder / "i.h5", folder / "s.h5", "NA", "selected", 0.3, tmp_path / "a.h5",
+        tmp_path / "b.csv", "the index",
+    ]]  # fmt: skip
+    assert [list(call.values()) for call in read] == [
+        [str(tmp_path / "classes.txt"), "every_meaning", "imagenet"]
+    ]
 
 
 def test_segments_of_other_images_are_refused(packed, tmp_path):
