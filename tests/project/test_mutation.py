@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.mutation import related
-from tests.mutation.__main__ import own_changes, path_of
+from tests.mutation.__main__ import own_changes, path_of, read_equivalents, sampled
 from tests.mutation.operators import mutants, rule_mutants
 
 SOURCE = '''"""What it does: 3 things."""
@@ -80,6 +80,14 @@ def test_values_of_the_configuration_are_changed_in_rules():
 def test_each_change_of_the_list_stands_once_in_its_file():
     _, stale = own_changes()
     assert not stale
+
+
+def test_each_mutant_that_is_said_to_change_nothing_is_one_of_its_file():
+    known = read_equivalents(ROOT / "tests/mutation/equivalent.txt")
+    paths = sorted({key.partition(" | ")[0] for key in known})
+    _, skipped = sampled(paths, known, None, 0, "")
+    assert skipped["gone"] == []
+    assert sum(map(len, skipped.values())) == len(known)
 
 
 def test_every_module_has_tests():
