@@ -5,6 +5,9 @@ imports it.
 """
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from geoloc.logs import native_stderr_hidden
 
@@ -17,8 +20,22 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 # Another job may use the same GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-# Its libraries print to stderr at any log level: oneDNN is on, no CUDA driver found.
-with native_stderr_hidden():
+
+@contextmanager
+def _not_imported(*packages: str) -> Iterator[None]:
+    """Let packages count as not installed, unless they were imported before."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+# Its libraries print to stderr at any log level: oneDNN is on, no CUDA driver found. Keras imports
+# packages for its image galleries and scikit-learn wrappers if it can: a quarter of a job's start.
+with native_stderr_hidden(), _not_imported("matplotlib", "sklearn"):
     import keras
     import tensorflow  # noqa: F401
 

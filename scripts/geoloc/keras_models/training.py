@@ -16,7 +16,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
 
 from geoloc.errors import InputError
 from geoloc.files import atomic_path, file_hash, write_text
@@ -245,6 +244,9 @@ def balanced_class_weights(labels: Sequence[str], classes: Sequence[str]) -> dic
 
     Source: King and Zeng, "Logistic Regression in Rare Events Data", 2001, as in scikit-learn.
     """
+    # Only here: it would be a fifth of the start of each training.
+    from sklearn.utils.class_weight import compute_class_weight
+
     present = np.unique(np.asarray(labels, str))
     weights = compute_class_weight("balanced", classes=present, y=np.asarray(labels, str))
     columns = {label: column for column, label in enumerate(classes)}
