@@ -52,8 +52,6 @@ def predictions_frame(
         raise InputError(f"places {np.shape(places)} for {len(probabilities)} images")
     _check_shapes(probabilities, classes, image_id, source, label, latitude, longitude)
 
-    names = np.asarray(classes, dtype=object)
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     frame = pd.DataFrame(
         {
             "image_id": np.asarray(image_id, dtype=object),
@@ -64,15 +62,8 @@ def predictions_frame(
             "longitude": np.asarray(longitude, dtype=np.float64),
         }
     )
-    shown, named = np.take_along_axis(probabilities, order, axis=1), names[order]
-    if places is not None:
-        named = np.where(shown > 0, named, None)
-    ranks = range(order.shape[1])
-    for rank in range(top):
-        frame[f"country_{rank + 1}"] = named[:, rank] if rank in ranks else None
-    nothing = np.full(len(frame), np.nan, dtype=np.float32)
-    for rank in range(top):
-        frame[f"probability_{rank + 1}"] = shown[:, rank] if rank in ranks else nothing
+    for name, column in _ranks(probabilities, classes, top, of_places=places is not None).items():
+        frame[name] = column
     frame["label_probability"] = probabilities[np.arange(len(frame)), _columns(label, classes)]
     unknown = np.full((len(frame), 2), np.nan)
     latitude, longitude = np.asarray(unknown if places is None else places, np.float64).T
@@ -109,6 +100,29 @@ def frames_of_test_sets(
             )
         )
     return frames
+
+
+def _ranks(
+    probabilities: np.ndarray, classes: Sequence[str], top: int, of_places: bool
+) -> dict[str, np.ndarray | None]:
+    """Return the columns country_1 … country_top, then probability_1 … probability_top.
+
+    A model of places leaves countries without probability unnamed.
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    shown = np.take_along_axis(probabilities, order, axis=1)
+    named = np.asarray(classes, dtype=object)[order]
+    if of_places:
+        named = np.where(shown > 0, named, None)
+    ranks = range(order.shape[1])
+    nothing = np.full(len(probabilities), np.nan, dtype=np.float32)
+    countries = {
+        f"country_{rank + 1}": named[:, rank] if rank in ranks else None for rank in range(top)
+    }
+    return countries | {
+        f"probability_{rank + 1}": shown[:, rank] if rank in ranks else nothing
+        for rank in range(top)
+    }
 
 
 def _check_shapes(probabilities: np.ndarray, classes: Sequence[str], *columns: Sequence) -> None:

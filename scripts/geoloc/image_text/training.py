@@ -311,13 +311,7 @@ def train_clip(
             nor a state remains.
         BlockingIOError: if another process is training in the folder.
     """
-    classes = sorted({str(country) for country in training.label})
-    if not len(training) or not len(validation):
-        raise InputError("CLIP needs training and validation images; lower min_images or add some")
-    if unnamed := sorted(set(classes) - set(names)):
-        raise InputError(f"no display name for {', '.join(unnamed)}; captions need one each")
-    if unknown := sorted(set(validation.label) - set(classes)):
-        raise InputError(f"validation images of {', '.join(unknown)}, but none to train on")
+    classes = _classes(training, validation, names)
     parameters = parameters or ClipParameters()
     record = {
         "classes": classes,
@@ -340,6 +334,20 @@ def train_clip(
         _save(trainer, history, record, folder)
         state.delete()
     return history
+
+
+def _classes(
+    training: LabeledImages, validation: LabeledImages, names: Mapping[str, str]
+) -> list[str]:
+    """Return the sorted countries of the training images, once both splits can be trained on."""
+    classes = sorted({str(country) for country in training.label})
+    if not len(training) or not len(validation):
+        raise InputError("CLIP needs training and validation images; lower min_images or add some")
+    if unnamed := sorted(set(classes) - set(names)):
+        raise InputError(f"no display name for {', '.join(unnamed)}; captions need one each")
+    if unknown := sorted(set(validation.label) - set(classes)):
+        raise InputError(f"validation images of {', '.join(unknown)}, but none to train on")
+    return classes
 
 
 def _save(trainer: ClipTrainer, history: pd.DataFrame, record: Mapping, folder: Path) -> None:

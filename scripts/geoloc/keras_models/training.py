@@ -119,15 +119,7 @@ def train(
     parameters, folder = parameters or TrainingParameters(), Path(folder)
     model_parameters = model_parameters or {}
     class_weight = _class_weight(parameters.class_weights, train_arrays.label, classes)
-    record = {
-        "classes": list(classes),
-        "model": model_name,
-        "dataset": dataset,
-        "seed": seed,
-        "parameters": dataclasses.asdict(parameters),
-        "model_parameters": _plain(model_parameters),
-        "view": view.settings(),
-    }
+    record = _record(model_name, dataset, classes, seed, parameters, model_parameters, view)
     fingerprint = _fingerprint(record, model_parameters.get("weights"), train_arrays, val_arrays)
     feed = functools.partial(
         Batches,
@@ -145,13 +137,33 @@ def train(
         train_batches = feed(train_arrays, augmentation=parameters.augmentation)
         val_batches = feed(val_arrays, shuffle=False)
         if not state.finished and state.epoch < parameters.epochs:
-            name = f"{model_name} on {dataset}"
-            callbacks = _callbacks(name, parameters, state, train_batches, seed)
+            callbacks = _callbacks(record, parameters, state, train_batches)
             epochs = range(state.epoch, parameters.epochs)
             _fit(model, train_batches, val_batches, epochs, callbacks, class_weight, threads)
         _write_results(folder, state.best_model, record, state.history)
         state.delete()
     return state.history
+
+
+def _record(
+    model_name: str,
+    dataset: str,
+    classes: Sequence[str],
+    seed: int,
+    parameters: TrainingParameters,
+    model_parameters: Mapping[str, Any],
+    view: View,
+) -> dict[str, Any]:
+    """Return what `classes.json` says of a training."""
+    return {
+        "classes": list(classes),
+        "model": model_name,
+        "dataset": dataset,
+        "seed": seed,
+        "parameters": dataclasses.asdict(parameters),
+        "model_parameters": _plain(model_parameters),
+        "view": view.settings(),
+    }
 
 
 def _build(
@@ -172,9 +184,13 @@ def _build(
 
 
 def _callbacks(
-    name: str, parameters: TrainingParameters, state: TrainingState, batches: Batches, seed: int
+    record: Mapping[str, Any],
+    parameters: TrainingParameters,
+    state: TrainingState,
+    batches: Batches,
 ) -> list[keras.callbacks.Callback]:
     """Return all callbacks in order; the state comes last, so it saves what the others changed."""
+    name = f"{record['model']} on {record['dataset']}"
     others: list[keras.callbacks.Callback] = [
         StopWhereDiverged(name, parameters.precision),
         EpochLog(state.history, batches, parameters.epochs),
@@ -182,7 +198,7 @@ def _callbacks(
     if parameters.gpus > 1:
         others.append(MeanOfReplicas())
     if parameters.precise_batch_norm:
-        order = np.random.default_rng(seed).permutation(len(batches.arrays))
+        order = np.random.default_rng(record["seed"]).permutation(len(batches.arrays))
         rows = np.sort(order[: parameters.precise_batch_norm])
         others.append(PreciseBatchNorm(batches.weighted(rows)))
     return [*state.memory.values(), *others, state]

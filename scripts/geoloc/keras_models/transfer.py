@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
@@ -61,17 +62,7 @@ def build(
             not finite.
     """
     module = BACKBONES[backbone] if backbone in BACKBONES else application(backbone)
-    if preprocessing not in ("rescale", "imagenet"):
-        raise InputError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
-    if fine_tune not in ("none", "last_block"):
-        raise InputError(f"fine_tune is none or last_block, not {fine_tune!r}")
-    if preprocessing == "rescale" and getattr(module, "scales_its_input", False):
-        raise InputError(f"{backbone} scales its input itself; set preprocessing to imagenet")
-    if fine_tune == "last_block" and module.LAST_BLOCK is None:
-        raise InputError(
-            f"the last block of {backbone} is not known; set fine_tune to none, or backbone to one "
-            f"of {', '.join(BACKBONES)}"
-        )
+    _check_options(module, backbone, preprocessing, fine_tune)
     if weights is not None and not Path(weights).is_file():
         raise FileError(f"{weights}: no such file; retrieve the backbone's ImageNet weights first")
 
@@ -88,6 +79,21 @@ def build(
     x = dense_block(x, 512, "dense2")
     probabilities = output(x, classes)
     return keras.Model(pixels, probabilities, name=f"transfer_{backbone}")
+
+
+def _check_options(module: Any, backbone: str, preprocessing: str, fine_tune: str) -> None:
+    """Raise InputError if an option is unknown, or the backbone's module does not support it."""
+    if preprocessing not in ("rescale", "imagenet"):
+        raise InputError(f"preprocessing is rescale or imagenet, not {preprocessing!r}")
+    if fine_tune not in ("none", "last_block"):
+        raise InputError(f"fine_tune is none or last_block, not {fine_tune!r}")
+    if preprocessing == "rescale" and getattr(module, "scales_its_input", False):
+        raise InputError(f"{backbone} scales its input itself; set preprocessing to imagenet")
+    if fine_tune == "last_block" and module.LAST_BLOCK is None:
+        raise InputError(
+            f"the last block of {backbone} is not known; set fine_tune to none, or backbone to one "
+            f"of {', '.join(BACKBONES)}"
+        )
 
 
 def _freeze(backbone: keras.Model, but: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -36,6 +38,7 @@ from geoloc.verify.run import (
 IMAGES, SHARDS = "index/images.parquet", "index/shards.csv"
 COUNTRIES, REJECTED = "index/countries.csv", "index/rejected.csv"
 LISTING = "index/listing.csv"
+COUNTS = ["images", *SPLITS]  # columns of countries.csv
 TEXT_COLUMNS = [name for name in INDEX_COLUMNS if name not in ("latitude", "longitude")]
 
 
@@ -124,11 +127,10 @@ def check_manifests(run: Run) -> Check:
 def check_countries(run: Run) -> Check:
     """Check the counts in countries.csv, and that the kept countries are those of the images."""
     table = read_table(run.folder / COUNTRIES, COUNTRY_COLUMNS)
-    counts = ["images", *SPLITS]
-    numbers = table[counts].apply(pd.to_numeric, errors="coerce")
+    numbers = table[COUNTS].apply(pd.to_numeric, errors="coerce")
     if not (numbers.notna().all(axis=None) and numbers.mod(1).eq(0).all(axis=None)):
         raise InputError("has counts that are not whole numbers")
-    table[counts] = numbers.astype(int)
+    table[COUNTS] = numbers.astype(int)
     kept = table.kept == "True"
     run.tables["classes"] = sorted(table.country[kept])
     run.tables["street images of all countries"] = int(table.images.sum())
@@ -137,17 +139,7 @@ def check_countries(run: Run) -> Check:
         yield Finding(COUNTRIES, f"countries are not sorted or repeat; {AGAIN}")
     images = run.images
     street = images[images.collection == "street"]
-    expected = pd.crosstab(street.country, street.split).reindex(columns=SPLITS, fill_value=0)
-    expected = expected.reindex(table.country, fill_value=0).reset_index(drop=True)
-    expected.insert(0, "images", expected.sum(axis=1))
-    expected.loc[~kept, "images"] = table.images[~kept]  # the index has no images of these
-    for row in np.flatnonzero((table[counts] != expected[counts]).any(axis=1)):
-        had, wanted = (", ".join(map(str, t.loc[row, counts])) for t in (table, expected))
-        yield Finding(
-            COUNTRIES,
-            f"{table.country[row]} has {had} ({', '.join(counts)}), expected {wanted} by {IMAGES};"
-            f" {AGAIN}",
-        )
+    yield from _wrong_counts(table, kept, street)
     if different := sorted(set(table.country[kept]) ^ set(street.country)):
         yield Finding(
             COUNTRIES, f"kept countries and those of {IMAGES} differ in {some(different)}; {AGAIN}"
@@ -168,6 +160,21 @@ def check_countries(run: Run) -> Check:
                 f"{some(different)}; {AGAIN}",
             )
     return f"{kept.sum()} kept of {len(table)}"
+
+
+def _wrong_counts(table: pd.DataFrame, kept: pd.Series, street: pd.DataFrame) -> Iterator[Finding]:
+    """Compare the counts of each country with the street images of the index."""
+    expected = pd.crosstab(street.country, street.split).reindex(columns=SPLITS, fill_value=0)
+    expected = expected.reindex(table.country, fill_value=0).reset_index(drop=True)
+    expected.insert(0, "images", expected.sum(axis=1))
+    expected.loc[~kept, "images"] = table.images[~kept]  # the index has no images of these
+    for row in np.flatnonzero((table[COUNTS] != expected[COUNTS]).any(axis=1)):
+        had, wanted = (", ".join(map(str, t.loc[row, COUNTS])) for t in (table, expected))
+        yield Finding(
+            COUNTRIES,
+            f"{table.country[row]} has {had} ({', '.join(COUNTS)}), expected {wanted} by {IMAGES};"
+            f" {AGAIN}",
+        )
 
 
 def majority(kept: pd.DataFrame) -> str:
