@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from bench.rows import FOLDER, machine
+from geoloc.evaluation.intervals import wilson_interval
 from geoloc.evaluation.leakage import VIEWS, perceptual_hashes
-from geoloc.evaluation.metrics import wilson_interval
 from geoloc.images import Preparation, decode_image, prepare, read_file
 from geoloc.progress import Progress
 from scenes.draw import draw_scene

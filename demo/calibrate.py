@@ -34,7 +34,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from scipy.stats import binom
 
-from geoloc.evaluation.metrics import interval_over_seeds, paired_tests
+from geoloc.evaluation.intervals import interval_over_seeds
+from geoloc.evaluation.metrics import paired_tests
 from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.explain.influence import ALL
 from geoloc.explain.methods import GRAD_CAM, INTEGRATED_GRADIENTS

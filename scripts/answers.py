@@ -2,12 +2,12 @@
 
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.evaluation.answers import (
-    Evidence,
     answers,
     as_records,
     near_duplicate_ids,
     write_json,
 )
+from geoloc.evaluation.evidence import Evidence
 from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.evaluation.verdict import verdict
 from geoloc.files import atomic_path, write_text

@@ -23,7 +23,6 @@ from geoloc.corpus.quarantine import collect_quarantine, write_quarantine
 from geoloc.corpus.sources import configured_sources
 from geoloc.countries.names import display_name
 from geoloc.evaluation.answers import (
-    Evidence,
     answers,
     as_records,
     near_duplicate_ids,
@@ -31,6 +30,7 @@ from geoloc.evaluation.answers import (
 )
 from geoloc.evaluation.by_country import accuracy_by_country, confusion
 from geoloc.evaluation.distances import median_positions
+from geoloc.evaluation.evidence import Evidence
 from geoloc.evaluation.examples import Naming
 from geoloc.evaluation.found import (
     Found,

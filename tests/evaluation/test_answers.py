@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import binom, norm
 
 from geoloc.errors import InputError
-from geoloc.evaluation.answers import Evidence, answers, as_records, near_duplicate_ids
+from geoloc.evaluation.answers import answers, as_records, near_duplicate_ids
 from geoloc.evaluation.comparisons import difference_of_groups, holm, paired_difference
+from geoloc.evaluation.evidence import Evidence
 from geoloc.evaluation.verdict import verdict
 
 WEIGHTED = {"curve": "piecewise", "scores": "objects", "scores_of": "self", "fill": "black",
@@ -94,7 +95,7 @@ def test_a_real_difference_is_found_and_its_interval_is_that_of_a_paired_mean():
 )
 def test_no_difference_is_called_one_at_about_the_nominal_rate(seeds, authors, most, monkeypatch):
     """Author and seed shift the difference of all of their images, with a mean of zero."""
-    monkeypatch.setattr("geoloc.evaluation.metrics.RESAMPLES", 999)
+    monkeypatch.setattr("geoloc.evaluation.intervals.RESAMPLES", 999)
     monkeypatch.setattr("geoloc.evaluation.comparisons.RESAMPLES", 999)
     rng, runs, n = np.random.default_rng(1), 300, 200
     author = np.repeat(np.arange(n // 4), 4) if authors else np.arange(n)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from geoloc.evaluation.by_country import accuracy_by_country, confusion, wilson
-from geoloc.evaluation.metrics import wilson_interval
+from geoloc.evaluation.intervals import wilson_interval
 
 
 def frame(answers: list[str | None]) -> pd.DataFrame:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from geoloc.errors import InputError
-from geoloc.evaluation.answers import Evidence
 from geoloc.evaluation.compare_runs import Compared, compare_runs
 from geoloc.evaluation.comparisons import holm, paired_difference
+from geoloc.evaluation.evidence import Evidence
 
 DATASETS = {
     "plain": {"curve": "none"},

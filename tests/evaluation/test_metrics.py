@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from geoloc.evaluation.figures import accuracy_figure
-from geoloc.evaluation.metrics import (
+from geoloc.evaluation.intervals import (
     RESAMPLES,
-    accuracy_by_source,
     author_interval,
-    calibration_error,
     interval_over_seeds,
+    wilson_interval,
+)
+from geoloc.evaluation.metrics import (
+    accuracy_by_source,
+    calibration_error,
     majority_accuracy,
     metrics,
     metrics_table,
     not_finite,
     paired_tests,
-    wilson_interval,
 )
 from geoloc.evaluation.predictions import predictions_frame
 

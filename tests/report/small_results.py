@@ -10,9 +10,10 @@ import pandas as pd
 from PIL import Image
 
 from geoloc.config import check_config, load_schema
-from geoloc.evaluation.answers import Evidence, answers, near_duplicate_ids, write_json
+from geoloc.evaluation.answers import answers, near_duplicate_ids, write_json
 from geoloc.evaluation.by_country import accuracy_by_country, confusion
 from geoloc.evaluation.distances import median_positions
+from geoloc.evaluation.evidence import Evidence
 from geoloc.evaluation.leakage import leakage_summary
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table
 from geoloc.evaluation.predictions import predictions_frame

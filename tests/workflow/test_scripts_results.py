@@ -142,7 +142,7 @@ def test_metrics_are_of_all_rows_with_the_majority_authors_and_places_of_the_ind
     assert (paired.only_first, paired.only_second) == (1, 2)
     assert set(found["by_source"].source) == {"s", "far"}
     monkeypatch.setattr(
-        "geoloc.evaluation.metrics.RESAMPLES", 3
+        "geoloc.evaluation.intervals.RESAMPLES", 3
     )  # of so few, each seed has its own
     seeds = [make(seed) for seed in range(3)]
     for name, column in (
@@ -204,7 +204,7 @@ def test_answers_use_the_leakage_the_majority_the_authors_and_the_seed(
     text = (tmp_path / "verdict.txt").read_text()
     assert text.startswith("It can't be told with this many images")
     assert make(bits=9).n["near_duplicates/cnn/original/without"] == 6
-    monkeypatch.setattr("geoloc.evaluation.metrics.RESAMPLES", 3)
+    monkeypatch.setattr("geoloc.evaluation.intervals.RESAMPLES", 3)
     assert len({tuple(make(6, seed).low) for seed in range(3)}) > 1
 
 

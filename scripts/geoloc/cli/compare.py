@@ -15,8 +15,8 @@ import geoloc
 from geoloc.config import ConfigError, load_schema, read_written_config
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.errors import FileError
-from geoloc.evaluation.answers import Evidence
 from geoloc.evaluation.compare_runs import Compared, compare_runs, images_in_words
+from geoloc.evaluation.evidence import Evidence
 from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.files import atomic_path
 from geoloc.matrix import answer_settings, rows, street_test_sets, titles_of_test_sets

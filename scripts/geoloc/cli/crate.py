@@ -18,12 +18,11 @@ from geoloc.errors import InputError
 from geoloc.report.code_version import code_version
 from geoloc.report.crate import (
     NO_LICENSE,
-    FinishedRun,
     describe_run,
-    finished_run,
     write_beside,
     write_zip,
 )
+from geoloc.report.finished_run import FinishedRun, finished_run
 
 PROJECT = Path(geoloc.__file__).parents[2]
 MB = 10**6

@@ -15,7 +15,7 @@ KEYS = ["model", "dataset", "seed", "test_set"]
 def wilson(right: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> np.ndarray:
     """Return Wilson score intervals (Wilson 1927) of shares.
 
-    `geoloc.evaluation.metrics.wilson_interval` does the same for a single share and needs whole
+    `geoloc.evaluation.intervals.wilson_interval` does the same for a single share and needs whole
     numbers, which the mean of right answers over seeds is not.
 
     Args:

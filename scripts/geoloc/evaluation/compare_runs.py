@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from geoloc.errors import InputError
-from geoloc.evaluation.answers import COLUMNS, UNCHANGED, Answer, Evidence
+from geoloc.evaluation.answers import COLUMNS, Answer
 from geoloc.evaluation.comparisons import (
     Estimate,
     difference_of_groups,
     holm,
     paired_difference,
 )
+from geoloc.evaluation.evidence import UNCHANGED, Evidence
 
 FAMILIES = ("same_images", "own_images")
 SHOWN_UNCHANGED = "unchanged"  # of datasets that show images unchanged, and of photos

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import binomtest, fisher_exact, norm
 
 from geoloc.errors import InputError
-from geoloc.evaluation.metrics import (
+from geoloc.evaluation.intervals import (
     RESAMPLES,
     interval_over_seeds,
     resampled_means,

@@ -10,7 +10,7 @@ from scipy.stats import permutation_test
 
 from geoloc.errors import InputError
 from geoloc.evaluation.comparisons import TAIL, holm
-from geoloc.evaluation.metrics import RESAMPLES, wilson_interval
+from geoloc.evaluation.intervals import RESAMPLES, wilson_interval
 from geoloc.explain.influence import ALL
 
 SHOWN_BELOW = 0.5

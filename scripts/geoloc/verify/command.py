@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geoloc.arguments import positive
 from geoloc.config import read_written_config
-from geoloc.verify import explanations, index, models, predictions, report, results, shards
+from geoloc.verify import explanations, index, models, predictions, report, results, shards, strays
 from geoloc.verify.run import Check, Finding, NotChecked, Run, failure
 
 CONFIG = "config.yaml"
@@ -82,7 +82,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "segments": shards.check_segments,
     "scores": shards.check_scores,
     "arrays": shards.check_arrays,
-    "other files": shards.check_strays,
+    "other files": strays.check_strays,
     "leakage": results.check_leakage,
     "predictions": predictions.check_predictions,
     "models": models.check_records,
@@ -96,7 +96,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "comparison": results.check_comparison,
     "figures": results.check_figures,
     "report": report.check_report,
-    "leftovers": shards.check_leftovers,
+    "leftovers": strays.check_leftovers,
 }
 
 

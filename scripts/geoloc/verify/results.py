@@ -12,8 +12,9 @@ from PIL import Image
 
 from geoloc.corpus.spatial_split import EARTH_RADIUS
 from geoloc.countries.names import display_name
-from geoloc.evaluation.answers import Evidence, answers, as_records, near_duplicate_ids
+from geoloc.evaluation.answers import answers, as_records, near_duplicate_ids
 from geoloc.evaluation.distances import median_positions
+from geoloc.evaluation.evidence import Evidence
 from geoloc.evaluation.leakage import leakage_summary, search_limit
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.published_distances import compare_distances, published_test_sets

@@ -33,7 +33,6 @@ from geoloc.types import ARRAY_SIZE, SCORE_SIZE
 from geoloc.verify.index import REJECTED
 from geoloc.verify.run import (
     AGAIN,
-    SNAKEMAKE,
     Check,
     Finding,
     Run,
@@ -41,14 +40,12 @@ from geoloc.verify.run import (
     compare_text,
     csv_text,
     failure,
-    of_street_images,
     read_table,
     read_text,
     some,
 )
 
 QUARANTINE = "quarantine.csv"
-STAGES = ("images", "segments", "scores", "arrays", "quarantine")  # folders of a run
 READERS = {"images": read_images, "segments": read_segments, "scores": read_scores}
 SAMPLED = 2  # images per shard that are recomputed, unless all content is read
 PACKED = "the images that were packed"
@@ -378,59 +375,3 @@ def compare_columns(name: str, columns: dict[str, np.ndarray], rows: pd.DataFram
                 )
             )
     return findings
-
-
-def check_strays(run: Run) -> Check:
-    """Check that every file of a stage belongs to a shard and to an entry of the matrix."""
-    stages = ["images", "quarantine", "arrays/images"]
-    stages += [f"segments/{name}" for name in run.config["segmentations"]]
-    stages += [
-        f"{kind}/{name}" for kind in ("scores", "arrays/scores") for name in run.config["scores"]
-    ]
-    stages += (crops := [f"arrays/crops/{name}" for name in run.config["scores"]])
-    known = {
-        shard.name(stage)
-        for shard, _ in run.shards()
-        for stage in stages
-        if shard.street or not of_street_images(stage)
-    }
-    known |= {f"{shard.name(stage)[:-3]}.csv" for shard, _ in run.shards() for stage in crops}
-    count = 0
-    for stage in STAGES:
-        for path in sorted((run.folder / stage).rglob("*")):
-            if path.is_dir() and run.relative(path) not in known:
-                continue
-            count += 1
-            hidden = path.name.startswith(".")  # left by a killed job, see check_leftovers
-            if not hidden and run.relative(path) not in known:
-                # An entry may have been removed from the configuration, which changes no result.
-                other = not any(run.relative(path).startswith(f"{s}/") for s in stages)
-                problem = (
-                    "belongs to no entry of the configuration"
-                    if other
-                    else "belongs to no shard of the index"
-                )
-                yield Finding(run.relative(path), f"{problem}; delete it", warning=other)
-    return f"{count} files in {len(STAGES)} folders"
-
-
-def check_leftovers(run: Run) -> Check:
-    """Warn of files left by killed jobs: they change no result, but take up space."""
-    count = 0
-    for path in sorted(run.folder.rglob(".*")):
-        if path.name == SNAKEMAKE:
-            continue
-        count += 1
-        yield Finding(
-            run.relative(path),
-            "was left by a job that was killed; run snakemake again to go on, or delete it",
-            warning=True,
-        )
-    for path in sorted((run.folder / "models").glob("*/*/*/state")):
-        count += 1
-        yield Finding(
-            run.relative(path),
-            "is of a training that has not ended; run snakemake again to go on, or delete it",
-            warning=True,
-        )
-    return f"{count} files of killed jobs"

@@ -1,0 +1,195 @@
+# Predictions of every model on every test set.
+
+
+rule predict:
+    input:
+        model="<results>/models/{model}/{dataset}/{seed}/model.keras",
+        classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
+        cells=cells_of_model,
+        code=file_of_network,
+        street=of_shards(
+            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
+        ),
+        scores=scores_of(
+            "<results>/arrays/scores/{scores}/{country}/{shard}.h5", test_scores
+        ),
+        crops=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", test_crops
+        ),
+        curves=test_files,
+        test_sets=of_shards(
+            "<results>/arrays/images/{collection}/{country}/{shard}.h5", *TEST_SETS
+        ),
+        countries=countries_table,
+    output:
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
+    log:
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
+    wildcard_constraints:
+        model=models_of("keras_models"),
+    conda:
+        "../envs/tensorflow.yaml"
+    container:
+        config["containers"]["tensorflow"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(8000),
+        runtime=scaled(120),
+    params:
+        allow_cpu=untracked(config["allow_cpu"]),
+        index_folder=INDEX,
+        seed=config["seed"],
+        views=test_views,
+        scores=test_scores,
+        crops=test_crops,
+        batch_size=config["train"]["batch_size"],
+        test_sets=TEST_SETS,
+    message:
+        "Predicting with {wildcards.model}, trained on {wildcards.dataset} (seed {wildcards.seed})"
+    script:
+        "../scripts/predict.py"
+
+
+rule predict_clip:
+    input:
+        model=clip_folder,
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
+        curves=test_files,
+        test_sets=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
+        ),
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
+    log:
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
+    wildcard_constraints:
+        model=models_of("image_text"),
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(8000),
+        runtime=scaled(240),
+    params:
+        allow_cpu=untracked(config["allow_cpu"]),
+        index_folder=INDEX,
+        seed=config["seed"],
+        views=test_views,
+        scores=test_scores,
+        crops=test_crops,
+        prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
+        batch_size=lambda wildcards: config["models"][wildcards.model]["batch_size"],
+        test_sets=TEST_SETS,
+    message:
+        "Predicting with {input.model}"
+    script:
+        "../scripts/predict_clip.py"
+
+
+rule predict_geoclip:
+    input:
+        model=model_setting("path"),
+        gallery=lambda wildcards: config["models"][wildcards.model]["gallery"] or [],
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
+        curves=test_files,
+        test_sets=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
+        ),
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
+    log:
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
+    wildcard_constraints:
+        model=models_of("coordinates"),
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(8000),
+        runtime=scaled(240),
+    params:
+        allow_cpu=untracked(config["allow_cpu"]),
+        index_folder=INDEX,
+        seed=config["seed"],
+        views=test_views,
+        scores=test_scores,
+        crops=test_crops,
+        geocoder=config["index"]["geocoder"],
+        batch_size=model_setting("batch_size"),
+        test_sets=TEST_SETS,
+    message:
+        "Predicting with GeoCLIP"
+    script:
+        "../scripts/predict_geoclip.py"
+
+
+rule predict_python:
+    input:
+        file=model_setting("file"),
+        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
+        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
+        boxes=scores_of(
+            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
+        ),
+        curves=test_files,
+        test_sets=of_shards(
+            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
+        ),
+        countries=countries_table,
+        index=lambda wildcards: checkpoints.index.get().output.images,
+    output:
+        predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
+    log:
+        "<logs>/predict/{model}/{dataset}/{seed}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{dataset}/{seed}.tsv"
+    wildcard_constraints:
+        model=models_of("evaluation"),
+    conda:
+        "../envs/torch.yaml"
+    container:
+        config["containers"]["torch"]
+    threads: config["threads"]["predict"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(8000),
+        runtime=scaled(240),
+    params:
+        index_folder=INDEX,
+        seed=config["seed"],
+        views=test_views,
+        scores=test_scores,
+        crops=test_crops,
+        geocoder=config["index"]["geocoder"],
+        options=model_setting("options"),
+        batch_size=model_setting("batch_size"),
+        test_sets=TEST_SETS,
+    message:
+        "Predicting with {input.file}"
+    script:
+        "../scripts/predict_python.py"
