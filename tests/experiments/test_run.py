@@ -71,6 +71,7 @@ SMALLER = {
     # The first step of the warm-up has a learning rate of zero.
     "contrastive": {"models": {"contrastive": {"epochs": 8, "batch_size": 8, "image_size": 64}}},
     "controls": {"explain": SMALL["explain"], "models": {"transfer": None}},
+    # The tiny world has fewer images than the demo, whose settings docs/models.md names.
     "planet": {"models": {"planet": {"maximum_images": 10, "minimum_images": 2}}},
     "seeds": {"seeds": [42, 43], "models": {"transfer": None}},
     "street_segmenters": {
