@@ -148,8 +148,7 @@ def tests_of(path: str) -> list[str]:
         tests = {str(test) for test, modules in _imports().items() if _uses(modules, module)}
         names = OF_MODULES.get(module.removeprefix("geoloc.").replace(".", "/"), ())
     else:
-        name = f'"{Path(path).stem}"' if path.startswith("scripts/") else ""
-        tests = {str(test) for test in _test_files() if name and name in _runs(test)}
+        tests = {str(test) for test in _test_files() if path in _scripts_run(test)}
         names = {n for start, found in OF_FILES.items() if path.startswith(start) for n in found}
     return sorted(tests | {f"tests/{name}.py" for name in names})
 
@@ -179,10 +178,13 @@ def _imports() -> dict[Path, set[str]]:
 
 
 @cache
-def _runs(path: Path) -> str:
-    """The text of a test file that runs scripts, by their names in quotes."""
+def _scripts_run(path: Path) -> set[str]:
+    """The scripts that a test file runs: first arguments of calls, or keys of a table of them."""
     text = (ROOT / path).read_text(encoding="utf-8")
-    return text if "import run_script" in text or ", run_script" in text else ""
+    if "run_script" not in text:
+        return set()
+    names = re.findall(r'\(\s*"(\w+)",|^    "(\w+)": ', text, re.MULTILINE)
+    return {f"scripts/{name}.py" for pair in names for name in pair if name}
 
 
 def _imported(text: str) -> set[str]:
