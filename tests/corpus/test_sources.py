@@ -2,13 +2,15 @@ import csv
 import math
 import os
 import unicodedata
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pandas as pd
 import pytest
+import yaml
 
 from geoloc.corpus.sources import Source, SourceError, check_rejected, list_source, listing_digest
 from geoloc.corpus.sources.tables import table_rows
+from tests.conftest import ROOT
 
 
 def table_source(tmp_path, header, rows, files, **options):
@@ -26,6 +28,15 @@ def folder_source(tmp_path, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return Source("s", "street", "country_folders", tmp_path)
+
+
+def test_every_key_of_the_configuration_reaches_its_source():
+    schema = yaml.safe_load((ROOT / "config/config.schema.yaml").read_text(encoding="utf-8"))
+    keys = schema["$defs"]["source"]["properties"].keys() - {"title", "crop", "size", "retrieve"}
+    assert keys == {f.name for f in fields(Source)} - {"name", "collection", "preparation"}
+    entry = {key: f"given {key}" for key in keys}
+    source = Source.from_config("s", "street", entry)
+    assert {key: str(getattr(source, key)) for key in keys} == entry
 
 
 def test_folders_name_the_country_and_other_files_are_left_out(tmp_path):

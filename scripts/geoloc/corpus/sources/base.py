@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,7 @@ class Source:
     @classmethod
     def from_config(cls, name: str, collection: str, entry: dict) -> Source:
         """Create a source from its entry in the configuration."""
-        keys = (
-            "kind", "images", "table", "file_column", "latitude_column", "longitude_column",
-            "author_column", "id_column", "subset", "first_image", "file", "options",
-        )  # fmt: skip
+        keys = {field.name for field in fields(cls)} - {"name", "collection", "path", "preparation"}
         given = {key: entry[key] for key in keys if entry.get(key) is not None}
         preparation = Preparation(entry.get("crop", "none"), entry.get("size"))
         path = Path(entry["path"])
