@@ -80,6 +80,19 @@ def test_controls_change_as_many_pixels_and_images_without_scores_are_left_out()
     assert after["removed", "a"] == pytest.approx((1 - 1600 / 224**2) * 100 / 255)
 
 
+def test_a_change_says_what_was_answered_before_and_after():
+    """Bright images are of class 1: what keeps only a small scored square makes them dark."""
+    image = np.stack([np.full((224, 224, 3), value, np.uint8) for value in (200, 200, 40)])
+    scored = np.zeros((3, 224, 224), bool)
+    scored[:, :20, :20] = True
+    seen = Pictures(["a", "b", "c"], image, scored, np.array([1, 0, 0]))
+    table = measure_changes(brightness, seen, ["black"], seed=0).set_index(["change", "image_id"])
+    assert table.right_before["kept"].to_dict() == {"a": True, "b": False, "c": True}
+    assert table.right_after["kept"].to_dict() == {"a": False, "b": True, "c": True}
+    assert table.probability_before["kept", "a"] == pytest.approx(200 / 255)
+    assert table.probability_before["kept", "b"] == pytest.approx(1 - 200 / 255)
+
+
 def test_a_swap_puts_in_the_objects_of_another_country():
     image = np.stack([np.full((224, 224, 3), value, np.uint8) for value in (10, 200)])
     scored = np.zeros((2, 224, 224), bool)
