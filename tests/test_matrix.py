@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from geoloc.config import default_config, load_schema
-from geoloc.matrix import answer_settings, explained_scores, rows, used_files
+from geoloc.matrix import (
+    answer_settings,
+    explained_rows,
+    explained_scores,
+    rows,
+    rows_of_random_labels,
+    used_files,
+)
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -49,3 +56,13 @@ def test_scored_pixels_are_those_of_the_score_maps_that_a_dataset_is_made_with()
         name: explained_scores(config, name) for name in ("original", "weighted_base", "signs")
     }
     assert found == {"original": "objects", "weighted_base": "objects", "signs": "signs"}
+
+
+def test_clips_and_cells_are_explained_and_cells_learn_no_random_labels():
+    config = default_config(SCHEMA)
+    config["models"]["cells"] = {"kind": "cells", "datasets": ["original"], "title": "Cells"}
+    config["explain"]["random_labels"] = True
+    assert {row.model for row in explained_rows(config)} >= {"cnn", "transfer", "clip", "cells"}
+    assert {row.model for row in rows_of_random_labels(config)} == {"cnn", "transfer"}
+    config["explain"]["random_labels"] = False
+    assert rows_of_random_labels(config) == []

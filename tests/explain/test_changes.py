@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from geoloc.config import default_config, load_schema
+from geoloc.errors import InputError
 from geoloc.explain.changes import Pictures, foreign_rows, measure_changes, remove, resized
 from geoloc.explain.faithfulness import deletion_and_insertion, pointing_game
-from geoloc.explain.objects import class_map
+from geoloc.explain.methods import Settings
+from geoloc.explain.objects import class_map, class_maps
+from geoloc.explain.random_labels import ShuffledLabels
 from geoloc.explain.relevance import as_relevance, ranks, similarity
-from geoloc.explain.sample import stratified_sample
+from geoloc.explain.sample import sample_rows, stratified_sample
 from geoloc.segmentation.scoring import score_map
+from geoloc.stores import StoreError, write_segments
+from tests.conftest import ROOT
 from tests.small_stores import segments_of
 
 RNG = np.random.default_rng(2)
@@ -178,3 +187,47 @@ def test_the_class_of_a_pixel_is_that_of_its_score():
     found = class_map(segments, selected)
     np.testing.assert_array_equal(found >= 0, score_map(segments, selected) > 0)
     np.testing.assert_array_equal(found[1], [3, 3, 4, 4, 4])
+
+
+def test_class_maps_are_of_the_wanted_images_at_the_size_of_the_pictures(tmp_path):
+    masks = [np.zeros((640, 640), bool) for _ in range(2)]
+    masks[0][:320], masks[1][320:] = True, True
+    stored = [segments_of(image_id, masks) for image_id in ("s/a", "s/b")]
+    for segments in stored:
+        segments.class_id[:, 0], segments.class_probability[:, 0] = [3, 4], [0.9, 0.4]
+    write_segments(tmp_path / "s.h5", stored)
+    selected = np.array([3, 4], np.int16)
+    found = class_maps([tmp_path / "s.h5"], {"s/b"}, selected, 0.5, side=32)
+    assert list(found) == ["s/b"]
+    expected = np.repeat([3, -1], 16)[:, None].repeat(32, axis=1)
+    np.testing.assert_array_equal(found["s/b"], expected)
+    with pytest.raises(StoreError, match="no segments of s/c"):
+        class_maps([tmp_path / "s.h5"], {"s/b", "s/c"}, selected, 0.5)
+
+
+def test_settings_without_a_configuration_are_those_of_its_defaults():
+    section = default_config(load_schema(ROOT / "config/config.schema.yaml"))["explain"]
+    assert asdict(Settings()) | {"fills": list(Settings().fills)} == section
+
+
+def test_predictions_of_other_images_are_not_explained():
+    table = pd.DataFrame({"image_id": ["a", "b"], "test_set": "t", "country_1": "FR"})
+    ids, labels = np.array(["a", "b"]), np.array(["FR", "DE"])
+    assert sample_rows(ids, labels, table, "t", 2, 0).tolist() == [0, 1]
+    for other in (table[:1], pd.concat([table, table[:1]])):  # one is missing, one is there twice
+        with pytest.raises(InputError, match="not of the run's test images"):
+            sample_rows(ids, labels, other, "t", 2, 0)
+
+
+def test_random_labels_keep_images_and_shares_and_are_another_training():
+    images = SimpleNamespace(
+        image_id=np.arange(40).astype(str), label=np.repeat(["DE", "FR"], [30, 10]), digest="d",
+        read=lambda rows: (rows, rows),
+    )  # fmt: skip
+    shuffled = ShuffledLabels(images, 1)
+    assert shuffled.image_id.tolist() == images.image_id.tolist()
+    assert Counter(shuffled.label) == Counter(images.label)
+    assert (shuffled.label != images.label).any()
+    assert shuffled.digest != images.digest
+    assert len(shuffled) == 40
+    assert shuffled.read(np.array([3, 5]))[0].tolist() == [3, 5]

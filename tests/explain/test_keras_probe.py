@@ -8,8 +8,8 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradCam
 from torch.nn import functional
 
-from geoloc.countries.places import Places
-from geoloc.explain.keras_probe import KerasProbe, last_feature_layer
+from geoloc.countries.places import OUTSIDE, Places
+from geoloc.explain.keras_probe import KerasProbe, last_feature_layer, scores_of_places
 from geoloc.explain.relevance import as_relevance
 from geoloc.keras_models import cnn, transfer
 
@@ -132,6 +132,14 @@ def test_countries_of_a_model_of_cells_have_the_probabilities_that_it_predicts(i
     found = KerasProbe(model, places).probabilities(images)
     assert expected.max() < 1
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_places_outside_the_countries_are_one_more_answer(images):
+    model, places = small_network(), Places(CELLS, ["FR"])
+    outside = model.predict_on_batch(images)[:, places.column == OUTSIDE].sum(axis=1)
+    found = keras.ops.softmax(scores_of_places(model, places)(images)).numpy()
+    assert found.shape == (len(images), 2)
+    np.testing.assert_allclose(found[:, -1], outside, rtol=1e-4)
 
 
 def test_maps_of_a_model_of_cells_add_up_to_the_score_of_the_country(images):
