@@ -5,6 +5,7 @@ from __future__ import annotations
 from geoloc.config import default_config, load_schema
 from geoloc.matrix import (
     answer_settings,
+    dataset_settings,
     explained_rows,
     explained_scores,
     rows,
@@ -66,3 +67,19 @@ def test_clips_and_cells_are_explained_and_cells_learn_no_random_labels():
     assert {row.model for row in rows_of_random_labels(config)} == {"cnn", "transfer"}
     config["explain"]["random_labels"] = False
     assert rows_of_random_labels(config) == []
+
+
+def test_a_dataset_has_no_settings_of_another_curve():
+    config = default_config(SCHEMA)
+    before = dataset_settings(config, "weighted_base")
+    piecewise = (
+        "no_score_factor",
+        "minimum_factor",
+        "maximum_factor",
+        "lower_score",
+        "upper_score",
+    )
+    config["datasets"]["weighted_base"] |= dict.fromkeys(piecewise, 7)
+    assert dataset_settings(config, "weighted_base") == before
+    config["datasets"]["weighted_custom"] |= dict.fromkeys(piecewise, 7)
+    assert {dataset_settings(config, "weighted_custom")[name] for name in piecewise} == {7}

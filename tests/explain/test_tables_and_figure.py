@@ -73,6 +73,11 @@ def test_p_values_are_corrected_for_all_contrasts_of_all_rows():
     assert tested.p_adjusted.to_numpy() == pytest.approx(expected.to_numpy())
 
 
+def test_fills_stay_in_the_order_of_the_configuration():
+    table = pd.concat([changes(0.1).assign(fill=fill) for fill in ("mean", "black")])
+    assert cause([(*ROW, table)], seed=0).fill.unique().tolist() == ["mean", "black"]
+
+
 def test_a_change_without_its_control_is_refused():
     table = changes(0.1)
     with pytest.raises(InputError, match="not of the same images; delete"):
