@@ -252,7 +252,7 @@ def test_a_canceled_job_is_submitted_again_and_goes_on(segment_again, slurm):
     job = segmenting.freeze()
     subprocess.run(["scancel", job["JobId"]], env=cluster.environment(slurm), check=True)
     segmenting.finish()
-    assert [job["JobState"] for job in segmenting.jobs()] == ["CANCELED", "COMPLETED"]
+    assert [job["JobState"] for job in segmenting.jobs()] == ["CANCELLED", "COMPLETED"]
 
 
 def test_the_job_of_a_node_that_goes_down_goes_on_at_another(segment_again, slurm):
@@ -293,6 +293,6 @@ def test_with_accounting_the_efficiency_is_reported(segment_again, slurm_with_ac
     scancel = ["scancel", job["JobId"]]
     subprocess.run(scancel, env=cluster.environment(slurm_with_accounting), check=True)
     segmenting.finish()
-    assert [job["JobState"] for job in segmenting.jobs()] == ["CANCELED", "COMPLETED"]
+    assert [job["JobState"] for job in segmenting.jobs()] == ["CANCELLED", "COMPLETED"]
     report = next((segmenting.folder / "results/slurm_efficiency").iterdir())
     assert "rule_segment" in report.read_text()
