@@ -31,7 +31,7 @@ def test_every_command_explains_itself_with_an_example(name):
 def test_the_exit_status_is_that_of_the_command(tmp_path):
     result = run("verify", str(tmp_path))
     assert result.returncode == 2
-    assert "no run" in result.stderr
+    assert "is not a run" in result.stderr
 
 
 def test_without_a_command_all_are_listed(capsys):

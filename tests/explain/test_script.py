@@ -47,6 +47,8 @@ def calls(tmp_path, monkeypatch) -> SimpleNamespace:
         "geoloc.stores.arrays.check_manifest", lambda store, index: compared.append(index)
     )
     recorders = {
+        # TensorFlow may run already, with other threads.
+        "setup": ("geoloc.keras_models.runtime.setup", None),
         "selected": ("geoloc.segmentation.scoring.read_selected", lambda call: "selected"),
         "maps": ("geoloc.explain.objects.class_maps", lambda call: "class maps"),
         "explained": ("geoloc.explain.row.explain_row", lambda call: found),
@@ -76,6 +78,7 @@ def test_explain_is_given_everything_that_is_configured(calls):
         "classes": CLASSES, "class_maps": "class maps", "names": vocabulary("imagenet"),
         "settings": Settings(**EXPLAIN), "seed": 5,
     }  # fmt: skip
+    assert calls.setup == [{"seed": 5, "threads": 1}]
     assert [call["folder"] for call in calls.loaded] == [folder / "m", folder / "r"]
     (selected,) = calls.selected
     assert list(selected.values()) == ["classes.txt", "all", "imagenet"]

@@ -561,7 +561,7 @@ DAMAGES = {
     "a page cut": Damage(lambda run: cut(run / "report.html"), "report.html", "cut off"),
     "a page lost": Damage(lambda run: (run / "report.html").unlink(), "report.html", "is missing"),
     "figure cut": Damage(
-        lambda run: cut(run / "figures/accuracy.png", 30), "figures/accuracy.png", "no image"),
+        lambda run: cut(run / "figures/accuracy.png", 30), "figures/accuracy.png", "readable"),
     "figure lost": Damage(
         lambda run: (run / "figures/training_curves.png").unlink(),
         "figures/training_curves.png", "is missing"),
