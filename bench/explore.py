@@ -80,10 +80,14 @@ def make_objects(run: Path, street: pd.DataFrame) -> None:
     table = pd.DataFrame(dict(zip(OBJECT_COLUMNS, columns, strict=True))).astype(OBJECT_COLUMNS)
     table.to_parquet(folder / "objects.parquet", index=False)
     number = np.bincount(classes.ravel(), minlength=CLASSES)
-    pd.DataFrame({
-        "class": [f"class {n}" for n in range(CLASSES)], "class_index": range(CLASSES),
-        "selected": True, "images": number,
-    }).to_csv(folder / "classes.csv", index=False)  # fmt: skip
+    pd.DataFrame(
+        {
+            "class": [f"class {n}" for n in range(CLASSES)],
+            "class_index": range(CLASSES),
+            "selected": True,
+            "images": number,
+        }
+    ).to_csv(folder / "classes.csv", index=False)
 
 
 @contextmanager

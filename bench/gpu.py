@@ -89,9 +89,13 @@ def parse() -> argparse.Namespace:
         "--models", nargs="+", choices=[*PUBLISHED, "demo"], help="SAMs to run (default: vit_h)"
     )
     parser.add_argument(
-        "--weights", nargs="+", default=[], metavar="MODEL=FILE", type=named_file,
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="MODEL=FILE",
+        type=named_file,
         help="checkpoints of SAMs; others have random weights",
-    )  # fmt: skip
+    )
     parser.add_argument("--classifier-weights", type=Path, help="checkpoint of ResNet50")
     parser.add_argument(
         "--minutes", type=float, default=10, help="start no measurement after this time (10)"

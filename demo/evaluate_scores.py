@@ -185,13 +185,18 @@ def targets_table(scenes: list[Judged], selected: list[int]) -> str:
     rows = [
         ("selected objects above 1 %, lit", large(selected), "≥ 75"),
         ("everything else, lit", lambda s: ~chosen(s), "≤ 1.5"),
-        *((f"{name} above 1 %, lit", large([NAMES.index(name)]), f"≥ {target}")
-          for name, target in (("car", 85), ("roof", 60), ("pole", 60))),
-        ("selected objects of 0.1–1 %, lit",
-         lambda s: chosen(s) & (s.share >= SMALL) & (s.share < LARGE), "≥ 42"),
+        *(
+            (f"{name} above 1 %, lit", large([NAMES.index(name)]), f"≥ {target}")
+            for name, target in (("car", 85), ("roof", 60), ("pole", 60))
+        ),
+        (
+            "selected objects of 0.1–1 %, lit",
+            lambda s: chosen(s) & (s.share >= SMALL) & (s.share < LARGE),
+            "≥ 42",
+        ),
         ("sky, lit", lambda s: s.kind == NAMES.index("sky"), "≤ 1"),
         ("whole picture, lit", lambda s: s.kind >= 0, ""),
-    ]  # fmt: skip
+    ]
     lines = [f"| share of area, % | {' | '.join(WAYS)} | target |", "|---|--:|--:|--:|--:|"]
     for title, choose, target in rows:
         values = " | ".join(f"{100 * value:.1f}" for value in pooled(scenes, choose))

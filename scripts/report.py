@@ -17,9 +17,13 @@ for kind in ("examples", "found", "explanations"):
 paths = [*inputs.histories, *(Path(folder, "history.csv") for folder in inputs.clips)]
 histories = {Row(*row): Path(path) for row, path in zip(params.trained, paths, strict=True)}
 run = Run(
-    params.config, given, histories, read_record(inputs.record), params.differences,
+    params.config,
+    given,
+    histories,
+    read_record(inputs.record),
+    params.differences,
     params.published_titles,
-)  # fmt: skip
+)
 page = render(run, params.study, inputs.index, params.weights)
 write_text(snakemake.output.page, page)
 log.info("%.1f MB", len(page.encode()) / 1e6)

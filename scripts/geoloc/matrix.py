@@ -34,10 +34,15 @@ NOT_FOR_PIXELS = ("title", "train", "column")
 NOT_FOR_ANSWERS = ("title", "datasets", "batch_size")
 # Keys that only one curve has.
 OF_CURVES = {
-    "piecewise": ("no_score_factor", "minimum_factor", "maximum_factor", "lower_score",
-                  "upper_score"),
+    "piecewise": (
+        "no_score_factor",
+        "minimum_factor",
+        "maximum_factor",
+        "lower_score",
+        "upper_score",
+    ),
     "python": ("file", "options"),
-}  # fmt: skip
+}
 
 
 class Row(NamedTuple):

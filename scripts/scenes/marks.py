@@ -200,8 +200,15 @@ DRAWN_PER_OBJECT = ("sign", "roof", "wall", "plant")
 OBJECT_MARKS = ("bollard", "pole", "roof", "sign", "wall")
 """Marks of objects along the road."""
 BACKGROUND_MARKS = (
-    "side", "center_line", "edge_line", "surface", "plant", "soil", "light", "hills",
-)  # fmt: skip
+    "side",
+    "center_line",
+    "edge_line",
+    "surface",
+    "plant",
+    "soil",
+    "light",
+    "hills",
+)
 """Marks of everything else. `light` also tints the objects."""
 SOURCE = "source"
 """The share of panoramas among a country's street images: not a mark of a scene, but it

@@ -55,8 +55,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("run", metavar="RUN", type=Path, help="folder of a finished run, results/NAME")
     add("--zip", type=Path, metavar="FILE", help="write a zip file and leave the folder unchanged")
-    add("--max-mb", type=megabytes, default=10, metavar="MB",
-        help="largest file that is copied into the zip file (default 10)")  # fmt: skip
+    add(
+        "--max-mb",
+        type=megabytes,
+        default=10,
+        metavar="MB",
+        help="largest file that is copied into the zip file (default 10)",
+    )
     add("--license", default=NO_LICENSE, help="license of the results, an address or a text")
     add("--author", default="", help="name of the person who made the run")
     return parser.parse_args(arguments)

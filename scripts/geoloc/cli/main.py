@@ -32,12 +32,20 @@ COMMANDS = {
 def usage() -> str:
     width = max(map(len, COMMANDS)) + 2
     lines = [f"  {name:{width}}{does}" for name, (_, does) in COMMANDS.items()]
-    return "\n".join([
-        "usage: geoloc COMMAND ...", "", "commands:", *lines, "",
-        "options:", "  --version  print the version", "",
-        "Run `geoloc COMMAND --help` for the options of a command and for examples. To run the",
-        "workflow itself, use snakemake.",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "usage: geoloc COMMAND ...",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "options:",
+            "  --version  print the version",
+            "",
+            "Run `geoloc COMMAND --help` for the options of a command and for examples. To run the",
+            "workflow itself, use snakemake.",
+        ]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:

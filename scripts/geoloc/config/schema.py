@@ -19,9 +19,14 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Types of the schema, for messages.
 TYPES = {
-    "string": "text", "integer": "an integer", "number": "a number", "boolean": "true or false",
-    "array": "a list", "object": "a mapping of keys", "null": "null",
-}  # fmt: skip
+    "string": "text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping of keys",
+    "null": "null",
+}
 
 
 MOVED = {"segment": "segmentations.sam", "score": "scores.objects", "benchmarks": "test_sets"}

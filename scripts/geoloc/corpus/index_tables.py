@@ -8,9 +8,17 @@ from pathlib import Path
 from geoloc.tables import damaged, read_rows
 
 INDEX_COLUMNS = [
-    "image_id", "source", "collection", "path", "latitude", "longitude", "country", "author",
-    "split", "shard",
-]  # fmt: skip
+    "image_id",
+    "source",
+    "collection",
+    "path",
+    "latitude",
+    "longitude",
+    "country",
+    "author",
+    "split",
+    "shard",
+]
 SHARD_KEYS = ["collection", "country", "shard"]
 MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
 REJECTED_COLUMNS = ["source", "path", "reason"]

@@ -26,10 +26,15 @@ log = logging.getLogger(__name__)
 # Errors of a single file. Any other system error (a failing disk, a server that does not answer,
 # too many open files) would make all files unreadable, so it stops the job.
 OF_THE_FILE = {
-    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ELOOP,
     errno.ENAMETOOLONG,
     None,  # of a decompressor
-}  # fmt: skip
+}
 
 
 def prepare_shard(

@@ -84,10 +84,15 @@ def compare_runs(first: Compared, second: Compared) -> pd.DataFrame:
         answers = [a for view in views for a in ask(first, second, rows, view)]
         adjusted = holm([estimate.p_value for _, _, estimate in answers])
         found += [
-            {"key": f"{family}/{key}", "family": family, "question": question,
-             **asdict(estimate), "p_adjusted": float(p)}
+            {
+                "key": f"{family}/{key}",
+                "family": family,
+                "question": question,
+                **asdict(estimate),
+                "p_adjusted": float(p),
+            }
             for (key, question, estimate), p in zip(answers, adjusted, strict=True)
-        ]  # fmt: skip
+        ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 

@@ -86,9 +86,16 @@ class Examples:
                 if len(kept) == self.count and sign * value > sign * kept[-1].probability:
                     continue
                 kept.append(
-                    Crop(value, segments.image_id, int(row), store,
-                         tuple(map(int, segments.bbox[row])), segments.counts[row], segments.size)
-                )  # fmt: skip
+                    Crop(
+                        value,
+                        segments.image_id,
+                        int(row),
+                        store,
+                        tuple(map(int, segments.bbox[row])),
+                        segments.counts[row],
+                        segments.size,
+                    )
+                )
                 kept.sort(key=lambda crop: (sign * crop.probability, crop.image_id, crop.row))
                 del kept[self.count :]
 

@@ -36,9 +36,16 @@ SECTIONS = ("index", "train")
 MATRIX = ("segmentations", "scores", "datasets")
 # File locations, when a run stops, speed, and titles. The content of the class list is compared.
 WITHOUT_EFFECT = {
-    "shard_size", "max_rejected", "gpus", "engine.points_per_batch", "engine.image_batch",
-    "engine.crop_batch", "engine.compile", "classes", "title",
-}  # fmt: skip
+    "shard_size",
+    "max_rejected",
+    "gpus",
+    "engine.points_per_batch",
+    "engine.image_batch",
+    "engine.crop_batch",
+    "engine.compile",
+    "classes",
+    "title",
+}
 
 
 def differences(config: dict, schema: dict) -> list[str]:

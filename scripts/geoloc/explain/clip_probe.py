@@ -82,8 +82,13 @@ class ClipProbe:
         image's embedding what the weights of a classifier are to its features.
         """
         vision = self._network.vision_model
-        modules = [vision.embeddings, vision.pre_layrnorm, *vision.encoder.layers,
-                   vision.post_layernorm, self._network.visual_projection]  # fmt: skip
+        modules = [
+            vision.embeddings,
+            vision.pre_layrnorm,
+            *vision.encoder.layers,
+            vision.post_layernorm,
+            self._network.visual_projection,
+        ]
         return [*(ModuleLayer(list(m.parameters())) for m in modules), ModuleLayer([self._texts])]
 
     def attention_relevance(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:

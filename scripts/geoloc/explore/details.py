@@ -64,12 +64,14 @@ class Details:
     def _answer(self, found: dict[str, Any]) -> dict[str, Any]:
         """The five best countries of an answer, and how far it is from the truth."""
         best = [
-            {"country": found[f"country_{rank}"],
-             "name": display_name(found[f"country_{rank}"]),
-             "probability": _number(found[f"probability_{rank}"])}
+            {
+                "country": found[f"country_{rank}"],
+                "name": display_name(found[f"country_{rank}"]),
+                "probability": _number(found[f"probability_{rank}"]),
+            }
             for rank in RANKS
             if found[f"country_{rank}"]
-        ]  # fmt: skip
+        ]
         titles = self._run.dataset_titles | self._run.test_set_titles
         frame = pd.DataFrame([found])
         kilometers = distances(frame, self._positions)

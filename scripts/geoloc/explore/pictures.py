@@ -123,8 +123,9 @@ class Pictures:
 def street_order(images: Images, split: str) -> np.ndarray:
     """Positions of the street images of a split in the order of their stores, int64."""
     wanted = np.flatnonzero(images.mask("collection", STREET) & images.mask("split", split))
-    names = [np.array(images.names[name])[images.codes[name][wanted]]
-             for name in ("shard", "country")]  # fmt: skip
+    names = [
+        np.array(images.names[name])[images.codes[name][wanted]] for name in ("shard", "country")
+    ]
     return wanted[np.lexsort(names)]
 
 

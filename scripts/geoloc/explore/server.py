@@ -32,8 +32,10 @@ def listen(port: int) -> socket.socket:
         opened.close()
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise InUse(f"port {port} can't be used ({error.strerror}); choose another with --port "
-                    "(0: any free one)") from error  # fmt: skip
+        raise InUse(
+            f"port {port} can't be used ({error.strerror}); choose another with --port "
+            "(0: any free one)"
+        ) from error
     opened.listen(128)
     return opened
 
@@ -56,7 +58,12 @@ def serve(folder: Path, port: int, browser: bool) -> None:
         if browser:  # it waits until the server answers
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, lifespan="off",
-            limit_concurrency=MOST_REQUESTS, timeout_graceful_shutdown=1,
-        )  # fmt: skip
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            limit_concurrency=MOST_REQUESTS,
+            timeout_graceful_shutdown=1,
+        )
         uvicorn.Server(config).run(sockets=[opened])

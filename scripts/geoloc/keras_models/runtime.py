@@ -52,9 +52,11 @@ def check_device(allow_cpu: bool = True) -> None:
         about = tf.config.experimental.get_device_details(gpu)
         log.info(
             "%s computes on %s, compute capability %s, driver %s",
-            name, about.get("device_name", gpu.name),
-            ".".join(map(str, about.get("compute_capability", "?"))), driver,
-        )  # fmt: skip
+            name,
+            about.get("device_name", gpu.name),
+            ".".join(map(str, about.get("compute_capability", "?"))),
+            driver,
+        )
     if gpus:
         return
     reason = why_unusable(cuda, driver)

@@ -58,8 +58,13 @@ def check_device(allow_cpu: bool = True) -> None:
         found = torch.cuda.get_device_properties(number)
         log.info(
             "%s computes on %s, %.1f GiB, compute capability %d.%d, driver %s",
-            name, found.name, found.total_memory / 2**30, found.major, found.minor, driver,
-        )  # fmt: skip
+            name,
+            found.name,
+            found.total_memory / 2**30,
+            found.major,
+            found.minor,
+            driver,
+        )
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

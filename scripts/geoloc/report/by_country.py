@@ -150,10 +150,14 @@ def _pairs(own: pd.DataFrame) -> list[dict[str, Any]]:
     wrong = wrong[(wrong["label"] != wrong["answer"]) & (wrong["answer"] != NO_COUNTRY)]
     wrong = wrong.sort_values(["share", "n"], ascending=False, kind="stable").head(OFTEN)
     return [
-        {"label": display_name(line.label), "answer": display_name(line.answer),
-         "n": f"{line.n:,}", "share": f"{100 * line.share:.1f}"}
+        {
+            "label": display_name(line.label),
+            "answer": display_name(line.answer),
+            "n": f"{line.n:,}",
+            "share": f"{100 * line.share:.1f}",
+        }
         for line in wrong.itertuples()
-    ]  # fmt: skip
+    ]
 
 
 def _regions(own: pd.DataFrame) -> dict[str, str]:

@@ -126,8 +126,9 @@ def _keys(config: Mapping[str, Any]) -> Iterator[str]:
         classifier = entry.get("classifier") or {}
         if vocabulary := OF_VOCABULARIES.get(entry.get("vocabulary", "")):
             yield vocabulary
-        yield from _of_names([classifier.get("kind"), entry.get("model"), entry.get("path"),
-                              entry.get("weights")])  # fmt: skip
+        yield from _of_names(
+            [classifier.get("kind"), entry.get("model"), entry.get("path"), entry.get("weights")]
+        )
     for entry in config["models"].values():
         yield from OF_MODELS.get(entry["kind"], ())
         yield from _of_names([entry.get("backbone"), entry.get("path")])

@@ -64,15 +64,21 @@ def training_plots(run: Run, countries: pd.DataFrame) -> list[dict[str, Any]]:
             for name in ("accuracy", "loss")
         }
         plots = [
-            (_title(run, training.row), _accuracy(training, limits["accuracy"], baseline),
-             _loss(training, limits["loss"]))
+            (
+                _title(run, training.row),
+                _accuracy(training, limits["accuracy"], baseline),
+                _loss(training, limits["loss"]),
+            )
             for training in group
-        ]  # fmt: skip
-        found.append({
-            "title": run.model(model), "plots": plots,
-            "captions": run.config["models"][model]["kind"] in ("clip", "contrastive"),
-            "published": any(training.published is not None for training in group),
-        })  # fmt: skip
+        ]
+        found.append(
+            {
+                "title": run.model(model),
+                "plots": plots,
+                "captions": run.config["models"][model]["kind"] in ("clip", "contrastive"),
+                "published": any(training.published is not None for training in group),
+            }
+        )
     return found
 
 
@@ -161,10 +167,11 @@ def _plot(
         for name, curve in curves.items()
     }
     return Plot(
-        title, paths,
+        title,
+        paths,
         [(x(tick), f"{tick:g}") for tick in x_ticks],
         [(y(tick), f"{tick:g}") for tick in y_ticks],
         None if baseline is None else y(baseline),
         None if best is None else (x(best[0]), y(best[1])),
         summary,
-    )  # fmt: skip
+    )

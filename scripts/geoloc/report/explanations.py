@@ -98,10 +98,14 @@ def _classes(run: Run, influence: pd.DataFrame) -> list[dict[str, Any]]:
     sums["ratio"] = sums["relevance"] / sums["area"]
     sums = sums.sort_values("ratio", ascending=False, kind="stable").head(CLASSES)
     return [
-        {"name": name, "ratio": line.ratio, "area": line.area / line.images,
-         "relevance": line.relevance / line.images}
+        {
+            "name": name,
+            "ratio": line.ratio,
+            "area": line.area / line.images,
+            "relevance": line.relevance / line.images,
+        }
         for name, line in zip(sums.index, sums.itertuples(), strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _sentences(run: Run, influence: pd.DataFrame, contrasts: pd.DataFrame) -> list[str]:

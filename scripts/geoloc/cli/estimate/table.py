@@ -93,9 +93,12 @@ def format_table(table: pd.DataFrame, total: dict) -> str:
         used = works & ((table[column] != 0) | table[column].isna())
         shown[title] = [cell(v, ",.1f") if u else "" for v, u in zip(table[column], used)]  # noqa: B905
     shown.loc[len(shown)] = [
-        "total", f"{total['jobs']:,}", "", "",
+        "total",
+        f"{total['jobs']:,}",
+        "",
+        "",
         cell(total["hours"], ",.1f", total["hours_complete"]),
         cell(total["gpu_hours"], ",.1f", total["gpu_hours_complete"]),
         cell(total["disk_gb"], ",.1f", total["disk_complete"]),
-    ]  # fmt: skip
+    ]
     return shown.to_string(index=False)

@@ -77,9 +77,18 @@ def print_json(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[str
 
 
 COLUMNS = (
-    "photograph", "rank", "country", "name", "probability", "latitude", "longitude",
-    "exif_latitude", "exif_longitude", "distance_km", "score_map",
-)  # fmt: skip
+    "photograph",
+    "rank",
+    "country",
+    "name",
+    "probability",
+    "latitude",
+    "longitude",
+    "exif_latitude",
+    "exif_longitude",
+    "distance_km",
+    "score_map",
+)
 
 
 def print_csv(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[str]) -> None:

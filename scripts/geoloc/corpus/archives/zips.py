@@ -32,9 +32,15 @@ LINKS = {
 }
 # What zipfile and the decompressors raise for damaged bytes.
 DAMAGED = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, LookupError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
     OverflowError,
-)  # fmt: skip
+)
 
 
 class NoSuchPlace(zipfile.BadZipFile, OSError):

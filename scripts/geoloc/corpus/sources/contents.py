@@ -38,9 +38,17 @@ UNREAD_ARCHIVE = "archive that is not searched"
 EMPTY_FOLDER = "folder without images"  # an empty one, and of a country one without any
 # Kinds that a user may expect to be used.
 SURPRISING = (
-    UNSUPPORTED, BROKEN, SPECIAL, LINKED_FOLDER, NESTED, OUTSIDE, UNREAD_ARCHIVE, PACKED,
-    EMPTY_FOLDER, UNLISTED,
-)  # fmt: skip
+    UNSUPPORTED,
+    BROKEN,
+    SPECIAL,
+    LINKED_FOLDER,
+    NESTED,
+    OUTSIDE,
+    UNREAD_ARCHIVE,
+    PACKED,
+    EMPTY_FOLDER,
+    UNLISTED,
+)
 EXAMPLES = 3
 
 # Picture formats, for the listing; geoloc.images decides which are read.

@@ -29,10 +29,14 @@ REMEDY = "give the folder of a SAM 2 or SAM 2.1 that transformers can load, or r
 FILES = (*NEEDED, (("preprocessor_config.json",), ("processor_config.json",)))
 # Public folders hold the video model; its memory of earlier frames is not used.
 VIDEO_ONLY = (
-    "memory_*", "mask_downsample*", "object_pointer_proj*", "no_object_pointer",
-    "temporal_positional_encoding_projection_layer*", "no_memory_positional_encoding",
+    "memory_*",
+    "mask_downsample*",
+    "object_pointer_proj*",
+    "no_object_pointer",
+    "temporal_positional_encoding_projection_layer*",
+    "no_memory_positional_encoding",
     "occlusion_spatial_embedding_parameter",
-)  # fmt: skip
+)
 MASK_THRESHOLD = 0.0
 
 
