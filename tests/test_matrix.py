@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from geoloc.config import default_config, load_schema
 from geoloc.matrix import (
+    OF_CURVES,
     answer_settings,
     dataset_settings,
     explained_rows,
@@ -12,6 +13,7 @@ from geoloc.matrix import (
     rows_of_random_labels,
     used_files,
 )
+from geoloc.weighting import CURVES, OWN_KEYS, make_view
 from tests.conftest import ROOT
 
 SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
@@ -83,3 +85,17 @@ def test_a_dataset_has_no_settings_of_another_curve():
     assert dataset_settings(config, "weighted_base") == before
     config["datasets"]["weighted_custom"] |= dict.fromkeys(piecewise, 7)
     assert {dataset_settings(config, "weighted_custom")[name] for name in piecewise} == {7}
+
+
+def test_a_key_of_two_curves_stays_in_the_settings_of_both(monkeypatch):
+    monkeypatch.setitem(OF_CURVES, "step", ("lower_score",))
+    monkeypatch.setitem(OWN_KEYS, "step", ("lower_score",))
+    monkeypatch.setitem(CURVES, "step", lambda score, view: score >= view.lower_score)
+    config = default_config(SCHEMA)
+    for name, curve in (("weighted_base", "step"), ("weighted_custom", "piecewise")):
+        config["datasets"][name] |= {"curve": curve, "lower_score": 7}
+        settings = dataset_settings(config, name)
+        assert settings["lower_score"] == make_view(settings).settings()["lower_score"] == 7
+        assert ("upper_score" in settings) == (curve == "piecewise")
+    config["datasets"]["weighted_base"]["curve"] = "linear"
+    assert "lower_score" not in dataset_settings(config, "weighted_base")

@@ -6,7 +6,7 @@ imported during planning, so it loads nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Config = Mapping[str, Any]
@@ -32,7 +32,7 @@ ANY_SEED = "any"  # for models that the workflow does not train
 NOT_FOR_PIXELS = ("title", "train", "column")
 # Keys of a model that no question of the answers depends on.
 NOT_FOR_ANSWERS = ("title", "datasets", "batch_size")
-# Keys that only one curve has.
+# Keys that only some curves have, by curve.
 OF_CURVES = {
     "piecewise": (
         "no_score_factor",
@@ -105,8 +105,18 @@ def dataset_settings(config: Config, name: str) -> dict[str, Any]:
         return {"view": "object", "curve": "none", "scores": entry["scores"]}
     if entry.get("curve", "none") == "none":
         return {"curve": "none"}
-    unused = {k for curve, keys in OF_CURVES.items() if curve != entry["curve"] for k in keys}
+    unused = keys_of_other_curves(entry["curve"], OF_CURVES)
     return {k: v for k, v in entry.items() if k not in {*NOT_FOR_PIXELS, "view", *unused}}
+
+
+def keys_of_other_curves(curve: str, keys: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the keys of a dataset that its curve does not have, and others do.
+
+    Args:
+        curve: curve of the dataset.
+        keys: keys by curve, such as `OF_CURVES`; several curves may have the same key.
+    """
+    return {key for of_curve in keys.values() for key in of_curve} - {*keys.get(curve, ())}
 
 
 def street_test_sets(config: Config, dataset: str | None = None) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from geoloc.errors import InputError
-from geoloc.matrix import OF_CURVES
+from geoloc.matrix import OF_CURVES, keys_of_other_curves
 from geoloc.user_file import code_digest, load_user_object, user_errors
 
 BLUR = 0.05  # standard deviation of the blur, as a fraction of the image's side
@@ -131,7 +131,7 @@ class View:
             return {"view": self.view, "curve": "none", "scores": self.scores}
         if not self.needs_scores:
             return {"curve": "none"}
-        others = {key for curve, keys in OWN_KEYS.items() if curve != self.curve for key in keys}
+        others = keys_of_other_curves(self.curve, OWN_KEYS)
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         del found["view"]
         if self.file:
@@ -210,7 +210,7 @@ CURVES: dict[str, Callable[[np.ndarray, View], np.ndarray]] = {
     "python": user_factor,
 }
 OWN_KEYS = OF_CURVES | {"python": (*OF_CURVES["python"], "code")}
-"""Fields of a View that only one curve uses."""
+"""Fields of a View that only some curves use, by curve."""
 FILLS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "black": None,
     "mean": _mean,

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoloc.config import load_schema
 from geoloc.segmentation import rle
 from geoloc.segmentation.classifiers import CLASSIFIERS
 from geoloc.segmentation.scoring import (
@@ -218,6 +219,30 @@ def test_vocabularies_have_the_order_of_their_checkpoints(name, count, some):
 def test_every_classifier_has_a_vocabulary():
     assert OF_CLASSIFIERS.keys() == CLASSIFIERS.keys()
     assert set(OF_CLASSIFIERS.values()) <= TITLES.keys()
+
+
+def test_every_kind_of_segmentation_requires_what_its_vocabulary_comes_from():
+    schema = load_schema(ROOT / "config/config.schema.yaml")
+    for kind, entry in schema["$defs"]["segmentation"]["kinds"].items():
+        names = {"classes"} if kind == "python" else {"vocabulary", "classifier"}
+        assert names & set(entry["required"]), kind
+
+
+def test_a_segmentation_without_a_vocabulary_is_told_before_the_first_job():
+    config = {
+        "segmentations": {
+            "nameless": {"kind": "superpixels", "path": "here"},
+            "unlisted": {"kind": "sam", "classifier": {"kind": "vgg16"}},
+        },
+        "scores": {
+            name: {"segmentation": name, "classes": "a.txt", "ambiguous_classes": "first_meaning"}
+            for name in ("nameless", "unlisted")
+        },
+    }
+    nameless, unlisted = class_list_mistakes(config, ["nameless", "unlisted"])
+    assert nameless.startswith("segmentations.nameless: segmentations of the kind superpixels have")
+    assert "add the key vocabulary" in nameless
+    assert unlisted.startswith("segmentations.unlisted: the vocabulary of the classifier vgg16")
 
 
 def test_an_unknown_vocabulary_names_the_known_ones():

@@ -167,14 +167,33 @@ def vocabulary_of(segmentation: Mapping) -> str:
     """Return the vocabulary of an entry of `segmentations` in the configuration.
 
     It is the entry's own, its classifier's or the file of a user's segmenter.
+
+    Raises:
+        InputError: if the entry has none of these, or its classifier's vocabulary is unknown.
     """
     if segmentation["kind"] == "python":
         return segmentation["classes"]
-    return segmentation.get("vocabulary") or OF_CLASSIFIERS[segmentation["classifier"]["kind"]]
+    if "vocabulary" in segmentation:
+        return segmentation["vocabulary"]
+    if "classifier" not in segmentation:
+        raise InputError(
+            f"segmentations of the kind {segmentation['kind']} have neither a vocabulary nor a "
+            "classifier, so no class list fits them; add the key vocabulary to the kind in "
+            "config/config.schema.yaml and require it there"
+        )
+    classifier = segmentation["classifier"]["kind"]
+    if classifier not in OF_CLASSIFIERS:
+        raise InputError(
+            f"the vocabulary of the classifier {classifier} is not known; add it to "
+            "OF_CLASSIFIERS in scripts/geoloc/segmentation/vocabularies.py"
+        )
+    return OF_CLASSIFIERS[classifier]
 
 
 def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
     """Return one message for each class list that doesn't fit its segmentation.
+
+    A segmentation without a known vocabulary fits none.
 
     A missing file is not a mistake: another workflow may create it.
 
@@ -185,9 +204,13 @@ def class_list_mistakes(config: Mapping, names: Iterable[str]) -> list[str]:
     mistakes = []
     for name in names:
         entry = config["scores"][name]
+        try:
+            known = vocabulary_of(config["segmentations"][entry["segmentation"]])
+        except InputError as error:
+            mistakes.append(f"segmentations.{entry['segmentation']}: {error}")
+            continue
         if not Path(entry["classes"]).is_file():
             continue
-        known = vocabulary_of(config["segmentations"][entry["segmentation"]])
         if is_vocabulary_file(known) and not Path(known).is_file():
             continue
         try:
