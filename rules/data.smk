@@ -2,7 +2,7 @@
 
 import re
 
-from geoloc.config import files_of, missing_paths
+from geoloc.config import file_mistakes, files_of, missing_paths
 from geoloc.corpus.download import load_weights
 from geoloc.corpus.unpack import ArchiveError, find_archive
 from geoloc.matrix import is_trained
@@ -55,30 +55,24 @@ def made_by_the_workflow(path):
     )
 
 
-# Only a warning: finished results don't need what they were made from.
+SEGMENTATIONS_USED = sorted(
+    {config["scores"][name]["segmentation"] for name in SCORES_USED + CROPS_USED}
+)
+WITH_PATHS = [
+    *((f"sources.{name}", entry or {}) for name, entry in config["sources"].items()),
+    *(
+        (f"test_sets.{name}", entry or {})
+        for name, entry in config["test_sets"].items()
+    ),
+    *((f"segmentations.{n}", config["segmentations"][n]) for n in SEGMENTATIONS_USED),
+    *((f"scores.{name}", config["scores"][name]) for name in SCORES_USED),
+    *((f"models.{name}", config["models"][name]) for name in MODEL_TITLES),
+]
 if workflow.is_main_process:
-    segmentations_used = {
-        config["scores"][name]["segmentation"] for name in SCORES_USED + CROPS_USED
-    }
-    for told in missing_paths(
-        [
-            *(
-                (f"sources.{name}", entry or {})
-                for name, entry in config["sources"].items()
-            ),
-            *(
-                (f"test_sets.{name}", entry or {})
-                for name, entry in config["test_sets"].items()
-            ),
-            *(
-                (f"segmentations.{n}", config["segmentations"][n])
-                for n in sorted(segmentations_used)
-            ),
-            *((f"scores.{name}", config["scores"][name]) for name in SCORES_USED),
-            *((f"models.{name}", config["models"][name]) for name in MODEL_TITLES),
-        ],
-        made_by_the_workflow,
-    ):
+    if mistakes := list(file_mistakes(WITH_PATHS)):
+        raise WorkflowError("\n".join(mistakes))
+    # Only a warning: finished results don't need what they were made from.
+    for told in missing_paths(WITH_PATHS, made_by_the_workflow):
         print(f"missing: {told}", file=sys.stderr)
 
 

@@ -9,10 +9,12 @@ from geoloc.config import (
     check_config,
     check_keys_once,
     default_config,
+    file_mistakes,
     load_schema,
     missing_paths,
     order_entries,
     place_paths,
+    read_config,
     read_written_config,
     write_config,
 )
@@ -107,6 +109,24 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("models.other", {"kind": "cells", "network": "transfer", "weights": "w.h5",
                           "backbone": "EfficientNetB0"}, "EfficientNetB0 scales its input itself"),
         ("models.other", {"kind": "python", "file": "own.txt"}, "file: must match \\.py$, got"),
+        ("models.clip.path", "~/clip", "clip.path: ~ is not replaced, got ~/clip; write the whole"),
+        ("models", dict.fromkeys(["cnn", "transfer", "clip"]), "models: every entry is null"),
+        ("sources", dict.fromkeys(["geoguessr"]), "sources: every entry is null; a run needs one"),
+        ("seed", 2**32, "seed: must be at most 4294967295"),
+        ("seeds", [1, 2**32], "seeds.1: must be at most 4294967295"),
+        ("segmentations.sam.pred_iou_thresh", 88, "thresh: must be at most 1, got 88; write 0.88"),
+        ("segmentations.sam.box_nms_thresh", 70, "thresh: must be at most 1, got 70; write 0.7"),
+        ("scores.objects.minimum", "10%", "minimum: must be a number, got '10%'; write 0.1"),
+        ("train.learning_rate", "0,01", "must be a number, got '0,01'; write 0.01"),
+        ("train.gpus", 3, "batch_size: must be a multiple of train.gpus (3), got 64; write 66"),
+        ("train.minimum_learning_rate", 0.1, "must be at most learning_rate (0.001), got 0.1"),
+        ("models.cnn.title", "CNN ", "models.cnn.title: 'CNN ' begins or ends with a space, or"),
+        ("datasets.original.title", "a\nb", "datasets.original.title: 'a\\nb' begins or ends"),
+        ("datasets.original.title", "Default", "'Default' stands for models that are not trained"),
+        ("datasets.weighted_base.lower_score", 30,
+         "lower_score: has no effect with curve: linear; write curve: piecewise, or remove lower"),
+        ("datasets.original.no_score_factor", 0.5,
+         "has no effect with curve: none; write curve: piecewise, or remove no_score_factor (its"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_answered_with_what_to_write(path, value, message):
@@ -164,6 +184,8 @@ def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
         ("train: {epochs: 1}\nrun: a\ntrain: {batch_size: 2}\n",
          "line 3: train is given twice (before in line 1); keep one, with the keys of both"),
         ("train:\n  epochs: 1\n  epochs: 2\n", "line 3: train.epochs is given twice"),
+        ("seed: 042\n", "line 1: YAML reads 042 as 34; write the number without leading zeros"),
+        ("a: 1\nb: [1:30]\n", "line 2: YAML reads 1:30 as 90; write the number without"),
         ("- a\n", "has no keys"),
         ("a: [1\n", "is not YAML"),
     ],
@@ -176,8 +198,9 @@ def test_keys_given_twice_and_other_files_are_refused_with_their_line(tmp_path, 
     assert str(path) in str(error.value)
 
 
-def test_a_key_of_two_entries_is_no_repetition(tmp_path):
-    (tmp_path / "my.yaml").write_text("a: {b: 1}\nc: {b: 1}\nd: [{b: 1}, {b: 1}]\n")
+def test_a_key_of_two_entries_is_no_repetition_and_quoted_and_usual_numbers_are_read(tmp_path):
+    text = "a: {b: 1}\nc: {b: 1}\nd: [{b: 1}, {b: 1}]\ne: ['042', 0, 0.05, 1_000, -3, 1e-3, 10:x]\n"
+    (tmp_path / "my.yaml").write_text(text)
     check_keys_once([tmp_path / "my.yaml", ROOT / "config/config.yaml"])
 
 
@@ -316,8 +339,8 @@ def test_python_files_of_a_module_are_below_its_prefix(tmp_path):
         ("datasets", {"options": {"a": 1}}, "own.options: has no effect with curve: none"),
         ("datasets", {"curve": "python", "scores": "objects", "file": "a.txt"}, "own.file: must"),
         ("sources", {"kind": "python", "path": "p", "size": 640}, "own.file: must be text"),
-        ("models", {"kind": "keras"}, "'file' is a required property"),
-        ("segmentations", {"kind": "python", "file": "a.py"}, "'classes' is a required property"),
+        ("models", {"kind": "keras"}, r"models.own: missing file \(the Python file; .*; write it"),
+        ("segmentations", {"kind": "python", "file": "a.py"}, "own: missing classes .text file"),
     ],
 )
 def test_entries_of_python_files_say_what_they_lack(section, entry, message):
@@ -349,6 +372,26 @@ def test_paths_that_do_not_exist_and_that_no_rule_makes_are_named_with_their_key
         "models.clip.path: no/clip does not exist; put it there or correct the key",
         "scores.x.classifier.weights: no/w does not exist; put it there or correct the key",
     ]
+
+
+def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder_are_named(tmp_path):
+    (tmp_path / "file").touch()
+    folder, file = str(tmp_path), str(tmp_path / "file")
+    right = [("models.a", {"path": folder, "weights": file, "classifier": {"weights": file}})]
+    assert list(file_mistakes([*right, ("models.b", {"path": "no", "weights": None})])) == []
+    wrong = [("models.a", {"path": file, "weights": folder, "classifier": {"weights": folder}})]
+    assert sorted(file_mistakes(wrong)) == [
+        f"models.a.classifier.weights: {folder} is a folder; write the path of a file",
+        f"models.a.path: {file} is a file; write the path of a folder",
+        f"models.a.weights: {folder} is a folder; write the path of a file",
+    ]
+
+
+def test_a_tag_that_no_configuration_has_is_refused_with_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "my.yaml").write_text("run: !!python/name:os.system\n")
+    with pytest.raises(ConfigError, match=r"my\.yaml is not YAML: could not determine a constr"):
+        read_config([tmp_path / "my.yaml"])
 
 
 def test_own_files_of_the_project_are_used_where_the_module_has_none(tmp_path):

@@ -14,7 +14,7 @@ from geoloc.config.entries import (
 )
 from geoloc.config.errors import ConfigError, shown
 from geoloc.config.matrix_mistakes import matrix_mistakes
-from geoloc.config.paths import brace_mistakes
+from geoloc.config.paths import path_mistakes
 from geoloc.config.prompts import prompt_mistakes
 from geoloc.config.schema import Validator, describe, set_defaults
 from geoloc.types import SCORE_SIZE
@@ -51,14 +51,23 @@ def check_config(config: dict, schema: dict) -> None:
                 del config[section][name]
         set_titles(config)
         lines += [
+            *_empty_sections(config),
             *_split_mistakes(config),
             *_size_mistakes(config),
-            *matrix_mistakes(config),
+            *matrix_mistakes(config, schema),
+            *_training_mistakes(config["train"]),
             *prompt_mistakes(config),
-            *brace_mistakes(config),
+            *path_mistakes(config),
         ]
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
+
+
+def _empty_sections(config: dict) -> Iterator[str]:
+    """Find sections in which every entry is null."""
+    for section in ("sources", "models"):
+        if not any(config[section].values()):
+            yield f"{section}: every entry is null; a run needs one, so add or keep one"
 
 
 def _split_mistakes(config: dict) -> Iterator[str]:
@@ -76,6 +85,22 @@ def _split_mistakes(config: dict) -> Iterator[str]:
                 f"share is {share:g}; write at least {needed}, or raise the share in "
                 "index.split"
             )
+
+
+def _training_mistakes(train: dict) -> Iterator[str]:
+    """Find settings of the training that don't fit together."""
+    batch, gpus = train["batch_size"], train["gpus"]
+    if batch % gpus:
+        yield (
+            f"train.batch_size: must be a multiple of train.gpus ({gpus}), got {batch}; write "
+            f"{math.ceil(batch / gpus) * gpus}"
+        )
+    least, first = train["minimum_learning_rate"], train["learning_rate"]
+    if least > first:
+        yield (
+            f"train.minimum_learning_rate: must be at most learning_rate ({first:g}), got "
+            f"{least:g}; write a smaller one"
+        )
 
 
 def _size_mistakes(config: dict) -> list[str]:

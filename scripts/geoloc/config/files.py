@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from geoloc.config.check import check_config
 from geoloc.config.errors import ConfigError
 from geoloc.config.schema import SCHEMA, load_schema
 from geoloc.files import write_text
+
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# Of YAML 1.1: 0 and octal digits, or numbers to base 60.
+OTHER_BASE = re.compile(r"[-+]?0[0-7_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 
 
 def write_config(path: str | Path, config: dict) -> None:
@@ -51,16 +56,24 @@ def read_config(configfiles: Sequence[Path]) -> dict:
     files, config = [Path("config/config.yaml"), *configfiles], {}
     check_keys_once(files)
     for path in files:
-        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:  # a tag or key that no configuration has
+            raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        update_config(config, values)
     check_config(config, load_schema(SCHEMA))
     return config
 
 
 def check_keys_once(paths: Sequence[str | Path]) -> None:
-    """Check that configuration files give each key once: YAML would silently take the last one.
+    """Check configuration files for what YAML would silently read as something else.
+
+    Of a key that is given twice it takes the last value, and numbers like 042 or 1:30 are octal and
+    sexagesimal.
 
     Raises:
-        ConfigError: names the file and the line of each repeated key, or a file that isn't YAML.
+        ConfigError: names the file and the line of each such key or number, or a file that isn't
+            YAML.
     """
     lines = []
     for path in paths:
@@ -70,7 +83,7 @@ def check_keys_once(paths: Sequence[str | Path]) -> None:
             raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         if node is not None and not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{path} has no keys; write keys and values, as in config/demo.yaml")
-        lines += [f"{path}, {line}" for line in _repeated(node, "")]
+        lines += [f"{path}, {line}" for line in (*_repeated(node, ""), *_other_bases(node))]
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
 
@@ -90,3 +103,17 @@ def _repeated(node: yaml.Node | None, place: str) -> Iterator[str]:
                 )
             first.setdefault(name, line)
             yield from _repeated(value, f"{place}{name}.")
+
+
+def _other_bases(node: yaml.Node | None) -> Iterator[str]:
+    """Find numbers that YAML 1.1 reads as octal or sexagesimal."""
+    if isinstance(node, yaml.CollectionNode):
+        inner = node.value if isinstance(node, yaml.SequenceNode) else sum(node.value, ())
+        for part in inner:
+            yield from _other_bases(part)
+    elif node and node.tag in NUMBERS and OTHER_BASE.fullmatch(node.value):
+        yield (
+            f"line {node.start_mark.line + 1}: YAML reads {node.value} as "
+            f"{yaml.safe_load(node.value)}; write the number without leading zeros and colons, "
+            "or in quotes if it is text"
+        )

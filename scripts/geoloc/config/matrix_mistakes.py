@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from geoloc.matrix import DEFAULT, columns, is_trained
+from geoloc.config.errors import shown
+from geoloc.matrix import (
+    DEFAULT,
+    OF_CURVES,
+    columns,
+    dataset_titles,
+    is_trained,
+    keys_of_other_curves,
+)
 
 RESERVED = {"street", DEFAULT}
 SCALE_THEIR_INPUT = ("ConvNeXt", "EfficientNet", "MobileNetV3")  # of keras.applications
 KNOWN_BLOCKS = ("resnet50", "efficientnet_lite0")
 
 
-def matrix_mistakes(config: Mapping) -> list[str]:
+def matrix_mistakes(config: Mapping, schema: Mapping) -> list[str]:
     """Return which entries of a configuration don't fit together, and what to write, as lines."""
     return [
         *_unknown_names(config),
         *_curve_mistakes(config),
+        *_unused_keys(config, schema["$defs"]["dataset"]["properties"]),
         *_name_clashes(config),
+        *_title_mistakes(config),
         *_title_clashes(config),
         *_dataset_mistakes(config),
         *_network_mistakes(config),
@@ -71,18 +81,24 @@ def _curve_mistakes(config: Mapping) -> Iterator[str]:
                 )
         if entry["curve"] == "python" and entry["file"] is None:
             yield f"{key}.file: the curve python needs a file; write the path of your Python file"
-        if entry["curve"] != "python" and (entry["file"] or entry["options"]):
-            unused = "file" if entry["file"] else "options"
-            yield (
-                f"{key}.{unused}: has no effect with curve: {entry['curve']}; write curve: "
-                f"python, or remove {unused}"
-            )
         # Eqn. 1 divides by their difference.
         if entry["curve"] == "piecewise" and lower >= upper:
             yield (
                 f"{key}.lower_score: must be below upper_score ({upper}), got {lower}; "
                 f"for a step at {upper}, write lower_score: {upper - 1}"
             )
+
+
+def _unused_keys(config: Mapping, properties: Mapping) -> Iterator[str]:
+    """Find keys of other curves than a dataset's own that are not at their defaults."""
+    for name, entry in config["datasets"].items():
+        for key in sorted(keys_of_other_curves(entry["curve"], OF_CURVES)):
+            if entry[key] != (default := properties[key]["default"]):
+                curves = " or ".join(curve for curve, keys in OF_CURVES.items() if key in keys)
+                yield (
+                    f"datasets.{name}.{key}: has no effect with curve: {entry['curve']}; write "
+                    f"curve: {curves}, or remove {key} (its default is {shown(default)})"
+                )
 
 
 def _name_clashes(config: Mapping) -> Iterator[str]:
@@ -95,6 +111,25 @@ def _name_clashes(config: Mapping) -> Iterator[str]:
     for name in config["test_sets"]:
         if name in used:
             yield f"test_sets.{name}: this name is already in use; rename the test set"
+
+
+def _title_mistakes(config: Mapping) -> Iterator[str]:
+    """Find titles that a table can't show as they are, or that rows without a dataset have."""
+    for section in ("models", "datasets", "sources", "test_sets"):
+        for name, entry in config[section].items():
+            title = (entry or {}).get("title")
+            if title and (title != title.strip() or not title.isprintable()):
+                yield (
+                    f"{section}.{name}.title: {title!r} begins or ends with a space, or holds a "
+                    "line break or another control character; write it without"
+                )
+    reserved = dataset_titles(config)[DEFAULT]
+    for name, entry in config["datasets"].items():
+        if entry["title"] == reserved:
+            yield (
+                f"datasets.{name}.title: {reserved!r} stands for models that are not trained on a "
+                "dataset; write another title"
+            )
 
 
 def _title_clashes(config: Mapping) -> Iterator[str]:

@@ -10,7 +10,7 @@ from geoloc.config.entries import MATRIX
 
 PATH_KEYS = ("weights", "path", "classes", "file", "gallery")
 """Keys of matrix entries that are paths."""
-
+FOLDER_KEYS = ("path",)  # of these, the ones that are folders
 
 OWN_FOLDERS = [("config",), ("demo",), ("containers",)]  # of files that come with the project
 
@@ -21,18 +21,22 @@ def files_of(entry: dict) -> list[str]:
     return [part[key] for part in parts for key in PATH_KEYS if part.get(key)]
 
 
-def brace_mistakes(config: dict) -> Iterator[str]:
-    """Paths with braces, which Snakemake would take for wildcards."""
+def path_mistakes(config: dict) -> Iterator[str]:
+    """Paths with braces, which Snakemake would take for wildcards, or with ~, which only shells
+    replace."""
     sections = ("sources", "test_sets", *MATRIX)
     for place, entry in ((f"{s}.{name}", e) for s in sections for name, e in config[s].items()):
         parts = {place: entry or {}, f"{place}.classifier": (entry or {}).get("classifier") or {}}
         for name, part in parts.items():
             for key in PATH_KEYS:
-                if set("{}") & set(part.get(key) or ""):
+                path = part.get(key) or ""
+                if set("{}") & set(path):
                     yield (
-                        f"{name}.{key}: {part[key]} has braces, which Snakemake takes for a "
-                        "wildcard; rename it, or give a link to it"
+                        f"{name}.{key}: {path} has braces, which Snakemake takes for a wildcard; "
+                        "rename it, or give a link to it"
                     )
+                if path.startswith("~"):
+                    yield f"{name}.{key}: ~ is not replaced, got {path}; write the whole path"
 
 
 def place_paths(config: dict, root: Path, place: Callable[[str], str]) -> dict:

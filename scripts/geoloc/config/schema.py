@@ -108,7 +108,7 @@ def describe(error: jsonschema.ValidationError) -> str:
         moved = "".join(f" ({n} is now {MOVED[n]})" for n in unknown if n in MOVED)
         return f"{key}: unknown key {', '.join(unknown)}{moved}; write one of {', '.join(known)}"
     if error.validator == "required":
-        return f"{key}: {error.message}"
+        return _missing_keys(key, error)
     limit = error.validator_value
     expected = {
         "enum": lambda: "must be one of " + ", ".join(map(shown, limit)),
@@ -131,6 +131,18 @@ def describe(error: jsonschema.ValidationError) -> str:
     return told + (f" ({meaning})" if meaning else "")
 
 
+def _missing_keys(place: str, error: jsonschema.ValidationError) -> str:
+    """Name the required keys that an entry does not have, and what they mean."""
+    known = error.schema.get("properties", {})
+    meanings = {n: known.get(n, {}).get("description") for n in error.validator_value}
+    told = [
+        f"{name} ({meaning})" if meaning else name
+        for name, meaning in meanings.items()
+        if name not in error.instance
+    ]
+    return f"{place}: missing {' and '.join(told)}; write it"
+
+
 def _remedy(error: jsonschema.ValidationError) -> str:
     """Return what to write instead of an almost right value; empty if unknown."""
     value, limit = error.instance, error.validator_value
@@ -140,7 +152,9 @@ def _remedy(error: jsonschema.ValidationError) -> str:
         return f"; write {value / 100:g} for {value:g} %"
     if error.validator == "type" and isinstance(value, str) and "number" in _as_list(limit):
         try:
-            return f"; write {float(value)!r}" if math.isfinite(float(value)) else ""
+            percent = value.rstrip().endswith("%")
+            number = float(value.replace(",", ".").rstrip(" %")) / (100 if percent else 1)
+            return f"; write {number!r}" if math.isfinite(number) else ""
         except ValueError:
             return ""
     return ""
