@@ -17,6 +17,8 @@ from geoloc.keras_models.batches import class_index
 from geoloc.keras_models.cells import load_places
 from geoloc.keras_models.predict import load_trained
 from geoloc.logs import start_log
+from geoloc.matrix import Row
+from geoloc.model_record import check_row
 from geoloc.segmentation.scoring import read_selected
 from geoloc.segmentation.vocabularies import vocabulary
 from geoloc.stores import Arrays, dataset_arrays, write_explanations
@@ -28,6 +30,7 @@ runtime.check_device(params.allow_cpu)
 runtime.setup(params.seed, snakemake.threads)
 settings, dataset = Settings(**params.explain), snakemake.wildcards.dataset
 classes, folder = kept_classes(inputs.countries), Path(inputs.model).parent
+check_row(folder, Row.of(snakemake.wildcards))
 if inputs.get("cells"):
     trained = load_trained(folder)
     places = load_places(folder, trained.classes, classes)

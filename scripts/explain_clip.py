@@ -13,6 +13,8 @@ from geoloc.explain.sample import sample_rows
 from geoloc.files import atomic_path
 from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.logs import start_log
+from geoloc.matrix import Row
+from geoloc.model_record import check_row
 from geoloc.pytorch.device import check_device, use_threads
 from geoloc.segmentation.scoring import read_selected
 from geoloc.segmentation.vocabularies import vocabulary
@@ -25,6 +27,7 @@ use_threads(snakemake.threads)
 check_device(snakemake.params.allow_cpu)
 params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
 settings, classes = Settings(**params.explain), kept_classes(inputs.countries)
+check_row(inputs.model, Row.of(snakemake.wildcards))
 check_classes(inputs.model, classes)
 
 

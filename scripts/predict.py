@@ -6,12 +6,14 @@ import pandas as pd
 
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.countries.places import Answers
-from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
+from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame, write_table
 from geoloc.files import atomic_path
 from geoloc.keras_models import runtime
 from geoloc.keras_models.cells import load_places
 from geoloc.keras_models.predict import load_trained, predict, predict_places
 from geoloc.logs import start_log
+from geoloc.matrix import Row
+from geoloc.model_record import check_row
 from geoloc.stores import Arrays, by_name, dataset_arrays
 from geoloc.weighting import UNCHANGED, View, make_view
 
@@ -20,7 +22,8 @@ params, inputs = snakemake.params, snakemake.input
 runtime.check_device(params.allow_cpu)
 runtime.setup(params.seed, snakemake.threads)
 classes = kept_classes(inputs.countries)
-folder = Path(inputs.model).parent
+folder, row = Path(inputs.model).parent, Row.of(snakemake.wildcards)
+check_row(folder, row)
 if inputs.get("cells"):
     trained = load_trained(folder)
     places = load_places(folder, trained.classes, classes)
@@ -58,4 +61,4 @@ frames += frames_of_test_sets(
     found.probabilities, classes, *columns(photographs), params.test_sets, found.places
 )
 with atomic_path(snakemake.output.predictions) as temporary:
-    pd.concat(frames).to_parquet(temporary, index=False)
+    write_table(temporary, pd.concat(frames), row)

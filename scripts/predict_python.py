@@ -4,9 +4,11 @@ from geoloc.corpus.index_tables import kept_classes
 from geoloc.evaluation.full_size import write_predictions
 from geoloc.evaluation.user_model import UserModel
 from geoloc.logs import start_log
+from geoloc.matrix import Row
 
 start_log(snakemake.log[0])
 params, inputs = snakemake.params, snakemake.input
 classes = kept_classes(inputs.countries)
 model = UserModel(inputs.file, classes, params.geocoder, params.options)
-write_predictions(model, classes, inputs, params, snakemake.output.predictions)
+row = Row.of(snakemake.wildcards)
+write_predictions(model, classes, inputs, params, snakemake.output.predictions, row)

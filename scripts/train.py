@@ -46,4 +46,5 @@ train(
     options,
     view,
     snakemake.threads,
+    snakemake.wildcards.model,
 )

@@ -32,4 +32,5 @@ train_clip(
     snakemake.wildcards.dataset,
     view,
     int(snakemake.wildcards.seed),
+    entry=snakemake.wildcards.model,
 )

@@ -52,6 +52,11 @@ class Row(NamedTuple):
     dataset: str
     seed: str
 
+    @classmethod
+    def of(cls, wildcards: Any) -> Row:
+        """Return the row of a job by its wildcards `model`, `dataset` and `seed`."""
+        return cls(wildcards.model, wildcards.dataset, wildcards.seed)
+
     @property
     def path(self) -> str:
         """The folder below `models`, and the file below `predictions` without its suffix."""

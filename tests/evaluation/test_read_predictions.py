@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoloc.evaluation.predictions import predictions_frame
+from geoloc.evaluation.predictions import predictions_frame, write_table
 from geoloc.evaluation.read_predictions import TYPES, check_index, read_predictions
+from geoloc.matrix import Row
 
 CLASSES = ["BR", "FI", "FR", "GB", "JP", "NA", "US"]
 STREET = ["original", "weighted_base", "weighted_custom"]
@@ -69,6 +70,19 @@ def test_the_order_of_images_is_each_model_s_own(tmp_path):
     other = predictions(1).sample(frac=1, random_state=0)
     paths = [write(tmp_path / "a.parquet", predictions()), write(tmp_path / "b.parquet", other)]
     assert len(read(*paths)) == 2
+
+
+def test_the_predictions_of_another_row_are_refused(tmp_path):
+    folder = tmp_path / "predictions/cnn"
+    for dataset in ("original", "weighted_base"):
+        (folder / dataset).mkdir(parents=True)
+        write_table(folder / dataset / "42.parquet", predictions(), Row("cnn", dataset, "42"))
+    own = folder / "original/42.parquet"
+    assert len(read(own)) == 1
+    (folder / "weighted_base/42.parquet").replace(own)
+    message = f"{own}: it holds the predictions of cnn/weighted_base/42; delete {own} and run"
+    with pytest.raises(ValueError, match=message):
+        read(own)
 
 
 def put(column: str, value, row: int = 3) -> Callable[[pd.DataFrame], pd.DataFrame]:

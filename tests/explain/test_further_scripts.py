@@ -42,6 +42,7 @@ def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypat
     recorders = {
         "threads": ("geoloc.pytorch.device.use_threads", None),
         "device": ("geoloc.pytorch.device.check_device", None),
+        "row": ("geoloc.model_record.check_row", None),
         "checked": ("geoloc.image_text.zero_shot.check_classes", None),
         "clip": ("geoloc.image_text.zero_shot.ClipZeroShot", dict),
         "listed": ("geoloc.explain.full_size.listed_test_images", lambda call: (ids, labels)),
@@ -67,8 +68,10 @@ def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypat
         params={"index_folder": "the index", "seed": 5, "view": VIEW, "ambiguous_classes": "all",
                 "vocabulary": "imagenet", "minimum": 0.3, "explain": EXPLAIN, "allow_cpu": False,
                 "prompt": "in {country}", "test_set": "weighted_base"},
+        wildcards={"model": "clip", "dataset": "default", "seed": "8"},
         threads=3,
     )  # fmt: skip
+    assert calls["row"] == [{"folder": "clip", "row": ("clip", "default", "8")}]
     assert [list(call.values()) for call in calls["threads"]] == [[3]]
     assert [list(call.values()) for call in calls["device"]] == [[False]]
     assert [list(call.values()) for call in calls["checked"]] == [["clip", CLASSES]]

@@ -48,6 +48,7 @@ def calls(tmp_path, monkeypatch) -> SimpleNamespace:
     )
     recorders = {
         # TensorFlow may run already, with other threads.
+        "row": ("geoloc.model_record.check_row", None),
         "setup": ("geoloc.keras_models.runtime.setup", None),
         "selected": ("geoloc.segmentation.scoring.read_selected", lambda call: "selected"),
         "maps": ("geoloc.explain.objects.class_maps", lambda call: "class maps"),
@@ -78,6 +79,7 @@ def test_explain_is_given_everything_that_is_configured(calls):
         "classes": CLASSES, "class_maps": "class maps", "names": vocabulary("imagenet"),
         "settings": Settings(**EXPLAIN), "seed": 5,
     }  # fmt: skip
+    assert calls.row == [{"folder": folder / "m", "row": ("cnn", "weighted_base", "8")}]
     assert calls.setup == [{"seed": 5, "threads": 1}]
     assert [call["folder"] for call in calls.loaded] == [folder / "m", folder / "r"]
     (selected,) = calls.selected

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel, CLIPModel, CLIPTokenizer
 from geoloc.image_text.folder import load_clip
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.image_text.training import train_clip
-from geoloc.image_text.zero_shot import ClipZeroShot
+from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from tests.image_text.test_clip import NAMES, TINY, Squares, photographs  # noqa: F401  a fixture
 
 COUNTRIES = list(NAMES.values())
@@ -43,6 +43,13 @@ def change_json(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+
+
+def test_weights_that_the_training_did_not_write_are_refused(folder):
+    check_classes(folder, NAMES)
+    change_weights(folder, lambda state: state | {"logit_scale": state["logit_scale"] + 1})
+    with pytest.raises(OSError, match="its model.safetensors is not the file that its training"):
+        check_classes(folder, NAMES)
 
 
 def in_vocabulary_files(folder: Path) -> None:

@@ -227,6 +227,7 @@ def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
         "transfer", "people_only", *views.values(), CLASSES, tmp_path / "model", 5, parameters,
         {"backbone": "resnet50", "weights": weights},
         View("linear", invert=True, fill="blur", scores="people", scores_of="other_image"),
+        entry="my_transfer",
     )  # fmt: skip
     assert json.loads((tmp_path / "model" / "classes.json").read_text()) == {
         "classes": CLASSES,
@@ -239,6 +240,8 @@ def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
             "curve": "linear", "invert": True, "fill": "blur", "scores": "people",
             "scores_of": "other_image",
         },
+        "entry": "my_transfer",
+        "files": {"model.keras": file_hash(tmp_path / "model" / "model.keras")},
     }  # fmt: skip
     header, *rows = (tmp_path / "model" / "history.csv").read_text().splitlines()
     assert header == "epoch,seconds,loss,accuracy,val_loss,val_accuracy,learning_rate"

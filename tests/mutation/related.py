@@ -59,7 +59,7 @@ OF_MODULES = {
     "explain/influence": ("explain/test_row",),
     "image_text/retrieve": ("corpus/test_retrieve_model",),
     "keras_models/user_network": ("keras_models/test_user_network",),
-    "model_record": ("keras_models/test_weights", "keras_models/test_cells"),
+    "model_record": ("test_model_record", "keras_models/test_weights", "keras_models/test_cells"),
     "config/check": ("test_config",),
     "config/matrix_mistakes": ("test_config",),
     "config/prompts": ("test_config",),

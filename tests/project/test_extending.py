@@ -86,6 +86,7 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
     inputs = {"scores": [scores_of(path) for path in stores], "crops": [],
               "countries": folder / "countries.csv"}  # fmt: skip
     shared = {"seed": 1, "scores": ["objects"], "crops": []}
+    row = {"model": "separable", "dataset": "smooth", "seed": "1"}
     run_script(
         "train",
         input=inputs | {"arrays": stores},
@@ -93,7 +94,7 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
         params=shared
         | {"model": model, "view": view}
         | {"train": network.config["train"] | {"epochs": 1, "batch_size": 16}},
-        wildcards={"model": "separable", "dataset": "smooth", "seed": "1"},
+        wildcards=row,
         threads=0,
     )
     run_script(
@@ -103,6 +104,7 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
         | {"street": stores, "test_sets": []},
         output={"predictions": "p.parquet"},
         params=shared | {"views": {"smooth": view}, "batch_size": 4, "test_sets": []},
+        wildcards=row,
         threads=0,
     )
     table = pd.read_parquet("p.parquet")

@@ -221,6 +221,11 @@ def nan_weight(run: Path) -> None:
         for file in unpacked.iterdir():
             archive.write(file, file.name)
     shutil.rmtree(unpacked)
+    edit_json(run / MODEL / "classes.json", files={})  # as of an earlier version
+
+
+def other_model(run: Path) -> None:
+    shutil.copy(run / "models/cnn/weighted_base/42/model.keras", run / MODEL / "model.keras")
 
 
 def folder_instead(path: Path) -> None:
@@ -449,8 +454,9 @@ DAMAGES = {
         loading=True),
     "weight not a number": Damage(nan_weight, f"{MODEL}/model.keras", "not finite", loading=True),
     "model of another dataset": Damage(
-        lambda run: shutil.copy(
-            run / "models/cnn/weighted_base/42/model.keras", run / MODEL / "model.keras"),
+        other_model, f"{MODEL}/model.keras", "not the file that its training wrote", loading=True),
+    "model of another dataset, without its digest": Damage(
+        lambda run: (other_model(run), edit_json(run / MODEL / "classes.json", files={})),
         f"{MODEL}/model.keras", "predictions say", loading=True),
     "model lost": Damage(
         lambda run: (run / MODEL / "model.keras").unlink(), f"{MODEL}/model.keras", "again",

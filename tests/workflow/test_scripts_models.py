@@ -94,7 +94,7 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch, compa
     assert call == {
         "model_name": "transfer", "dataset": "weighted_base", "classes": CLASSES,
         "folder": Path("m"), "seed": 8, "threads": 6, "model_parameters": {"backbone": "b"},
-        "view": make_view(CUSTOM),
+        "view": make_view(CUSTOM), "entry": "head",
         "parameters": TrainingParameters(
             batch_size=5, epochs=3, learning_rate=0.3, plateau_patience=2,
             augmentation=Augmentation(4, 0.5, False),
@@ -149,7 +149,7 @@ def test_train_clip_is_given_everything_that_is_configured(folder, monkeypatch, 
     assert call == {
         "folder": "m", "names": {"DE": "Germany", "FR": "France", "NA": "Namibia"},
         "parameters": ClipParameters(epochs=4), "dataset": "weighted_custom",
-        "view": make_view(CUSTOM), "seed": 8,
+        "view": make_view(CUSTOM), "seed": 8, "entry": "contrastive",
     }  # fmt: skip
     assert list(threads[0].values()) == [6]
 
@@ -171,7 +171,7 @@ def model(folder) -> Path:
 
 
 def predictions(
-    folder: Path, model: Path, target: Path, countries: str = "countries.csv", **changes
+    folder: Path, model: Path, target: Path, countries="countries.csv", row=None, **changes
 ) -> pd.DataFrame:
     params = {"seed": 1, "batch_size": 4, "test_sets": ["far"]}
     params |= {"views": VIEWS, "scores": ["objects"], "crops": []} | changes
@@ -181,6 +181,7 @@ def predictions(
                "crops": [], "test_sets": [folder / "bench.h5"], "countries": folder / countries},
         output={"predictions": target},
         params=params,
+        wildcards={"model": "cnn", "dataset": "original", "seed": "8"} | (row or {}),
     )  # fmt: skip
     return pd.read_parquet(target)
 
@@ -258,6 +259,12 @@ def test_a_model_of_other_countries_or_another_order_is_refused(folder, model, m
     assert load_trained(model.parent, CLASSES).classes == CLASSES
 
 
+def test_the_model_of_another_row_is_refused(folder, model, monkeypatch):
+    recorded(monkeypatch, "geoloc.keras_models.runtime.setup")
+    with pytest.raises(OSError, match="holds the model cnn/original/8, not cnn/people/8; delete"):
+        predictions(folder, model, folder / "q.parquet", row={"dataset": "people"})
+
+
 # ------------------------------------------------------------------------------------------ CLIP
 
 
@@ -313,6 +320,7 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
         params={"views": VIEWS, "scores": ["objects"], "crops": [], "seed": 1,
                 "prompt": "in {country}", "batch_size": 7, "test_sets": ["far"],
                 "index_folder": "the index"},
+        wildcards={"model": "clip", "dataset": "default", "seed": "any"},
         threads=3,
     )  # fmt: skip
     assert FakeClip.last.made_of == ("clip", ["Germany", "France", "Namibia"], "in {country}")

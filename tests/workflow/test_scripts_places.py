@@ -90,6 +90,7 @@ def test_a_model_of_cells_is_trained_and_predicts_places(folder, monkeypatch):
         output={"predictions": folder / "cells.parquet"},
         params={"seed": 1, "batch_size": 5, "test_sets": ["far"], "scores": [], "crops": [],
                 "views": {"original": VIEWS["original"]}},
+        wildcards={"model": "planet", "dataset": "original", "seed": "8"},
     )  # fmt: skip
     parts = []
     for split, view in arrays.items():
@@ -163,6 +164,7 @@ def predict(script: str, folder: Path, inputs: dict, **params) -> tuple[pd.DataF
         output={"predictions": target},
         params={"views": VIEWS, "scores": ["objects"], "crops": [], "seed": 1, "batch_size": 2,
                 "test_sets": ["far"], "geocoder": "nearest_city"} | params,
+        wildcards={"model": "places", "dataset": "default", "seed": "any"},
     )  # fmt: skip
     index = pd.read_parquet(folder / "index.parquet")
     return pd.read_parquet(target), measured(target, index, list(VIEWS))

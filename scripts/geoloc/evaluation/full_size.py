@@ -14,8 +14,9 @@ import pandas as pd
 from geoloc import images, stores
 from geoloc.countries.places import Answers
 from geoloc.errors import InputError
-from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame
+from geoloc.evaluation.predictions import frames_of_test_sets, predictions_frame, write_table
 from geoloc.files import atomic_path
+from geoloc.matrix import Row
 from geoloc.probabilities import check_probabilities
 from geoloc.progress import Progress
 from geoloc.stores import ScoreMaps, open_score_maps, score_key
@@ -91,7 +92,12 @@ def predictions_at_full_size(
 
 
 def write_predictions(
-    model: FullSizeModel, classes: Sequence[str], inputs: Any, params: Any, path: str | Path
+    model: FullSizeModel,
+    classes: Sequence[str],
+    inputs: Any,
+    params: Any,
+    path: str | Path,
+    row: Row,
 ) -> None:
     """Write the predictions of a rule as Parquet (see `predictions_at_full_size`).
 
@@ -102,6 +108,7 @@ def write_predictions(
         params: the rule's params: `views`, `scores`, `crops`, `test_sets`, `batch_size`,
             `index_folder` and `seed`.
         path: the table to write.
+        row: the row of Table 1 that they are of.
     """
     table = predictions_at_full_size(
         model,
@@ -118,7 +125,7 @@ def write_predictions(
         params.seed,
     )
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        write_table(temporary, table, row)
 
 
 def predict_images(

@@ -1,11 +1,13 @@
 """The predictions table: one row per image, the same columns for every model."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from geoloc.errors import InputError
+from geoloc.matrix import Row
 
 
 def predictions_frame(
@@ -100,6 +102,12 @@ def frames_of_test_sets(
             )
         )
     return frames
+
+
+def write_table(path: str | Path, table: pd.DataFrame, row: Row) -> None:
+    """Write a predictions table as Parquet, with the row of Table 1 that it is of."""
+    table.attrs["row"] = row.path  # pandas keeps attributes in the metadata of the file
+    table.to_parquet(path, index=False)
 
 
 def _ranks(

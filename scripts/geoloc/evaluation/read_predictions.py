@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from geoloc.errors import FileError, InputError
 from geoloc.probabilities import SUM_TOLERANCE
 
 TOP = 5
+ATTRIBUTES = b"PANDAS_ATTRS"  # of a data frame, in the metadata of a Parquet file
 COUNTRIES = [f"country_{rank}" for rank in range(1, TOP + 1)]
 PROBABILITIES = [f"probability_{rank}" for rank in range(1, TOP + 1)]
 PLACE = ["predicted_latitude", "predicted_longitude"]
@@ -64,9 +66,10 @@ def read_predictions(
 def _read(path: Path, classes: list[str], datasets: list[str], others: set[str]) -> pd.DataFrame:
     try:
         found = parquet.read_table(path)
+        attributes = json.loads((found.schema.metadata or {}).get(ATTRIBUTES, b"{}"))
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise FileError(
             f"{path} is damaged or no Parquet file ({error}); {_remedy(path)}"
         ) from error
@@ -79,13 +82,23 @@ def _read(path: Path, classes: list[str], datasets: list[str], others: set[str])
         raise FileError(f"{path} has other columns than predictions ({names}); {_remedy(path)}")
     table = found.to_pandas()
     fault = (
-        _check_names(table, classes, datasets, others)
+        _check_row(attributes, path)
+        or _check_names(table, classes, datasets, others)
         or _check_places(table)
         or _check_probabilities(table, classes)
     )
     if fault:
         raise InputError(f"{path}: {fault}; {_remedy(path)}")
     return table
+
+
+def _check_row(attributes: Mapping[str, str], path: Path) -> str:
+    """Check that a table in the folder `predictions` of a run is of the row it is named after."""
+    folder, *row = path.with_suffix("").parts[-4:]
+    written = attributes.get("row")
+    if folder != "predictions" or written in (None, "/".join(row)):
+        return ""
+    return f"it holds the predictions of {written}"
 
 
 def _remedy(*paths: str | Path) -> str:

@@ -32,6 +32,7 @@ from geoloc.image_text.checkpoint import ClipState
 from geoloc.image_text.folder import load_clip
 from geoloc.image_text.tokenizer import train_tokenizer
 from geoloc.locks import only_one
+from geoloc.model_record import file_digests
 from geoloc.progress import Progress
 from geoloc.pytorch.device import choose_device
 from geoloc.pytorch.finite import finite
@@ -277,6 +278,7 @@ def train_clip(
     view: View = UNCHANGED,
     seed: int = 42,
     device: str | None = None,
+    entry: str | None = None,
 ) -> pd.DataFrame:
     """Train a CLIP and write it to a folder.
 
@@ -298,6 +300,7 @@ def train_clip(
         view: how it shows images.
         seed: seed of all random numbers.
         device: name of a torch device; None takes the GPU if one is available.
+        entry: name of the model's entry in the configuration, for the record.
 
     Returns:
         The history, one row per epoch: epoch (from 1), loss, accuracy (fraction of training images
@@ -331,7 +334,8 @@ def train_clip(
         except Diverged as error:
             state.delete()
             raise Diverged(f"{folder}: {error}") from error
-        _save(trainer, history, record, folder)
+        named = record | ({"entry": entry} if entry else {})
+        _save(trainer, history, named, folder)
         state.delete()
     return history
 
@@ -358,6 +362,7 @@ def _save(trainer: ClipTrainer, history: pd.DataFrame, record: Mapping, folder: 
             trainer.processor.save_pretrained(temporary)
         except SafetensorError as error:  # also if the disk is full
             raise FileError(f"{folder}: the weights cannot be written ({error})") from error
+        record = {**record, "files": file_digests(temporary)}
         write_text(temporary / "classes.json", json.dumps(record, indent=2) + "\n")
         history.to_csv(temporary / "history.csv", index=False)
         load_clip(temporary)

@@ -81,6 +81,7 @@ def train(
     model_parameters: Mapping[str, Any] | None = None,
     view: View = UNCHANGED,
     threads: int = 0,
+    entry: str | None = None,
 ) -> list[dict[str, float]]:
     """Train a model on a dataset and keep the epoch with the best validation accuracy.
 
@@ -103,6 +104,7 @@ def train(
         view: how the dataset shows images.
         threads: CPU threads of TensorFlow; one fewer prepares batches. With 0, TensorFlow decides,
             and one thread prepares batches.
+        entry: name of the model's entry in the configuration, for the record.
 
     Returns:
         One row per epoch with the columns of history.csv: epoch (from 1), seconds, loss, accuracy,
@@ -140,7 +142,8 @@ def train(
             callbacks = _callbacks(record, parameters, state, train_batches)
             epochs = range(state.epoch, parameters.epochs)
             _fit(model, train_batches, val_batches, epochs, callbacks, class_weight, threads)
-        _write_results(folder, state.best_model, record, state.history)
+        named = record | ({"entry": entry} if entry else {})
+        _write_results(folder, state.best_model, named, state.history)
         state.delete()
     return state.history
 
@@ -318,6 +321,7 @@ def _write_results(
     folder: Path, best: Path, record: Mapping[str, Any], history: Sequence[Mapping[str, float]]
 ) -> None:
     """Write the two small files, then the model: if it exists, everything does."""
+    record = {**record, "files": {"model.keras": file_hash(best)}}
     write_text(folder / "classes.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(folder / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)
