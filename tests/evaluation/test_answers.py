@@ -155,11 +155,11 @@ def test_groups_of_images_are_compared_with_newcombes_interval():
 
 
 def test_groups_of_photos_with_authors_are_compared_by_a_bootstrap_of_authors():
-    first, second = frame(np.arange(40) < 30), frame(np.arange(60) < 20)
-    second.index = [f"j{number}" for number in range(60)]
+    first, second = frame(np.arange(160) < 120), frame(np.arange(240) < 80)
+    second.index = [f"j{number}" for number in range(240)]
     authors = {image: f"a{int(image[1:]) // 4}" for image in [*first.index, *second.index]}
     found = difference_of_groups(first, second, authors, 1)
-    assert found.estimate == pytest.approx(30 / 40 - 20 / 60)
+    assert found.estimate == pytest.approx(120 / 160 - 80 / 240)
     assert found.low < found.estimate < found.high
     assert "bootstrap" in found.method
 

@@ -130,7 +130,7 @@ def test_an_author_is_drawn_with_all_images():
 
 def test_interval_over_authors_holds_the_accuracy_and_is_the_same_again():
     """Whatever the order of the images; another seed gives another interval."""
-    frame, authors = answers_by_author([1, 2, 5, 20, 80] * 4, np.linspace(0.2, 0.8, 20))
+    frame, authors = answers_by_author([1, 2, 5, 20, 80] * 8, np.linspace(0.2, 0.8, 40))
     low, high = author_interval(frame, authors, 7)
     assert low < metrics(frame, "US", POSITIONS)["accuracy"] < high
     assert author_interval(frame.sample(frac=1, random_state=0), authors, 7) == (low, high)

@@ -141,9 +141,9 @@ def test_metrics_are_of_all_rows_with_the_majority_authors_and_places_of_the_ind
     assert (paired.model, paired.first, paired.second) == ("cnn", "original", "weighted_base")
     assert (paired.only_first, paired.only_second) == (1, 2)
     assert set(found["by_source"].source) == {"s", "far"}
-    monkeypatch.setattr(
-        "geoloc.evaluation.intervals.RESAMPLES", 3
-    )  # of so few, each seed has its own
+    # Of so few resamples, each seed has its own. Intervals of few authors have none.
+    monkeypatch.setattr("geoloc.evaluation.intervals.RESAMPLES", 3)
+    monkeypatch.setattr("geoloc.evaluation.intervals.FEW_AUTHORS", 0)
     seeds = [make(seed) for seed in range(3)]
     for name, column in (
         ("metrics", "accuracy_low_by_author"), ("paired_tests", "difference_low_by_author"),

@@ -14,6 +14,14 @@ import pandas as pd
 from scipy.stats import binomtest, fisher_exact, norm
 
 from geoloc.errors import InputError
+from geoloc.evaluation.few_authors import (
+    Spread,
+    known_authors,
+    spread_of_few,
+    sum_of_spreads,
+    t_interval,
+    t_p_value,
+)
 from geoloc.evaluation.intervals import (
     RESAMPLES,
     interval_over_seeds,
@@ -75,12 +83,12 @@ def paired_difference(
 ) -> Estimate:
     """Estimate the accuracy of `first` minus that of `second` on the same images.
 
-    One seed without authors gives an exact McNemar test. Otherwise the p-value is twice the share
-    of resamples on the other side of zero, so it agrees with the interval. It is at least that of a
-    sign test in which all images (authors) agree: resamples of a few can all fall on one side of
-    zero by chance. If all images (authors) have the same difference, resamples can't vary. The
-    interval then comes from the exact binomial bound on the share of images (authors) that could
-    differ without being seen.
+    One seed without authors gives an exact McNemar test. Few authors give Student's interval and
+    test (`geoloc.evaluation.few_authors`). Otherwise the p-value is twice the share of resamples on
+    the other side of zero, so it agrees with the interval. It is at least that of a sign test in
+    which all images (authors) agree: resamples of a few can all fall on one side of zero by chance.
+    If all images (authors) have the same difference, nothing varies. The interval then comes from
+    the exact binomial bound on the share of images (authors) that could differ without being seen.
 
     Args:
         first: correctness (bool) by image id and seed.
@@ -95,24 +103,25 @@ def paired_difference(
     gain = _gain(first, second)
     values, author = gain.to_numpy(), _authors(gain.index, authors)
     estimate = float(values.mean())
-    means = resampled_means(values, author, seed)
-    exact = gain.shape[1] == 1 and author is None
-    units = len(gain) if author is None else _number_of_authors(author)
+    units = len(gain) if author is None else len(np.unique(known_authors(author)))
     all_agree = float(binomtest(units, units).pvalue)
-    if constant := bool(np.ptp(means) == 0):
+    drawn = _drawn(gain.shape[1], author)
+    if spread := spread_of_few(values, author):
+        low, high = t_interval(estimate, spread, -1, 1)
+        p_value = max(t_p_value(estimate, spread), all_agree)
+        how = f"Student's t over {_several(drawn)} (CR2), also for the p-value"
+    elif np.ptp(means := resampled_means(values, author, seed)) == 0:
         reach = 1 - TAIL ** (1 / units)
         low, high = max(estimate - reach, -1.0), min(estimate + reach, 1.0)
         p_value = all_agree if estimate else 1.0
+        how = f"binomial bound, as no {drawn[0]} differs from another"
     else:
         low, high = (float(q) for q in np.quantile(means, [TAIL, 1 - TAIL]))
+        exact = gain.shape[1] == 1 and author is None
         p_value = _mcnemar(values[:, 0]) if exact else max(_bootstrap_p_value(means), all_agree)
-    drawn = _drawn(gain.shape[1], author)
-    method = (
-        f"difference paired by image; binomial bound, as no {drawn[0]} differs from another"
-        if constant
-        else f"difference paired by image; bootstrap over {' and '.join(f'{d}s' for d in drawn)}; "
-        + ("exact McNemar test" if exact else "p-value of the bootstrap")
-    )
+        test = "exact McNemar test" if exact else "p-value of the bootstrap"
+        how = f"bootstrap over {_several(drawn)}; {test}"
+    method = f"difference paired by image; {how}"
     return Estimate(estimate, low, high, *gain.shape, p_value, smallest_effect(low, high), method)
 
 
@@ -123,7 +132,8 @@ def difference_of_groups(
 
     One seed without authors gives Fisher's exact test and Newcombe's interval (1998, method 10).
     Otherwise both groups are resampled, each with its own draw of seeds, which is conservative if a
-    seed is good or bad in both.
+    seed is good or bad in both. If both are of few authors, the interval and the test are Student's
+    (`geoloc.evaluation.few_authors`).
 
     Args:
         first: correctness (bool) by image id and seed.
@@ -142,6 +152,11 @@ def difference_of_groups(
         high = estimate + np.hypot(high1 - shares[0], shares[1] - low2)
         p_value = fisher_exact([counts, np.subtract(sizes, counts)]).pvalue
         method = "difference of two groups of images; Newcombe's interval; Fisher's exact test"
+    elif spreads := _spreads_of_few((first, second), by_author):
+        spread = sum_of_spreads(*spreads)
+        low, high = t_interval(estimate, spread, -1, 1)
+        p_value = t_p_value(estimate, spread)
+        method = "difference of two groups of images; Student's t over authors (CR2) of both"
     else:
         streams = np.random.SeedSequence(seed).spawn(2)
         parts = zip((first, second), by_author, streams, strict=True)
@@ -198,9 +213,18 @@ def _share_interval(
 ) -> tuple[float, float, str]:
     if right.shape[1] == 1 and author is None:
         return *wilson_interval(int(right.to_numpy().sum()), len(right)), "Wilson's interval"
-    drawn = " and ".join(f"{d}s" for d in _drawn(right.shape[1], author))
+    drawn = _several(_drawn(right.shape[1], author))
     low, high = interval_over_seeds(right.to_numpy(), author, seed)
-    return low, high, f"bootstrap over {drawn}"
+    few = spread_of_few(right.to_numpy(), author)
+    return low, high, f"Student's t over {drawn} (CR2)" if few else f"bootstrap over {drawn}"
+
+
+def _spreads_of_few(
+    parts: Sequence[pd.DataFrame], by_author: Sequence[pd.Series | None]
+) -> list[Spread]:
+    """Return the spread of each part; nothing unless all are of few authors."""
+    found = [spread_of_few(p.to_numpy(), a) for p, a in zip(parts, by_author, strict=True)]
+    return found if all(found) else []
 
 
 def _authors(image_ids: pd.Index, authors: Mapping[str, str]) -> pd.Series | None:
@@ -209,12 +233,12 @@ def _authors(image_ids: pd.Index, authors: Mapping[str, str]) -> pd.Series | Non
     return author if (author != "").any() else None
 
 
-def _number_of_authors(author: pd.Series) -> int:
-    return author[author != ""].nunique() + int((author == "").sum())
-
-
 def _drawn(seeds: int, author: pd.Series | None) -> list[str]:
     return ["image" if author is None else "author", *(["seed"] if seeds > 1 else [])]
+
+
+def _several(drawn: Sequence[str]) -> str:
+    return " and ".join(f"{name}s" for name in drawn)
 
 
 def _mcnemar(gain: np.ndarray) -> float:

@@ -6,6 +6,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, bootstrap
 
+from geoloc.evaluation.few_authors import (
+    FEW_AUTHORS,
+    known_authors,
+    spread_of_few,
+    spread_over_authors,
+    t_interval,
+)
+
 RESAMPLES = 9999
 BATCH = 1000  # resamples drawn at once
 
@@ -26,7 +34,8 @@ def author_interval(
     narrow: with author sizes as in Im2GPS3k (198 authors, 1 to 235 images) and accuracies that
     differ by author, its 95 % intervals covered the true accuracy in 27 to 51 of 100 simulations.
     Quantiles of the resamples (`percentile`) covered it in 92 to 94; BCa, whose acceleration rests
-    on the few largest authors, was no better (91 to 92).
+    on the few largest authors, was no better (91 to 92). Of few authors the interval is Student's,
+    see `geoloc.evaluation.few_authors`.
 
     Args:
         frame: predictions table.
@@ -39,7 +48,7 @@ def author_interval(
         author, all predictions right, all wrong), so that resamples can't vary.
     """
     right = (frame["country_1"] == frame["label"]).astype(int)
-    return mean_interval_by_author(right, frame["image_id"], authors, seed, confidence)
+    return mean_interval_by_author(right, frame["image_id"], authors, seed, (0, 1), confidence)
 
 
 def mean_interval_by_author(
@@ -47,12 +56,13 @@ def mean_interval_by_author(
     image_ids: pd.Series,
     authors: Mapping[str, str],
     seed: int,
+    limits: tuple[float, float],
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Return an interval of the mean of `values` by the bootstrap of `author_interval`.
+    """Return an interval of the mean of `values` as `author_interval` does.
 
-    `values` are whole numbers (n,) of the images `image_ids` (n,). The interval is NaN if no author
-    is known, or all authors have the same mean, so that resamples can't vary.
+    `values` are whole numbers (n,) of the images `image_ids` (n,), within the `limits`. The
+    interval is NaN if no author is known, or all have the same mean, so that nothing varies.
     """
     author = image_ids.map(authors).fillna("")
     if not author.any():
@@ -62,6 +72,9 @@ def mean_interval_by_author(
     sums, sizes = by_author["sum"].to_numpy(), by_author["size"].to_numpy()
     if np.ptp(sums / sizes) == 0:
         return np.nan, np.nan
+    if len(sizes) < FEW_AUTHORS:
+        spread = spread_over_authors(sums, sizes)
+        return t_interval(float(values.mean()), spread, *limits, confidence)
     interval = bootstrap(
         (sums, sizes),
         lambda sums, sizes, axis: sums.sum(axis=axis) / sizes.sum(axis=axis),
@@ -79,10 +92,11 @@ def mean_interval_by_author(
 def interval_over_seeds(
     correct: np.ndarray, author: pd.Series | None = None, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return an interval of a mean over seeds and images, bootstrapping both (`resampled_means`).
+    """Return an interval of an accuracy over seeds and images, bootstrapping both
+    (`resampled_means`), or Student's for few authors (`spread_of_few`).
 
     Args:
-        correct: 0 or 1, or a difference of them, (images, seeds).
+        correct: 0 or 1, (images, seeds); without authors also other numbers.
         author: author of each image, "" if unknown; None draws images; empty gives NaN.
         seed: seed of the resamples.
         confidence: of the interval.
@@ -92,6 +106,8 @@ def interval_over_seeds(
     """
     if author is not None and author.empty:
         return np.nan, np.nan
+    if spread := spread_of_few(correct, author):
+        return t_interval(float(correct.mean()), spread, 0, 1, confidence)
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled_means(correct, author, seed), [tail, 1 - tail])
     return float(low), float(high)
@@ -118,8 +134,7 @@ def resampled_means(
     count = correct.shape[1]
     sums, sizes = correct.astype(float), np.ones(len(correct))
     if author is not None:
-        known = np.where(author != "", author, "\0" + author.index.to_series())
-        _, groups = np.unique(known, return_inverse=True)
+        _, groups = np.unique(known_authors(author), return_inverse=True)
         sizes = np.bincount(groups).astype(float)
         sums = np.stack([np.bincount(groups, column) for column in correct.T], axis=1)
     # Images or authors with the same answers are drawn together: a few numbers instead of

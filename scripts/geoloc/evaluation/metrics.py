@@ -281,7 +281,9 @@ def paired_tests(
             only_second = int((right_second & ~right_first).sum())
             different = only_first + only_second
             gain = right_first.astype(int) - right_second.astype(int)
-            low, high = mean_interval_by_author(gain, part["image_id"], authors or {}, seed)
+            low, high = mean_interval_by_author(
+                gain, part["image_id"], authors or {}, seed, (-1, 1)
+            )
             rows.append(
                 {
                     "model": model,
