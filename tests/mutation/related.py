@@ -95,7 +95,7 @@ SCIENCE = (
     "countries/cells", "countries/places", "coordinates/geoclip", "evaluation/user_model",
     "evaluation/study", "matrix", "config/matrix_mistakes", "config/entries",
     "evaluation/answers", "evaluation/by_country", "evaluation/compare_runs",
-    "evaluation/evidence",
+    "evaluation/evidence", "evaluation/few_authors",
     "evaluation/comparisons", "evaluation/found", "evaluation/published_distances",
     "evaluation/verdict", "explain/changes", "explain/clip_probe", "explain/faithfulness",
     "explain/full_size", "explain/influence", "explain/keras_probe", "explain/methods",
