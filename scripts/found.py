@@ -11,7 +11,7 @@ start_log(snakemake.log[0])
 
 
 def read(path: str) -> pd.DataFrame:
-    """A table in which NA is Namibia."""
+    """Read a table in which NA is Namibia."""
     return pd.read_csv(path, keep_default_na=False, na_values={"mean_score": [""]})
 
 

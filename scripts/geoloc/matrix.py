@@ -153,14 +153,14 @@ def used_files(*settings: Mapping[str, Any]) -> list[str]:
 
 
 def scores_of_run(config: Config) -> list[str]:
-    """Names of the score maps that some row is trained or tested on."""
+    """Return the names of the score maps that some row is trained or tested on."""
     datasets = dict.fromkeys(row.dataset for row in rows(config))
     shown = [street_test_sets(config, dataset).values() for dataset in datasets]
     return used_scores(*(settings for views in shown for settings in views))
 
 
 def explained_rows(config: Config) -> list[Row]:
-    """The rows whose answers are explained: Keras models and CLIPs that see whole images.
+    """Return the rows whose answers are explained: Keras models and CLIPs that see whole images.
 
     In the crop of an object, most pixels are scored ones, so there is little to compare them with.
     Without score maps no pixel is a scored one. GeoCLIP, which compares images with places, and
@@ -177,7 +177,8 @@ def explained_rows(config: Config) -> list[Row]:
 
 
 def rows_of_random_labels(config: Config) -> list[Row]:
-    """The explained rows whose network is also trained on random labels, if that is asked for.
+    """Return the explained rows whose network is also trained on random labels, if that is asked
+    for.
 
     Models of cells are left out, because their outputs depend on the labels, and so are models that
     the workflow does not train.
@@ -193,8 +194,9 @@ def rows_of_random_labels(config: Config) -> list[Row]:
 
 
 def explained_test_set(config: Config, dataset: str) -> str | None:
-    """Name of the test set whose images are explained: the dataset of the row itself, or for a row
-    of the dataset `default` the first column that shows images in the same way, if there is one."""
+    """Return the name of the test set whose images are explained: the dataset of the row itself, or
+    for a row of the dataset `default` the first column that shows images in the same way, if there
+    is one."""
     shown = street_test_sets(config, dataset)
     own = dataset_settings(config, dataset)
     same = [name for name, settings in shown.items() if settings == own]
@@ -202,8 +204,8 @@ def explained_test_set(config: Config, dataset: str) -> str | None:
 
 
 def explained_scores(config: Config, dataset: str) -> str:
-    """Name of the score maps whose pixels are asked about: those that the dataset is made with or,
-    if it shows images unchanged, the first of the run."""
+    """Return the name of the score maps whose pixels are asked about: those that the dataset is
+    made with or, if it shows images unchanged, the first of the run."""
     return (used_scores(dataset_settings(config, dataset)) or scores_of_run(config))[0]
 
 

@@ -140,7 +140,7 @@ class View:
 
 
 def custom_factor(score: np.ndarray, view: View) -> np.ndarray:
-    """Eqn. 1 of *Beyond the Image*: dim everything except what scores.
+    """Compute Eqn. 1 of *Beyond the Image*: dim everything except what scores.
 
     Below `lower_score` the factor is `no_score_factor`, above `upper_score` it is
     `maximum_factor`, and between them it rises linearly from `minimum_factor` to `maximum_factor`.

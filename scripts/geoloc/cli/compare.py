@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def lines(table: pd.DataFrame, first: Compared, second: Compared) -> Iterator[str]:
-    """The comparisons as text: a block for each group of images, a line for each row of Table 1."""
+    """Return the comparisons as text: a block for each group of images, a line for each row of
+    Table 1."""
     keys = table["key"].str.split("/", n=3, expand=True)
     models, datasets = (keys[1].map(first.evidence.model), keys[2].map(first.evidence.dataset))
     rows = models + ", " + datasets
@@ -96,7 +97,7 @@ def lines(table: pd.DataFrame, first: Compared, second: Compared) -> Iterator[st
 
 
 def numbers(line: Any) -> str:
-    """A comparison as text: difference in points, interval and corrected p-value."""
+    """Return a comparison as text: difference in points, interval and corrected p-value."""
     estimate, low, high = (100 * value for value in (line.estimate, line.low, line.high))
     seeds = f", {line.seeds} seeds" if line.seeds > 1 else ""
     return f"{estimate:+6.1f}  ({low:+.1f} to {high:+.1f}), p {line.p_adjusted:.2g}{seeds}"
@@ -147,7 +148,8 @@ def read_evidence(folder: Path, config: Mapping[str, Any]) -> Evidence:
 def different_keys(
     first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = ""
 ) -> list[str]:
-    """The dotted keys in which two configurations differ, without those that change no result."""
+    """Return the dotted keys in which two configurations differ, without those that change no
+    result."""
     found = []
     for key in dict.fromkeys([*first, *second]):
         one, other, name = first.get(key), second.get(key), f"{prefix}{key}"

@@ -38,7 +38,7 @@ examples:
 
 
 def megabytes(text: str) -> float:
-    """A size of 0 or more."""
+    """Parse a size of 0 or more."""
     number = float(text)
     if not 0 <= number < float("inf"):
         raise ValueError(text)

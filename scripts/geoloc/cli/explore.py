@@ -26,7 +26,7 @@ examples:
 
 
 def port_number(text: str) -> int:
-    """A port, 0 for any free one."""
+    """Parse a port, 0 for any free one."""
     number = int(text)
     if not 0 <= number <= LARGEST_PORT:
         raise ValueError(text)

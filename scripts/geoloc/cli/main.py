@@ -30,6 +30,7 @@ COMMANDS = {
 
 
 def usage() -> str:
+    """Return the help of `geoloc`: its commands and what each does."""
     width = max(map(len, COMMANDS)) + 2
     lines = [f"  {name:{width}}{does}" for name, (_, does) in COMMANDS.items()]
     return "\n".join(

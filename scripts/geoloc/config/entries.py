@@ -70,6 +70,7 @@ def complete_likes(config: dict, schema: dict) -> list[str]:
 
 
 def set_titles(config: dict) -> None:
+    """Give each model without a title its default."""
     for name, entry in config["models"].items():
         entry["title"] = entry["title"] or _model_title(name, entry)
 

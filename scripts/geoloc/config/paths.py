@@ -22,8 +22,8 @@ def files_of(entry: dict) -> list[str]:
 
 
 def path_mistakes(config: dict) -> Iterator[str]:
-    """Paths with braces, which Snakemake would take for wildcards, or with ~, which only shells
-    replace."""
+    """Return paths with braces, which Snakemake would take for wildcards, or with ~, which only
+    shells replace."""
     sections = ("sources", "test_sets", *MATRIX)
     for place, entry in ((f"{s}.{name}", e) for s in sections for name, e in config[s].items()):
         parts = {place: entry or {}, f"{place}.classifier": (entry or {}).get("classifier") or {}}

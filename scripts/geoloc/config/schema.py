@@ -38,6 +38,7 @@ def load_schema(path: str | Path) -> dict:
 
 
 def set_defaults(config: dict, schema: dict, root: dict) -> None:
+    """Set missing keys to the defaults of the schema, at every level."""
     schema = _resolve(schema, root, config)
     for key, entry in schema.get("properties", {}).items():
         if "default" in entry:
@@ -96,6 +97,7 @@ Validator = jsonschema.validators.extend(
 
 
 def describe(error: jsonschema.ValidationError) -> str:
+    """Return one line for a mistake: the key, what is wrong, and what to write."""
     while error.context:  # the alternative that the user probably meant
         error = max(
             error.context,

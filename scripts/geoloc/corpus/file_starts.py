@@ -15,7 +15,7 @@ WEB_PAGE = re.compile(
 
 
 def is_web_page(path: Path) -> bool:
-    """Whether a file is HTML."""
+    """Return whether a file is HTML."""
     return WEB_PAGE.match(_text(path).lower()) is not None
 
 

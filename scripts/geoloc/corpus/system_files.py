@@ -14,5 +14,5 @@ NAMES = frozenset({
 
 
 def is_system_name(name: str) -> bool:
-    """Whether a file or folder with this name, without its parent folders, is a system's."""
+    """Return whether a file or folder with this name, without its parent folders, is a system's."""
     return name.startswith(("._", ".Trash-")) or name.casefold() in NAMES

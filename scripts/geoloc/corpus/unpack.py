@@ -136,7 +136,7 @@ def _contents(archive: Path, folder: Path) -> Contents:
 
 
 def is_archive_start(start: bytes) -> bool:
-    """Whether a file with these first bytes (512 or more) may be an archive for `unpack`."""
+    """Return whether a file with these first bytes (512 or more) may be an archive for `unpack`."""
     return start.startswith(SIGNATURES) or _compression(start) is not None or _is_tar(start[:BLOCK])
 
 

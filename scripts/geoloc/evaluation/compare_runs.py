@@ -33,7 +33,8 @@ class Compared:
     evidence: Evidence
 
     def views(self) -> dict[str, list[str]]:
-        """Test sets by how they show images; unchanged street images and photos are one view."""
+        """Return test sets by how they show images; unchanged street images and photos are one
+        view."""
         found: dict[str, list[str]] = {}
         for test_set in self.evidence.images:
             shown = self.evidence.datasets.get(test_set, UNCHANGED)
@@ -42,13 +43,14 @@ class Compared:
         return found
 
     def images(self, view: str) -> pd.DataFrame:
-        """Source, label and test set of the images of a view, by image id."""
+        """Return source, label and test set of the images of a view, by image id."""
         parts = [self.evidence.images[t].assign(test_set=t) for t in self.views()[view]]
         table = pd.concat(parts)
         return table[~table.index.duplicated()]
 
     def right(self, row: tuple[str, str], images: pd.DataFrame) -> pd.DataFrame | None:
-        """Correctness (bool) of a row by image id and seed; None if it was not tested on them."""
+        """Return the correctness (bool) of a row by image id and seed; None if it was not tested on
+        them."""
         parts = []
         for test_set, part in images.groupby("test_set", sort=False):
             found = self.evidence.right(*row, test_set)

@@ -31,8 +31,8 @@ class Naming:
     minimum: float
 
     def of(self, segments: Segments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Class int64 (m,) of each segment (-1: none), its probability 0–1 float64 (m,), and the
-        score of the segment uint8 (m,) in 0–100.
+        """Return the class, int64 (m,), of each segment (-1: none), its probability 0–1 float64
+        (m,), and the score of the segment uint8 (m,) in 0–100.
 
         Raises:
             InputError: for a class that is not in the vocabulary.
@@ -97,7 +97,7 @@ def _example_at(
 def shown_regions(
     segments: Segments, naming: Naming, scored: int = SCORED, others: int = OTHERS
 ) -> list[Region]:
-    """The segments with the highest scores, and the largest of those without one.
+    """Return the segments with the highest scores, and the largest of those without one.
 
     Args:
         segments: of one image.

@@ -147,7 +147,7 @@ def describe(
 
 
 def classes_table(found: Found) -> pd.DataFrame:
-    """One row for each class that a segment is counted under, most segments first.
+    """Return one row for each class that a segment is counted under, most segments first.
 
     Columns: `class`, `class_index`, `selected`, `segments`, `images` (that have one),
     `image_share`, `area_share` (share of the picture, mean over all images),
@@ -177,7 +177,8 @@ def classes_table(found: Found) -> pd.DataFrame:
 
 
 def countries_table(found: Found) -> pd.DataFrame:
-    """One row for each country and one for `all`, with means over images and their 95 % intervals.
+    """Return one row for each country and one for `all`, with means over images and their 95 %
+    intervals.
 
     Columns: `country`, `images`; `segments_per_image`, `scored_share` (share of the picture whose
     score is above 0) and `mean_score` (0–100, of all pixels), each with `_low` and `_high` (Student
@@ -206,8 +207,8 @@ def _interval(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def histogram_table(found: Found) -> pd.DataFrame:
-    """How often each score occurs: `country`, `images`, `score` (0–100) and `share` of the pixels,
-    mean over the images; only scores that occur."""
+    """Return how often each score occurs: `country`, `images`, `score` (0–100) and `share` of the
+    pixels, mean over the images; only scores that occur."""
     rows = [
         {"country": country, "images": len(found.images[country]), "score": score,
          "share": found.histogram[country][score] / len(found.images[country])}
@@ -218,7 +219,7 @@ def histogram_table(found: Found) -> pd.DataFrame:
 
 
 def visible_table(histogram: pd.DataFrame, views: Mapping[str, View]) -> pd.DataFrame:
-    """How much of an image its datasets leave visible, means over images.
+    """Return how much of an image its datasets leave visible, means over images.
 
     Args:
         histogram: of `histogram_table`.

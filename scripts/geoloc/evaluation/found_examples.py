@@ -100,15 +100,15 @@ class Examples:
                 del kept[self.count :]
 
     def most_frequent(self, count: int) -> list[int]:
-        """The classes with most segments that score."""
+        """Return the classes with most segments that score."""
         return sorted(self.number, key=lambda name: (-self.number[name], name))[:count]
 
 
 def examples_figure(
     examples: Examples, names: Sequence[str], classes: int = 12, index: str | Path | None = None
 ) -> Figure:
-    """The extremes of the most frequent classes, one row a class: highest probabilities on the
-    left, lowest on the right. What is not the segment is dimmed.
+    """Return the extremes of the most frequent classes, one row a class: highest probabilities on
+    the left, lowest on the right. What is not the segment is dimmed.
 
     Args:
         examples: from the segments of all images.
@@ -172,7 +172,7 @@ def _draw(crops: Sequence[Crop], index: str | Path | None) -> dict[tuple, np.nda
 
 
 def cut_out(image: np.ndarray, crop: Crop) -> np.ndarray:
-    """A segment in a square with what is around it dimmed, uint8 (SIDE, SIDE, 3).
+    """Return a segment in a square with what is around it dimmed, uint8 (SIDE, SIDE, 3).
 
     image: uint8 (H, W, 3). What lies outside of it is white.
     """

@@ -55,7 +55,7 @@ QUERY = ("group", "country", "row", "dataset", "answer", "object")
 
 
 def make_app(run: FinishedRun) -> Starlette:
-    """The application that shows a run.
+    """Build the application that shows a run.
 
     Requests must name this machine in their Host header, so that no other site can reach the page
     under a name of its own, and no response allows another origin to read it.
@@ -136,7 +136,7 @@ class Explorer:
         self._first = next(iter(self._pictures.views), "")
 
     def describe(self, request: Request) -> Response:
-        """What can be chosen."""
+        """Return what can be chosen."""
         run, images = self._run, self._run.images
         used = sorted(set(images.names["country"]), key=display_name)
         return JSONResponse({
@@ -179,7 +179,7 @@ class Explorer:
         )
 
     def images(self, request: Request) -> Response:
-        """A page of images."""
+        """Return a page of images."""
         parameters = request.query_params
         refuse_others(parameters, *QUERY, "page")
         query, page = self._query(parameters), whole_number(parameters, "page")
@@ -209,7 +209,7 @@ class Explorer:
         return card
 
     def image(self, request: Request) -> Response:
-        """Facts about one image, and a row's answers."""
+        """Return facts about one image, and a row's answers."""
         refuse_others(request.query_params, "row")
         row = choose(request.query_params, "row", self._run.rows, "")
         n = request.path_params["n"]
@@ -217,7 +217,7 @@ class Explorer:
         return JSONResponse(found | {"explained": self._relevance.methods(n, row)})
 
     def segments(self, request: Request) -> Response:
-        """The segments of one image."""
+        """Return the segments of one image."""
         n = request.path_params["n"]
         return JSONResponse(self._details.segments(n, self._scores(request)))
 
@@ -229,7 +229,7 @@ class Explorer:
         return scores
 
     def picture(self, request: Request) -> Response:
-        """One image as a dataset shows it, small with `size=small`."""
+        """Return one image as a dataset shows it, small with `size=small`."""
         parameters, n = request.query_params, request.path_params["n"]
         refuse_others(parameters, "dataset", "size")
         dataset = choose(parameters, "dataset", self._pictures.views, self._first)
@@ -239,12 +239,12 @@ class Explorer:
         return _picture(make(n, dataset), "image/jpeg")
 
     def score(self, request: Request) -> Response:
-        """The score map of one image."""
+        """Return the score map of one image."""
         n = request.path_params["n"]
         return _picture(self._pictures.score_picture(n, self._scores(request)), "image/png")
 
     def relevance(self, request: Request) -> Response:
-        """What a row's answer to one image rests on, by one method."""
+        """Return what a row's answer to one image rests on, by one method."""
         parameters, n = request.query_params, request.path_params["n"]
         refuse_others(parameters, "row", "method")
         row = choose(parameters, "row", self._run.rows, "")

@@ -37,7 +37,8 @@ class Details:
         self._run, self._pictures, self._images = run, pictures, run.images
 
     def image(self, n: int, row: str) -> dict[str, Any]:
-        """Facts about image n, the answers of a row ("" for none) and its nearest training image.
+        """Return facts about image n, the answers of a row ("" for none) and its nearest training
+        image.
 
         Raises:
             Refused: if there is no such image.
@@ -140,8 +141,8 @@ class Details:
     # ---------------------------------------------------------------------------- segments
 
     def segments(self, n: int, scores: str) -> dict[str, Any]:
-        """The segments of a street image: outline, class, probability and score, those with the
-        highest scores first, then by area.
+        """Return the segments of a street image: outline, class, probability and score, those with
+        the highest scores first, then by area.
 
         Raises:
             Refused: if there is no such image, or if it is of a test set.

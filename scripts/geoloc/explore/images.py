@@ -60,23 +60,23 @@ class Images:
         return len(self.ids)
 
     def value(self, name: str, n: int) -> str:
-        """A coded column of image n."""
+        """Return a coded column of image n."""
         return self.names[name][self.codes[name][n]]
 
     def id_of(self, n: int) -> str:
-        """The id of image n. Raises Refused if there is none."""
+        """Return the id of image n. Raises Refused if there is none."""
         if not 0 <= n < len(self):
             raise Refused(404, f"there is no image {n}; the run has {len(self):,}")
         return self.ids[n].as_py()
 
     def positions(self, ids: pa.Array | Iterable[str]) -> np.ndarray:
-        """Position of each id, int64; -1 where it is no image of the run."""
+        """Return the position of each id, int64; -1 where it is no image of the run."""
         wanted = ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
         found = pc.index_in(wanted.cast(self.ids.type), value_set=self.ids)
         return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def mask(self, name: str, value: str) -> np.ndarray:
-        """Which images have a value in a coded column, bool (n,)."""
+        """Return which images have a value in a coded column, bool (n,)."""
         if value not in self.names[name]:
             return np.zeros(len(self), bool)
         return self.codes[name] == self.names[name].index(value)
@@ -96,7 +96,7 @@ class Images:
                                                *first[1:]]}  # fmt: skip
 
     def store(self, n: int, stage: str) -> Path:
-        """The file of a stage (`images`, `segments/sam`, …) that has image n."""
+        """Return the file of a stage (`images`, `segments/sam`, …) that has image n."""
         street_only = not stage.startswith("images")
         folder = self._folder / stage
         if not street_only:
@@ -104,5 +104,5 @@ class Images:
         return folder / self.value("country", n) / f"{self.value('shard', n)}.h5"
 
     def is_street(self, n: int) -> bool:
-        """Whether image n is a street image, which is segmented."""
+        """Return whether image n is a street image, which is segmented."""
         return self.value("collection", n) == STREET

@@ -21,7 +21,7 @@ class OpenImages:
         self._open: OrderedDict[Path, tuple] = OrderedDict()
 
     def read(self, path: Path, image_id: str) -> bytes:
-        """The encoded bytes of an image of a store.
+        """Return the encoded bytes of an image of a store.
 
         Raises:
             StoreError: if the store is missing or not what was written.

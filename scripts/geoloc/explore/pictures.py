@@ -40,8 +40,8 @@ class Pictures:
         self._others = lru_cache(2)(self._other_images)
 
     def picture(self, n: int, dataset: str, side: int = LARGEST) -> bytes:
-        """Image n as a dataset shows it, as JPEG with a longer side of at most `side` pixels.
-        Photos of test sets are shown unchanged, as models see them.
+        """Return image n as a dataset shows it, as JPEG with a longer side of at most `side`
+        pixels. Photos of test sets are shown unchanged, as models see them.
 
         Raises:
             Refused: for an image or a dataset that does not exist.
@@ -54,7 +54,7 @@ class Pictures:
         return jpeg(_smaller(self.seen(n, dataset), side))
 
     def seen(self, n: int, dataset: str) -> np.ndarray:
-        """Image n as a dataset shows it, uint8 (H, W, 3), RGB. Raises Refused as `picture`."""
+        """Return image n as a dataset shows it, uint8 (H, W, 3), RGB. Raises as `picture`."""
         if dataset not in self.views:
             raise Refused(404, f"the page does not show the dataset {dataset[:60]!r}")
         image = decode(self._data(n))
@@ -77,7 +77,7 @@ class Pictures:
         return view(image, self.score(other, view.scores))
 
     def score(self, n: int, scores: str) -> np.ndarray:
-        """The score map of image n, uint8 (640, 640) in 0–100."""
+        """Return the score map of image n, uint8 (640, 640) in 0–100."""
         wanted = self._images.id_of(n)
         path = self._images.store(n, f"scores/{scores}")
         for _, score in read_scores(path, image_ids={wanted}):
@@ -85,13 +85,13 @@ class Pictures:
         raise FileError(f"{path} has no score map of {wanted}; run snakemake again")
 
     def score_picture(self, n: int, scores: str) -> bytes:
-        """The score map of image n in the colors of Fig. 2, as PNG."""
+        """Return the score map of image n in the colors of Fig. 2, as PNG."""
         self._check_street(n)
         scaled = (self.score(n, scores).astype(np.uint16) * 255 // 100).astype(np.uint8)
         return encode_png(cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS))
 
     def segments(self, n: int, segmentation: str) -> Segments:
-        """The segments of image n."""
+        """Return the segments of image n."""
         self._check_street(n)
         wanted = self._images.id_of(n)
         path = self._images.store(n, f"segments/{segmentation}")
@@ -121,7 +121,7 @@ class Pictures:
 
 
 def street_order(images: Images, split: str) -> np.ndarray:
-    """Positions of the street images of a split in the order of their stores, int64."""
+    """Return the positions of the street images of a split in the order of their stores, int64."""
     wanted = np.flatnonzero(images.mask("collection", STREET) & images.mask("split", split))
     names = [
         np.array(images.names[name])[images.codes[name][wanted]] for name in ("shard", "country")
@@ -130,7 +130,8 @@ def street_order(images: Images, split: str) -> np.ndarray:
 
 
 def outline(mask: np.ndarray) -> str:
-    """The outline of a mask bool (H, W) as the data of an SVG path in pixels, holes included."""
+    """Return the outline of a mask bool (H, W) as the data of an SVG path in pixels, holes
+    included."""
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     parts = []
     for contour in found:
@@ -149,13 +150,13 @@ def decode_small(data: bytes, side: int) -> np.ndarray:
 
 
 def jpeg(image: np.ndarray) -> bytes:
-    """An image uint8 (H, W, 3), RGB, as JPEG."""
+    """Return an image uint8 (H, W, 3), RGB, as JPEG."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
     return data.tobytes()
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """An image uint8 (H, W, 3), BGR as OpenCV has it, as PNG."""
+    """Return an image uint8 (H, W, 3), BGR as OpenCV has it, as PNG."""
     _, data = cv2.imencode(".png", image)
     return data.tobytes()
 

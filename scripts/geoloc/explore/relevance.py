@@ -31,15 +31,15 @@ class Relevance:
         self._run, self._pictures = run, pictures
 
     def methods(self, n: int, row: str) -> list[dict[str, Any]]:
-        """The methods that explained a row's answer to image n, with their titles, and whether the
-        map passed the check of randomized weights, so that it may be shown."""
+        """Return the methods that explained a row's answer to image n, with their titles, and
+        whether the map passed the check of randomized weights, so that it may be shown."""
         return [
             {"method": name, "title": TITLES.get(name, name), "shown": self._passed(row, name)}
             for name in self._maps(n, row)
         ]
 
     def picture(self, n: int, row: str, method: str) -> bytes:
-        """A map over its image in gray, as PNG of 224×224 pixels.
+        """Return a map over its image in gray, as PNG of 224×224 pixels.
 
         Raises:
             Refused: if there is no such map, or it did not pass its check.

@@ -34,7 +34,7 @@ class Query:
 
 
 def choose(parameters: Mapping[str, str], key: str, known: Collection[str], default: str) -> str:
-    """The value of a parameter, which must be one of the `known` ones or the default.
+    """Read the value of a parameter, which must be one of the `known` ones or the default.
 
     Raises:
         Refused: for any other value.
@@ -46,7 +46,7 @@ def choose(parameters: Mapping[str, str], key: str, known: Collection[str], defa
 
 
 def whole_number(parameters: Mapping[str, str], key: str) -> int:
-    """A parameter that counts from 0, 0 if it is not given.
+    """Read a parameter that counts from 0, 0 if it is not given.
 
     Raises:
         Refused: for anything else, and for a number that no page has.

@@ -110,14 +110,14 @@ class FinishedRun:
         return [n for n in self.config["scores"] if (self.folder / "scores" / n).is_dir()]
 
     def segmentation_of(self, scores: str) -> str:
-        """The segmentation that score maps are made from."""
+        """Return the segmentation that score maps are made from."""
         return self.config["scores"][scores]["segmentation"]
 
     # -------------------------------------------------------------------------- predictions
 
     def test_set(self, group: str, dataset: str) -> str | None:
-        """The test set that images of a group are part of, shown as a dataset; None if no model
-        was tested on them."""
+        """Return the test set that images of a group are part of, shown as a dataset; None if no
+        model was tested on them."""
         collection, _, split = group.partition("/")
         if split != "test":
             return None
@@ -139,7 +139,7 @@ class FinishedRun:
         return found
 
     def answers_to(self, row: str, image_id: str) -> list[dict[str, Any]]:
-        """All rows of a row's predictions that are about an image, by test set."""
+        """Return all rows of a row's predictions that are about an image, by test set."""
         return self._read(self._predictions(row), None, [("image_id", "=", image_id)]).to_pylist()
 
     def _read(self, path: Path, columns: list[str] | None, filters: list) -> pa.Table:
@@ -175,7 +175,7 @@ class FinishedRun:
         }
 
     def images_with(self, key: str) -> np.ndarray:
-        """Which images have a segment of a class of `objects`, bool (n,)."""
+        """Return which images have a segment of a class of `objects`, bool (n,)."""
         name, _, index = key.partition("/")
         path = self.folder / "found" / name / "objects.parquet"
         table = self._read(path, ["image_id"], [("class_index", "=", int(index))])
@@ -187,7 +187,9 @@ class FinishedRun:
     # ------------------------------------------------------------------------------ queries
 
     def select(self, query: Query) -> np.ndarray:
-        """Positions of the images that a query asks for, int64, in the order of the index."""
+        """Return the positions of the images that a query asks for, int64, in the order of the
+        index.
+        """
         collection, _, split = query.group.partition("/")
         chosen = self.images.mask("collection", collection) & self.images.mask("split", split)
         if query.country:

@@ -19,7 +19,7 @@ MOST_REQUESTS = 64  # at the same time
 
 
 def listen(port: int) -> socket.socket:
-    """A socket of this machine's loopback; port 0 takes a free one.
+    """Open a socket of this machine's loopback; port 0 takes a free one.
 
     Raises:
         InUse: if another program uses the port.

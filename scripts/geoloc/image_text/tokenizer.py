@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-OPENAI_VOCABULARY = 49_408
-
 
 def train_tokenizer(captions: Sequence[str], max_length: int = 77) -> CLIPTokenizer:
     """Train CLIP's byte-level BPE tokenizer on captions.

@@ -6,7 +6,7 @@ from keras import layers
 
 
 def dense_block(x, units: int, name: str):
-    """Dense – BatchNorm – ReLU – Dropout 0.5, the block at the end of both models."""
+    """Build Dense – BatchNorm – ReLU – Dropout 0.5, the block at the end of both models."""
     x = layers.Dense(units, name=name)(x)
     x = layers.BatchNormalization(name=f"{name}_normalization")(x)
     x = layers.ReLU(name=f"{name}_relu")(x)

@@ -74,7 +74,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch ran out of device memory, or its CPU allocator failed."""
+    """Return whether torch ran out of device memory, or its CPU allocator failed."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )

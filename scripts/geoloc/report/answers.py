@@ -67,7 +67,7 @@ class Line:
 
 
 def scale(records: Sequence[dict[str, Any]], zero: bool) -> Scale:
-    """A scale in percent that holds every interval, and zero where it is a difference."""
+    """Return a scale in percent that holds every interval, and zero where it is a difference."""
     ends = [100 * record[key] for record in records for key in ("low", "high", "estimate")]
     ends = [*ends, 0.0] if zero else ends
     low, high = min(ends), max(ends)
@@ -78,7 +78,8 @@ def scale(records: Sequence[dict[str, Any]], zero: bool) -> Scale:
 
 
 def answer_families(run: Run) -> list[dict[str, Any]]:
-    """Families in their order, each with its lines; comparisons and shares on scales of their own.
+    """Return the families in their order, each with its lines; comparisons and shares on scales of
+    their own.
 
     Raises:
         FileError: if answers.json is missing or damaged.
@@ -140,7 +141,7 @@ def _says(record: dict[str, Any]) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of shares in percentage points, with its sign."""
+    """Return a difference of shares in percentage points, with its sign."""
     return _number(difference, "+")
 
 
@@ -152,7 +153,7 @@ def _number(value: float | None, sign: str) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """A p-value with three decimals."""
+    """Return a p-value with three decimals."""
     if value is None or math.isnan(value):
         return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

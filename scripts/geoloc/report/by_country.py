@@ -21,14 +21,15 @@ CELL, SIDE = (12, 30), 420  # smallest and largest pixels of a pair of countries
 
 
 def best_row(metrics: pd.DataFrame, test_set: str) -> tuple[str, str]:
-    """Model and dataset of the row with the highest accuracy on a test set; of equals the first."""
+    """Return the model and dataset of the row with the highest accuracy on a test set; of equals
+    the first."""
     part = metrics[metrics["test_set"] == test_set]
     best = part.loc[part["accuracy"].idxmax()]
     return best["model"], best["dataset"]
 
 
 def main_test_set(run: Run, metrics: pd.DataFrame) -> str:
-    """The first column of Table 1 that has images: unchanged street images in the study."""
+    """Return the first column of Table 1 that has images: unchanged street images in the study."""
     measured = set(metrics["test_set"])
     return next(name for name in run.columns if name in measured)
 
@@ -41,7 +42,7 @@ def _of_row(table: pd.DataFrame, model: str, dataset: str, test_set: str) -> pd.
 
 
 def countries_section(run: Run) -> dict[str, Any]:
-    """Accuracy of the best row in each country, as table and as map."""
+    """Return the accuracy of the best row in each country, as table and as map."""
     metrics, table = run.table("metrics"), run.table("by_country", dtype={"seed": str})
     test_set = main_test_set(run, metrics)
     row = best_row(metrics, test_set)
@@ -75,18 +76,20 @@ def countries_section(run: Run) -> dict[str, Any]:
 
 
 def color(share: float) -> int:
-    """Number of the color of a share, 0 to len(BINS)."""
+    """Return the number of the color of a share, 0 to len(BINS)."""
     return int(np.searchsorted(BINS, share, side="right"))
 
 
 def bin_titles() -> list[str]:
+    """Return the range of accuracies in percent of each color of the map."""
     edges = [0, *(round(100 * edge) for edge in BINS)]
     spans = [f"{low}–{high} %" for low, high in zip(edges, edges[1:], strict=False)]
     return [*spans, f"{edges[-1]} % and more"]
 
 
 def world_map(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Paths of all countries; those with an accuracy have a line of the table, small ones a dot."""
+    """Return paths of all countries; those with an accuracy have a line of the table, small ones a
+    dot."""
     found = {line["code"]: line for line in lines}
     paths = world()
     return {
@@ -99,7 +102,8 @@ def world_map(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def confusion_section(run: Run) -> dict[str, Any] | None:
-    """What the best row takes for what: a matrix ordered by region, and the most frequent pairs."""
+    """Return the confusions of the best row: a matrix ordered by region, and the most frequent
+    pairs."""
     metrics, table = run.table("metrics"), run.table("confusion", dtype={"seed": str})
     table["answer"] = table["answer"].fillna(NO_COUNTRY)
     test_set = main_test_set(run, metrics)

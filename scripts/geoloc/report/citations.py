@@ -72,7 +72,7 @@ class Reference:
         return self.fields.get("license")
 
     def text(self) -> str:
-        """The reference as one line of text."""
+        """Return the reference as one line of text."""
         authors = str(self.fields["author"]).translate(NO_BRACES).split(" and ")
         shown = ", ".join(authors[:3]) + (" et al." if len(authors) > 3 else "")
         rest = [self.fields.get(k) for k in ("booktitle", "note", "version", "year", "url")]
@@ -81,7 +81,7 @@ class Reference:
         return f"{shown}: {self.fields['title']}. " + ", ".join(str(p) for p in parts if p) + "."
 
     def bibtex(self) -> str:
-        """The reference as an entry of BibTeX; `software` is a type of BibLaTeX."""
+        """Return the reference as an entry of BibTeX; `software` is a type of BibLaTeX."""
         fields = {k: v for k, v in self.fields.items() if k not in ("type", "for", "license")}
         lines = [f"  {name} = {{{_latex(str(value), name)}}}" for name, value in fields.items()]
         return f"@{self.fields['type']}{{{self.key},\n" + ",\n".join(lines) + "\n}"
@@ -96,14 +96,14 @@ def _latex(text: str, name: str) -> str:
 
 
 def all_references() -> dict[str, Reference]:
-    """Every entry of references.yaml by its key."""
+    """Return every entry of references.yaml by its key."""
     found = yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))
     found[ALWAYS[0]]["version"] = geoloc.__version__
     return {key: Reference(key, fields) for key, fields in found.items()}
 
 
 def references(config: Mapping[str, Any]) -> list[Reference]:
-    """What a run has to cite, each once: software, study, data, then methods and weights.
+    """Return what a run has to cite, each once: software, study, data, then methods and weights.
 
     In the demo, whose images are drawn, sources and test sets are not cited.
 

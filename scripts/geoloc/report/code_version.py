@@ -8,7 +8,7 @@ from typing import Any
 
 
 def code_version(root: Path) -> dict[str, Any]:
-    """Commit of the project and whether its files are those of the commit.
+    """Return the commit of the project and whether its files are those of the commit.
 
     Args:
         root: folder of the project.

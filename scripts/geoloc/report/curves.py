@@ -46,7 +46,7 @@ class _Training:
 
 
 def training_plots(run: Run, countries: pd.DataFrame) -> list[dict[str, Any]]:
-    """A pair of plots, accuracy and loss, for each training, on one scale for a model."""
+    """Return a pair of plots, accuracy and loss, for each training, on one scale for a model."""
     kept = countries[countries["kept"].astype(str) == "True"]
     majority = run.table("metrics")["majority_country"].iloc[0]
     baseline = kept.loc[kept["country"] == majority, "val"].sum() / kept["val"].sum()
@@ -83,7 +83,7 @@ def training_plots(run: Run, countries: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def published_histories(run: Run) -> Mapping[tuple[str, str], pd.DataFrame]:
-    """The study's histories by model and dataset of the run; empty unless it is comparable."""
+    """Return the study's histories by model and dataset of the run; empty if not comparable."""
     if run.differences:
         return {}
     table = read_table(PUBLISHED, ("model", "trained_on", *COLUMNS["history"]))

@@ -21,7 +21,8 @@ FEW = 5  # images of a class below which it is not listed
 
 
 def explanations_section(run: Run) -> dict[str, Any] | None:
-    """Influence, cause and faithfulness in sentences, tables and figures; None if not explained."""
+    """Return influence, cause and faithfulness in sentences, tables and figures; None if not
+    explained."""
     if not run.has("influence"):
         return None
     influence, cause, faithfulness = (

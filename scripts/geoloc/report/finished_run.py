@@ -36,7 +36,8 @@ class FinishedRun:
         return rows(self.config)
 
     def model_files(self, row: Row) -> list[str]:
-        """Files of a trained model below the run's folder; empty for one that was not trained."""
+        """Return the files of a trained model below the run's folder; empty for one that was not
+        trained."""
         folder = self.folder / "models" / row.path
         found = sorted(path for path in folder.rglob("*") if path.is_file())
         visible = (path for path in found if not path.name.startswith("."))

@@ -66,13 +66,13 @@ def read_answers(path: str | Path) -> list[dict[str, Any]]:
 
 
 def interval_of(row: Any) -> tuple[float, float]:
-    """The interval of a row of metrics.csv, 0–1: over authors where these are known."""
+    """Return the interval of a row of metrics.csv, 0–1: over authors where these are known."""
     low, high = row.accuracy_low_by_author, row.accuracy_high_by_author
     return (row.accuracy_low, row.accuracy_high) if math.isnan(low) else (low, high)
 
 
 def first_screen(run: Run) -> dict[str, Any]:
-    """Question, verdict and Table 1 for the template."""
+    """Return question, verdict and Table 1 for the template."""
     metrics, table = run.table("metrics"), run.table("table1", dtype=str).fillna("")
     columns = [_column(run, metrics, test_set) for test_set in run.columns]
     keys = {(run.model(r.model), run.dataset(r.dataset)): (r.model, r.dataset) for r in run.rows}
@@ -148,7 +148,7 @@ def _below(groups: Iterable[list[tuple[str, list[Cell]]]]) -> int:
 
 
 def run_facts(run: Run, countries: pd.DataFrame) -> Mapping[str, Any]:
-    """Numbers of images and countries of the street images that are kept."""
+    """Return the numbers of images and countries of the street images that are kept."""
     kept = countries[countries["kept"].astype(str) == "True"]
     return {
         "countries": len(kept),

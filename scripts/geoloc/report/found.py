@@ -14,7 +14,7 @@ NAMED = 5  # in the sentence
 
 
 def found_section(run: Run) -> dict[str, Any] | None:
-    """Classes, countries and visible shares of each score map; None if nothing is described."""
+    """Return classes, countries and visible shares of each score map; None without tables."""
     if not run.has("found_classes"):
         return None
     classes, countries, visible = (

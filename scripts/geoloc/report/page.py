@@ -76,7 +76,7 @@ def render(
 
 
 def environment() -> Environment:
-    """Templates in which everything is escaped and nothing unknown is left out in silence."""
+    """Return templates that escape everything and fail on unknown names."""
     found = Environment(
         loader=PackageLoader("geoloc.report"),
         autoescape=True,
@@ -89,19 +89,19 @@ def environment() -> Environment:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share (0–1) in percent; "–" where it is unknown."""
+    """Return a share (0–1) in percent; "–" where it is unknown."""
     return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A number with separators of thousands; "–" where it is unknown, "∞" where infinite."""
+    """Return a number with separators of thousands; "–" where it is unknown, "∞" where infinite."""
     if value is None or math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else f"{value:,.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as text: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    """Return seconds as text: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
     if seconds is None or math.isnan(seconds):
         return "–"
     if seconds < 10:

@@ -24,7 +24,7 @@ EXAMPLES = 3  # quarantined images that are named
 
 
 def picture(path: str | Path) -> dict[str, Any]:
-    """A picture as a data URI of WebP, at most `MAX_WIDTH` wide, with its size in pixels."""
+    """Return a picture as a data URI of WebP, at most `MAX_WIDTH` wide, with its size in pixels."""
     with Image.open(path) as image:
         image = image.convert("RGB")
         if image.width > MAX_WIDTH:
@@ -36,7 +36,7 @@ def picture(path: str | Path) -> dict[str, Any]:
 
 
 def pictures(run: Run, kind: str) -> dict[str, dict[str, Any]]:
-    """The pictures of a kind, examples, found or explanations, by the name that follows it."""
+    """Return the pictures of a kind (examples, found, explanations) by the rest of their name."""
     return {
         name.removeprefix(f"{kind}/"): picture(path)
         for name, path in run.files.items()
@@ -45,7 +45,7 @@ def pictures(run: Run, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def data_section(run: Run, countries: pd.DataFrame, index: pd.DataFrame) -> dict[str, Any]:
-    """Images by country and split, by source and split, and those that were excluded."""
+    """Return images by country and split, by source and split, and those that were excluded."""
     kept = countries[countries["kept"].astype(str) == "True"]
     kept = kept.sort_values("images", ascending=False, kind="stable")
     used = index[index["country"].isin(kept["country"])]
@@ -81,8 +81,10 @@ def _title(run: Run, source: str) -> str:
 
 
 def sources_section(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Accuracy on the images of each source, the mean over seeds, where there are several sources:
-    the lines of each test set of street images, in the order of the columns of Table 1."""
+    """Return the accuracy on the images of each source, if there are several: the mean over seeds.
+
+    The lines are grouped by test set of street images, in the order of the columns of Table 1.
+    """
     table = run.table("by_source")
     street = table[table["test_set"].isin(run.config["datasets"])]
     if street["source"].nunique() < 2:
@@ -105,7 +107,7 @@ def sources_section(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def leakage_section(run: Run) -> dict[str, Any]:
-    """Near-duplicates and near places of validation and test images, with a warning."""
+    """Return near-duplicates and near places of validation and test images, with a warning."""
     table = run.table("leakage")
     tested = table[table["split"] == "test"]
     warned = tested[tested["near_duplicate_share"] > NEAR_SHARE]
@@ -123,7 +125,7 @@ def leakage_section(run: Run) -> dict[str, Any]:
 
 
 def metrics_section(run: Run) -> list[dict[str, Any]]:
-    """Every measure of metrics.csv, a group a test set."""
+    """Return every measure of metrics.csv, a group a test set."""
     table = run.table("metrics")
     return [
         {"test_set": run.test_set(test_set), "n": f"{part['n'].iloc[0]:,}",
@@ -137,7 +139,7 @@ def metrics_section(run: Run) -> list[dict[str, Any]]:
 
 
 def distances_section(run: Run) -> list[dict[str, Any]]:
-    """Distances of this run next to published ones; empty if nothing is published."""
+    """Return the distances of this run next to published ones; empty if nothing is published."""
     if not run.has("distances"):
         return []
     table = run.table("distances")
@@ -148,7 +150,7 @@ def distances_section(run: Run) -> list[dict[str, Any]]:
 
 
 def configuration_section(run: Run, study: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as YAML, and first where it is not the study's."""
+    """Return the configuration as YAML, and first where it is not the study's."""
     changed = [
         {"key": key, "here": _at(run.config, key), "study": _at(study, key)}
         for key in run.differences
@@ -171,7 +173,7 @@ def _at(config: Mapping[str, Any], key: str) -> str:
 
 
 def software_section(run: Run) -> dict[str, Any]:
-    """Code, machine, stages and the versions of packages that change results."""
+    """Return code, machine, stages and the versions of packages that change results."""
     versions: dict[str, list[str]] = {}
     for stage in run.record["software_of_stages"].values():
         for name, version in stage["packages"].items():

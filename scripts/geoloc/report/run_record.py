@@ -31,7 +31,7 @@ def run_record(
     tables: Sequence[str | Path],
     differences: Sequence[str],
 ) -> dict[str, Any]:
-    """What is known of a finished run.
+    """Return what is known of a finished run.
 
     Args:
         results: folder of the run, with its `benchmarks` and `logs`.
@@ -61,7 +61,7 @@ def run_record(
 
 
 def machine() -> dict[str, Any]:
-    """The machine on which the record is made: that of Snakemake, also on a cluster."""
+    """Return the machine on which the record is made: that of Snakemake, also on a cluster."""
     return {
         "host": platform.node(),
         "system": platform.platform(),
@@ -82,7 +82,7 @@ def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def weight_digests(path: Path) -> dict[str, str] | str | None:
-    """SHA-256 of a file, or of each file of a folder by its name; None if it does not exist."""
+    """Return the SHA-256 of a file, or of each file of a folder by its name; None if missing."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return {file.relative_to(path).as_posix(): file_hash(file) for file in files}

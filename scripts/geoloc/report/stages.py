@@ -15,13 +15,13 @@ PROJECT = ("geoloc", "snakemake_logger_plugin_geoloc")
 
 
 def stage_of(path: Path) -> str:
-    """Name of the stage of a benchmark or log: its rule, and the entry or collection that it is
-    of, such as `train.cnn`."""
+    """Return the name of the stage of a benchmark or log: its rule, and the entry or collection
+    that it is of, such as `train.cnn`."""
     return ".".join(path.with_suffix("").parts[:2])
 
 
 def stage_times(benchmarks: Path) -> list[dict[str, Any]]:
-    """Time and memory of each stage, from Snakemake's benchmarks.
+    """Return the time and memory of each stage, from Snakemake's benchmarks.
 
     Returns:
         A dictionary for each stage, in alphabetical order: stage, jobs, wall_s and cpu_s (sums over
@@ -71,7 +71,7 @@ def _round(value: float) -> float | None:
 
 
 def stage_software(logs: Path) -> dict[str, dict[str, Any]]:
-    """Packages and device of each stage as its logs tell them.
+    """Return the packages and the device of each stage as its logs tell them.
 
     Returns:
         By stage: `packages`, sorted version by name, and `devices`, what was computed on, in the

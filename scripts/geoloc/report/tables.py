@@ -110,11 +110,11 @@ class Run:
         return dataset_titles(self.config).get(name, name)
 
     def row_title(self, model: str, dataset: str) -> str:
-        """What a row of Table 1 is called on the page."""
+        """Return what a row of Table 1 is called on the page."""
         return f"{self.model(model)}, {self.dataset(dataset)}"
 
     def test_set(self, name: str) -> str:
-        """What a test set is called on the page."""
+        """Return what a test set is called on the page."""
         if name in self.config["datasets"]:
             return f"{self.dataset(name)} street images"
         return f"{titles_of_test_sets(self.config).get(name, name)} photos"

@@ -42,20 +42,21 @@ def _scale() -> tuple[float, float, float]:
 
 
 def pixels(coordinates: np.ndarray) -> np.ndarray:
-    """Places (longitude, latitude) in degrees as positions on the map, x and y in pixels."""
+    """Return places (longitude, latitude) in degrees as positions on the map, x and y in pixels."""
     scale, right, top = _scale()
     x, y = equal_earth(coordinates).T
     return np.column_stack([(x + right) * scale, (top - y) * scale])
 
 
 def height() -> int:
-    """Height of the map in pixels."""
+    """Return the height of the map in pixels."""
     return int(np.ceil(pixels(np.array([[0.0, SOUTH]]))[0, 1]))
 
 
 @cache
 def world() -> dict[str, str]:
-    """Path of the land of each country by ISO code, "" for one that is too small to be drawn."""
+    """Return the path of the land of each country by ISO code, "" for one that is too small to be
+    drawn."""
     frame = shapely.box(-180, SOUTH, 180, NORTH)
     found = {}
     for code, shape in land().items():
@@ -67,7 +68,7 @@ def world() -> dict[str, str]:
 
 
 def dot(country: str) -> tuple[float, float]:
-    """Where a dot stands for a country without a path, x and y in pixels."""
+    """Return where a dot stands for a country without a path, x and y in pixels."""
     latitude, longitude = place_within(country)
     x, y = pixels(np.array([[longitude, latitude]]))[0]
     return round(float(x), 1), round(float(y), 1)

@@ -51,8 +51,8 @@ def decode(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def inner_point(mask: np.ndarray) -> tuple[int, int]:
-    """x and y of the pixel of a mask bool (H, W) that is farthest from its edge; 0, 0 for an empty
-    mask."""
+    """Find the pixel (x, y) of a mask bool (H, W) that is farthest from its edge; 0, 0 for an
+    empty mask."""
     import cv2  # nothing else here needs it
 
     padded = np.pad(mask, 1).astype(np.uint8)
@@ -86,7 +86,7 @@ def bounding_box(counts: np.ndarray, size: tuple[int, int]) -> tuple[int, int, i
 def union_areas(
     counts: Sequence[np.ndarray], groups: np.ndarray, number: int, size: tuple[int, int]
 ) -> np.ndarray:
-    """Pixels that the masks of each group cover together, int64 (number,).
+    """Count the pixels that the masks of each group cover together, int64 (number,).
 
     A pixel in several masks of a group counts once. No mask is decoded.
 

@@ -55,7 +55,8 @@ def segment_classes(
     selected: Iterable[int],
     minimum: float = 0.10,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The class that each mask is counted under, int64 (m,), and its probability, float64 (m,).
+    """Return the class that each mask is counted under, int64 (m,), and its probability, float64
+    (m,).
 
     It is the class that gives the mask its score (see `segment_scores`), and for a mask without a
     score the most likely one. -1 stands for a mask that has no class.

@@ -66,6 +66,7 @@ def mistakes(run: Run, row: Row, columns: dict, test: pd.DataFrame) -> Iterator[
 
 
 def table_path(run: Run, row: Row, kind: str) -> str:
+    """Return the path of a row's table of one of the kinds of TABLES."""
     return str(run.folder / FOLDER / f"{row.path}_{kind}.csv")
 
 

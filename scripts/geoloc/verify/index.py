@@ -92,6 +92,7 @@ def image_mistakes(images: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def is_country(code: object) -> bool:
+    """Return whether a value is an ISO 3166-1 alpha-2 code."""
     try:
         return bool(display_name(str(code)))
     except ValueError:

@@ -43,6 +43,7 @@ TRAIN = "delete it and run snakemake again to train it"
 
 
 def is_keras(run: Run, row: Row) -> bool:
+    """Return whether a row's model is a Keras model."""
     return ROOMS[run.config["models"][row.model]["kind"]] == "keras_models"
 
 
@@ -163,6 +164,7 @@ def check_full_size_models(run: Run) -> Check:
 
 
 def check_loading(run: Run, kind: str, own: list[Row]) -> Check:
+    """Check that the models of a kind load and repeat their predictions for some images."""
     if importlib.util.find_spec(FRAMEWORKS[kind]) is None:
         raise NotChecked(f"{FRAMEWORKS[kind]} is not installed here")
     if not own:

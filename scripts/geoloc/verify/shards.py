@@ -107,6 +107,7 @@ def check_images(run: Run) -> Check:
 
 
 def images_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) -> list[Finding]:
+    """Compare the prepared images of a shard with the index."""
     found = check_sample(name, shard, "images", rows, digests)
     columns = {column: found[column] for column in ("split", "source", "latitude", "longitude")}
     findings = compare_ids(name, found["image_id"], rows.image_id)
@@ -131,6 +132,7 @@ def used_segmentations(run: Run) -> list[str]:
 
 
 def street_shards(run: Run) -> list[tuple[Shard, pd.DataFrame]]:
+    """Return the shards of street images, each with its rows of the index."""
     return [(shard, rows) for shard, rows in shards_with_packed(run) if shard.street]
 
 
@@ -149,6 +151,7 @@ def check_segments(run: Run) -> Check:
 def segments_of_shard(
     name: str, shard: Shard, segmentation: str, rows: pd.DataFrame, digests: bool
 ) -> list[Finding]:
+    """Compare the segments of a shard with the index, and their size with that of score maps."""
     found = check_sample(name, shard, f"segments/{segmentation}", rows, digests)
     if findings := compare_ids(name, found["image_id"], rows.image_id):
         return findings
@@ -192,6 +195,7 @@ def score_settings(run: Run, name: str) -> dict:
 def scores_of_shard(
     name: str, shard: Shard, scores_name: str, rows: pd.DataFrame, settings: dict, digests: bool
 ) -> list[Finding]:
+    """Check the settings of a shard's score maps, and compute a sample again from its segments."""
     found = check_sample(name, shard, f"scores/{scores_name}", rows, digests)
     if findings := compare_ids(name, found["image_id"], rows.image_id):
         return findings
@@ -250,6 +254,7 @@ def check_arrays(run: Run) -> Check:
 
 
 def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) -> list[Finding]:
+    """Compare packed images of a shard with the index, and a sample with the prepared images."""
     arrays = Arrays([shard.path("arrays/images")])
     if findings := compare_ids(name, arrays.image_id, rows.image_id):
         return findings
@@ -271,6 +276,7 @@ def arrays_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) 
 def score_arrays_of_shard(
     name: str, shard: Shard, scores_name: str, rows: pd.DataFrame, digests: bool
 ) -> list[Finding]:
+    """Compare packed score maps of a shard with the index, and a sample with the score maps."""
     path = shard.path(f"arrays/scores/{scores_name}")
     ids = check_store(path, "score_arrays", digests)["image_id"].tolist()
     if findings := compare_ids(name, ids, rows.image_id):
@@ -287,6 +293,7 @@ def score_arrays_of_shard(
 def crops_of_shard(
     name: str, shard: Shard, scores_name: str, rows: pd.DataFrame, settings: dict, digests: bool
 ) -> list[Finding]:
+    """Cut a sample of the crops of a shard again from its images and segments."""
     path = shard.path(f"arrays/crops/{scores_name}")
     arrays, boxes = Arrays([path]), read_boxes([path.with_suffix(".csv")])
     if findings := compare_ids(name, arrays.image_id, rows.image_id):

@@ -84,6 +84,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the estimate; exits with a message if the configuration or an option is wrong."""
     options = parse_arguments(arguments)
     try:
         config = read_config(options.configfile)

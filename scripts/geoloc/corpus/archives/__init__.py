@@ -31,12 +31,12 @@ PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst",
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file name is that of an archive whose members can be read one by one."""
+    """Return whether a file name is that of an archive whose members can be read one by one."""
     return name.lower().endswith(tuple(ARCHIVES))
 
 
 def is_packed(name: str) -> bool:
-    """Whether a file name is that of an archive that is compressed as a whole."""
+    """Return whether a file name is that of an archive that is compressed as a whole."""
     return name.lower().endswith(PACKED)
 
 

@@ -234,8 +234,8 @@ def _kind_of_reason(reason: str) -> str:
 
 
 def most_allowed(count: int, share: float) -> float:
-    """How many of `count` images may be unusable: a share, or one where that is less. A single
-    image says nothing of its source."""
+    """Return how many of `count` images may be unusable: a share, or one where that is less. A
+    single image says nothing of its source."""
     return max(share * count, 1) if share and count > 1 else share * count
 
 

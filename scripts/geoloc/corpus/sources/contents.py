@@ -206,7 +206,7 @@ def _is_searched(found: os.DirEntry, source: Source, linked_folders: bool) -> bo
 
 
 def is_system(name: str) -> bool:
-    """Whether the name of a file or folder is hidden or that of a system file."""
+    """Return whether the name of a file or folder is hidden or that of a system file."""
     return name.startswith(".") or is_system_name(name)
 
 
