@@ -35,7 +35,7 @@ def holder_of(path: Path) -> subprocess.Popen:
 
 
 def test_the_second_process_says_who_is_at_work_and_a_killed_one_holds_nothing(tmp_path):
-    path = tmp_path / "model" / "lock"
+    path = tmp_path / "model" / "seed" / "lock"  # of folders that don't exist yet
     with holder_of(path) as process:
         who = rf"process {process.pid} on {re.escape(socket.gethostname())} since 2\d{{3}}-"
         message = who + r".*is already training; wait"
@@ -61,7 +61,7 @@ sys.stdin.read()
 
 
 def test_who_runs_the_workflow_is_named_and_a_killed_run_says_what_to_type(tmp_path):
-    path = tmp_path / "study.running"
+    path = tmp_path / "results" / "running" / "study"
     assert interrupted(path) == ""
     for kill in (False, True):
         process = subprocess.Popen(

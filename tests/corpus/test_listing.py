@@ -299,3 +299,12 @@ def test_a_file_that_is_there_again_by_a_link_counts_once(tmp_path):
     }  # fmt: skip
     (tmp_path / "Iceland").symlink_to(".")  # a circle
     assert len(list_source(source)) == 6
+
+
+def test_an_archive_that_is_there_again_by_a_link_is_refused(tmp_path):
+    make_zip(tmp_path / "a.zip", ["0.jpg"])
+    (tmp_path / "b.zip").symlink_to("a.zip")
+    (tmp_path / "t.csv").write_text("id,latitude,longitude\n0,48.85,2.35\n")
+    source = Source("s", "street", "metadata_table", tmp_path, ".", "t.csv")
+    with pytest.raises(SourceError, match=r"a\.zip and b\.zip in .* are one file; delete"):
+        list_source(source)

@@ -118,6 +118,21 @@ def test_runs_that_have_nothing_in_common_are_refused():
         compare_runs(one, view)
 
 
+def test_a_row_that_was_not_tested_on_all_images_is_left_out():
+    """CLIP of run one was trained on this view and not tested on the dimmed one."""
+    plain = images("a", range(50), "plain", rights(50, 0.5))
+    dimmed = images("a", range(50), "dimmed", rights(50, 0.2))
+    two = run("two", plain, dimmed, rows=[(*ROW, "1"), ("clip", "plain", "1")])
+    models = {"cnn": {"kind": "cnn"}, "clip": {"kind": "cnn"}}
+    predictions = [(*ROW, "1", pd.concat([plain, dimmed])), ("clip", "plain", "1", plain)]
+    given = {"near_duplicates": frozenset(), "authors": {}, "seed": 1, "majority": "DE"}
+    one = Compared("one", Evidence(predictions, DATASETS, models, TITLES, **given))
+    assert list(by_key(compare_runs(one, two))) == [
+        "same_images/cnn/plain/plain/plain", "same_images/clip/plain/plain/plain",
+        "same_images/cnn/plain/dimmed/dimmed",
+    ]  # fmt: skip
+
+
 def test_an_image_of_two_countries_is_named():
     part = images("a", range(9), "plain", rights(9, 0.5))
     moved = part.assign(label=np.where(part.image_id == "a/0003", "DE", "FR"))

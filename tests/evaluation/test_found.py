@@ -112,6 +112,13 @@ def test_countries_have_their_means_and_classes(found):
     }
 
 
+def test_the_three_classes_of_most_images_are_named():
+    found = Found(Naming(("pole", "sky", "sign", "hydrant"), np.arange(4), 0.10))
+    found.images["FR"] = [(4, 0.5, 20.0)] * 9
+    found.images_with["FR"][:4] = [2, 9, 1, 5]
+    assert countries_table(found)["common_classes"].tolist() == ["sky; hydrant; pole"] * 2
+
+
 def test_an_interval_is_about_that_of_a_bootstrap():
     found, rng = Found(NAMING), np.random.default_rng(0)
     values = rng.gamma(2, size=(400, 3))
