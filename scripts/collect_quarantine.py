@@ -15,4 +15,4 @@ rows = collect_quarantine(
     snakemake.params.max_unreadable,
 )
 write_quarantine(Path(snakemake.output.quarantine), rows)
-log.info("%d images were left out", len(rows))
+log.info("%d images were excluded", len(rows))

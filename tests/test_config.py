@@ -57,6 +57,7 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("segmentations.sam.points_per_side", "many", "must be an integer, got 'many'"),
         ("segmentations.sam.model", "vit_x", "model: must be one of 'demo', 'vit_b', 'vit_l', 'v"),
         ("segment", {}, "unknown key segment (segment is now segmentations.sam); write one of"),
+        ("threads.leakage", 4, "unknown key leakage (leakage is now check_leakage); write one of"),
         ("index.min_images", 75.0, "min_images: must be an integer, got 75.0; write 75"),
         ("index.max_rejected", 5, "must be at most 1, got 5; write 0.05 for 5 %"),
         ("train.learning_rate", "1e-3", "must be a number, got '1e-3'; write 0.001"),

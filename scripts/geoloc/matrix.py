@@ -180,7 +180,7 @@ def rows_of_random_labels(config: Config) -> list[Row]:
     """Return the explained rows whose network is also trained on random labels, if that is asked
     for.
 
-    Models of cells are left out, because their outputs depend on the labels, and so are models that
+    Models of cells are skipped, because their outputs depend on the labels, and so are models that
     the workflow does not train.
     """
     if not config["explain"]["random_labels"]:

@@ -77,8 +77,8 @@ def test_what_is_left_out_is_counted_and_countries_without_a_cell_are_named(
 ):
     label_with_cells(*images, COUNTRIES, tmp_path, SETTINGS, "nearest_city")
     told = caplog.text
-    assert "6 of 18 training images are left out: 4 have no coordinates, 2 are in cells" in told
-    assert "2 of 3 validation images are left out: 1 have no coordinates, 1 are in cells" in told
+    assert "6 of 18 training images are skipped: 4 have no coordinates, 2 are in cells" in told
+    assert "2 of 3 validation images are skipped: 1 have no coordinates, 1 are in cells" in told
     assert "the place of no cell is in NA, so the model never answers with them" in told
 
 

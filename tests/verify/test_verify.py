@@ -341,9 +341,9 @@ DAMAGES = {
         "quarantine.csv", "line 2"),
     "quarantine row of a shard lost": Damage(
         lambda run: (run / "quarantine/street/JP/0000.csv").write_text("source,path,reason\n"),
-        "images/street/JP/0000.h5", "lacks 1"),
+        "images/street/JP/0000.h5", "is missing 1"),
     "image row lost": Damage(
-        lambda run: drop_last_image(run / IMAGES), IMAGES, "lacks 1"),
+        lambda run: drop_last_image(run / IMAGES), IMAGES, "is missing 1"),
     "image row doubled": Damage(
         lambda run: edit(run / IMAGES, set_rows("image_id", 1, lambda values: values[0])),
         IMAGES, "do not have the stored digest"),

@@ -29,7 +29,16 @@ TYPES = {
 }
 
 
-MOVED = {"segment": "segmentations.sam", "score": "scores.objects", "benchmarks": "test_sets"}
+MOVED = {
+    "segment": "segmentations.sam",
+    "mask": "scores.objects",
+    "score": "scores.objects",
+    "benchmarks": "test_sets",
+    "benchmark_images": "test_set_images",
+    "backbone_weights": "weights",
+    "population_statistics": "precise_batch_norm",
+    "leakage": "check_leakage",  # in threads
+}
 
 
 def load_schema(path: str | Path) -> dict:

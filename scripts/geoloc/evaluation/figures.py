@@ -133,7 +133,7 @@ def draw_regions(axis: Axes, image: np.ndarray, regions: Sequence[Region]) -> No
     """Draw an image with outlines of segments, and their classes and probabilities in them.
 
     Segments that score have a solid outline and a bold label, the others a dashed and a plain one.
-    A label that would cover one of a more important segment is left out.
+    A label that would cover one of a more important segment is omitted.
     """
     axis.imshow(image // 2 + 96)  # paler, so that labels can be read on it
     taken: list[tuple[float, float, float, float]] = []

@@ -63,7 +63,7 @@ def explanation_figure(title: str, examples: Sequence[Example]) -> Figure:
     """Draw examples, one row each: the image, its score map, and a map for each of their methods.
 
     A map that fails its checks (`shown` in faithfulness.csv) says nothing about the model and is
-    left out.
+    omitted.
 
     Args:
         title: of the model.

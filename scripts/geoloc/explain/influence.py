@@ -32,7 +32,7 @@ def image_influence(
 
     Yields:
         image_id, label, method, class ("" for all scored pixels), relevance and area (0–1). A map
-        without relevance has none to share, and is left out.
+        without relevance has none to share, and is skipped.
     """
     parts = {ALL: scored}
     for number in np.unique(classes[scored]):

@@ -61,7 +61,7 @@ class ClipZeroShot:
             device: name of a torch device; None takes the GPU if one is available.
 
         Raises:
-            InputError: if the template has a field other than {country}, or lacks it, or the model
+            InputError: if the template has a field other than {country}, or none, or the model
                 can't read the texts or tell them apart.
             OSError: if the folder does not hold a complete CLIP.
         """

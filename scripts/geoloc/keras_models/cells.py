@@ -175,7 +175,7 @@ def _tell(name: str, known: np.ndarray, cell: np.ndarray) -> None:
     without, dropped = int((~known).sum()), int((known & (cell == OUTSIDE)).sum())
     if without or dropped:
         log.warning(
-            "%d of %d %s images are left out: %d have no coordinates, %d are in cells with too few "
+            "%d of %d %s images are skipped: %d have no coordinates, %d are in cells with too few "
             "training images",
             without + dropped,
             len(cell),

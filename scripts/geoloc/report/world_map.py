@@ -10,8 +10,8 @@ import shapely
 from geoloc.countries.polygons import land, place_within
 
 WIDTH = 960  # pixels
-DETAIL = 0.7  # pixels: smaller bends are left out
-SMALLEST = 3.0  # square pixels: smaller islands are left out
+DETAIL = 0.7  # pixels: smaller bends are omitted
+SMALLEST = 3.0  # square pixels: smaller islands are omitted
 A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
 NORTH, SOUTH = 84.0, -58.0  # degrees; nobody takes street images south of that
 

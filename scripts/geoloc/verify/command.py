@@ -147,7 +147,7 @@ def verify(
     special: list[Finding] = []
     for name, check in CHECKS.items():
         if name in skip:
-            yield Outcome(name, [], skipped="left out by --skip")
+            yield Outcome(name, [], skipped="skipped with --skip")
         elif special:
             yield Outcome(name, [], skipped=f"{special[0].path} must be removed first")
         elif check is check_kinds_of_files:

@@ -64,28 +64,28 @@ def check_quarantine(run: Run) -> Check:
             complete = False
             continue
         paths.append(shard.path("quarantine"))
-        left_out = list(zip(table.source, table.path, strict=True))
+        excluded = list(zip(table.source, table.path, strict=True))
         keys = pd.Series(list(zip(rows.source, rows.path, strict=True)), rows.index, dtype=object)
-        yield from _of_the_manifest(name, left_out, keys)
-        packed.append(rows[~keys.isin(left_out)])
+        yield from _of_the_manifest(name, excluded, keys)
+        packed.append(rows[~keys.isin(excluded)])
     run.tables[PACKED] = pd.concat(packed).sort_index() if packed else run.images
     sizes = run.images.source.value_counts().to_dict()
     limit = run.configuration["prepare"]["max_unreadable"] if run.configuration else 1.0
-    left_out = len(run.images) - len(run.tables[PACKED])
+    excluded = len(run.images) - len(run.tables[PACKED])
     if complete:
         rows = collect_quarantine(run.folder / REJECTED, paths, sizes, limit)
         expected = csv_text(pd.DataFrame(rows, columns=REJECTED_COLUMNS))
         found = read_text(run.folder / QUARANTINE)
         source = f"{REJECTED} and the tables below quarantine/"
         yield from compare_text(QUARANTINE, found, expected, source)
-    return f"{left_out} of {len(run.images):,} images left out"
+    return f"{excluded} of {len(run.images):,} images excluded"
 
 
-def _of_the_manifest(name: str, left_out: Sequence, keys: pd.Series) -> Iterator[Finding]:
+def _of_the_manifest(name: str, excluded: Sequence, keys: pd.Series) -> Iterator[Finding]:
     position = {key: number for number, key in enumerate(keys)}
-    if unknown := ["/".join(key) for key in left_out if key not in position]:
+    if unknown := ["/".join(key) for key in excluded if key not in position]:
         yield Finding(name, f"{some(unknown)} are not images of the shard; {AGAIN}")
-    order = [position[key] for key in left_out if key in position]
+    order = [position[key] for key in excluded if key in position]
     if order != sorted(set(order)):
         yield Finding(name, f"images repeat or are not in the manifest's order; {AGAIN}")
 
@@ -354,7 +354,7 @@ def compare_ids(name: str, found: Iterable[str], expected: Iterable[str]) -> lis
         return []
     counts = Counter(found)
     lists = {
-        "lacks": [image_id for image_id in expected if image_id not in counts],
+        "is missing": [image_id for image_id in expected if image_id not in counts],
         "has others": [image_id for image_id in counts if image_id not in set(expected)],
         "repeats": [image_id for image_id, count in counts.items() if count > 1],
     }

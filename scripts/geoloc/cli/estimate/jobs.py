@@ -52,7 +52,7 @@ class Job:
 def plan_jobs(config: Mapping[str, Any], configfiles: Sequence[Path], sizes: Sizes) -> list[Job]:
     """Return all jobs of a run after its index, whether they are finished or not.
 
-    Downloads and the demo's world are left out: they make no file of the run.
+    Downloads and the demo's world are skipped: they make no file of the run.
 
     Args:
         config: the checked configuration.

@@ -23,7 +23,7 @@ MISSING = "named by the Python file, but the image is missing"
 
 def list_images(source: Source, contents: Contents) -> list[Listed]:
     """List every image that the source's file names, with its country or coordinates, or with the
-    reason why it has none. Images that the file does not name are counted and left out.
+    reason why it has none. Images that the file does not name are counted and skipped.
 
     Args:
         source: the source, with `file` and `options`.
