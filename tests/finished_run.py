@@ -240,10 +240,12 @@ def make_stores(
             minimum, merge = score["minimum"], score["merge"]
             write_scores(
                 scores,
-                ((s.image_id, score_map(s, selected, minimum, merge))
-                 for s in read_segments(segments)),
+                (
+                    (s.image_id, score_map(s, selected, minimum, merge))
+                    for s in read_segments(segments)
+                ),
                 {"selected": selected.tolist(), "minimum": minimum, "merge": merge},
-            )  # fmt: skip
+            )
             score_arrays = run / f"arrays/scores/objects/{country}/{shard}.h5"
             pack_scores(scores, score_arrays)
             paths.setdefault("segments", []).append(segments)
@@ -265,8 +267,10 @@ def make_found(run: Path, stores: dict, config: dict, classes: Path) -> None:
     minimum = config["scores"]["objects"]["minimum"]
     found = Found(Naming(vocabulary("imagenet"), read_selected(classes), minimum))
     paths = [stores[kind] for kind in ("street images", "segments", "scores")]
-    describe([(images.parent.name, images, *others)
-              for images, *others in zip(*paths, strict=True)], found)  # fmt: skip
+    describe(
+        [(images.parent.name, images, *others) for images, *others in zip(*paths, strict=True)],
+        found,
+    )
     shown = {name: dataset_settings(config, name) for name in config["datasets"]}
     views = {n: make_view(settings) for n, settings in shown.items() if settings.get("scores")}
     for name, table in {
@@ -400,9 +404,11 @@ def make_answers(run: Path, predictions: list, majority: str, authors: dict, con
 
 def make_report(run: Path, config: dict) -> None:
     names = {
-        "by_source": "accuracy_by_source", "by_country": "accuracy_by_country",
-        "leakage": "leakage_summary", "countries": "index/countries",
-    }  # fmt: skip
+        "by_source": "accuracy_by_source",
+        "by_country": "accuracy_by_country",
+        "leakage": "leakage_summary",
+        "countries": "index/countries",
+    }
     files = {name: run / f"{names.get(name, name)}.csv" for name in COLUMNS}
     files = {name: path for name, path in files.items() if path.exists()}
     files["records"] = run / "answers.json"

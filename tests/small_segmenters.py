@@ -62,9 +62,12 @@ def oneformer(names: Sequence[str]) -> PreTrainedModel:
 
 def segformer(names: Sequence[str]) -> PreTrainedModel:
     config = SegformerConfig(
-        depths=[1, 1, 1, 1], hidden_sizes=[8, 12, 16, 24], num_attention_heads=[1, 1, 2, 2],
-        decoder_hidden_size=16, **labels(names),
-    )  # fmt: skip
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 12, 16, 24],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+        **labels(names),
+    )
     return SegformerForSemanticSegmentation(config)
 
 
@@ -93,9 +96,12 @@ def semantic_folder(folder: Path, architecture: str, vocabulary_name: str = "cit
 def part_queries(network: PreTrainedModel) -> None:
     """Let queries keep what tells them apart; else all have one label and one mask."""
     scales = {
-        "class_predictor": 4, "class_embed": 4, "mask_embed": 3, "query_transformer": 1,
+        "class_predictor": 4,
+        "class_embed": 4,
+        "mask_embed": 3,
+        "query_transformer": 1,
         "transformer_module.decoder.layers": 0.2,
-    }  # fmt: skip
+    }
     with torch.no_grad():
         for name, weight in network.named_parameters():
             if weight.dim() == 2:
@@ -139,8 +145,10 @@ def sam2_parts() -> dict:
     )  # fmt: skip
     return {
         "vision_config": Sam2VisionConfig(
-            backbone_config=backbone, backbone_channel_list=[128, 64, 32, 16],
-            backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=64,
+            backbone_config=backbone,
+            backbone_channel_list=[128, 64, 32, 16],
+            backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
+            fpn_hidden_size=64,
         ),
         "prompt_encoder_config": Sam2PromptEncoderConfig(
             hidden_size=64, image_size=SIDE, patch_size=16
@@ -148,7 +156,7 @@ def sam2_parts() -> dict:
         "mask_decoder_config": Sam2MaskDecoderConfig(
             hidden_size=64, mlp_dim=64, num_attention_heads=4, iou_head_hidden_dim=32
         ),
-    }  # fmt: skip
+    }
 
 
 def spread(network: PreTrainedModel, scale: float) -> None:

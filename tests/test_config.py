@@ -182,15 +182,17 @@ def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train: {epochs: 1}\nrun: a\ntrain: {batch_size: 2}\n",
-         "line 3: train is given twice (before in line 1); keep one, with the keys of both"),
+        (
+            "train: {epochs: 1}\nrun: a\ntrain: {batch_size: 2}\n",
+            "line 3: train is given twice (before in line 1); keep one, with the keys of both",
+        ),
         ("train:\n  epochs: 1\n  epochs: 2\n", "line 3: train.epochs is given twice"),
         ("seed: 042\n", "line 1: YAML reads 042 as 34; write the number without leading zeros"),
         ("a: 1\nb: [1:30]\n", "line 2: YAML reads 1:30 as 90; write the number without"),
         ("- a\n", "has no keys"),
         ("a: [1\n", "is not YAML"),
     ],
-)  # fmt: skip
+)
 def test_keys_given_twice_and_other_files_are_refused_with_their_line(tmp_path, text, message):
     path = tmp_path / "my.yaml"
     path.write_text(text)
@@ -260,8 +262,10 @@ def test_two_more_test_sets_are_a_configuration_file():
     config["test_sets"] |= more["test_sets"]
     check_config(config, SCHEMA)
     assert [s.name for s in configured_sources(config) if s.collection != "street"] == [
-        "im2gps3k", "im2gps", "yfcc25600"
-    ]  # fmt: skip
+        "im2gps3k",
+        "im2gps",
+        "yfcc25600",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,11 @@ def test_an_alien_environment_changes_no_byte(tmp_path):
     home = tmp_path / "home"
     (home / ".keras").mkdir(parents=True)
     settings = {
-        "image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1,
+        "image_data_format": "channels_first",
+        "floatx": "float16",
+        "epsilon": 0.1,
         "backend": "jax",
-    }  # fmt: skip
+    }
     (home / ".keras/keras.json").write_text(json.dumps(settings))
     (home / ".config/matplotlib").mkdir(parents=True)
     rc = "text.usetex: True\nsavefig.dpi: 30\nfont.size: 30\naxes.facecolor: black\n"
@@ -46,9 +48,12 @@ def test_an_alien_environment_changes_no_byte(tmp_path):
         LANG="C", TMPDIR=str(tmp_path / "temporary folder"),
     )  # fmt: skip
     compute(
-        tmp_path / "homeless", HOME="/proc/nowhere", LC_ALL="C", PYTHONUTF8="0",
+        tmp_path / "homeless",
+        HOME="/proc/nowhere",
+        LC_ALL="C",
+        PYTHONUTF8="0",
         PYTHONCOERCECLOCALE="0",
-    )  # fmt: skip
+    )
     for name in SAME:
         expected = (tmp_path / "usual" / name).read_bytes()
         for folder in ("it's alien", "homeless"):

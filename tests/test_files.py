@@ -76,8 +76,10 @@ def test_what_killed_jobs_left_is_deleted_by_the_next_and_nothing_else(tmp_path)
     (tmp_path / f".t.{ended.pid}.partial").mkdir()
     write_text(tmp_path / "t.csv", "whole")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "t.csv", f".t.{ended.pid}.partial", *others,
-    }  # fmt: skip
+        "t.csv",
+        f".t.{ended.pid}.partial",
+        *others,
+    }
     with atomic_folder(tmp_path / "t") as temporary:
         (temporary / "a").write_text("whole")
     assert not (tmp_path / f".t.{ended.pid}.partial").exists()
@@ -98,8 +100,11 @@ def test_a_full_disk_is_told_of_whatever_writes(small_disk):
     writers = [f"{kind}:{code}" for kind, code in WRITERS.items()]
     done = subprocess.run(
         [sys.executable, "-c", WRITE, str(small_disk), *writers],
-        env=ENVIRONMENT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     for kind, line in zip(WRITERS, done.stdout.splitlines(), strict=True):
         assert "no room left on the disk" in line

@@ -271,7 +271,7 @@ UNCLEAR = {
     "float, RGB": (by_opencv(".tiff", RGB.astype("f4")), "cannot be read"),
     "16 bits, transparent color": (png(levels(RGB, 65535, "u2"), 2, (1, 2, 60000)), "transparent"),
     "animation that is no photograph": (encoded(gradient(20, 20), "GIF"), "not a JPEG"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", UNCLEAR)

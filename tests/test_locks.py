@@ -66,8 +66,11 @@ def test_who_runs_the_workflow_is_named_and_a_killed_run_says_what_to_type(tmp_p
     for kill in (False, True):
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(path)],
-            env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         with process:
             assert process.stdout.readline() == "held\n"
             who = f"process {process.pid} on {socket.gethostname()} since "

@@ -117,8 +117,9 @@ def test_stderr_has_warnings_and_the_log_file_has_all(tmp_path):
     code += "for n in range(5):\n    log.warning('image %d', n)\nraise SystemExit(1)"
     _, log, stderr = fail(tmp_path, code)
     assert [line.partition(" ")[2] for line in log.splitlines()[:6]] == [
-        "INFO 34/34 images", *(f"WARNING image {n}" for n in range(5))
-    ]  # fmt: skip
+        "INFO 34/34 images",
+        *(f"WARNING image {n}" for n in range(5)),
+    ]
     shown = [line.partition(" ")[2] for line in stderr.splitlines()]
     assert shown[:3] == ["WARNING image 0", "WARNING image 1", "WARNING image 2"]
     assert stderr.splitlines()[3:] == ["More warnings are in job.log"]

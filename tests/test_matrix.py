@@ -30,7 +30,10 @@ def test_answers_depend_on_the_datasets_of_rows_and_columns_only():
     config = default_config(SCHEMA)
     before = answer_settings(config)
     config["datasets"]["unused"] = config["datasets"]["original"] | {
-        "train": False, "column": False, "title": "Unused"}  # fmt: skip
+        "train": False,
+        "column": False,
+        "title": "Unused",
+    }
     assert answer_settings(config) == before
     config["datasets"]["unused"]["column"] = True
     after = answer_settings(config)

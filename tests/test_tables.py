@@ -72,20 +72,25 @@ def index(tmp_path) -> Path:
         columns=INDEX_COLUMNS,
     )  # fmt: skip
     countries = pd.DataFrame(
-        [["FR", "France", 4, 4, 0, 0, True], ["NA", "Namibia", 2, 2, 0, 0, True],
-         ["DE", "Germany", 1, 0, 0, 0, False]],
+        [
+            ["FR", "France", 4, 4, 0, 0, True],
+            ["NA", "Namibia", 2, 2, 0, 0, True],
+            ["DE", "Germany", 1, 0, 0, 0, False],
+        ],
         columns=COUNTRY_COLUMNS,
-    )  # fmt: skip
+    )
     write_index(tmp_path / "index", images, countries, pd.DataFrame(), pd.DataFrame())
     return tmp_path / "index"
 
 
 def test_the_shards_of_a_whole_index_are_read(index):
     assert read_shards(index) == {
-        ("p", "FR", "0000"): ["p"], ("street", "FR", "0000"): ["s"],
-        ("street", "FR", "0001"): ["s"], ("street", "NA", "0000"): ["s"],
+        ("p", "FR", "0000"): ["p"],
+        ("street", "FR", "0000"): ["s"],
+        ("street", "FR", "0001"): ["s"],
+        ("street", "NA", "0000"): ["s"],
         ("street", "NA", "0001"): ["s"],
-    }  # fmt: skip
+    }
 
 
 def drop_line(path: Path, number: int) -> None:
@@ -101,7 +106,7 @@ def drop_line(path: Path, number: int) -> None:
         (lambda i: drop_line(i / "countries.csv", 2), "countries.csv", "NA has 0 street images"),
         (lambda i: drop_line(i / "shards.csv", 0), "shards.csv", "no column collection"),
     ],
-)  # fmt: skip
+)
 def test_tables_of_the_index_that_contradict_each_other_are_named(damage, named, why, index):
     damage(index)
     with pytest.raises(FileError, match=why) as error:

@@ -159,8 +159,9 @@ def test_what_nobody_measured_is_unknown(plan):
 
 
 def test_hours_follow_finished_jobs_and_options_go_before_them(plan, indexed):
-    shards = pd.read_csv(indexed / "results/small/index/shards.csv", dtype=str,
-                         keep_default_na=False)  # fmt: skip
+    shards = pd.read_csv(
+        indexed / "results/small/index/shards.csv", dtype=str, keep_default_na=False
+    )
     shard = shards.query("country == 'NA'").iloc[0]
     place = f"{shard.country}/{shard.shard}"
     benchmark = indexed / f"results/small/benchmarks/segment/sam/{place}.tsv"

@@ -188,8 +188,10 @@ def test_a_folder_with_cells_is_loaded_with_their_places(keras_model, tmp_path):
     assert model.classes == ["DE", "FR", "NA"]
     answers = model.places.answer(np.eye(3))
     assert {tuple(place) for place in answers.places.round(1).tolist()} == {
-        (52.5, 13.4), (48.9, 2.4), (-22.6, 17.1),
-    }  # fmt: skip
+        (52.5, 13.4),
+        (48.9, 2.4),
+        (-22.6, 17.1),
+    }
 
 
 def test_a_model_of_a_weighted_dataset_is_told_of(photographs, keras_model, clip, capsys):

@@ -32,9 +32,11 @@ def exif_of(latitude: float, longitude: float) -> Image.Exif:
     """North-eastern coordinates as a phone writes them."""
     tags, exif = ExifTags.GPS, Image.Exif()
     exif[ExifTags.IFD.GPSInfo] = {
-        tags.GPSLatitudeRef: "N", tags.GPSLatitude: (latitude, 0.0, 0.0),
-        tags.GPSLongitudeRef: "E", tags.GPSLongitude: (longitude, 0.0, 0.0),
-    }  # fmt: skip
+        tags.GPSLatitudeRef: "N",
+        tags.GPSLatitude: (latitude, 0.0, 0.0),
+        tags.GPSLongitudeRef: "E",
+        tags.GPSLongitude: (longitude, 0.0, 0.0),
+    }
     return exif
 
 

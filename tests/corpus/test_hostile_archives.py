@@ -187,10 +187,13 @@ def test_a_pax_header_does_not_make_a_file_sparse_or_a_link(tmp_path, target):
 @pytest.mark.parametrize(
     ("mode", "kind"),
     [
-        (0o120777, "a symbolic link"), (0o010644, "a FIFO"), (0o020644, "a character device"),
-        (0o060644, "a block device"), (0o140644, "a socket"),
+        (0o120777, "a symbolic link"),
+        (0o010644, "a FIFO"),
+        (0o020644, "a character device"),
+        (0o060644, "a block device"),
+        (0o140644, "a socket"),
     ],
-)  # fmt: skip
+)
 def test_no_link_of_a_zip_is_made_or_followed(tmp_path, target, mode, kind):
     data = zip_bytes(("to", "../beside", mode), ("to/canary.jpg", b"evil"))
     assert f"member to is {kind}" in refuse(tmp_path / "archive.zip", target, data)
@@ -398,7 +401,7 @@ BOMBS = {
     "xz with a dictionary of 4 GiB": xz_with_a_dictionary_of_4_gib,
     "a zip with 700,000 names of one member": lambda: zip_with_a_list_of_members(700_000),
     "links one block after another": lambda: gzip_of((header("x", LINK, 0) * 2048, 500)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bomb", BOMBS)

@@ -69,8 +69,9 @@ def test_test_set_images_of_kept_countries_stay_with_their_authors(street, tmp_p
     )  # fmt: skip
     images, *_ = build([street, bench])
     assert dict(images.groupby("collection").author.unique().map(list)) == {
-        "street": [""], "im2gps3k": ["x@N00"]
-    }  # fmt: skip
+        "street": [""],
+        "im2gps3k": ["x@N00"],
+    }
     found = images[images.collection == "im2gps3k"]
     assert found[["image_id", "country", "split"]].to_numpy().tolist() == [
         ["im2gps3k/a.jpg", "FR", "test"]

@@ -63,8 +63,10 @@ def test_splits_follow_seed_and_ratio_by_country_and_test_sets_are_tested_on():
         expected = split_names(names, 3, RATIO)
         assert found[rows.index].tolist() == [expected[name] for name in names]
         assert found[rows.index].value_counts().to_dict() == {
-            "train": count // 2, "val": count // 4, "test": count // 4,
-        }  # fmt: skip
+            "train": count // 2,
+            "val": count // 4,
+            "test": count // 4,
+        }
     assert set(found[table.collection == "far"]) == {"test"}
     assert assign_splits(table, 4, RATIO).tolist() != found.tolist()
 
@@ -91,9 +93,7 @@ def test_names_must_be_unique_to_be_split():
 def test_shards_are_by_collection_and_country_in_the_order_of_the_images():
     table = images(("street", "FR", 5), ("far", "FR", 2), ("street", "NA", 1))
     found = assign_shards(table, 2)
-    assert found.tolist() == [
-        "0000", "0000", "0001", "0001", "0002", "0000", "0000", "0000"
-    ]  # fmt: skip
+    assert found.tolist() == ["0000", "0000", "0001", "0001", "0002", "0000", "0000", "0000"]
 
 
 def test_every_country_with_street_images_has_a_row_with_its_counts():
@@ -131,9 +131,8 @@ def test_files_of_the_index_have_their_names_and_columns(tmp_path):
         "rejected.csv": "source,path,reason",
         "listing.csv": "source,kind,files,examples",
         "shards.csv": "collection,country,shard,images,sources",
-        "shards/street/FR/0000.csv":
-            "image_id,source,path,latitude,longitude,country,split",
-    }  # fmt: skip
+        "shards/street/FR/0000.csv": "image_id,source,path,latitude,longitude,country,split",
+    }
     assert pd.read_parquet(tmp_path / "images.parquet").columns.tolist() == [
         "image_id", "source", "collection", "path", "latitude", "longitude", "country", "author",
         "split", "shard",

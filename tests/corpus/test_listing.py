@@ -104,8 +104,9 @@ def test_what_systems_leave_among_files_is_theirs(name):
 
 
 def test_the_listing_is_written_beside_the_index(messy, tmp_path):
-    tables = build_index([messy], min_images=1, shard_size=9, seed=42, ratio=(0.8, 0.1, 0.1),
-                         max_rejected=1)  # fmt: skip
+    tables = build_index(
+        [messy], min_images=1, shard_size=9, seed=42, ratio=(0.8, 0.1, 0.1), max_rejected=1
+    )
     write_index(tmp_path / "index", *tables)
     written = pd.read_csv(tmp_path / "index/listing.csv")
     assert list(written) == ["source", "kind", "files", "examples"]
@@ -238,13 +239,13 @@ FOLDERS = {
 }
 FILES = {
     "a link to a country": lambda one, two: (two.mkdir(), (two / "FR").symlink_to(one / "France")),
-    "links to files": lambda one, two: tree(two, "Japan/x.jpg").joinpath("Japan/y.jpg").symlink_to(
-        one / "France/a.jpg"
+    "links to files": lambda one, two: (
+        tree(two, "Japan/x.jpg").joinpath("Japan/y.jpg").symlink_to(one / "France/a.jpg")
     ),
     "hard links": lambda one, two: os.link(
         one / "France/a.jpg", tree(two, "FR/c.jpg") / "FR/a.jpg"
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", FOLDERS.values(), ids=FOLDERS)
@@ -293,10 +294,13 @@ def test_a_file_that_is_there_again_by_a_link_counts_once(tmp_path):
     (tmp_path / "Japan/d.jpg").symlink_to("../France/b.jpg")
     found = {item.path: item.country if not item.rejected else "" for item in list_source(source)}
     assert found == {
-        "France/a.jpg": "FR", "FR/a.jpg": "",  # one country
-        "France/b.jpg": "", "FR/b.jpg": "", "Japan/d.jpg": "",  # two countries
+        "France/a.jpg": "FR",
+        "FR/a.jpg": "",  # one country
+        "France/b.jpg": "",
+        "FR/b.jpg": "",
+        "Japan/d.jpg": "",  # two countries
         "Japan/c.jpg": "JP",
-    }  # fmt: skip
+    }
     (tmp_path / "Iceland").symlink_to(".")  # a circle
     assert len(list_source(source)) == 6
 

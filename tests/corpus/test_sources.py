@@ -45,8 +45,9 @@ def test_folders_name_the_country_and_other_files_are_left_out(tmp_path):
     )
     listed = list_source(source)
     assert [(item.path, item.country) for item in listed] == [
-        ("Namibia/a.png", "NA"), ("Namibia/b 'é'.JPG", "NA")
-    ]  # fmt: skip
+        ("Namibia/a.png", "NA"),
+        ("Namibia/b 'é'.JPG", "NA"),
+    ]
     assert math.isnan(listed[0].latitude)
 
 
@@ -227,8 +228,10 @@ def test_rows_between_two_open_quotes_are_all_rejected(tmp_path):
     found = written(tmp_path, text)
     reason = "in a quote that is opened in line 3 and closed in line 5"
     assert found == {
-        "b.jpg": "JP", "a.jpg": "not named in the table", "c.jpg": "not named in the table",
-    } | {f"table.csv, line {n}": f"{reason} (line {n})" for n in (3, 4, 5)}  # fmt: skip
+        "b.jpg": "JP",
+        "a.jpg": "not named in the table",
+        "c.jpg": "not named in the table",
+    } | {f"table.csv, line {n}": f"{reason} (line {n})" for n in (3, 4, 5)}
 
 
 @pytest.mark.parametrize(("lines", "broken"), [(1000, 1001), (1001, 1)])
@@ -308,7 +311,7 @@ def test_a_table_that_cannot_be_read_at_all_says_why(tmp_path, data, fault):
         '"longitude", latitude ,"file"\n2.35,"48.85","a.jpg"\n139.69, 35.68 ,b.jpg',
         'file,latitude,longitude,note\na.jpg,48.85,2.35,"a, ""b"""\nb.jpg,35.68,139.69,""\n',
     ],
-)  # fmt: skip
+)
 def test_tables_of_other_programs_are_read(tmp_path, text):
     assert written(tmp_path, text, ["a.jpg", "b.jpg"]) == {"a.jpg": "FR", "b.jpg": "JP"}
 
@@ -333,8 +336,9 @@ def test_a_file_that_is_named_twice_has_no_place(tmp_path, other):
     for place in ("35.68,139.69", "48.85,2.35", ",", "x,y"):
         text = f"file,latitude,longitude\n{other},{place}\nb.jpg,35.68,139.69\na.jpg,48.85,2.35\n"
         assert written(tmp_path, text, ["a.jpg", "b.jpg"]) == {
-            "a.jpg": "named twice in the table (line 2, line 4)", "b.jpg": "JP"
-        }  # fmt: skip
+            "a.jpg": "named twice in the table (line 2, line 4)",
+            "b.jpg": "JP",
+        }
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

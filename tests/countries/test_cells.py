@@ -75,9 +75,12 @@ def test_mean_place_of_a_cell_across_the_antimeridian_is_in_it():
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
-    [((5, 6), "minimum_images is 6 and maximum_images 5"), ((5, 0), "at least 1"),
-     ((1000, 900), r"1 cells have at least 900 of 1000 images.*lower minimum_images")],
-)  # fmt: skip
+    [
+        ((5, 6), "minimum_images is 6 and maximum_images 5"),
+        ((5, 0), "at least 1"),
+        ((1000, 900), r"1 cells have at least 900 of 1000 images.*lower minimum_images"),
+    ],
+)
 def test_numbers_that_leave_no_cells_are_refused(numbers, message):
     with pytest.raises(InputError, match=message):
         adaptive_cells(np.array([(48.8, 2.3)] * 960 + [(0.0, 0.0)] * 40), *numbers)

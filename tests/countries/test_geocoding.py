@@ -76,11 +76,13 @@ def test_a_folder_of_no_country_is_refused(name):
 
 @pytest.mark.parametrize(
     ("name", "choices"),
-    [("Congo", r"Democratic Republic of the Congo \(CD\) or Republic of the Congo \(CG\)"),
-     ("korea", r"North Korea \(KP\) or South Korea \(KR\)"),
-     ("Virgin Islands", r"British Virgin Islands \(VG\) or US Virgin Islands \(VI\)"),
-     ("Guiana", r"French Guiana \(GF\) or Guyana \(GY\)")],
-)  # fmt: skip
+    [
+        ("Congo", r"Democratic Republic of the Congo \(CD\) or Republic of the Congo \(CG\)"),
+        ("korea", r"North Korea \(KP\) or South Korea \(KR\)"),
+        ("Virgin Islands", r"British Virgin Islands \(VG\) or US Virgin Islands \(VI\)"),
+        ("Guiana", r"French Guiana \(GF\) or Guyana \(GY\)"),
+    ],
+)
 def test_the_name_of_several_countries_is_refused_with_the_choices(name, choices):
     with pytest.raises(ValueError, match=f"can mean {choices}; rename the folder to one of them"):
         country_of_name(name)

@@ -148,9 +148,11 @@ def test_groups_of_images_are_compared_with_newcombes_interval():
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-4)
     assert (found.n, found.p_value < 0.05) == (150, True)
     several = difference_of_groups(
-        frame(np.tile(np.arange(70) < 56, (3, 1)).T), frame(np.tile(np.arange(80) < 48, (3, 1)).T),
-        {}, 1,
-    )  # fmt: skip
+        frame(np.tile(np.arange(70) < 56, (3, 1)).T),
+        frame(np.tile(np.arange(80) < 48, (3, 1)).T),
+        {},
+        1,
+    )
     assert (several.low, several.high) == pytest.approx((found.low, found.high), abs=0.02)
 
 
@@ -191,8 +193,9 @@ def test_other_score_maps_are_compared_with_the_first_ones_and_controls_with_non
     rows["small", "street", "1"]["street"] |= True
     found = answers(evidence(rows, datasets)).set_index("key")
     assert found.index[found.family == "score_maps"].tolist() == [
-        "score_maps/small/street/dimmed", "score_maps/small/words/dimmed"
-    ]  # fmt: skip
+        "score_maps/small/street/dimmed",
+        "score_maps/small/words/dimmed",
+    ]
     assert found.estimate["score_maps/small/street/dimmed"] == pytest.approx(0.5, abs=0.1)
     assert found.p_adjusted["score_maps/small/words/dimmed"] > 0.05
 

@@ -22,9 +22,11 @@ def test_the_interval_is_wilsons():
 
 
 def test_seeds_have_lines_of_their_own_before_their_mean():
-    runs = [("cnn", "original", "1", frame(["FR", "FR", "FR", "NA"])),
-            ("cnn", "original", "2", frame(["FR", "NA", "FR", "NA"])),
-            ("clip", "default", "any", frame(["FR", "FR", "NA", "NA"]))]  # fmt: skip
+    runs = [
+        ("cnn", "original", "1", frame(["FR", "FR", "FR", "NA"])),
+        ("cnn", "original", "2", frame(["FR", "NA", "FR", "NA"])),
+        ("clip", "default", "any", frame(["FR", "FR", "NA", "NA"])),
+    ]
     found = accuracy_by_country(runs)
     assert found.seed.tolist() == ["1", "1", "2", "2", "mean", "mean", "any", "any"]
     mean = found[found.seed == "mean"].set_index("country")

@@ -58,8 +58,10 @@ def test_images_that_both_runs_tested_are_paired_and_all_are_compared_as_groups(
 
 
 def test_runs_of_the_same_test_images_are_only_paired_and_by_source():
-    parts = [images("a", range(40), "plain", rights(40, 0.5)),
-             images("b", range(60), "plain", rights(60, 1))]  # fmt: skip
+    parts = [
+        images("a", range(40), "plain", rights(40, 0.5)),
+        images("b", range(60), "plain", rights(60, 1)),
+    ]
     one = run("one", *parts)
     two = run("two", parts[0], images("b", range(60), "plain", rights(60, 0.5)))
     found = by_key(compare_runs(one, two))
@@ -73,10 +75,16 @@ def test_runs_of_the_same_test_images_are_only_paired_and_by_source():
 
 def test_a_source_that_one_run_only_tests_on_is_compared_where_the_other_trained_on_it():
     """Trained on source a and tested on b, against trained on both."""
-    shortcut = run("one source", images("a", range(50), "plain", rights(50, 0.5)),
-                   images("b", range(200), "b", rights(200, 0.1)))  # fmt: skip
-    both = run("both", images("a", range(50), "plain", rights(50, 0.5)),
-               images("b", range(100), "plain", rights(100, 1)))  # fmt: skip
+    shortcut = run(
+        "one source",
+        images("a", range(50), "plain", rights(50, 0.5)),
+        images("b", range(200), "b", rights(200, 0.1)),
+    )
+    both = run(
+        "both",
+        images("a", range(50), "plain", rights(50, 0.5)),
+        images("b", range(100), "plain", rights(100, 1)),
+    )
     found = by_key(compare_runs(shortcut, both))
     line = found["same_images/cnn/plain/b/plain"]
     assert (line.n, line.estimate) == (100, pytest.approx(-0.8))
@@ -85,8 +93,11 @@ def test_a_source_that_one_run_only_tests_on_is_compared_where_the_other_trained
 
 
 def test_a_dimmed_view_is_compared_with_itself_only():
-    one = run("one", images("a", range(50), "plain", rights(50, 0.5)),
-              images("a", range(50), "dimmed", rights(50, 0.2)))  # fmt: skip
+    one = run(
+        "one",
+        images("a", range(50), "plain", rights(50, 0.5)),
+        images("a", range(50), "dimmed", rights(50, 0.2)),
+    )
     two = run("two", images("a", range(50), "dimmed", rights(50, 0.4)))
     found = by_key(compare_runs(one, two))
     assert list(found) == ["same_images/cnn/plain/dimmed/dimmed"]
@@ -128,9 +139,10 @@ def test_a_row_that_was_not_tested_on_all_images_is_left_out():
     given = {"near_duplicates": frozenset(), "authors": {}, "seed": 1, "majority": "DE"}
     one = Compared("one", Evidence(predictions, DATASETS, models, TITLES, **given))
     assert list(by_key(compare_runs(one, two))) == [
-        "same_images/cnn/plain/plain/plain", "same_images/clip/plain/plain/plain",
+        "same_images/cnn/plain/plain/plain",
+        "same_images/clip/plain/plain/plain",
         "same_images/cnn/plain/dimmed/dimmed",
-    ]  # fmt: skip
+    ]
 
 
 def test_an_image_of_two_countries_is_named():

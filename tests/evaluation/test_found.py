@@ -33,12 +33,15 @@ NAMING = Naming(NAMES, np.array([0, 2]), 0.10)
 # Image: left, top, width, height of each segment, and its classes with their probabilities.
 IMAGES = {
     "FR": {
-        "a": [((0, 0, 320, 640), {0: 0.9}), ((160, 0, 320, 640), {0: 0.5, 1: 0.4}),
-              ((0, 0, 640, 320), {1: 0.8})],
+        "a": [
+            ((0, 0, 320, 640), {0: 0.9}),
+            ((160, 0, 320, 640), {0: 0.5, 1: 0.4}),
+            ((0, 0, 640, 320), {1: 0.8}),
+        ],
         "b": [((0, 0, 64, 64), {1: 0.6, 2: 0.3}), ((64, 0, 64, 64), {1: 0.94, 2: 0.06})],
     },
     "NA": {"c": [((0, 0, 640, 640), {2: 0.7})], "d": []},
-}  # fmt: skip
+}
 
 
 def segments_of(image_id: str, rows: list) -> Segments:
@@ -169,11 +172,13 @@ def test_extremes_are_of_different_images_and_do_not_depend_on_the_order_of_shar
     for order in (shards, shards[::-1]):
         examples = Examples(1)
         describe(order, Found(NAMING, examples))
-        kept.append([
-            [(c.image_id, c.row) for c in side[class_index]]
-            for side in (examples.highest, examples.lowest)
-            for class_index in (0, 2)
-        ])  # fmt: skip
+        kept.append(
+            [
+                [(c.image_id, c.row) for c in side[class_index]]
+                for side in (examples.highest, examples.lowest)
+                for class_index in (0, 2)
+            ]
+        )
     assert kept[0] == kept[1] == [[("a", 0)], [("c", 0)], [("a", 1)], [("b", 0)]]
 
 
@@ -240,16 +245,20 @@ def test_namibia_stays_a_country_and_every_dataset_has_its_own_scores(shards, tm
     own, other = ({"curve": "linear", "scores": name} for name in ("objects", "more"))
     run_script(
         "found",
-        input={"classes": [parts["classes"]] * 2, "countries": [parts["countries"]] * 2,
-               "histograms": [parts["histogram"]] * 2},
+        input={
+            "classes": [parts["classes"]] * 2,
+            "countries": [parts["countries"]] * 2,
+            "histograms": [parts["histogram"]] * 2,
+        },
         output=tables,
         params={"scores": ["objects", "more"], "views": {"base": own, "odd": other}},
-    )  # fmt: skip
+    )
     read = {n: pd.read_csv(p, keep_default_na=False, na_values=[""]) for n, p in tables.items()}
     assert len(read["classes"]) == 2 * 3
     assert read["countries"]["country"].tolist() == ["FR", "NA", "all"] * 2
     visible = read["visible"]
     assert visible.groupby(["scores", "dataset"]).size().to_dict() == {
-        ("objects", "base"): 3, ("more", "odd"): 3,
-    }  # fmt: skip
+        ("objects", "base"): 3,
+        ("more", "odd"): 3,
+    }
     assert visible[visible.country == "NA"]["mean_factor"].tolist() == [0.35, 0.35]

@@ -148,19 +148,22 @@ def test_the_nearest_view_is_that_of_a_comparison_of_all_views(squares, indexed,
     """Centers are compared with centers and whole pictures with whole ones, mirrored or not."""
     monkeypatch.setattr(hash_search, "ALL_PAIRS", 0 if indexed else 10**10)
     rng = np.random.default_rng(1)
-    a, b = (pd.DataFrame(rng.integers(0, 2**64, (n, 4), dtype=np.uint64), columns=VIEWS)
-            for n in (30, 50))  # fmt: skip
+    a, b = (
+        pd.DataFrame(rng.integers(0, 2**64, (n, 4), dtype=np.uint64), columns=VIEWS)
+        for n in (30, 50)
+    )
     references = b.assign(center=b.whole) if squares else b
     a.loc[::3, ["whole", "whole_mirrored"]] = a.loc[::3, ["center", "center_mirrored"]].to_numpy()
     own, groups = (rng.choice(["FR", "JP"], n) for n in (30, 50))
     nearest, bits, other_bits, mirrored = nearest_views(a, references, own, groups, threads=2)
     for i in range(30):
         different = {
-            (view, row): (int(a.at[i, view]) ^ int(references.at[row, view.split("_")[0]]))
-            .bit_count()
+            (view, row): (
+                int(a.at[i, view]) ^ int(references.at[row, view.split("_")[0]])
+            ).bit_count()
             for view in VIEWS
             for row in range(50)
-        }  # fmt: skip
+        }
         least = min(different.values())
         best = {key for key, value in different.items() if value == least}
         assert bits[i] == least
@@ -195,8 +198,11 @@ def test_among_too_many_pairs_only_near_duplicates_are_found_and_all_of_them(mon
     assert 0 < far.sum() < 100
     full = full.astype({"bits": float, "other_country_bits": float})
     full.loc[far, ["nearest_image", "nearest_country", "bits", "mirrored"]] = [
-        None, None, np.nan, False
-    ]  # fmt: skip
+        None,
+        None,
+        np.nan,
+        False,
+    ]
     full.loc[full.other_country_bits > 6, "other_country_bits"] = np.nan
     assert found.to_csv(float_format="%.6g") == full.to_csv(float_format="%.6g")
     assert leakage_summary(found, 6).equals(leakage_summary(full, 6))
@@ -290,8 +296,10 @@ def test_the_summary_counts_them_by_collection_and_split(world):
     assert (test.located, test.within_1000_m, test.chance_share) == (1, 0, 0)
     assert test.median_m == pytest.approx(111_195, rel=1e-3)
     assert [name for name in summary if name.startswith("within")] == [
-        "within_25_m", "within_100_m", "within_1000_m"
-    ]  # fmt: skip
+        "within_25_m",
+        "within_100_m",
+        "within_1000_m",
+    ]
     val = summary.loc["street", "val"]
     assert (val.within_25_m, val.median_m) == (1, pytest.approx(11.1, abs=0.1))
     assert summary.loc["im2gps3k", "test"].near_duplicates == 0

@@ -123,12 +123,13 @@ CHANGES = {
     "rising": (swap_best, r"street/3\.jpg \(original\) rises"),
     "too much": (put([f"probability_{r}" for r in (1, 2, 3)], 0.4), "adds up to more than 1"),
     "one country twice": (
-        lambda t: put("country_2", t.loc[3, "country_1"])(t), "names a country twice",
+        lambda t: put("country_2", t.loc[3, "country_1"])(t),
+        "names a country twice",
     ),
     "another label's": (put("label_probability", 0.99), "is not that of the label"),
     "no latitude": (put("latitude", np.nan, 20), r"im2gps3k/2\.jpg \(im2gps3k\) has no such place"),
     "beyond the pole": (put("latitude", 90.5, 20), "has no such place"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("change", "fault"), CHANGES.values(), ids=CHANGES)
@@ -158,13 +159,14 @@ def test_a_damaged_file_is_named(length, tmp_path):
 
 OTHERS = {
     "an image less": (
-        lambda t: t[t.image_id != "street/5.jpg"], r"images: street/5\.jpg .*is only in .*a\.p",
+        lambda t: t[t.image_id != "street/5.jpg"],
+        r"images: street/5\.jpg .*is only in .*a\.p",
     ),
     "other images": (lambda t: t.replace({"im2gps3k/5.jpg": "im2gps3k/6.jpg"}), "one of 2, is"),
     "a test set less": (lambda t: t[t.test_set != "im2gps3k"], "one of 6, is only in"),
     "another source": (put("source", "other"), "differ in the source"),
     "another place": (put("latitude", 3.5, 20), "differ in the latitude"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("change", "fault"), OTHERS.values(), ids=OTHERS)
@@ -265,7 +267,7 @@ PLACE_CHANGES = {
     "beyond the pole": (put("predicted_latitude", 91.0), "is predicted to be at no such place"),
     "a country without": (put("country_3", "GB"), "is 0, but names a country"),
     "no answer": (put("country_1", None), "no country_1 in 1 rows"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("change", "fault"), PLACE_CHANGES.values(), ids=PLACE_CHANGES)

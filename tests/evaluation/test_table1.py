@@ -102,8 +102,11 @@ def test_published_values_of_the_abstract():
     assert ",".join(published().columns) == HEADER
     assert table.loc[("StreetCLIP", "Default"), "Original Test Accuracy"] == "71.45"
     assert table.loc[("Convolutional Neural Network", "Weighted Custom")].tolist() == [
-        "24.87", "14.95", "36.10", "10.90",
-    ]  # fmt: skip
+        "24.87",
+        "14.95",
+        "36.10",
+        "10.90",
+    ]
 
 
 def test_comparison_has_a_line_for_each_published_cell(tmp_path):

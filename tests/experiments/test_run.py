@@ -190,8 +190,9 @@ def check_controls(results: Results) -> None:
     assert results.keys("loss_of_information") == {"cnn/other_image/original"}
     assert results.keys("inverted") == {"cnn/weighted_custom/inverted"}
     assert results.keys("fills") == {
-        "cnn/mean_filled/weighted_custom", "cnn/blurred/weighted_custom"
-    }  # fmt: skip
+        "cnn/mean_filled/weighted_custom",
+        "cnn/blurred/weighted_custom",
+    }
     visible = results.table("found_visible")
     everywhere = visible[visible.country == "all"].set_index("dataset").mean_factor
     assert everywhere["inverted"] > everywhere["weighted_custom"]
@@ -336,9 +337,12 @@ def test_an_experiment_runs_to_its_report(world, tmp_path, name):
     EXPECTED[name].check(results)
     verified = subprocess.run(
         [sys.executable, "-m", "geoloc", "verify", str(results.folder)],
-        cwd=tmp_path / "run", capture_output=True, text=True, check=False,
+        cwd=tmp_path / "run",
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
-    )  # fmt: skip
+    )
     assert verified.returncode == 0, verified.stdout[-3000:]
 
 

@@ -221,9 +221,11 @@ def test_predictions_of_other_images_are_not_explained():
 
 def test_random_labels_keep_images_and_shares_and_are_another_training():
     images = SimpleNamespace(
-        image_id=np.arange(40).astype(str), label=np.repeat(["DE", "FR"], [30, 10]), digest="d",
+        image_id=np.arange(40).astype(str),
+        label=np.repeat(["DE", "FR"], [30, 10]),
+        digest="d",
         read=lambda rows: (rows, rows),
-    )  # fmt: skip
+    )
     shuffled = ShuffledLabels(images, 1)
     assert shuffled.image_id.tolist() == images.image_id.tolist()
     assert Counter(shuffled.label) == Counter(images.label)

@@ -74,8 +74,9 @@ def relevance_by_the_equations(model: ClipZeroShot, image: np.ndarray, answer: i
         output[1].retain_grad()
         attentions.append(output[1])
 
-    hooks = [layer.self_attn.register_forward_hook(keep)
-             for layer in network.vision_model.encoder.layers]  # fmt: skip
+    hooks = [
+        layer.self_attn.register_forward_hook(keep) for layer in network.vision_model.encoder.layers
+    ]
     processed = model.processor.image_processor(
         [image], input_data_format="channels_last", return_tensors="pt"
     )
@@ -156,10 +157,12 @@ def test_weights_are_randomized_from_the_texts_to_the_pixels_and_come_back(folde
     changed = []
     for _ in cascade(probe.layers(), 3):
         weights = [layer.get_weights() for layer in probe.layers()]
-        changed.append([
-            any(not np.array_equal(a, b) for a, b in zip(*pair, strict=True))
-            for pair in zip(trained, weights, strict=True)
-        ])  # fmt: skip
+        changed.append(
+            [
+                any(not np.array_equal(a, b) for a, b in zip(*pair, strict=True))
+                for pair in zip(trained, weights, strict=True)
+            ]
+        )
     # Embeddings, their normalization, three blocks, normalization, projection, texts.
     assert len(trained) == 8
     assert [sum(layers) for layers in changed][0] == 2

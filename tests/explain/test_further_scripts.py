@@ -98,13 +98,17 @@ def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypat
     ]
     (explained,) = calls["explained"]
     assert [explained.pop(name).model["model"] for name in ("probe", "misled")] == [
-        "clip", "misled",
-    ]  # fmt: skip
+        "clip",
+        "misled",
+    ]
     assert explained.pop("pictures") is pictures
     assert explained == {
-        "classes": CLASSES, "class_maps": "class maps", "names": vocabulary("imagenet"),
-        "settings": Settings(**EXPLAIN), "seed": 5,
-    }  # fmt: skip
+        "classes": CLASSES,
+        "class_maps": "class maps",
+        "names": vocabulary("imagenet"),
+        "settings": Settings(**EXPLAIN),
+        "seed": 5,
+    }
     assert [list(call.values()) for call in calls["written"]] == [
         [str(tmp_path / "maps.h5"), ["maps"], EXPLAIN]
     ]
@@ -135,9 +139,10 @@ def test_the_tables_are_of_all_rows_and_of_the_seed(tmp_path):
     run_script("explanations", input=paths, output=outputs, params={"rows": ROWS, "seed": 3})
     read = {kind: read_row_tables(ROWS, found) for kind, found in paths.items()}
     expected = {
-        "influence": influence(read["influence"], 3), "cause": cause(read["changes"], 3),
+        "influence": influence(read["influence"], 3),
+        "cause": cause(read["changes"], 3),
         "faithfulness": faithfulness(read["checks"]),
-    }  # fmt: skip
+    }
     for name, table in expected.items():
         assert outputs[name].read_text() == table.to_csv(index=False)
 
@@ -194,8 +199,9 @@ def test_examples_are_images_as_each_row_sees_them_with_their_score_maps(example
         image, score = arrays.read(np.array([row]))
         np.testing.assert_array_equal(each.image, make_view(VIEWS[dataset])(image, score)[0])
         np.testing.assert_array_equal(each.score, score[0])
-        assert each.probability == pytest.approx((0.5, 0.7, 0.9)[examples.ids.index(
-            each.explanation.image_id)])  # fmt: skip
+        assert each.probability == pytest.approx(
+            (0.5, 0.7, 0.9)[examples.ids.index(each.explanation.image_id)]
+        )
 
 
 def test_examples_know_which_methods_passed_the_checks_of_their_own_row(examples):

@@ -98,9 +98,12 @@ def test_integrated_gradients_are_those_of_captum(images):
     model = small_network()
     twin = Twin(model)
     expected = IntegratedGradients(twin).attribute(
-        as_torch(images), torch.zeros(3, 3, 224, 224), torch.tensor(ANSWER), n_steps=8,
+        as_torch(images),
+        torch.zeros(3, 3, 224, 224),
+        torch.tensor(ANSWER),
+        n_steps=8,
         method="riemann_middle",
-    )  # fmt: skip
+    )
     expected = expected.detach().numpy().transpose(0, 2, 3, 1)
     probe = KerasProbe(model)
     found = probe.attributions(images, np.zeros_like(images), ANSWER, 8)

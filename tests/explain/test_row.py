@@ -109,8 +109,9 @@ def test_the_contrast_is_of_the_same_images_with_a_test(left):
     assert contrast.difference == pytest.approx(expected)
     assert contrast.low <= contrast.difference <= contrast.high
     assert 0 < contrast.p_value <= contrast.p_adjusted <= 1
-    assert table.p_value.notna().tolist() == [name.endswith("control") and "vs" in name
-                                              for name in table.index]  # fmt: skip
+    assert table.p_value.notna().tolist() == [
+        name.endswith("control") and "vs" in name for name in table.index
+    ]
     assert set(table.index) == {
         "removed", "removed_control", "kept", "kept_control", "swapped", "swapped_other",
         "removed_vs_control", "kept_vs_control",

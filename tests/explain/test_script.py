@@ -86,9 +86,12 @@ def test_explain_is_given_everything_that_is_configured(calls):
     assert list(selected.values()) == ["classes.txt", "all", "imagenet"]
     (maps,) = calls.maps
     assert maps == {
-        "paths": ["segments.h5"], "image_ids": set(pictures.image_id), "selected": "selected",
-        "minimum": 0.3, "index": "the index",
-    }  # fmt: skip
+        "paths": ["segments.h5"],
+        "image_ids": set(pictures.image_id),
+        "selected": "selected",
+        "minimum": 0.3,
+        "index": "the index",
+    }
     assert set(calls.compared) == {"the index"}
     (written,) = calls.written
     assert list(written.values()) == [str(folder / "maps.h5"), ["maps"], EXPLAIN]

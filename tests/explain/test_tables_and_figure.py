@@ -87,10 +87,13 @@ def test_a_change_without_its_control_is_refused():
 @pytest.mark.parametrize(
     ("similar", "misled", "error", "shown"),
     [
-        (0.1, np.nan, np.nan, True), (0.1, 0.4, 0.4, True), (0.6, np.nan, 0.1, False),
-        (0.1, np.nan, 0.7, False), (0.1, 0.6, 0.1, False),
+        (0.1, np.nan, np.nan, True),
+        (0.1, 0.4, 0.4, True),
+        (0.6, np.nan, 0.1, False),
+        (0.1, np.nan, 0.7, False),
+        (0.1, 0.6, 0.1, False),
     ],
-)  # fmt: skip
+)
 def test_maps_must_change_with_weights_and_labels_and_add_up(similar, misled, error, shown):
     checks = pd.DataFrame({
         "method": ["m"] * 3, "pointing_game": [1.0, 0.0, np.nan], "area": 0.1,
@@ -120,8 +123,10 @@ def test_the_figure_leaves_out_maps_that_random_weights_do_not_change():
     assert titles[2:] == ["Grad-CAM", "Integrated gradients"]
     texts = [[text.get_text() for text in axis.texts] for axis in axes]
     assert [text for text in texts if text] == [
-        ["not available"], ["not available"], ["not shown:\nsee faithfulness.csv"],
-    ]  # fmt: skip
+        ["not available"],
+        ["not available"],
+        ["not shown:\nsee faithfulness.csv"],
+    ]
 
 
 def test_the_figure_of_a_clip_has_its_own_method_only():
@@ -132,10 +137,13 @@ def test_the_figure_of_a_clip_has_its_own_method_only():
 
 
 def test_the_figure_has_a_right_and_a_wrong_answer_of_a_row():
-    checks = pd.DataFrame({
-        "image_id": ["a", "b", "c", "d"] * 2, "label": ["FR"] * 8,
-        "answer": ["FR", "FR", "FR", "NA"] * 2,
-    })  # fmt: skip
+    checks = pd.DataFrame(
+        {
+            "image_id": ["a", "b", "c", "d"] * 2,
+            "label": ["FR"] * 8,
+            "answer": ["FR", "FR", "FR", "NA"] * 2,
+        }
+    )
     for seed in range(5):
         chosen = choose(checks, seed)
         assert "d" in chosen

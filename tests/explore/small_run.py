@@ -116,8 +116,10 @@ def make_stores(
             for n, row in enumerate(part.itertuples())
         ))  # fmt: skip
         if collection == "street" and country in segmented:
-            segments, scores = (run / f"{stage}/{country}/{shard}.h5"
-                                for stage in ("segments/sam", "scores/objects"))  # fmt: skip
+            segments, scores = (
+                run / f"{stage}/{country}/{shard}.h5"
+                for stage in ("segments/sam", "scores/objects")
+            )
             found = [segments_of(i) for i in part.image_id]
             write_segments(segments, found)
             maps = score_map(found[0], [SIGN])

@@ -57,11 +57,13 @@ def test_pages_show_every_test_image_once_and_none_in_quarantine(client, small_r
     [
         ({"country": "NA"}, lambda t: (t.split == "test") & (t.country == "NA")),
         ({"group": "street/train"}, lambda t: t.split == "train"),
-        ({"group": "im2gps3k/test", "country": "FR"},
-         lambda t: (t.collection == "im2gps3k") & (t.country == "FR")),
+        (
+            {"group": "im2gps3k/test", "country": "FR"},
+            lambda t: (t.collection == "im2gps3k") & (t.country == "FR"),
+        ),
     ],
     ids=["Namibia", "training", "photos"],
-)  # fmt: skip
+)
 def test_filters_choose_images(client, small_run, query, choose):
     index = small_run[1]
     chosen = choose(index)
@@ -164,8 +166,9 @@ def test_maps_of_an_answer_are_shown_if_they_passed_their_check(client, small_ru
     n = int(np.flatnonzero(small_run[1].split == "test")[0])
     found = client.get(f"/api/images/{n}", params={"row": ROW}).json()["explained"]
     assert [(each["title"], each["shown"]) for each in found] == [
-        ("Grad-CAM", True), ("Integrated gradients", False),
-    ]  # fmt: skip
+        ("Grad-CAM", True),
+        ("Integrated gradients", False),
+    ]
     shown = pixels(client, f"/relevance/{n}", row=ROW, method="grad_cam")
     assert shown.shape == (224, 224, 3)
     # Inferno goes from black to yellow.

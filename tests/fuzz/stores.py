@@ -54,8 +54,11 @@ def bytes_mutated(rng: np.random.Generator, path: Path, schema: str) -> None:
 def metadata_flipped(rng: np.random.Generator, path: Path, schema: str) -> None:
     """Bytes near those that a dataset or group is described by, where HDF5 has crashed."""
     data = bytearray(path.read_bytes())
-    marks = [m for word in (b"OHDR", b"OCHK", b"FHDB", b"EAHD", b"\x89HDF", b"TREE", b"EAIB")
-             for m in places(data, word)]  # fmt: skip
+    marks = [
+        m
+        for word in (b"OHDR", b"OCHK", b"FHDB", b"EAHD", b"\x89HDF", b"TREE", b"EAIB")
+        for m in places(data, word)
+    ]
     for _ in range(rng.integers(1, 6)):
         at = int(marks[rng.integers(len(marks))] + rng.integers(0, 400))
         if at < len(data):
@@ -155,5 +158,8 @@ def _delete(rng: np.random.Generator, file: h5py.File) -> None:
 
 EDITS = (_set_values, _swap_rows, _resize, _store_otherwise, _relink, _change_attribute, _delete)
 DAMAGES: tuple[Callable[[np.random.Generator, Path, str], None], ...] = (
-    bytes_mutated, metadata_flipped, page_lost, edited,
-)  # fmt: skip
+    bytes_mutated,
+    metadata_flipped,
+    page_lost,
+    edited,
+)

@@ -158,8 +158,10 @@ def _says(
 ) -> bool:
     """Whether a line by itself gives an image its place."""
     for separator in SEPARATORS:
-        names, cells = ([c.strip() for c in next(csv.reader([line], delimiter=separator), [])]
-                        for line in (lines[header], lines[number - 1]))  # fmt: skip
+        names, cells = (
+            [c.strip() for c in next(csv.reader([line], delimiter=separator), [])]
+            for line in (lines[header], lines[number - 1])
+        )
         if "latitude" not in names or len(cells) != len(names):
             continue
         row = dict(zip(names, cells, strict=True))

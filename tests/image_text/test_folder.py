@@ -262,8 +262,9 @@ def test_a_model_of_another_architecture_is_refused(folder):
     "name", ["config.json", "tokenizer.json", "tokenizer_config.json", "processor_config.json",
              "model.safetensors"],
 )  # fmt: skip
-@pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:90], lambda d: b"\0" * len(d),
-                                    lambda d: b"[]"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage", [lambda d: b"", lambda d: d[:90], lambda d: b"\0" * len(d), lambda d: b"[]"]
+)
 def test_a_damaged_file_is_told_of_in_one_line(folder, name, damage):
     path = folder / name
     path.write_bytes(damage(path.read_bytes()))

@@ -34,8 +34,10 @@ def test_fewer_images_than_a_batch_are_one_batch(stores):
 
 def test_images_of_an_epoch_are_different_and_their_labels_their_own(stores):
     arrays = open_world(stores, "train")
-    pixels = {image.tobytes(): label for image, label in zip(
-        arrays.read(np.arange(42))[0], arrays.label, strict=True)}  # fmt: skip
+    pixels = {
+        image.tobytes(): label
+        for image, label in zip(arrays.read(np.arange(42))[0], arrays.label, strict=True)
+    }
     seen = [pair for batch in batches(stores).of_epochs([0]) for pair in zip(*batch, strict=True)]
     assert len({image.tobytes() for image, _ in seen}) == len(seen) == 32
     assert all(CLASSES[label.argmax()] == pixels[image.tobytes()] for image, label in seen)

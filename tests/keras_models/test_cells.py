@@ -129,8 +129,9 @@ def test_a_model_learns_the_cells_and_answers_with_their_places(tmp_path, monkey
     train = write(tmp_path / "t.h5", labels, [True] * 36, "train", colors=True)
     settings = CellParameters(maximum_images=12, minimum_images=3)
     found = label_with_cells(train, train, COUNTRIES, tmp_path, settings, "nearest_city")
-    parameters = TrainingParameters(batch_size=6, epochs=12, learning_rate=0.05,
-                                    precise_batch_norm=36, augmentation=None)  # fmt: skip
+    parameters = TrainingParameters(
+        batch_size=6, epochs=12, learning_rate=0.05, precise_batch_norm=36, augmentation=None
+    )
     training.train("cnn", "original", *found, tmp_path, 1, parameters)
     trained = load_trained(tmp_path)
     places = load_places(tmp_path, trained.classes, COUNTRIES)

@@ -83,9 +83,12 @@ def test_transfer_model_is_the_published_one_layer_by_layer():
 
 
 GIVEN = {
-    "Conv2D": ("filters", "kernel_size"), "MaxPooling2D": ("pool_size",), "Dropout": ("rate",),
-    "Dense": ("units", "activation"), "Rescaling": ("scale",),
-}  # fmt: skip
+    "Conv2D": ("filters", "kernel_size"),
+    "MaxPooling2D": ("pool_size",),
+    "Dropout": ("rate",),
+    "Dense": ("units", "activation"),
+    "Rescaling": ("scale",),
+}
 
 
 @pytest.mark.parametrize("name", ["cnn", "transfer"])
@@ -167,8 +170,9 @@ def test_efficientnet_lite0_is_that_of_its_authors_layer_by_layer():
     assert model.output.shape == (None, 7, 7, 1280)
     whole = efficientnet_lite0.classifier(None)
     assert [type(layer).__name__ for layer in whole.layers[-2:]] == [
-        "GlobalAveragePooling2D", "Dense",
-    ]  # fmt: skip
+        "GlobalAveragePooling2D",
+        "Dense",
+    ]
     assert (whole.output.shape, whole.layers[-1].activation.__name__) == ((None, 1000), "linear")
 
 

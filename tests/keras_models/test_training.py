@@ -237,9 +237,12 @@ def test_class_weights_weigh_the_training_loss_and_not_the_validation(monkeypatc
     rows = {}
     for option in (None, "balanced"):
         parameters = TrainingParameters(
-            batch_size=9, epochs=1, learning_rate=1e-30, class_weights=option,
+            batch_size=9,
+            epochs=1,
+            learning_rate=1e-30,
+            class_weights=option,
             augmentation=Augmentation(0.0, 0.0, False),
-        )  # fmt: skip
+        )
         folder = tmp_path / str(option)
         rows[option] = train("cnn", "original", arrays, arrays, CLASSES, folder, 1, parameters)[0]
 

@@ -67,7 +67,7 @@ def test_training_images_are_augmented_and_those_of_validation_are_not(
             **views,
             view=PIECEWISE,
             parameters=TrainingParameters(batch_size=8, augmentation=ranges),
-        )  # fmt: skip
+        )
         for ranges in (Augmentation(), Augmentation(0.0, 0.0, False))
     }
     plain = Batches(views["train_arrays"], CLASSES, PIECEWISE, 8, seed=1)
@@ -84,9 +84,12 @@ def test_training_images_are_augmented_and_those_of_validation_are_not(
 def test_both_splits_are_shown_as_the_view_of_the_user_does(monkeypatch, tmp_path, views):
     view = View("piecewise", minimum_factor=0.9, fill="mean", scores="objects")
     given = given_to_fit(
-        monkeypatch, tmp_path, **views, view=view,
+        monkeypatch,
+        tmp_path,
+        **views,
+        view=view,
         parameters=TrainingParameters(batch_size=12, augmentation=Augmentation(0.0, 0.0, False)),
-    )  # fmt: skip
+    )
     for arrays, split in zip(views.values(), ("x", "validation_data"), strict=True):
         known = {image.tobytes() for image in view(*arrays.read(np.arange(len(arrays))))}
         assert {image.tobytes() for image in first_images(given[split], 12)} <= known
@@ -270,9 +273,10 @@ def test_the_model_is_built_by_its_name_and_options_in_its_precision(
         return small_model(name, classes, options)
 
     given = {
-        "model_name": "transfer", "model_parameters": {"backbone": "b"},
+        "model_name": "transfer",
+        "model_parameters": {"backbone": "b"},
         "parameters": TrainingParameters(precision=precision),
-    }  # fmt: skip
+    }
     model = given_to_fit(monkeypatch, tmp_path, build=build, **views, **given)["model"]
     assert built == [("transfer", 3, {"backbone": "b"}, precision)]
     assert any("_fused_call" in layer.call.__qualname__ for layer in model.layers)

@@ -237,12 +237,15 @@ def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
         "parameters": dataclasses.asdict(parameters),
         "model_parameters": {"backbone": "resnet50", "weights": "away.h5"},
         "view": {
-            "curve": "linear", "invert": True, "fill": "blur", "scores": "people",
+            "curve": "linear",
+            "invert": True,
+            "fill": "blur",
+            "scores": "people",
             "scores_of": "other_image",
         },
         "entry": "my_transfer",
         "files": {"model.keras": file_hash(tmp_path / "model" / "model.keras")},
-    }  # fmt: skip
+    }
     header, *rows = (tmp_path / "model" / "history.csv").read_text().splitlines()
     assert header == "epoch,seconds,loss,accuracy,val_loss,val_accuracy,learning_rate"
     assert [row.split(",")[0] for row in rows] == ["1"]

@@ -83,8 +83,11 @@ def test_the_dataset_and_the_keras_model_are_trained_and_tested(folder):
     write_world(folder / "far.h5", ["FR", "NA"], "test", 9)
     kept = "".join(f"{code},x,9,7,1,1,True\n" for code in CLASSES)
     (folder / "countries.csv").write_text(f"country,name,images,train,val,test,kept\n{kept}")
-    inputs = {"scores": [scores_of(path) for path in stores], "crops": [],
-              "countries": folder / "countries.csv"}  # fmt: skip
+    inputs = {
+        "scores": [scores_of(path) for path in stores],
+        "crops": [],
+        "countries": folder / "countries.csv",
+    }
     shared = {"seed": 1, "scores": ["objects"], "crops": []}
     row = {"model": "separable", "dataset": "smooth", "seed": "1"}
     run_script(

@@ -73,8 +73,9 @@ def test_values_of_the_configuration_are_changed_in_rules():
         'rule score:\n    params:\n        a=config["score"]["minimum"],\n        b="street",\n'
     )
     assert changed(source, rule_mutants) == [
-        'config["score"]["minimum"] → None', "\"street\" → 'street_'"
-    ]  # fmt: skip
+        'config["score"]["minimum"] → None',
+        "\"street\" → 'street_'",
+    ]
 
 
 def test_each_change_of_the_list_stands_once_in_its_file():
@@ -133,5 +134,7 @@ def test_a_change_that_a_test_sees_is_noticed_and_another_is_not(tmp_path):
     command = [sys.executable, "-c", JUDGE, str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(result.stdout.splitlines()[-1]) == [
-        [True, "tests/test_tiny.py::test_it"], [False, ""], [True, "timeout"]
-    ]  # fmt: skip
+        [True, "tests/test_tiny.py::test_it"],
+        [False, ""],
+        [True, "timeout"],
+    ]

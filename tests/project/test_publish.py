@@ -30,8 +30,11 @@ def test_the_page_of_the_catalog_explains_every_section_of_the_configuration():
 def test_the_catalog_knows_how_software_is_deployed():
     usage = load(".snakemake-workflow-catalog.yml")["usage"]
     assert usage["software-stack-deployment"] == {
-        "conda": True, "apptainer": True, "apptainer+conda": False, "report": True,
-    }  # fmt: skip
+        "conda": True,
+        "apptainer": True,
+        "apptainer+conda": False,
+        "report": True,
+    }
     assert usage["mandatory-flags"] == {"desc": None, "flags": None}
 
 

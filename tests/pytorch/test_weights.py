@@ -60,7 +60,7 @@ def load(path: Path) -> Small:
         ({"conv__bias": torch.tensor([0, -math.inf, 1, 0]).half()}, "not finite: conv.bias"),
         ({"conv__bias": torch.tensor([1e300, 0, 0, 0]).double()}, "not finite: conv.bias"),
     ],
-)  # fmt: skip
+)
 def test_weights_that_are_not_those_of_the_model_are_refused(tmp_path, suffix, changes, fault):
     path = saved(tmp_path / f"w{suffix}", **changes)
     message = rf"w\{suffix}: not the weights of Small \(.*{re.escape(fault)}.*; train it again$"

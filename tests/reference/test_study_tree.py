@@ -58,13 +58,17 @@ def test_namibia_is_reported_and_not_kept(index):
 
 def test_seed_42_gives_the_listed_validation_names(index, reference):
     images = index[0].query("collection == 'street' and split == 'val'")
-    found = {country: {Path(p).name for p in group.path} for country, group in
-             images.groupby("country")}  # fmt: skip
+    found = {
+        country: {Path(p).name for p in group.path} for country, group in images.groupby("country")
+    }
     listing = read_listing(reference / "data/kaggle_listing_val.txt")
     cut_off = set(listing.pop("Hungary"))
     assert len(listing) == 46
-    assert {country_of_name(name) for name in listing if set(listing[name])
-            != found[country_of_name(name)]} == set()  # fmt: skip
+    assert {
+        country_of_name(name)
+        for name in listing
+        if set(listing[name]) != found[country_of_name(name)]
+    } == set()
     assert cut_off < found["HU"]
 
 

@@ -118,8 +118,11 @@ def write_results(folder: Path, config: dict | None = None, compared: bool = Fal
                [] if compared else ["index.min_images", "demo"], titles)  # fmt: skip
 
 
-PUBLISHED = {"cnn": "Convolutional Neural Network", "transfer": "Transfer Learning",
-             "clip": "StreetCLIP"}  # fmt: skip
+PUBLISHED = {
+    "cnn": "Convolutional Neural Network",
+    "transfer": "Transfer Learning",
+    "clip": "StreetCLIP",
+}
 
 
 def _tables(index: pd.DataFrame, predictions: list, config: dict) -> dict[str, pd.DataFrame]:

@@ -60,8 +60,10 @@ def test_street_scene_classes_and_further_test_sets_are_cited():
     config["test_sets"]["yfcc25600"] = config["test_sets"]["im2gps3k"]
     keys = {reference.key for reference in references(config)}
     assert keys >= {
-        "neuhold_mapillary_2017", "cheng_mask2former_2022", "theiner_interpretable_2022"
-    }  # fmt: skip
+        "neuhold_mapillary_2017",
+        "cheng_mask2former_2022",
+        "theiner_interpretable_2022",
+    }
     assert not keys & {"cordts_cityscapes_2016", "kirillov_segment_2023"}
 
 

@@ -85,17 +85,21 @@ def linked(graph: dict[str, dict], entity: dict, key: str) -> list[dict]:
 def made_by(graph: dict[str, dict], entity: dict) -> dict:
     """The action of the stage that an entity is a result of."""
     (action,) = (
-        other for name, other in graph.items()
+        other
+        for name, other in graph.items()
         if name.startswith("#action/") and entity in linked(graph, other, "result")
-    )  # fmt: skip
+    )
     return action
 
 
 def behind(graph: dict[str, dict], entity: dict) -> Iterator[dict]:
     """An entity, and everything that it was made from."""
     yield entity
-    if any(entity in linked(graph, other, "result") for name, other in graph.items()
-           if name.startswith("#action/")):  # fmt: skip
+    if any(
+        entity in linked(graph, other, "result")
+        for name, other in graph.items()
+        if name.startswith("#action/")
+    ):
         for used in linked(graph, made_by(graph, entity), "object"):
             yield from behind(graph, used)
 
@@ -206,10 +210,12 @@ def cache(tmp_path_factory) -> Path:
     found = tmp_path_factory.mktemp("cache") / "http"
     session = CachedSession(str(found), backend="sqlite", expire_after=-1)
     response = CachedResponse(
-        status_code=200, url=CONTEXT, content=json.dumps(context).encode(),
+        status_code=200,
+        url=CONTEXT,
+        content=json.dumps(context).encode(),
         headers={"Content-Type": "application/ld+json"},
         request=CachedRequest(method="GET", url=CONTEXT),
-    )  # fmt: skip
+    )
     session.cache.save_response(response, session.cache.create_key(Request("GET", CONTEXT)))
     session.close()
     return found
@@ -218,9 +224,12 @@ def cache(tmp_path_factory) -> Path:
 def mistakes(crate: Path, cache: Path) -> list[str]:
     """What the validator finds wrong with what Workflow Run Crate requires."""
     settings = ValidationSettings(
-        rocrate_uri=str(crate), profile_identifier="workflow-run-crate", offline=True,
-        requirement_severity="REQUIRED", cache_path=cache,
-    )  # fmt: skip
+        rocrate_uri=str(crate),
+        profile_identifier="workflow-run-crate",
+        offline=True,
+        requirement_severity="REQUIRED",
+        cache_path=cache,
+    )
     return [issue.message for issue in validate(settings).get_issues()]
 
 

@@ -23,8 +23,11 @@ def write(path, text: str) -> None:
 
 
 def git(folder, *arguments: str) -> None:
-    subprocess.run(["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b",
-                    *arguments], check=True, capture_output=True)  # fmt: skip
+    subprocess.run(
+        ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_times_add_up_over_jobs_and_memory_is_that_of_the_largest(tmp_path):

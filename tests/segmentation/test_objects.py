@@ -50,9 +50,11 @@ def segments(image_id: str, *found: tuple[tuple[int, int, int, int], int, float]
 
 def test_the_object_is_the_segment_with_the_highest_score_of_a_selected_class():
     image = segments(
-        "a", ((0, 0, 640, 300), SKY, 0.9), ((10, 20, 30, 40), SIGN, 0.5),
+        "a",
+        ((0, 0, 640, 300), SKY, 0.9),
+        ((10, 20, 30, 40), SIGN, 0.5),
         ((300, 310, 20, 200), POLE, 0.7),
-    )  # fmt: skip
+    )
     assert best_object(image, [POLE, SIGN]) == Box(300, 310, 20, 200, 70, POLE)
     assert best_object(image, [SIGN]) == Box(10, 20, 30, 40, 50, SIGN)
     assert best_object(image, [SIGN], minimum=0.6) is None
@@ -86,8 +88,9 @@ def packed(tmp_path_factory):
     ]
     write_segments(folder / "s.h5", found)
     selected = np.array([POLE, SIGN], np.int16)
-    pack_crops(folder / "i.h5", folder / "s.h5", "NA", selected, 0.1, folder / "a.h5",
-               folder / "b.csv")  # fmt: skip
+    pack_crops(
+        folder / "i.h5", folder / "s.h5", "NA", selected, 0.1, folder / "a.h5", folder / "b.csv"
+    )
     return folder, pixels
 
 
@@ -104,8 +107,10 @@ def test_arrays_hold_the_crops_and_whole_images_where_nothing_scores(packed):
 def test_boxes_say_what_is_shown_and_cut_the_same_from_full_size_images(packed):
     folder, pixels = packed
     assert read_boxes([folder / "b.csv"]) == {
-        "s/0": Box(10, 20, 300, 400, 60, SIGN), "s/1": None, "s/2": Box(639, 0, 1, 640, 100, POLE),
-    }  # fmt: skip
+        "s/0": Box(10, 20, 300, 400, 60, SIGN),
+        "s/1": None,
+        "s/2": Box(639, 0, 1, 640, 100, POLE),
+    }
     boxes = {"objects": [folder / "b.csv"]}
     found = open_score_maps(None, [folder / "i.h5"], {}, [CROP], None, 0, boxes)[score_key(CROP)]
     np.testing.assert_array_equal(found["s/0"].crop(pixels[0]), pixels[0, 20:420, 10:310])

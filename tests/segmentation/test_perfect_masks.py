@@ -37,8 +37,11 @@ def test_every_large_object_is_one_segment_where_the_stored_image_shows_it(pictu
         assert np.sum([mask for mask, _, _ in segments], axis=0).max() == 1  # no pixel is in two
     # A square is stored pixel by pixel: its sky is its sky.
     scene = scene_of(square)
-    sky = next(mask for mask, c, _ in load(str(folder), **WORLD).segment(images[1:])[0]
-               if NAMES[c] == "sky")  # fmt: skip
+    sky = next(
+        mask
+        for mask, c, _ in load(str(folder), **WORLD).segment(images[1:])[0]
+        if NAMES[c] == "sky"
+    )
     assert np.array_equal(sky, np.isin(scene.instances, sky_ids(scene)))
 
 

@@ -18,9 +18,11 @@ from tests.small_sam import picture
 from tests.small_segmenters import SIDE, sam2, sam2_parts
 
 LOOSE = {
-    "pred_iou_thresh": 0.0, "stability_score_thresh": 0.2, "stability_score_offset": 0.05,
+    "pred_iou_thresh": 0.0,
+    "stability_score_thresh": 0.2,
+    "stability_score_offset": 0.05,
     "box_nms_thresh": 1.0,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

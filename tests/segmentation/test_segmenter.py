@@ -171,10 +171,12 @@ def blobs(count: int, side: int, seed: int) -> torch.Tensor:
     radii = random.uniform(0.02, 0.5, (count // 4, 2)).repeat(4, 0)
     radii = radii * random.uniform(0.9, 1.1, (count, 2))
     y, x = (np.mgrid[:side, :side] + 0.5) / side
-    distance = np.hypot(*(
-        (grid - centers[:, axis, None, None]) / radii[:, axis, None, None]
-        for axis, grid in enumerate((x, y))
-    ))  # fmt: skip
+    distance = np.hypot(
+        *(
+            (grid - centers[:, axis, None, None]) / radii[:, axis, None, None]
+            for axis, grid in enumerate((x, y))
+        )
+    )
     slope = random.uniform(1, 40, (count, 1, 1))
     noise = random.normal(0, 1, (count, side, side)) * random.choice([0, 2], (count, 1, 1))
     return torch.from_numpy((slope * (1 - distance) + noise).astype(np.float32))

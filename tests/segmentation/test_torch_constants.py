@@ -60,9 +60,12 @@ def test_the_clip_that_is_trained_here_has_the_size_and_course_of_the_demo():
         "captions": CAPTIONS,
     }  # fmt: skip
     assert CAPTIONS == (
-        "{country}", "a street in {country}", "a road in {country}",
-        "a street view photo from {country}", "this photo was taken in {country}",
-    )  # fmt: skip
+        "{country}",
+        "a street in {country}",
+        "a road in {country}",
+        "a street view photo from {country}",
+        "this photo was taken in {country}",
+    )
 
 
 def test_every_size_reaches_the_network():
@@ -79,11 +82,14 @@ def test_every_size_reaches_the_network():
     assert (text.hidden_size, text.num_hidden_layers, text.num_attention_heads) == (96, 4, 3)
     assert {config.projection_dim, vision.projection_dim, text.projection_dim} == {20}
     assert (text.vocab_size, text.max_position_embeddings) == (
-        len(tokenizer), tokenizer.model_max_length,
-    )  # fmt: skip
+        len(tokenizer),
+        tokenizer.model_max_length,
+    )
     assert (text.bos_token_id, text.eos_token_id, text.pad_token_id) == (
-        tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id,
-    )  # fmt: skip
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+    )
 
 
 @pytest.fixture
@@ -139,10 +145,11 @@ def test_gradients_are_clipped_to_a_norm_of_one(trainer, monkeypatch):
 
 def test_the_seed_reaches_weights_order_and_crops(tmp_path):
     histories = [
-        train_clip(tmp_path / "c", Squares(8, 1), Squares(6, 2), NAMES, replace(TINY, epochs=1),
-                   seed=seed)
+        train_clip(
+            tmp_path / "c", Squares(8, 1), Squares(6, 2), NAMES, replace(TINY, epochs=1), seed=seed
+        )
         for seed in (1, 2)
-    ]  # fmt: skip
+    ]
     assert histories[0]["loss"][0] != histories[1]["loss"][0]
     first, second = (
         ClipTrainer(sorted(NAMES), NAMES, TINY, None, seed, torch.device("cpu"), 1)

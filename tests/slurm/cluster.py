@@ -204,9 +204,11 @@ def _wait_until_idle(folder: Path, seconds: float = 60) -> None:
     state = ""
     while time.monotonic() < end:
         found = subprocess.run(
-            ["sinfo", "--noheader", "--format=%T"], env=environment(folder), text=True,
+            ["sinfo", "--noheader", "--format=%T"],
+            env=environment(folder),
+            text=True,
             capture_output=True,
-        )  # fmt: skip
+        )
         state = found.stdout + found.stderr
         if found.returncode == 0 and set(found.stdout.split()) <= {"idle", "mixed", "allocated"}:
             return

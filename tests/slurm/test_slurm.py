@@ -130,9 +130,12 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 1800) -> Non
 def slurm_jobs(slurm: Path) -> list[dict[str, str]]:
     """Every job that the cluster remembers, by the names of `scontrol show job`."""
     text = subprocess.run(
-        ["scontrol", "--oneliner", "show", "job"], env=cluster.environment(slurm), text=True,
-        capture_output=True, check=True,
-    ).stdout  # fmt: skip
+        ["scontrol", "--oneliner", "show", "job"],
+        env=cluster.environment(slurm),
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout
     return [
         dict(re.findall(r"(\w+)=(\S+)", line)) for line in text.splitlines() if "JobId=" in line
     ]

@@ -161,7 +161,7 @@ VALUES = {
     "latitude alone": ("arrays", rows("longitude", 0, np.nan), "not a place"),
     "longitude alone": ("images", rows("latitude", 0, np.nan), "not a place"),
     "id twice": ("images", lambda f: rows("image_id", 1, f["image_id"][0])(f), "2 times"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fitting", [False, True], ids=["digest", "value"])
@@ -408,8 +408,11 @@ def test_a_store_of_another_user_is_not_called_damaged(closed, copies):
     (path if closed == "file" else path.parent).chmod(0o600)
     done = subprocess.run(
         [sys.executable, "-c", AS_NOBODY, str(path)],
-        env=ENVIRONMENT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     message = done.stderr.splitlines()[-1]
     assert f"StoreError: {path} may not be read by nobody" in message
     assert "mode 600, owner root" in message

@@ -37,8 +37,10 @@ def write_all(folder: Path, seed: int = 0, ids=IDS) -> dict[str, Path]:
     n = len(ids)
     paths = {kind: folder / place / "FR/0000.h5" for kind, place in PLACES.items()}
     place = {"latitude": 48.5, "longitude": 2.25, "source": "s"}
-    rows = [{"image_id": i, "image": random.bytes(99), "split": s} | place
-            for i, s in zip(ids, SPLITS, strict=True)]  # fmt: skip
+    rows = [
+        {"image_id": i, "image": random.bytes(99), "split": s} | place
+        for i, s in zip(ids, SPLITS, strict=True)
+    ]
     stores.write_images(paths["images"], rows)
     corner = np.zeros((640, 640), bool)
     corner[:90, :70] = True
@@ -213,9 +215,10 @@ def test_every_job_compares_each_of_its_stores_with_the_index(
     segmentation = SimpleNamespace(vocabulary="imagenet"), None
     for function in (
         "geoloc.segmentation.kinds.build_segmentation",
-        "geoloc.image_text.zero_shot.ClipZeroShot", "geoloc.image_text.zero_shot.check_classes",
+        "geoloc.image_text.zero_shot.ClipZeroShot",
+        "geoloc.image_text.zero_shot.check_classes",
         "geoloc.pytorch.device.use_threads",
-    ):  # fmt: skip
+    ):
         monkeypatch.setattr(function, lambda *_, **__: segmentation)
     if script == "predict":
         monkeypatch.setattr("geoloc.keras_models.predict.load_trained", lambda *_, **__: None)

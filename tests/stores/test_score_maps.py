@@ -35,9 +35,11 @@ def shards(tmp_path_factory) -> dict[str, list]:
         columns |= {key: [value] * len(ids) for key, value in place.items()}
         stores.write_images(
             folder / f"images_{name}",
-            ({"image_id": i, "image": b"x", "split": s} | place
-             for i, s in zip(ids, splits, strict=True)),
-        )  # fmt: skip
+            (
+                {"image_id": i, "image": b"x", "split": s} | place
+                for i, s in zip(ids, splits, strict=True)
+            ),
+        )
         maps = ((i, np.full((640, 640), SCORE[i], np.uint8)) for i in ids)
         stores.write_scores(folder / f"scores_{name}", maps)
         pixels = np.zeros((len(ids), 224, 224, 3), np.uint8)
@@ -107,8 +109,10 @@ def test_a_view_gets_the_score_maps_that_it_names_and_no_others(shards):
         found = stores.open_score_maps(stack, images, {"objects": full}, views, None, 1)
         assert len(found) == 2
         assert [key and found[key]["a/2"].max() for key in map(stores.score_key, views[:3])] == [
-            None, SCORE["a/2"], SCORE["a/2"],
-        ]  # fmt: skip
+            None,
+            SCORE["a/2"],
+            SCORE["a/2"],
+        ]
         with pytest.raises(KeyError, match="people"):
             stores.open_score_maps(stack, images, {"objects": full}, [people], None, 1)
     for view, expected in ((UNCHANGED, 100), (SELF, SCORE["a/1"])):

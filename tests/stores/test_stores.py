@@ -83,9 +83,10 @@ def test_values_at_the_ends_of_their_ranges_come_back(tmp_path):
 
 def test_only_the_images_asked_for_are_read(tmp_path):
     for schema, read in (
-        ("images", stores.read_images), ("segments", stores.read_segments),
+        ("images", stores.read_images),
+        ("segments", stores.read_segments),
         ("scores", stores.read_scores),
-    ):  # fmt: skip
+    ):
         path = write_small(tmp_path, schema)
         wanted = [getattr(r, "image_id", None) or r[0] for r in read(path, image_ids=IDS[1:])]
         assert wanted == list(IDS[1:])

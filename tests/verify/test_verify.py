@@ -72,8 +72,11 @@ def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True, text=True, check=False, env=ENVIRONMENT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
     assert (result.returncode, result.stdout) == (2, "[]\n")
     assert "is not a run" in result.stderr
 
@@ -639,8 +642,9 @@ def test_settings_that_were_changed_since_are_seen(copied):
 
 
 def test_of_too_many_pairs_only_near_duplicates_have_a_nearest_image(monkeypatch):
-    train = pd.DataFrame({"country": ["FR", "JP"], "latitude": np.nan, "longitude": np.nan},
-                         index=["s/a", "s/b"])  # fmt: skip
+    train = pd.DataFrame(
+        {"country": ["FR", "JP"], "latitude": np.nan, "longitude": np.nan}, index=["s/a", "s/b"]
+    )
     packed = pd.DataFrame({"image_id": ["s/c", "s/d"], "latitude": np.nan, "longitude": np.nan})
     table = pd.DataFrame({
         "image_id": ["s/c", "s/d"], "country": "FR", "nearest_image": ["s/a", ""],
@@ -652,8 +656,10 @@ def test_of_too_many_pairs_only_near_duplicates_have_a_nearest_image(monkeypatch
         found = results.leakage_mistakes(table, train, packed)
         return {what: wrong.tolist() for what, wrong in found.items() if wrong.any()}
 
-    assert set(mistakes(table)) == {"nearest_image is not a training image",
-                                    "bits are not a number of bits"}  # fmt: skip
+    assert set(mistakes(table)) == {
+        "nearest_image is not a training image",
+        "bits are not a number of bits",
+    }
     monkeypatch.setattr(leakage, "ALL_PAIRS", 0)
     assert mistakes(table) == {}
     table.loc[1, "bits"] = 3

@@ -182,22 +182,25 @@ for _key, _value in {"no_score_factor": 0.5, "minimum_factor": 0.6, "maximum_fac
 # Files that a job reads: they stand among its inputs.
 FILES = {
     "scores.objects.classes": (
-        "classes.txt", ["score.input", "explain.input", "explain_clip.input"],
+        "classes.txt",
+        ["score.input", "explain.input", "explain_clip.input"],
     ),
     "segmentations.sam.weights": (f"{WEIGHTS}/sam_vit_b_01ec64.pth", ["segment.input"]),
     "segmentations.sam.classifier.weights": (f"{WEIGHTS}/sam_vit_l_0b3195.pth", ["segment.input"]),
     "models.transfer.weights": (
-        f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train[transfer].input"],
+        f"{WEIGHTS}/efficientnet_lite0.safetensors",
+        ["train[transfer].input"],
     ),
     "models.clip.path": ("given", ["predict_clip[clip].input", "explain_clip[clip].input"]),
     "models.cells.weights": (
-        f"{WEIGHTS}/efficientnet_lite0.safetensors", ["train_cells.input"],
+        f"{WEIGHTS}/efficientnet_lite0.safetensors",
+        ["train_cells.input"],
     ),
     "models.geoclip.path": ("backbone", ["predict_geoclip.input"]),
     "models.geoclip.gallery": ("places.csv", ["predict_geoclip.input"]),
     "models.python.file": ("other.py", ["predict_python.input"]),
     "models.keras.file": ("other.py", ["train[keras].input", "predict[keras].input"]),
-}  # fmt: skip
+}
 DATASETS = ["original", "weighted_base", "weighted_custom"]
 # Kinds of segmentations that the study does not use: an entry of each, and other values.
 FURTHER_ENTRIES = {
@@ -263,9 +266,12 @@ SOURCE: dict[str, tuple[Any, list[str]]] = {
     }.items()
 }  # fmt: skip
 RETRIEVE = {
-    "kaggle": "owner/name", "archive": "a.zip", "table_url": "https://example.org/t.csv",
-    "page": "https://example.org", "gigabytes": 3,
-}  # fmt: skip
+    "kaggle": "owner/name",
+    "archive": "a.zip",
+    "table_url": "https://example.org/t.csv",
+    "page": "https://example.org",
+    "gigabytes": 3,
+}
 # Tested below, each by itself.
 OTHERS = {
     "run", "index.split_by", "source.title", "source.crop", "source.size",
@@ -560,8 +566,9 @@ def test_weights_are_compared_with_the_sums_of_their_list(default):
     known = yaml.safe_load((ROOT / "config/weights.yaml").read_text(encoding="utf-8"))
     weights = value_at(default, "segment.params.weights")
     assert list(weights) == [
-        f"{WEIGHTS}/sam_vit_h_4b8939.pth", f"{WEIGHTS}/resnet50-0676ba61.pth",
-    ]  # fmt: skip
+        f"{WEIGHTS}/sam_vit_h_4b8939.pth",
+        f"{WEIGHTS}/resnet50-0676ba61.pth",
+    ]
     for path, entry in weights.items():
         assert entry["sha256"] == known[Path(path).name]["sha256"]
 
@@ -586,8 +593,9 @@ def test_the_comparison_knows_what_is_not_the_study_and_compares_its_models_only
     params = value_at(found, "table1_comparison.params")
     assert params.differences == ["sources.streetview", "scores.objects.minimum"]
     assert dict(params.titles) == {
-        "Network": "Convolutional Neural Network", "StreetCLIP": "StreetCLIP",
-    }  # fmt: skip
+        "Network": "Convolutional Neural Network",
+        "StreetCLIP": "StreetCLIP",
+    }
 
 
 def test_the_figure_of_examples_has_four_of_them(default):
@@ -647,8 +655,10 @@ def test_rows_and_columns_of_the_study_come_first_whatever_file_names_them(jobs)
 def test_each_dataset_of_the_contrastive_model_is_trained_on_its_own(default):
     found = {str(job.wildcards.dataset): job.params.view["curve"] for job in default["train_clip"]}
     assert found == {
-        "original": "none", "weighted_base": "linear", "weighted_custom": "piecewise",
-    }  # fmt: skip
+        "original": "none",
+        "weighted_base": "linear",
+        "weighted_custom": "piecewise",
+    }
 
 
 def test_a_clip_that_is_trained_here_sees_the_original_images(jobs):

@@ -136,8 +136,10 @@ def test_a_dry_run_looks_as_usual(folder):
         cwd=folder, env=ENVIRONMENT, check=True, text=True, capture_output=True,
     ).stdout  # fmt: skip
     assert "Reason: Missing output files" in usual
-    without_times = [re.sub(r"\[\w{3} .*\]|Date: .*|Workflow ID: .*|Command: .*", "", text)
-                     for text in (output, usual)]  # fmt: skip
+    without_times = [
+        re.sub(r"\[\w{3} .*\]|Date: .*|Workflow ID: .*|Command: .*", "", text)
+        for text in (output, usual)
+    ]
     lines = [sorted(text.splitlines()) for text in without_times]
     assert set(lines[1]) <= set(lines[0])
 

@@ -130,15 +130,17 @@ def test_defaults_of_functions_are_those_of_the_configuration(config):
 @pytest.mark.parametrize(
     ("key", "choices"),
     [
-        ("index.geocoder", GEOCODERS), ("$defs.segmentation.sam.model", SEGMENTERS),
-        ("$defs.classifier.kind", CLASSIFIERS), ("$defs.scores.merge", scoring.MERGES),
+        ("index.geocoder", GEOCODERS),
+        ("$defs.segmentation.sam.model", SEGMENTERS),
+        ("$defs.classifier.kind", CLASSIFIERS),
+        ("$defs.scores.merge", scoring.MERGES),
         ("$defs.scores.ambiguous_classes", vocabularies.AMBIGUOUS),
         ("$defs.model.transfer.backbone", [*BACKBONES, *application_names()]),
         ("$defs.model.cells.backbone", [*BACKBONES, *application_names()]),
         ("$defs.dataset.curve", CURVES),
         ("$defs.dataset.fill", FILLS),
     ],
-)  # fmt: skip
+)
 def test_what_the_configuration_lets_one_choose_exists_under_that_name(key, choices):
     entry = load_schema(ROOT / "config/config.schema.yaml")
     for name in key.split("."):

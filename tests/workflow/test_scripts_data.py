@@ -45,9 +45,11 @@ INDEX = {
 }  # fmt: skip
 
 SCORE = {
-    "ambiguous_classes": "first_meaning", "vocabulary": "imagenet", "minimum": 0.1,
+    "ambiguous_classes": "first_meaning",
+    "vocabulary": "imagenet",
+    "minimum": 0.1,
     "merge": "maximum",
-}  # fmt: skip
+}
 
 
 def png(size=(48, 32), color=(200, 100, 50)) -> bytes:
@@ -188,11 +190,14 @@ def test_quarantine_gathers_what_was_left_out_and_stops_at_the_limit(tmp_path, l
     def gather():
         run_script(
             "collect_quarantine",
-            input={"images": tmp_path / "images.parquet", "rejected": tmp_path / "rejected.csv",
-                   "shards": [shard]},
+            input={
+                "images": tmp_path / "images.parquet",
+                "rejected": tmp_path / "rejected.csv",
+                "shards": [shard],
+            },
             output={"quarantine": tmp_path / "all.csv"},
             params={"max_unreadable": limit},
-        )  # fmt: skip
+        )
 
     if stops:
         with pytest.raises(SourceError, match="2 of 4 .* y.jpg: damaged; x.jpg: cut off"):
@@ -315,12 +320,15 @@ def test_leakage_counts_as_near_what_the_limit_allows(tmp_path, bits, near):
     pd.DataFrame(rows).to_parquet(tmp_path / "index.parquet")
     run_script(
         "check_leakage",
-        input={"index": tmp_path / "index.parquet", "street": [paths["street"]],
-               "test_sets": [paths["bench"]]},
+        input={
+            "index": tmp_path / "index.parquet",
+            "street": [paths["street"]],
+            "test_sets": [paths["bench"]],
+        },
         output={"images": tmp_path / "l.csv", "summary": tmp_path / "s.csv"},
         params={"near_duplicate_bits": bits},
         threads=2,
-    )  # fmt: skip
+    )
     assert pd.read_csv(tmp_path / "l.csv").image_id.tolist() == ["bench/test"]
     summary = pd.read_csv(tmp_path / "s.csv")
     assert summary.near_duplicates.tolist() == [near]

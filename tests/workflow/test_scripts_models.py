@@ -197,8 +197,10 @@ def predicted(folder, model) -> pd.DataFrame:
 
 def write_test_set(folder: Path) -> None:
     arrays = Arrays([folder / "bench.h5"])
-    columns = {name: getattr(arrays, name) for name in
-               ("image_id", "label", "split", "latitude", "longitude")}  # fmt: skip
+    columns = {
+        name: getattr(arrays, name)
+        for name in ("image_id", "label", "split", "latitude", "longitude")
+    }
     columns["source"] = np.array(["far"] * len(arrays))
     images, _ = arrays.read(np.arange(len(arrays)))
     write_arrays(folder / "bench.h5", columns, images)
@@ -273,8 +275,10 @@ def shards(folder) -> Path:
     """Images of full size: one to train with and one to test with, and a test set's."""
     rows = []
     for image_id, country, split, source in (
-        ("s/a", "FR", "train", "s"), ("s/b", "NA", "test", "s"), ("far/c", "DE", "test", "far"),
-    ):  # fmt: skip
+        ("s/a", "FR", "train", "s"),
+        ("s/b", "NA", "test", "s"),
+        ("far/c", "DE", "test", "far"),
+    ):
         buffer = io.BytesIO()
         Image.new("RGB", (SCORE_SIZE, SCORE_SIZE), (90, 90, 90)).save(buffer, "PNG")
         place = {"latitude": 1.0, "longitude": 2.0, "split": split, "source": source}

@@ -33,9 +33,12 @@ COUNTRIES = ["DE", "FR", "NA"]
 LABELS = ["DE", "DE", "FR", "NA"] * 9
 VIEWS = {"original": {"curve": "none"}, "dimmed": {"scores": "objects", "curve": "linear"}}
 TRAIN = {
-    "batch_size": 6, "epochs": 12, "learning_rate": 0.05, "precise_batch_norm": 36,
+    "batch_size": 6,
+    "epochs": 12,
+    "learning_rate": 0.05,
+    "precise_batch_norm": 36,
     "augmentation": {"shear_range": 0.0, "zoom_range": 0.0, "horizontal_flip": False},
-}  # fmt: skip
+}
 CELLS = {
     "kind": "cells", "network": "cnn", "backbone": "resnet50", "weights": None,
     "preprocessing": "rescale", "fine_tune": "none", "maximum_images": 12, "minimum_images": 3,
@@ -94,8 +97,9 @@ def test_a_model_of_cells_is_trained_and_predicts_places(folder, monkeypatch):
     )  # fmt: skip
     parts = []
     for split, view in arrays.items():
-        columns = {name: getattr(view, name) for name in
-                   ("image_id", "source", "latitude", "longitude")}  # fmt: skip
+        columns = {
+            name: getattr(view, name) for name in ("image_id", "source", "latitude", "longitude")
+        }
         parts.append(pd.DataFrame(columns | {"country": view.label, "split": split}))
     index = pd.concat(parts).assign(collection="street")
     found = measured(folder / "cells.parquet", index, ["original"])
@@ -195,8 +199,9 @@ def test_a_users_model_that_answers_with_places(shards):
         "    return Model(place)\n"
     )
     options = {"place": [52.5, 13.4]}
-    table, found = predict("predict_python", shards, {"file": path}, options=options,
-                           geocoder="country_polygon")  # fmt: skip
+    table, found = predict(
+        "predict_python", shards, {"file": path}, options=options, geocoder="country_polygon"
+    )
     assert table.country_1.tolist() == ["DE", None, None, *[None] * 3, "DE", None, None]
     assert found.accuracy.tolist() == pytest.approx([1 / 3, 0, 1 / 3])
     assert found.within_1_km.tolist() == pytest.approx([1 / 3, 0, 1 / 3])

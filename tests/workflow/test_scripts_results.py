@@ -23,10 +23,12 @@ ROWS = [["clip", "default", "any"], ["cnn", "original", "1"], ["cnn", "weighted_
 PARAMS = {"rows": ROWS, "datasets": [list(DATASETS)] * len(ROWS)}
 DATASET_TITLES = {"original": "Original", "weighted_base": "Weighted Base", "default": "Default"}
 COLUMNS = {
-    "original": "Original Test Accuracy", "weighted_base": "Weighted Base Test Accuracy",
-    "weighted_custom": "Weighted Custom Test Accuracy", "gone": "Gone Accuracy",
+    "original": "Original Test Accuracy",
+    "weighted_base": "Weighted Base Test Accuracy",
+    "weighted_custom": "Weighted Custom Test Accuracy",
+    "gone": "Gone Accuracy",
     "far": "Far Away Accuracy",
-}  # fmt: skip
+}
 TITLES = {"cnn": "Convolutional Neural Network", "clip": "My CLIP"}
 # Most images are of France; most training images of Germany; Japan is not kept.
 COUNTRIES = (
@@ -146,8 +148,9 @@ def test_metrics_are_of_all_rows_with_the_majority_authors_and_places_of_the_ind
     monkeypatch.setattr("geoloc.evaluation.intervals.FEW_AUTHORS", 0)
     seeds = [make(seed) for seed in range(3)]
     for name, column in (
-        ("metrics", "accuracy_low_by_author"), ("paired_tests", "difference_low_by_author"),
-    ):  # fmt: skip
+        ("metrics", "accuracy_low_by_author"),
+        ("paired_tests", "difference_low_by_author"),
+    ):
         assert len({tuple(tables[name][column].dropna()) for tables in seeds}) > 1
 
 
@@ -176,12 +179,14 @@ def test_answers_use_the_leakage_the_majority_the_authors_and_the_seed(
     leakage = {"image_id": ["s/0", "s/1", "far/0"], "split": "test", "bits": [3, 9, 64]}
     pd.DataFrame(leakage).to_csv(tmp_path / "leakage.csv", index=False)
     settings = {
-        "datasets": {"original": {"curve": "none"},
-                     "weighted_base": {"curve": "linear", "scores_of": "self"},
-                     "weighted_custom": {"curve": "piecewise", "scores_of": "self"}},
+        "datasets": {
+            "original": {"curve": "none"},
+            "weighted_base": {"curve": "linear", "scores_of": "self"},
+            "weighted_custom": {"curve": "piecewise", "scores_of": "self"},
+        },
         "models": {"clip": {"kind": "clip", "path": "folder"}, "cnn": {"kind": "cnn"}},
         "titles": {"models": TITLES, "datasets": DATASET_TITLES, "test_sets": {"far": "Far"}},
-    }  # fmt: skip
+    }
     names = {"table": "a.csv", "records": "a.json", "verdict": "verdict.txt"}
 
     def make(bits: int, seed: int = 1) -> pd.DataFrame:
@@ -244,17 +249,21 @@ def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
     def compare(**changes) -> pd.DataFrame:
         run_script(
             "table1_comparison",
-            input={"table": folder / "own.csv", "countries": folder / "countries.csv",
-                   "classes": [folder / "classes.txt"]},
+            input={
+                "table": folder / "own.csv",
+                "countries": folder / "countries.csv",
+                "classes": [folder / "classes.txt"],
+            },
             output={"comparison": folder / "c.csv"},
             params={"differences": [], "titles": STUDY_TITLES} | changes,
-        )  # fmt: skip
+        )
         return pd.read_csv(folder / "c.csv")
 
     found = compare()
     assert found.Model.value_counts().to_dict() == {
-        "Convolutional Neural Network": 12, "Transfer Learning": 12,
-    }  # fmt: skip
+        "Convolutional Neural Network": 12,
+        "Transfer Learning": 12,
+    }
     assert found[found.Difference != 0][
         ["Ours", "Published", "Difference"]
     ].to_numpy().tolist() == [[50.0, 40.99, 9.01]]
@@ -281,9 +290,12 @@ def test_the_accuracy_figure_has_the_titles_of_models_and_test_sets(folder, monk
         "accuracy_figure",
         input={"metrics": folder / "m.csv"},
         output={"figure": "a.png"},
-        params={"model_titles": TITLES, "dataset_titles": DATASET_TITLES,
-                "test_set_titles": {"far": "Far Away"}},
-    )  # fmt: skip
+        params={
+            "model_titles": TITLES,
+            "dataset_titles": DATASET_TITLES,
+            "test_set_titles": {"far": "Far Away"},
+        },
+    )
     (call,) = saved
     (axis,) = call["figure"].axes
     assert call["path"] == "a.png"
@@ -303,11 +315,14 @@ def test_training_curves_are_of_each_row_beside_the_validation_majority(folder, 
     titles = [("CNN", "trained on Original"), ("CLIP", "trained on Default")]
     run_script(
         "training_curves",
-        input={"histories": [folder / "h0.csv"], "clips": [folder / "clip"],
-               "countries": folder / "countries.csv"},
+        input={
+            "histories": [folder / "h0.csv"],
+            "clips": [folder / "clip"],
+            "countries": folder / "countries.csv",
+        },
         output={"figure": "t.png"},
         params={"titles": titles, "captioned": ["CLIP"]},
-    )  # fmt: skip
+    )
     (call,) = drawn
     found = [(m, d, frame.val_accuracy[0]) for m, d, frame in call["histories"]]
     assert found == [(*titles[0], 0.1), (*titles[1], 0.2)]
@@ -359,8 +374,10 @@ def test_the_examples_are_weighted_as_configured_and_drawn_by_seed(folder, monke
         )
         axes = saved[-1]["figure"].axes[: 5 * examples]
         names = [a.get_ylabel().splitlines()[1] for a in axes[::5]]
-        return names, [[int(axes[i + k].images[0].get_array().max()) for k in (0, 2, 3, 4)]
-                       for i in range(0, len(axes), 5)]  # fmt: skip
+        return names, [
+            [int(axes[i + k].images[0].get_array().max()) for k in (0, 2, 3, 4)]
+            for i in range(0, len(axes), 5)
+        ]
 
     names, pixels = countries_and_pixels(4, 0)
     assert names == ["DE", "FR", "JP", "NA"]

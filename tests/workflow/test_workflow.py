@@ -276,9 +276,11 @@ def test_all_kinds_of_sources_and_several_test_sets_reach_the_packed_images(tmp_
         for path in (folder / "results/kinds/images").rglob("*.h5")
     }
     assert packed == {
-        "street/FR/0000.h5": 6, "street/NA/0000.h5": 6,
-        "first/NA/0000.h5": 6, "second/FR/0000.h5": 6,
-    }  # fmt: skip
+        "street/FR/0000.h5": 6,
+        "street/NA/0000.h5": 6,
+        "first/NA/0000.h5": 6,
+        "second/FR/0000.h5": 6,
+    }
 
 
 def refused(folder: Path, sources: dict, *arguments: str) -> str:
@@ -316,11 +318,13 @@ def test_links_to_themselves_and_fifos_are_planned_past_and_named(tmp_path):
     (folder / "world/Japan/zero.png").symlink_to("/dev/zero")
     config = {
         "run": "links",
-        "sources": {"streetview": None, "geoguessr": {
-            "path": "world", "images": ".", "retrieve": None}},
+        "sources": {
+            "streetview": None,
+            "geoguessr": {"path": "world", "images": ".", "retrieve": None},
+        },
         "test_sets": {"im2gps3k": None},
         "index": {"min_images": 3, "split": [0.34, 0.34, 0.32], "max_rejected": 0.5},
-    }  # fmt: skip
+    }
     (folder / "links.yaml").write_text(yaml.safe_dump(config))
     target = ("--configfile", "links.yaml", "--", "results/links/index/rejected.csv")
     assert planned_jobs(run_snakemake(folder, "-n", *target)) == {"index": 1}
@@ -333,8 +337,10 @@ def test_links_to_themselves_and_fifos_are_planned_past_and_named(tmp_path):
     }
     listing = pd.read_csv(folder / "results/links/index/listing.csv")
     assert dict(zip(listing.kind, listing.files, strict=True)) == {
-        "broken link": 2, "special file": 2, "read": 6
-    }  # fmt: skip
+        "broken link": 2,
+        "special file": 2,
+        "read": 6,
+    }
 
 
 def test_table_1_has_its_form(world):

@@ -235,11 +235,13 @@ def visible_table(histogram: pd.DataFrame, views: Mapping[str, View]) -> pd.Data
     rows = []
     for dataset, view in views.items():
         factor = view.factor[histogram["score"].to_numpy()].astype(float)
-        shares = pd.DataFrame({
-            "country": histogram["country"],
-            "mean_factor": histogram["share"] * factor,
-            "visible_share": histogram["share"] * (factor >= VISIBLE),
-        })  # fmt: skip
+        shares = pd.DataFrame(
+            {
+                "country": histogram["country"],
+                "mean_factor": histogram["share"] * factor,
+                "visible_share": histogram["share"] * (factor >= VISIBLE),
+            }
+        )
         table = shares.groupby("country").sum()
         table.loc[ALL] = table.mul(images, axis=0).sum() / images.sum()
         table.insert(0, "images", [*images, images.sum()])

@@ -73,8 +73,10 @@ def resized(pixels: np.ndarray, count: int) -> np.ndarray:
         bool (H, W): the `count` pixels that lie deepest inside, or nearest outside.
     """
     inside, outside = pixels.astype(np.uint8), (~pixels).astype(np.uint8)
-    depth = [cv2.distanceTransform(each, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-             for each in (inside, outside)]  # fmt: skip
+    depth = [
+        cv2.distanceTransform(each, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for each in (inside, outside)
+    ]
     signed = np.where(pixels, depth[0], -depth[1]).ravel()
     found = np.zeros(pixels.size, bool)
     found[np.argsort(-signed, kind="stable")[:count]] = True

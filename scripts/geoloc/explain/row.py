@@ -127,8 +127,9 @@ def resized_relevance(relevance: np.ndarray, side: int = ARRAY_SIZE) -> np.ndarr
     if relevance.shape[1:] == (side, side):
         return relevance
     method = cv2.INTER_AREA if relevance.shape[1] > side else cv2.INTER_LINEAR
-    return as_relevance(np.stack([cv2.resize(r, (side, side), interpolation=method)
-                                  for r in relevance]))  # fmt: skip
+    return as_relevance(
+        np.stack([cv2.resize(r, (side, side), interpolation=method) for r in relevance])
+    )
 
 
 def influence_of_maps(

@@ -32,8 +32,10 @@ FAITHFULNESS = ["model", "dataset", "seed", "method", "images", "pointing_game",
                 "pointing_high", "pointing_chance", "checked_images", "deletion", "deletion_other",
                 "insertion", "insertion_other", "completeness_error", *SIMILARITIES,
                 LABELS, "shown"]  # fmt: skip
-CONTRASTS = {"removed_vs_control": ("removed_control", "removed"),
-             "kept_vs_control": ("kept_control", "kept")}  # fmt: skip
+CONTRASTS = {
+    "removed_vs_control": ("removed_control", "removed"),
+    "kept_vs_control": ("kept_control", "kept"),
+}
 """Differences that are tested: the control, and what is compared with it."""
 
 MEASURED = ("pointing_game", "deletion", "deletion_other", "insertion", "insertion_other",
@@ -136,8 +138,11 @@ def _effects(table: pd.DataFrame, seed: int) -> Iterator[tuple[str, list[float]]
     changes = {name: part.set_index("image_id") for name, part in table.groupby("change")}
     for change in table["change"].unique():
         part = changes[change]
-        columns = [part[f"{name}_{when}"] for name in ("probability", "right")
-                   for when in ("before", "after")]  # fmt: skip
+        columns = [
+            part[f"{name}_{when}"]
+            for name in ("probability", "right")
+            for when in ("before", "after")
+        ]
         yield change, _effect(*columns, seed, tested=False)
     for contrast, (control, change) in CONTRASTS.items():
         first, second = changes[control], changes[change]
@@ -146,8 +151,9 @@ def _effects(table: pd.DataFrame, seed: int) -> Iterator[tuple[str, list[float]]
                 f"{change} and {control} are not of the same images; delete the run's folder "
                 "explanations and run snakemake again"
             )
-        columns = [each[f"{name}_after"] for name in ("probability", "right")
-                   for each in (first, second)]  # fmt: skip
+        columns = [
+            each[f"{name}_after"] for name in ("probability", "right") for each in (first, second)
+        ]
         yield contrast, _effect(*columns, seed, tested=True)
 
 

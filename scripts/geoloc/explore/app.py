@@ -163,8 +163,11 @@ class Explorer:
     def _group_title(self, key: str) -> str:
         collection, _, split = key.partition("/")
         if collection == STREET:
-            return {"test": "Street images: test", "val": "Street images: validation",
-                    "train": "Street images: training"}.get(split, key)  # fmt: skip
+            return {
+                "test": "Street images: test",
+                "val": "Street images: validation",
+                "train": "Street images: training",
+            }.get(split, key)
         return self._run.test_set_titles.get(collection, collection)
 
     def _query(self, parameters: Mapping[str, str]) -> Query:
@@ -190,13 +193,15 @@ class Explorer:
         shown = chosen[page * PAGE_SIZE : (page + 1) * PAGE_SIZE].tolist()
         test_set = self._run.test_set(query.group, query.dataset)
         answers = self._run.answers(query.row, test_set) if query.row and test_set else None
-        return JSONResponse({
-            "total": len(chosen),
-            "page": page,
-            "pages": pages,
-            "tested": answers is not None,
-            "images": [self._card(n, answers) for n in shown],
-        })  # fmt: skip
+        return JSONResponse(
+            {
+                "total": len(chosen),
+                "page": page,
+                "pages": pages,
+                "tested": answers is not None,
+                "images": [self._card(n, answers) for n in shown],
+            }
+        )
 
     def _card(self, n: int, answers: Any) -> dict[str, Any]:
         images = self._run.images
@@ -204,8 +209,11 @@ class Explorer:
         if answers is not None and answers.right[n] >= 0:
             code = answers.country[n]
             name = display_name(images.names["country"][code]) if code >= 0 else "another country"
-            card |= {"answer": name, "probability": float(answers.probability[n]),
-                     "right": bool(answers.right[n])}  # fmt: skip
+            card |= {
+                "answer": name,
+                "probability": float(answers.probability[n]),
+                "right": bool(answers.right[n]),
+            }
         return card
 
     def image(self, request: Request) -> Response:

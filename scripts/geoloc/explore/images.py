@@ -92,8 +92,9 @@ class Images:
             found[f"{collection}/{self.names['split'][code % splits]}"] = int(count)
         order = ("street/test", "street/val", "street/train")
         first = [name for name in order if name in found]
-        return {name: found[name] for name in [*first[:1], *sorted(found.keys() - {*order}),
-                                               *first[1:]]}  # fmt: skip
+        return {
+            name: found[name] for name in [*first[:1], *sorted(found.keys() - {*order}), *first[1:]]
+        }
 
     def store(self, n: int, stage: str) -> Path:
         """Return the file of a stage (`images`, `segments/sam`, …) that has image n."""

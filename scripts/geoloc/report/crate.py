@@ -177,8 +177,9 @@ class _Description:
             "encodingFormat": "text/x-python",
             "conformsTo": {"@id": BIOSCHEMAS},
         }
-        workflow = self.crate.add_workflow(path, name, properties=properties, main=True,
-                                           lang="snakemake")  # fmt: skip
+        workflow = self.crate.add_workflow(
+            path, name, properties=properties, main=True, lang="snakemake"
+        )
         for pattern in DEFINITION[1:]:
             for path in sorted(self.run.project.glob(pattern)):
                 name = f"{WORKFLOW}/{path.relative_to(self.run.project).as_posix()}"
@@ -217,9 +218,12 @@ class _Description:
         times = [path.stat().st_mtime for path in map(self._path, results) if path.exists()]
         made = datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds")
         action = self.crate.add_action(
-            self.software, f"#action/{key}", _unique(objects), _unique(results),
+            self.software,
+            f"#action/{key}",
+            _unique(objects),
+            _unique(results),
             {"name": name, "description": f"Jobs of the stage {key}", "endTime": made},
-        )  # fmt: skip
+        )
         self._mention(action)
         return action
 
@@ -284,8 +288,11 @@ class _Description:
 
     def _images(self, sources: list[Entity], index: list[Entity]) -> list[Entity]:
         stores = {"images": "Prepared images", "arrays/images": "Images at 224×224 pixels"}
-        found = [self._folder(name, text) for name, text in stores.items()
-                 if (self.run.folder / name).is_dir()]  # fmt: skip
+        found = [
+            self._folder(name, text)
+            for name, text in stores.items()
+            if (self.run.folder / name).is_dir()
+        ]
         if found:
             self._action("prepare", "Crop and resize images", [*sources, *index], found)
         return found
@@ -321,9 +328,12 @@ class _Description:
         return found
 
     def _model(
-        self, row: Row, images: list[Entity], scores: Mapping[str, list[Entity]],
+        self,
+        row: Row,
+        images: list[Entity],
+        scores: Mapping[str, list[Entity]],
         weights: Mapping[str, Entity],
-    ) -> list[Entity]:  # fmt: skip
+    ) -> list[Entity]:
         """What a row's predictions were made with: the files of its model, or published weights."""
         entry = self.run.config["models"][row.model]
         given = [weights[path] for path in files_of(entry) if path in weights]
@@ -365,8 +375,10 @@ class _Description:
         if set(of_rows) != set(table[KEYS].itertuples(index=False, name=None)) or set(
             columns(config).values()
         ) != set(table.columns[len(KEYS) :]):
-            raise FileError(f"{path} has other rows or columns than the configuration of the run; "
-                            "delete it and run snakemake again")  # fmt: skip
+            raise FileError(
+                f"{path} has other rows or columns than the configuration of the run; "
+                "delete it and run snakemake again"
+            )
         return [
             self._add(
                 f"table1.csv#cell={2 + number},{1 + table.columns.get_loc(title)}",
@@ -394,11 +406,12 @@ class _Description:
         self._parameter(workflow, "output", "table1", table)
         machine = record["machine"]
         properties = {
-            "name": f"Run {record['run']}", "endTime": record["made"],
+            "name": f"Run {record['run']}",
+            "endTime": record["made"],
             "actionStatus": "http://schema.org/CompletedActionStatus",
             "description": f"Recorded on {machine['host']}, {machine['system']}, "
-                           f"{machine['cores']} cores, Python {machine['python']}",
-        }  # fmt: skip
+            f"{machine['cores']} cores, Python {machine['python']}",
+        }
         objects = [settings, *sources, *weights]
         action = self.crate.add_action(
             workflow, "#run", _unique(objects), _unique(results), properties

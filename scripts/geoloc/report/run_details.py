@@ -51,10 +51,13 @@ def data_section(run: Run, countries: pd.DataFrame, index: pd.DataFrame) -> dict
     used = index[index["country"].isin(kept["country"])]
     counts = used.groupby(["collection", "source", "split"]).size().unstack(fill_value=0)
     sources = [
-        {"collection": collection, "source": _title(run, source),
-         **{split: f"{row.get(split, 0):,}" for split in ("train", "val", "test")}}
+        {
+            "collection": collection,
+            "source": _title(run, source),
+            **{split: f"{row.get(split, 0):,}" for split in ("train", "val", "test")},
+        }
         for (collection, source), row in counts.iterrows()
-    ]  # fmt: skip
+    ]
     excluded = run.table("quarantine")
     reasons = excluded.groupby(["source", "reason"], sort=False)["path"].agg(["size", list])
     return {
@@ -97,11 +100,15 @@ def sources_section(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:
         own = part.set_index("source")
         cells = [
             (f"{100 * own.loc[s, 'accuracy']:.1f}", f"{own.loc[s, 'n']:,.0f}")
-            if s in own.index else ("", "")
+            if s in own.index
+            else ("", "")
             for s in sources
-        ]  # fmt: skip
-        line = {"row": run.row_title(model, dataset), "cells": cells,
-                "sources": [_title(run, s) for s in sources]}  # fmt: skip
+        ]
+        line = {
+            "row": run.row_title(model, dataset),
+            "cells": cells,
+            "sources": [_title(run, s) for s in sources],
+        }
         found.setdefault(test_set, []).append(line)
     return [(run.test_set(test_set), lines) for test_set, lines in found.items() if lines]
 
@@ -117,25 +124,31 @@ def leakage_section(run: Run) -> dict[str, Any]:
     return {
         "lines": [{"title": titles[r["collection"]], **r} for r in table.to_dict("records")],
         "warnings": [
-            (of[line.collection], f"{100 * line.near_duplicate_share:.1f}",
-             f"{line.near_duplicates:,} of {line.images:,}")
+            (
+                of[line.collection],
+                f"{100 * line.near_duplicate_share:.1f}",
+                f"{line.near_duplicates:,} of {line.images:,}",
+            )
             for line in warned.itertuples()
         ],
-    }  # fmt: skip
+    }
 
 
 def metrics_section(run: Run) -> list[dict[str, Any]]:
     """Return every measure of metrics.csv, a group a test set."""
     table = run.table("metrics")
     return [
-        {"test_set": run.test_set(test_set), "n": f"{part['n'].iloc[0]:,}",
-         "located": int(part["n_located"].iloc[0]),
-         "lines": [
-             {"row": run.row_title(line["model"], line["dataset"]), **line}
-             for line in part.to_dict("records")
-         ]}
+        {
+            "test_set": run.test_set(test_set),
+            "n": f"{part['n'].iloc[0]:,}",
+            "located": int(part["n_located"].iloc[0]),
+            "lines": [
+                {"row": run.row_title(line["model"], line["dataset"]), **line}
+                for line in part.to_dict("records")
+            ],
+        }
         for test_set, part in table.groupby("test_set", sort=False)
-    ]  # fmt: skip
+    ]
 
 
 def distances_section(run: Run) -> list[dict[str, Any]]:
