@@ -1,4 +1,7 @@
 # The checked configuration, with paths as seen by a workflow that uses this one as a module.
+#
+# Snakemake documents no public way to ask for what the rules read from `workflow`: whether this is
+# the main process, its configuration files, nodes, path variables and global resources.
 
 import sys
 from pathlib import Path

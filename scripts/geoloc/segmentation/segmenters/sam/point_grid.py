@@ -32,6 +32,26 @@ from geoloc.types import Segments
 KEYS_IN_CACHE = 2**21  # float32 numbers, 8 MiB
 
 
+def check_crop_points(points_per_side: int, crop_n_layers: int, downscale_factor: int) -> None:
+    """Check that every layer of crops has a point.
+
+    Args:
+        points_per_side: points per side of the whole image, at least 1.
+        crop_n_layers: number of layers of crops.
+        downscale_factor: by which each layer has fewer points per side than the one before.
+
+    Raises:
+        InputError: if a layer has none.
+    """
+    for layer in range(1, crop_n_layers + 1):
+        if points_per_side < downscale_factor**layer:
+            raise InputError(
+                f"crop_n_points_downscale_factor {downscale_factor} leaves no point of "
+                f"{points_per_side} a side for the crops of layer {layer}: lower it, or "
+                "crop_n_layers"
+            )
+
+
 class PointGridSegmenter:
     """Finds the masks of whole images from a grid of points.
 
@@ -89,13 +109,8 @@ class PointGridSegmenter:
         )
         self.seconds: dict[str, float] = defaultdict(float)
         self.generator = None
-        for layer in range(1, crop_n_layers + 1):
-            if points_per_side and points_per_side < crop_n_points_downscale_factor**layer:
-                raise InputError(
-                    f"crop_n_points_downscale_factor {crop_n_points_downscale_factor} leaves no "
-                    f"point of {points_per_side} a side for the crops of layer {layer}: lower it, "
-                    "or crop_n_layers"
-                )
+        if points_per_side:
+            check_crop_points(points_per_side, crop_n_layers, crop_n_points_downscale_factor)
         if crop_n_layers > 0 or min_mask_region_area > 0:
             self.generator = CropGenerator(
                 self._predictor(), points_per_side, points_per_batch, pred_iou_thresh,
