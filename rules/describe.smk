@@ -9,7 +9,7 @@ rule describe_segments:
             "<results>/scores/{scores}/{country}/{shard}.h5",
             lambda wildcards: [wildcards.scores],
         ),
-        classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+        classes=score_setting("classes"),
         vocabulary=vocabulary_file,
     output:
         classes="<results>/found/{scores}/classes.csv",
@@ -36,11 +36,9 @@ rule describe_segments:
         runtime=scaled(120),
     params:
         index_folder=INDEX,
-        ambiguous_classes=lambda wildcards: (
-            config["scores"][wildcards.scores]["ambiguous_classes"]
-        ),
+        ambiguous_classes=score_setting("ambiguous_classes"),
         vocabulary=vocabulary_to_score,
-        minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
+        minimum=score_setting("minimum"),
         classes=12,
         examples=10,
     message:

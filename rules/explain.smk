@@ -65,7 +65,7 @@ rule explain:
         ),
         curves=training_files,
         segments=segments_to_explain,
-        selected=lambda wildcards: entry_to_explain(wildcards)["classes"],
+        selected=explained_setting("classes"),
         vocabulary=vocabulary_to_explain,
         countries=countries_table,
     output:
@@ -93,11 +93,9 @@ rule explain:
         index_folder=INDEX,
         seed=config["seed"],
         view=training_view,
-        ambiguous_classes=lambda wildcards: (
-            entry_to_explain(wildcards)["ambiguous_classes"]
-        ),
+        ambiguous_classes=explained_setting("ambiguous_classes"),
         vocabulary=lambda wildcards: vocabulary_of(segmentation_to_explain(wildcards)),
-        minimum=lambda wildcards: entry_to_explain(wildcards)["minimum"],
+        minimum=explained_setting("minimum"),
         explain=config["explain"],
     message:
         "Explaining {wildcards.model}, trained on {wildcards.dataset} (seed {wildcards.seed})"
@@ -118,7 +116,7 @@ rule explain_clip:
         ),
         curves=training_files,
         segments=segments_to_explain,
-        selected=lambda wildcards: entry_to_explain(wildcards)["classes"],
+        selected=explained_setting("classes"),
         vocabulary=vocabulary_to_explain,
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
@@ -149,11 +147,9 @@ rule explain_clip:
         prompt=model_setting("prompt"),
         test_set=lambda wildcards: explained_test_set(config, wildcards.dataset),
         view=training_view,
-        ambiguous_classes=lambda wildcards: (
-            entry_to_explain(wildcards)["ambiguous_classes"]
-        ),
+        ambiguous_classes=explained_setting("ambiguous_classes"),
         vocabulary=lambda wildcards: vocabulary_of(segmentation_to_explain(wildcards)),
-        minimum=lambda wildcards: entry_to_explain(wildcards)["minimum"],
+        minimum=explained_setting("minimum"),
         # Without the settings of integrated gradients.
         explain={
             key: value

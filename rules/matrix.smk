@@ -72,6 +72,11 @@ def model_setting(key):
     return lambda wildcards: config["models"][wildcards.model][key]
 
 
+def score_setting(key):
+    """A function of the wildcards that returns a key of the entry of score maps."""
+    return lambda wildcards: config["scores"][wildcards.scores][key]
+
+
 def training_view(wildcards):
     """How the dataset of a row shows images."""
     return dataset_settings(config, wildcards.dataset)
@@ -215,6 +220,11 @@ def model_of_random_labels(wildcards):
 def entry_to_explain(wildcards):
     """The entry in `scores` of these score maps."""
     return config["scores"][explained_scores(config, wildcards.dataset)]
+
+
+def explained_setting(key):
+    """A function of the wildcards that returns a key of the entry of these score maps."""
+    return lambda wildcards: entry_to_explain(wildcards)[key]
 
 
 def segmentation_to_explain(wildcards):

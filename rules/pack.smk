@@ -56,7 +56,7 @@ rule pack_crops:
     input:
         images="<results>/images/street/{country}/{shard}.h5",
         segments=segments_to_score,
-        classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+        classes=score_setting("classes"),
         vocabulary=vocabulary_file,
     output:
         arrays="<results>/arrays/crops/{scores}/{country}/{shard}.h5",
@@ -75,11 +75,9 @@ rule pack_crops:
         runtime=scaled(60),
     params:
         index_folder=INDEX,
-        ambiguous_classes=lambda wildcards: (
-            config["scores"][wildcards.scores]["ambiguous_classes"]
-        ),
+        ambiguous_classes=score_setting("ambiguous_classes"),
         vocabulary=vocabulary_to_score,
-        minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
+        minimum=score_setting("minimum"),
     message:
         "Packing objects of {wildcards.country} {wildcards.shard} ({wildcards.scores})"
     script:

@@ -91,8 +91,8 @@ rule predict_clip:
         views=test_views,
         scores=test_scores,
         crops=test_crops,
-        prompt=lambda wildcards: config["models"][wildcards.model]["prompt"],
-        batch_size=lambda wildcards: config["models"][wildcards.model]["batch_size"],
+        prompt=model_setting("prompt"),
+        batch_size=model_setting("batch_size"),
         test_sets=TEST_SETS,
     message:
         "Predicting with {input.model}"

@@ -17,7 +17,7 @@ rule score_examples:
             lambda wildcards: [wildcards.scores],
         ),
         segments=all_segments_to_score,
-        classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+        classes=score_setting("classes"),
         vocabulary=vocabulary_file,
         curves=lambda wildcards: used_files(*weighted_views(wildcards).values()),
     output:
@@ -43,11 +43,9 @@ rule score_examples:
         **SMALL,
     params:
         index_folder=INDEX,
-        ambiguous_classes=lambda wildcards: (
-            config["scores"][wildcards.scores]["ambiguous_classes"]
-        ),
+        ambiguous_classes=score_setting("ambiguous_classes"),
         vocabulary=vocabulary_to_score,
-        minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
+        minimum=score_setting("minimum"),
         views=weighted_views,
         seed=config["seed"],
         examples=4,

@@ -42,7 +42,7 @@ rule segment:
 rule score:
     input:
         segments=segments_to_score,
-        classes=lambda wildcards: config["scores"][wildcards.scores]["classes"],
+        classes=score_setting("classes"),
         vocabulary=vocabulary_file,
     output:
         scores="<results>/scores/{scores}/{country}/{shard}.h5",
@@ -60,12 +60,10 @@ rule score:
         runtime=scaled(30),
     params:
         index_folder=INDEX,
-        ambiguous_classes=lambda wildcards: (
-            config["scores"][wildcards.scores]["ambiguous_classes"]
-        ),
+        ambiguous_classes=score_setting("ambiguous_classes"),
         vocabulary=vocabulary_to_score,
-        minimum=lambda wildcards: config["scores"][wildcards.scores]["minimum"],
-        merge=lambda wildcards: config["scores"][wildcards.scores]["merge"],
+        minimum=score_setting("minimum"),
+        merge=score_setting("merge"),
     message:
         "Scoring {wildcards.country} {wildcards.shard} ({wildcards.scores})"
     script:
