@@ -24,8 +24,8 @@ CLASSES = ["BR", "CN", "US"]
 PACKAGE = Path(geoclip.__file__).parent / "model"
 
 
-def write_clip(folder: Path, features: int) -> Path:
-    torch.manual_seed(0)
+def write_clip(folder: Path, features: int, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
     tokenizer = train_tokenizer(["a street in France", "a road in Namibia"])
     parameters = ClipParameters(
         image_size=32, patch_size=8, hidden_size=32, layers=1, heads=2, text_hidden_size=32,

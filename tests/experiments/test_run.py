@@ -169,7 +169,10 @@ def check_by_place(results: Results) -> None:
 
 
 def check_competitors(results: Results) -> None:
-    """GeoCLIP answers with places, the CLIPs with countries, and each is compared with the CNN."""
+    """GeoCLIP answers with places, the CLIPs with countries, each from weights of its own, and each
+    is compared with the CNN."""
+    clips = [results.probabilities(name)["default"] for name in ("clip_vit_l14", "clip_vit_b32")]
+    assert not clips[0].equals(clips[1])
     assert results.distances_to("geoclip") == {"places"}
     assert results.distances_to("clip_vit_l14") == {"country_medians"}
     assert set(results.table1["Trained On"][-3:]) == {"Default"}
@@ -296,9 +299,9 @@ def write_small_networks(folder: Path, name: str) -> None:
     if name == "competitors":
         write_clip(weights / "clip", 768)
         write_gallery(folder / "places.csv")
-        for entry in entries["models"].values():
-            if "path" in entry:
-                write_clip(folder / entry["path"], 32)
+        for seed, entry in enumerate(entries["models"].values()):
+            if "path" in entry:  # each has weights of its own
+                write_clip(folder / entry["path"], 32, seed)
     if name == "street_segmenters":
         for entry in entries["segmentations"].values():
             target = folder / entry["path"]
