@@ -27,7 +27,7 @@ rule check_leakage:
         config["containers"]["geo"]
     threads: config["threads"]["check_leakage"]
     resources:
-        mem_mb=scaled(2000 + decoding()),
+        mem_mb=memory_to_compare,
         runtime=scaled(120),
     params:
         index_folder=INDEX,

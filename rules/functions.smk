@@ -3,6 +3,7 @@
 import os
 from functools import cache
 
+from geoloc.corpus.index_tables import count_images
 from geoloc.corpus.index_tables import read_shards as read_shards_of
 from geoloc.errors import GeolocError
 
@@ -47,6 +48,12 @@ def decoding():
     """Memory in MB needed to decode the largest allowed image, up to 17 bytes per pixel
     (docs/data.md)."""
     return int(17 * config["prepare"]["max_megapixels"])
+
+
+def memory_to_compare(wildcards, attempt):
+    """Memory in MB to decode images first, then to compare all of them: 2.8 GiB for 5.1 million
+    (docs/scale.md)."""
+    return attempt * (2000 + max(decoding(), count_images(INDEX) * 6 // 10000))
 
 
 def untracked(value):

@@ -397,6 +397,21 @@ def test_every_key_of_the_schema_is_tested():
     assert leaves(SCHEMA) == {*WORKFLOW, *FILES, *FURTHER, *own, *OTHERS}
 
 
+def test_check_leakage_asks_for_the_memory_of_its_images(folder, jobs, default):
+    decoding = 2000 + 17 * 150
+    assert value_at(default, "check_leakage.resources.mem_mb") == decoding
+    table = next(folder.glob("results/*/index/shards.csv"))
+    content = table.read_text()
+    try:
+        assert "im2gps3k,FR,0000,1," in content
+        table.write_text(content.replace("im2gps3k,FR,0000,1,", "im2gps3k,FR,0000,5100000,"))
+        many = jobs({"threads.check_leakage": 1})
+    finally:
+        table.write_text(content)
+    # 12 street images, too; 2,926 MB were measured.
+    assert value_at(many, "check_leakage.resources.mem_mb") == 2000 + 5_100_012 * 6 // 10000
+
+
 @pytest.mark.parametrize("key", WORKFLOW)
 def test_a_key_of_the_configuration_reaches_its_jobs(key, default, changed):
     value, places = WORKFLOW[key]

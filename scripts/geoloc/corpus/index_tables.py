@@ -56,6 +56,13 @@ def read_shards(folder: str | Path) -> Shards:
     return shards
 
 
+def count_images(folder: str | Path) -> int:
+    """Return the number of images of an index; 0 before it is made."""
+    path = Path(folder, "shards.csv")
+    rows = read_rows(path, SHARD_COLUMNS) if path.exists() else []
+    return sum(_count(path, row["images"]) for row in rows)
+
+
 def _compare_countries(path: Path, listed: Counter[str], countries: Path) -> None:
     """Compare the number of street images in each kept country with `countries.csv`."""
     rows = read_rows(countries, COUNTRY_COLUMNS)
