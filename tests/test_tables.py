@@ -93,6 +93,11 @@ def test_the_shards_of_a_whole_index_are_read(index):
     }
 
 
+def reword(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
 def drop_line(path: Path, number: int) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:number] + lines[number + 1 :]))
@@ -105,6 +110,7 @@ def drop_line(path: Path, number: int) -> None:
         (lambda i: shutil.rmtree(i / "shards/street/NA"), "shards.csv", "but no manifest"),
         (lambda i: drop_line(i / "countries.csv", 2), "countries.csv", "NA has 0 street images"),
         (lambda i: drop_line(i / "shards.csv", 0), "shards.csv", "no column collection"),
+        (lambda i: reword(i / "shards.csv", "p,FR,0000,1,", "p,FR,0000,I,"), "shards.csv", "'I'"),
     ],
 )
 def test_tables_of_the_index_that_contradict_each_other_are_named(damage, named, why, index):

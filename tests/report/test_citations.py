@@ -134,3 +134,15 @@ def test_the_command_reads_the_configuration_of_a_run(tmp_path, capsys, monkeypa
 def test_a_folder_that_is_no_run_is_an_error(arguments, capsys):
     assert main(arguments) == 2
     assert "nowhere/config.yaml does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["cite"], ["explore", "--no-browser", "--port", "0"]])
+def test_a_damaged_configuration_of_a_run_is_named(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    run = tmp_path / "results/run"
+    (run / "index").mkdir(parents=True)
+    for name in ("config.yaml", "report.html", "index/images.parquet"):
+        (run / name).touch()
+    assert main([*command, str(run)]) == 2
+    told = f"{run}/config.yaml: the end of the file is missing; restore it, or delete {run}/report"
+    assert told in capsys.readouterr().err

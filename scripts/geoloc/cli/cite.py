@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from geoloc.config import SCHEMA, load_schema, read_written_config
+from geoloc.config import SCHEMA, ConfigError, damaged_config, load_schema, read_written_config
 from geoloc.errors import FileError
 from geoloc.report.citations import references
 
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise FileError(
             f"{path} does not exist; give the folder of a run, such as results/study"
         ) from error
+    except ConfigError as error:
+        raise damaged_config(path, error) from error
     for reference in references(config):
         print(reference.bibtex() if options.bibtex else f"[{reference.why}] {reference.text()}")
     return 0

@@ -3,7 +3,13 @@
 from geoloc.config.check import check_config, default_config
 from geoloc.config.entries import MATRIX, order_entries
 from geoloc.config.errors import ConfigError
-from geoloc.config.files import check_keys_once, read_config, read_written_config, write_config
+from geoloc.config.files import (
+    check_keys_once,
+    damaged_config,
+    read_config,
+    read_written_config,
+    write_config,
+)
 from geoloc.config.missing import file_mistakes, missing_paths
 from geoloc.config.paths import PATH_KEYS, files_of, place_paths
 from geoloc.config.prompts import prompt_mistake
@@ -11,6 +17,7 @@ from geoloc.config.schema import SCHEMA, load_schema
 
 __all__ = [
     "MATRIX", "PATH_KEYS", "SCHEMA", "ConfigError", "check_config", "check_keys_once",
-    "default_config", "file_mistakes", "files_of", "load_schema", "missing_paths", "order_entries",
-    "place_paths", "prompt_mistake", "read_config", "read_written_config", "write_config",
+    "damaged_config", "default_config", "file_mistakes", "files_of", "load_schema",
+    "missing_paths", "order_entries", "place_paths", "prompt_mistake", "read_config",
+    "read_written_config", "write_config",
 ]  # fmt: skip

@@ -25,6 +25,15 @@ def write_config(path: str | Path, config: dict) -> None:
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, explicit_end=True))
 
 
+def damaged_config(path: str | Path, error: Exception) -> ConfigError:
+    """Return the error for what `read_written_config` raised, with the file and the remedy."""
+    report = Path(path).with_name("report.html")
+    return ConfigError(
+        f"{path}: {error}; restore it, or delete {report} and run snakemake again, which writes "
+        "both"
+    )
+
+
 def read_written_config(path: str | Path, schema: dict) -> dict:
     """Read what `write_config` wrote.
 

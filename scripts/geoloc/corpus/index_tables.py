@@ -48,8 +48,9 @@ def read_shards(folder: str | Path) -> Shards:
         raise damaged(path, f"it {where} for {manifests}/{shard}.csv")
     listed: Counter[str] = Counter()
     for row in rows:
+        count = _count(path, row["images"])
         if row["collection"] == "street":
-            listed[row["country"]] += _count(path, row["images"])
+            listed[row["country"]] += count
     countries = Path(folder, "countries.csv")
     if countries.exists():  # otherwise Snakemake makes the index again
         _compare_countries(path, listed, countries)

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geoloc.config import load_schema, read_written_config
+from geoloc.config import ConfigError, damaged_config, load_schema, read_written_config
 from geoloc.corpus.index_tables import read_rows
-from geoloc.errors import FileError, InputError, MissingFile
+from geoloc.errors import FileError, MissingFile
 from geoloc.explore.images import STREET, Images
 from geoloc.explore.requests import Query
 from geoloc.matrix import (
@@ -85,8 +85,8 @@ class FinishedRun:
             return read_written_config(path, load_schema(schema))
         except FileNotFoundError:
             raise MissingFile(f"{path} is missing; run snakemake again") from None
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        except ConfigError as error:
+            raise damaged_config(path, error) from error
 
     def _predictions(self, path: str) -> Path | None:
         file = self.folder / "predictions" / f"{path}.parquet"
