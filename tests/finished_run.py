@@ -4,6 +4,7 @@ that are hardly trained."""
 from __future__ import annotations
 
 import dataclasses
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -82,6 +83,7 @@ from geoloc.stores import (
 from geoloc.types import BEST_CLASSES, Segments
 from geoloc.weighting import UNCHANGED, make_view
 from tests.conftest import ROOT
+from tests.mutation.server import KEPT_RUN
 from tests.script_runs import run_script
 
 COUNTRIES = ("Brazil", "France", "Japan", "Namibia", "United Kingdom", "United States")
@@ -184,6 +186,12 @@ def write_model(run: Path, row: Row, classes: list[str], config: dict) -> None:
     ]
     training._write_results(folder, best, record, history)
     best.unlink()
+
+
+def kept_run() -> Path | None:
+    """The run that mutation testing made with the unchanged code; None elsewhere."""
+    folder = os.environ.get(KEPT_RUN)
+    return Path(folder) if folder else None
 
 
 def finish(folder: Path) -> Path:

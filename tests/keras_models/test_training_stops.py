@@ -217,6 +217,19 @@ def test_the_first_epoch_of_the_highest_validation_accuracy_is_kept(tmp_path):
     assert state.best_model == tmp_path / "best0002.keras"
 
 
+def test_a_state_is_of_the_last_epoch_and_the_best_model_only(tmp_path):
+    """Models of a large network for each of many epochs would fill the disk."""
+    state = TrainingState(tmp_path, {}, "fingerprint")
+    model = small_model("cnn", 3, {})
+    model.compile("adam", "categorical_crossentropy")
+    state.set_model(model)
+    for epoch, accuracy in enumerate([0.3, 0.5, 0.2]):
+        state.history.append({"epoch": epoch + 1, "val_accuracy": accuracy})
+        state.on_epoch_end(epoch)
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["best0002.keras", "state.json", "variables0003.npz"]
+
+
 def test_results_say_what_was_trained_and_how(monkeypatch, tmp_path, views):
     monkeypatch.setattr(training, "build_model", small_model)
     parameters = TrainingParameters(batch_size=42, epochs=1)

@@ -62,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         workers = [server.Worker(Path(folder, f"{n}/project")) for n in range(options.jobs)]
         tests = {test for case in cases for test in tests_of(case.path)}
         tests -= {f"tests/{name}.py" for name in options.without}
+        finished = Path(folder, "finished")
+        if "tests/verify/test_verify.py" in tests and not server.keep_finished_run(finished):
+            print("no finished run could be made:", (finished / "output.txt").read_text()[-2000:])
         quick = measure(tests, workers, options.limit)
         results = try_all(cases, quick, workers)
     report = Report(results, skipped, stale + skipped.pop("gone", []))

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ COPIED = (
     "slurm", "containers", "Snakefile", "missing.smk", "Makefile", "pyproject.toml",
     "README.md", "LICENSE", "CITATION.cff",
 )  # fmt: skip
+KEPT_RUN = "GEOLOC_KEPT_RUN"  # environment variable: a finished run that forks needn't make
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.sif", ".hypothesis")
 
 
@@ -213,6 +215,34 @@ def import_large_packages() -> None:
     import yaml  # noqa: F401
 
     gc.freeze()  # forks need not look for garbage among all this
+
+
+def keep_finished_run(folder: Path) -> bool:
+    """Make a finished run in `folder` once, with unchanged code, for tests of all forks.
+
+    Returns whether it was made; without it, each fork makes its own.
+    """
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            folder.mkdir(parents=True)
+            output = os.open(folder / "output.txt", os.O_CREAT | os.O_WRONLY)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            from tests.finished_run import finish
+
+            finish(folder)
+            status = 0
+        finally:
+            if status:
+                traceback.print_exc()
+                sys.stderr.flush()
+            os._exit(status)
+    _, ended = os.waitpid(pid, 0)
+    if ended == 0:
+        os.environ[KEPT_RUN] = str(folder / "results/finished")
+    return ended == 0
 
 
 Task = tuple[str, str | None, list[str], float]

@@ -47,3 +47,9 @@ def test_a_users_model_that_no_longer_loads_is_named(task, tmp_path):
     (tmp_path / "own.py").unlink()
     (problem,) = load("python", [task])
     assert "own.py" in problem
+
+
+def test_a_folder_of_a_clip_that_does_not_exist_is_named_with_the_remedy(tmp_path):
+    folder = tmp_path / "clip"
+    task = {"folder": str(folder), "classes": ["FR", "NA"], "prompt": None, "images": []}
+    assert load("clip", [task]) == [f"the folder {folder} does not exist; run snakemake again"]

@@ -22,7 +22,7 @@ from geoloc.evaluation import leakage
 from geoloc.stores import read_image_columns, read_images, read_scores, write_images, write_scores
 from geoloc.verify import Run, main, results, verify
 from geoloc.verify.command import CHECKS
-from tests.finished_run import configuration, finish
+from tests.finished_run import configuration, finish, kept_run
 from tests.processes import ENVIRONMENT
 from tests.small_stores import edit
 
@@ -32,7 +32,7 @@ LOADING = ("keras models", "full-size models")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    return finish(tmp_path_factory.mktemp("finished"))
+    return kept_run() or finish(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture
@@ -61,6 +61,7 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"ok    {name}" for name in CHECKS]
     assert "ok    images: 48 in 9 shards" in lines
     assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
+    assert "ok    full-size models: clip: 1 load; their predictions of 2 images agree" in lines
     assert lines[-1].startswith("0 wrong, 0 of 28 checks not made")
 
 
@@ -624,6 +625,12 @@ def test_damage_is_listed_with_its_remedy_and_the_status_is_1(copied, capsys):
     assert f"WRONG {copied / SCORES}: is missing; run snakemake again" in lines
     assert "ok    segments: 42 images by sam" in lines
     assert not any(line.startswith("ok    masks") for line in lines)
+
+
+def test_a_lost_configuration_is_the_only_finding(copied):
+    """What needs it is not checked, the rest is."""
+    (copied / "config.yaml").unlink()
+    assert [line.partition(":")[0] for line in problems(copied)] == ["config.yaml"]
 
 
 def test_a_process_that_dies_is_a_finding(tmp_path):
