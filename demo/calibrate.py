@@ -10,7 +10,8 @@ weighted by the generator's own masks.
 
 In the worlds of objects and of background, the models of the original images are explained, too:
 their relevance, and what removing scored pixels costs, must be where the informative marks are.
-`EXPLANATION_EXPECTATIONS` was written before any of them was explained.
+`EXPLANATION_EXPECTATIONS` was written before any of them was explained. `--only explanations` asks
+only this, with the generator's own masks as scored pixels: it needs no SAM and one dataset.
 
 Run it again to resume. Writes results/calibrate/.
 """
@@ -93,6 +94,9 @@ EXPLAIN = {
 }
 
 
+EXPLAINED_SPLIT = [0.75, 0.1, 0.15]  # with --only explanations, which take longer than training
+
+
 @dataclass(frozen=True)
 class ExplanationExpectation:
     """A measure of explanations (see `read_explanations`) whose mean, times `sign`, is positive in
@@ -123,30 +127,48 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("\n".join(SELECTED) + "\n", encoding="utf-8")
     print_expectations()
-    accuracies, lines, tests = [], [], pd.DataFrame()
+    if arguments.only == "explanations":
+        worlds = [w for w in arguments.worlds if explained_files(w, arguments.seeds)]
+        lines = [each for world in worlds for each in explain_world(world, folder, arguments)]
+        name = "verdicts_explanations.txt"
+    else:
+        lines = compare_worlds(folder, arguments)
+        name = "verdicts.txt"
+    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def compare_worlds(folder: Path, arguments: argparse.Namespace) -> list[str]:
+    """Run every world with all datasets; write accuracies to `folder` and return the verdicts."""
+    accuracies, lines = [], []
     for world in arguments.worlds:
-        config = world_config(world, arguments)
-        overlay = folder / f"{world}.yaml"
-        overlay.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        run_workflow(config["run"], overlay, explained_files(world, arguments.seeds), arguments)
-        right, tested = read_world(ROOT / "results" / config["run"], arguments.seeds)
+        explained = explained_files(world, arguments.seeds)
+        run = run_world(
+            world_config(world, arguments), ["table1.csv", *explained], folder, arguments
+        )
+        right, tests = read_world(run, arguments.seeds)
         accuracies += [row | {"world": world} for row in accuracy_rows(right)]
         lines += judge(world, right)
-        if explained_files(world, arguments.seeds):
-            run = ROOT / "results" / config["run"]
+        if explained:
             lines += judge_explanations(world, *read_explanations(run, arguments.seeds))
         if world == "none":
-            tests = tested
             lines += judge_tests(tests)
     pd.DataFrame(accuracies).to_csv(folder / "accuracy.csv", index=False)
     draw(pd.DataFrame(accuracies), folder / "accuracy.png")
-    (folder / "verdicts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    return lines
+
+
+def explain_world(world: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
+    """Train and explain the models of a world's original images; return the verdicts."""
+    config = explanations_config(world, arguments)
+    run = run_world(config, explained_files(world, arguments.seeds), folder, arguments)
+    return judge_explanations(world, *read_explanations(run, arguments.seeds))
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=list(WORLDS))
+    parser.add_argument("--only", choices=["explanations"])
     parser.add_argument("--images-per-country", type=int, default=70)
     parser.add_argument("--countries", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=8)
@@ -163,9 +185,9 @@ def print_expectations() -> None:
     print(f"  none: no more paired tests below {LEVEL} than chance allows\n", flush=True)
 
 
-def world_config(world: str, arguments: argparse.Namespace) -> dict:
+def world_config(world: str, arguments: argparse.Namespace, suffix: str = "") -> dict:
     """Return how a world's configuration differs from config/demo.yaml."""
-    run = f"calibrate_{world}"
+    run = f"calibrate_{world}{suffix}"
     weighted = {"scores": "objects", "curve": "linear"}
     drawn = {
         "informative": world,
@@ -208,6 +230,17 @@ def world_config(world: str, arguments: argparse.Namespace) -> dict:
     }
 
 
+def explanations_config(world: str, arguments: argparse.Namespace) -> dict:
+    """Return the configuration of a world whose models of original images are only explained: the
+    generator's own masks are the run's first, and only, score maps."""
+    config = world_config(world, arguments, "_explanations")
+    unused = dict.fromkeys((OWN, OTHER, INVERTED))
+    config["datasets"] |= unused
+    config["datasets"][PERFECT] |= {"train": False, "column": True}
+    config["index"]["split"] = EXPLAINED_SPLIT
+    return config
+
+
 def explained_files(world: str, seeds: list[int]) -> list[str]:
     """Return the tables that explain the models of original images, below the run's folder; none
     in a world of which nothing is expected."""
@@ -220,10 +253,11 @@ def explanation_file(seed: int, kind: str) -> str:
     return f"explanations/{MODEL}/{ORIGINAL}/{seed}_{kind}.csv"
 
 
-def run_workflow(
-    run: str, overlay: Path, explained: list[str], arguments: argparse.Namespace
-) -> None:
-    """Run the workflow up to Table 1 and the explanations; stop this script if it fails."""
+def run_world(config: dict, files: list[str], folder: Path, arguments: argparse.Namespace) -> Path:
+    """Make some files of a world's run and return its folder; stop this script if that fails."""
+    run = Path("results", config["run"])
+    overlay = folder / f"{config['run'].removeprefix('calibrate_')}.yaml"
+    overlay.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = [
         str(Path(sys.executable).with_name("snakemake")),
         "--cores",
@@ -234,10 +268,11 @@ def run_workflow(
         "--logger",
         "geoloc",
         "--",
-        *(f"results/{run}/{name}" for name in ("table1.csv", *explained)),
+        *(str(run / name) for name in files),
     ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        sys.exit(f"the run {run} failed; see results/{run}/logs, then run this script again")
+        sys.exit(f"the run {run.name} failed; see {run}/logs, then run this script again")
+    return ROOT / run
 
 
 def read_world(run: Path, seeds: list[int]) -> tuple[dict[str, np.ndarray], pd.DataFrame]:

@@ -8,7 +8,7 @@ import yaml
 from snakemake.utils import update_config
 
 from geoloc.config import check_config, load_schema
-from geoloc.matrix import rows
+from geoloc.matrix import explained_rows, explained_scores, rows, scores_of_run
 from tests.conftest import ROOT
 
 IMAGES, SEEDS = 150, 3
@@ -90,3 +90,17 @@ def test_each_world_is_a_configuration_of_the_workflow(world, monkeypatch):
     assert config["demo"]["informative"] == world
     trained = {(row.model, row.dataset) for row in rows(config)}
     assert trained == {(calibrate.MODEL, dataset) for dataset in calibrate.DATASETS}
+
+
+@pytest.mark.parametrize("world", ["objects", "background"])
+def test_explanations_alone_need_one_dataset_and_the_generators_masks(world, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["calibrate.py", "--only", "explanations"])
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    update_config(config, yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")))
+    update_config(config, calibrate.explanations_config(world, calibrate.parse_arguments()))
+    check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
+    expected = [(calibrate.MODEL, calibrate.ORIGINAL, str(seed)) for seed in (1, 2, 3)]
+    assert [tuple(map(str, row)) for row in explained_rows(config)] == expected
+    assert explained_scores(config, calibrate.ORIGINAL) == "perfect"
+    assert scores_of_run(config) == ["perfect"]
