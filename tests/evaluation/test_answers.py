@@ -275,6 +275,23 @@ def test_the_verdict_says_whether_objects_help_how_sure_and_by_what():
     assert "can't be told" in said(0.5, 0.8, 0.8).rsplit(". ", 1)[-1]
 
 
+def test_the_verdict_says_how_large_differences_are_and_how_far_their_intervals_reach():
+    def answer(key: str, estimate: float, low: float, high: float) -> dict:
+        return {"family": "diagonal", "key": f"diagonal/{key}", "estimate": estimate, "low": low,
+                "high": high, "n": 161, "seeds": 1, "p_adjusted": 0.001,
+                "smallest_effect": 0.1}  # fmt: skip
+
+    lower = answer("a/dimmed/plain", -0.236, -0.329, -0.137)
+    other = answer("b/dimmed/plain", -0.186, -0.280, -0.093)
+    assert "by 23.6 points (95 % interval between 13.7 and 32.9)." in verdict([lower])
+    assert "by 18.6 to 23.6 points (95 % intervals between 9.3 and 32.9)." in verdict(
+        [lower, other]
+    )
+    assert "by 10.0 points (95 % interval between 4.0 and 16.0)." in verdict(
+        [answer("a/b/c", 0.1, 0.04, 0.16)]
+    )
+
+
 def test_the_verdict_can_be_that_nothing_can_be_told():
     few = said(0.5, 0.55, n=60)
     assert few.startswith("It can't be told with this many images whether showing")

@@ -148,11 +148,16 @@ def _the_intervals(n: int) -> str:
 
 
 def _undecided(count: int) -> str:
-    return f" ({count} can't be told)" if count else ""
+    return f"; {count} can't be told" if count else ""
 
 
 def _points(found: Answers) -> str:
-    """Return the range of the sizes of differences, in points of accuracy."""
+    """Return the range of the sizes of differences, in points of accuracy, and how far their
+    intervals reach. All are on the same side of zero."""
     sizes = sorted(abs(100 * a["estimate"]) for a in found)
     low, high = f"{sizes[0]:.1f}", f"{sizes[-1]:.1f}"
-    return f"{high} points" if low == high else f"{low} to {high} points"
+    sign = 1 if found[0]["estimate"] > 0 else -1
+    ends = sorted(100 * sign * a[end] for a in found for end in ("low", "high"))
+    interval = f"{ends[0]:.1f} and {ends[-1]:.1f}"
+    intervals = f"interval{'s' * (len(found) > 1)} between {interval}"
+    return f"{high if low == high else f'{low} to {high}'} points (95 % {intervals})"

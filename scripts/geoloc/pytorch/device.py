@@ -52,7 +52,8 @@ def check_device(allow_cpu: bool = True) -> None:
     name = f"PyTorch {torch.__version__} (CUDA {cuda or 'none'})"
     if not torch.cuda.is_available():
         check_given_gpu(name, why_unusable(cuda, driver), allow_cpu)
-        log.info("%s computes on the CPU with %d threads", name, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        log.info("%s computes on the CPU with %d thread%s", name, threads, "s" * (threads != 1))
         return
     for number in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(number)
