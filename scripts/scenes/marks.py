@@ -251,14 +251,30 @@ def world_table(informative: tuple[str, ...], difficulty: float = 0.0) -> dict[s
 
     Args:
         informative: marks that differ between countries; see `informative_marks`.
-        difficulty: 0–1, how far these marks move toward the distribution shared by all countries. 0
-            keeps the weights of `TABLE`, 1 makes all marks uninformative.
+        difficulty: from -1 to 1. 0 keeps the weights of `TABLE`. Above it, informative marks move
+            toward the distribution shared by all countries; 1 makes all marks uninformative. Below
+            it, each country's move toward its own most frequent value; at -1, it has no other.
     """
     table = {}
     for mark, weights in TABLE.items():
-        shared = difficulty if mark in informative else 1.0
-        table[mark] = _mixed(weights, shared) if shared else weights
+        moved = difficulty if mark in informative else 1.0
+        if moved < 0:
+            table[mark] = _sharpened(weights, -moved)
+        else:
+            table[mark] = _mixed(weights, moved) if moved else weights
     return table
+
+
+def _sharpened(weights: Weights, share: float) -> Weights:
+    """Give a share of each country's weight to its most frequent value, the first of equals."""
+    sharpened = {}
+    for country, values in weights.items():
+        own = _normalised(values)
+        usual = max(own, key=own.__getitem__)
+        kept = {value: (1 - share) * weight for value, weight in own.items()}
+        kept[usual] += share
+        sharpened[country] = {value: weight for value, weight in kept.items() if weight > 0}
+    return sharpened
 
 
 def _mixed(weights: Weights, shared: float) -> Weights:

@@ -86,8 +86,8 @@ class World:
                 raise InputError(f"{name} is {getattr(self, name)}: use 1 or more")
         if not 2 <= self.countries <= len(COUNTRIES):
             raise InputError(f"countries is {self.countries}: use 2 to {len(COUNTRIES)}")
-        if not 0 <= self.difficulty <= 1:
-            raise InputError(f"difficulty is {self.difficulty}: use 0 to 1")
+        if not -1 <= self.difficulty <= 1:
+            raise InputError(f"difficulty is {self.difficulty}: use -1 to 1")
         object.__setattr__(self, "informative", informative_marks(self.informative))
 
     @property
@@ -183,7 +183,8 @@ def street_counts(world: World) -> dict[str, tuple[int, int]]:
 
 def _share_of_panoramas(country: str, world: World) -> float:
     own = SHARE_OF_PANORAMAS.get(country, USUAL_SHARE_OF_PANORAMAS)
-    shared = world.difficulty if SOURCE in world.informative else 1.0
+    # Below 0, too, both sources have images of every country.
+    shared = max(world.difficulty, 0.0) if SOURCE in world.informative else 1.0
     return own + shared * (USUAL_SHARE_OF_PANORAMAS - own)
 
 

@@ -88,6 +88,7 @@ def test_each_world_is_a_configuration_of_the_workflow(world, monkeypatch):
     update_config(config, calibrate.world_config(world, calibrate.parse_arguments()))
     check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
     assert config["demo"]["informative"] == world
+    assert config["demo"]["difficulty"] == 0  # the world in which expectations were measured
     trained = {(row.model, row.dataset) for row in rows(config)}
     assert trained == {(calibrate.MODEL, dataset) for dataset in calibrate.DATASETS}
 

@@ -40,6 +40,21 @@ def test_difficulty_moves_informative_marks_towards_the_mean():
     assert plain != all_alike == shares(marks.world_table(()), "pole")[0]["concrete"]
 
 
+def test_negative_difficulty_moves_informative_marks_towards_the_most_frequent_value():
+    plain, half, easiest = (shares(marks.world_table(("pole",), d), "pole") for d in (0, -0.5, -1))
+    for before, between, after in zip(plain, half, easiest, strict=True):
+        usual = max(before, key=before.get)
+        assert after == {usual: 1}
+        assert between[usual] == pytest.approx((before[usual] + 1) / 2, abs=1e-8)
+        assert sum(between.values()) == pytest.approx(1, abs=1e-7)
+
+
+def test_negative_difficulty_leaves_other_marks_and_the_sources_of_images():
+    easy, plain = (marks.world_table(("pole",), d) for d in (-1, 0))
+    assert [m for m in easy if shares(easy, m) != shares(plain, m)] == ["pole"]
+    assert world.street_counts(World(difficulty=-1)) == world.street_counts(World())
+
+
 # Marks and pixels of each kind before worlds could differ.
 FIRST_SCENES = {
     "FI": (
@@ -175,7 +190,8 @@ def test_the_first_countries_are_kept_and_no_country_has_two_roles(count):
         ({"informative": "sky"}, "both, objects, background, none"),
         ({"informative": ["pole", "sky"]}, "no mark 'sky'"),
         ({"countries": 11}, "use 2 to 10"),
-        ({"difficulty": 2}, "use 0 to 1"),
+        ({"difficulty": 2}, "use -1 to 1"),
+        ({"difficulty": -1.1}, "use -1 to 1"),
         ({"images_per_country": 0}, "images_per_country is 0"),
     ],
 )
