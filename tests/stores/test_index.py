@@ -217,6 +217,7 @@ def test_every_job_compares_each_of_its_stores_with_the_index(
         "geoloc.segmentation.kinds.build_segmentation",
         "geoloc.image_text.zero_shot.ClipZeroShot",
         "geoloc.image_text.zero_shot.check_classes",
+        "geoloc.model_record.check_row",
         "geoloc.pytorch.device.use_threads",
     ):
         monkeypatch.setattr(function, lambda *_, **__: segmentation)
