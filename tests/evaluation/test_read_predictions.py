@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
+from geoloc.errors import FileError
 from geoloc.evaluation.predictions import predictions_frame, write_table
 from geoloc.evaluation.read_predictions import TYPES, check_index, read_predictions
 from geoloc.matrix import Row
@@ -83,6 +86,15 @@ def test_the_predictions_of_another_row_are_refused(tmp_path):
     message = f"{own}: it holds the predictions of cnn/weighted_base/42; delete {own} and run"
     with pytest.raises(ValueError, match=message):
         read(own)
+
+
+@pytest.mark.parametrize("attributes", [b"[1]", b"3", b"{"])
+def test_a_table_with_damaged_attributes_is_refused(tmp_path, attributes):
+    table = pa.Table.from_pandas(predictions(), preserve_index=False)
+    table = table.replace_schema_metadata({**table.schema.metadata, b"PANDAS_ATTRS": attributes})
+    parquet.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(FileError, match=r"p\.parquet is damaged .* run snakemake again"):
+        read(tmp_path / "p.parquet")
 
 
 def put(column: str, value, row: int = 3) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -66,10 +66,10 @@ def read_predictions(
 def _read(path: Path, classes: list[str], datasets: list[str], others: set[str]) -> pd.DataFrame:
     try:
         found = parquet.read_table(path)
-        attributes = json.loads((found.schema.metadata or {}).get(ATTRIBUTES, b"{}"))
+        attributes = dict(json.loads((found.schema.metadata or {}).get(ATTRIBUTES, b"{}")))
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise FileError(
             f"{path} is damaged or no Parquet file ({error}); {_remedy(path)}"
         ) from error
