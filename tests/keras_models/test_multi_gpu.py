@@ -9,7 +9,7 @@ from geoloc.keras_models import multi_gpu
 from geoloc.keras_models.multi_gpu import replicated
 from geoloc.keras_models.predict import load_trained
 from tests.colored_world import CLASSES, write_world
-from tests.processes import run_python
+from tests.processes import run_keras
 from tests.small_keras import WITHOUT_TIME
 
 # As a job does, a process trains one model only.
@@ -62,18 +62,18 @@ def history(folder) -> np.ndarray:
 
 def test_two_devices_train_as_one_does(store, tmp_path):
     for gpus in (1, 2):
-        run_python(TRAIN, tmp_path / str(gpus), store, "linear", gpus, "")
+        run_keras(TRAIN, tmp_path / str(gpus), store, "linear", gpus, "")
     assert history(tmp_path / "2").shape == (3, len(WITHOUT_TIME))
     assert np.allclose(history(tmp_path / "1"), history(tmp_path / "2"), rtol=1e-4)
 
 
 def test_stopped_training_on_two_devices_goes_on_as_one_that_was_not(store, tmp_path):
     """Each device normalizes its own part of a batch, so their moving averages would differ."""
-    run_python(TRAIN, tmp_path / "whole", store, "with dropout", 2, "")
+    run_keras(TRAIN, tmp_path / "whole", store, "with dropout", 2, "")
     for stop in ("before the second epoch", "before the results"):
-        run_python(TRAIN, tmp_path / "twice", store, "with dropout", 2, stop)
+        run_keras(TRAIN, tmp_path / "twice", store, "with dropout", 2, stop)
         assert not (tmp_path / "twice/history.csv").exists()
-    run_python(TRAIN, tmp_path / "twice", store, "with dropout", 2, "")
+    run_keras(TRAIN, tmp_path / "twice", store, "with dropout", 2, "")
     assert np.array_equal(history(tmp_path / "whole"), history(tmp_path / "twice"))
     models = [load_trained(tmp_path / name, CLASSES).model for name in ("whole", "twice")]
     for a, b in zip(*(model.get_weights() for model in models), strict=True):

@@ -36,7 +36,7 @@ from tests.colored_world import (
     write_stores,
     write_world,
 )
-from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_python
+from tests.processes import ENVIRONMENT, export_efficientnet_lite0, run_keras, run_python
 from tests.small_keras import (
     small_model,
     stop_before_the_second_epoch,
@@ -294,7 +294,7 @@ def test_model_of_lower_precision_predicts_float32_in_another_process(
     parameters = TrainingParameters(batch_size=6, epochs=1, precision="mixed_bfloat16")
     train("cnn", "original", arrays, arrays, CLASSES, tmp_path, 1, parameters)
     here = predict(load_trained(tmp_path), arrays, "original")
-    run_python(PREDICT, stores[1], tmp_path, tmp_path / "probabilities.npy")
+    run_keras(PREDICT, stores[1], tmp_path, tmp_path / "probabilities.npy")
     there = np.load(tmp_path / "probabilities.npy")
     assert here.dtype == there.dtype == np.float32
     assert np.allclose(there.sum(1), 1, atol=1e-6)  # bfloat16 would be off by some 1e-3

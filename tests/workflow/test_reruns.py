@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.processes import snakemake
 from tests.tiny_study import tiny_study
 from tests.workflow.test_workflow import make_workdir, planned_jobs, run_snakemake
 
@@ -174,11 +175,8 @@ def test_a_retrieved_folder_is_never_retrieved_again(tiny):
 
 def start(folder: Path, *arguments: str, path: str | None = None) -> tuple[int, str]:
     """Run Snakemake, which may fail; its exit status and what it says."""
-    command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
     environment = os.environ | {"PATH": path or os.environ["PATH"]}
-    result = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env=environment
-    )
+    result = snakemake(folder, *arguments, environment=environment)
     return result.returncode, result.stdout + result.stderr
 
 

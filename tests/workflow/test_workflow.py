@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 from tests.corpus.test_exif_folder import gps, photograph
 from tests.corpus.test_metadata_table import metadata
 from tests.job_packages import FROM_OUTSIDE, distributions, environments, packages_used
+from tests.processes import snakemake
 from tests.workflow.test_environments import ENVIRONMENTS, key, lock
 
 LINKED = (
@@ -56,8 +57,7 @@ def make_workdir(folder: Path) -> Path:
 
 def run_snakemake(folder: Path, *arguments: str) -> str:
     """Run Snakemake and return what it says; its failure is the test's."""
-    command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = snakemake(folder, *arguments)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-8000:]
     return result.stdout + result.stderr
 
@@ -155,8 +155,7 @@ def test_paths_that_nothing_makes_are_named_with_their_key_before_snakemake_stop
         "models": {"clip": {"path": "no/clip"}},
     }
     (folder / "mine.yaml").write_text(yaml.safe_dump(changes))
-    command = [sys.executable, "-m", "snakemake", "-n", "--configfile", "mine.yaml"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = snakemake(folder, "-n", "--configfile", "mine.yaml")
     assert result.returncode == 1
     told = result.stdout + result.stderr
     assert "missing: test_sets.mine.path: nowhere does not exist; put it there or correct" in told
@@ -194,8 +193,7 @@ def test_jobs_run_in_a_project_with_odd_names_but_not_by_a_python_there(tmp_path
 
 def test_without_built_images_a_run_in_containers_is_not_planned(tmp_path):
     folder = make_workdir(tmp_path)
-    command = [sys.executable, "-m", "snakemake", "-n", "--sdm", "apptainer"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = snakemake(folder, "-n", "--sdm", "apptainer")
     assert result.returncode == 1
     told = result.stdout + result.stderr
     assert "images are missing: containers/geo.sif, containers/torch.sif" in told
@@ -224,9 +222,8 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
         path = folder / "results/demo" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", "config/demo.yaml"]
-    command += ["--", f"results/demo/arrays/images/{shard}.h5"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    target = f"results/demo/arrays/images/{shard}.h5"
+    result = snakemake(folder, "--configfile", "config/demo.yaml", "--", target)
     assert result.returncode == 1
     log = (folder / f"results/demo/logs/pack_images/{shard}.log").read_text()
     assert "images/im2gps3k/FR/0000.h5 is damaged: HDF5 cannot read it" in log
@@ -287,10 +284,7 @@ def refused(folder: Path, sources: dict, *arguments: str) -> str:
     """What Snakemake says to sources that it refuses to plan."""
     unset = {"geoguessr": None, "streetview": None}
     (folder / "refused.yaml").write_text(yaml.safe_dump({"sources": unset | sources}))
-    command = [sys.executable, "-m", "snakemake", "--nocolor", "-n", "--configfile", "refused.yaml"]
-    result = subprocess.run(
-        [*command, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    result = snakemake(folder, "-n", "--configfile", "refused.yaml", *arguments)
     assert result.returncode == 1
     assert "Traceback" not in result.stdout + result.stderr
     return result.stdout + result.stderr
