@@ -1,6 +1,7 @@
 """Perfect masks are those of the generator, at the place of their objects in the stored image."""
 
 import numpy as np
+import perfect_masks
 import pytest
 from perfect_masks import NAMES, PerfectMasks, load, stored
 
@@ -60,3 +61,19 @@ def test_an_image_of_another_world_is_refused(pictures):
     folder, _ = pictures
     with pytest.raises(ValueError, match="not of the world"):
         load(str(folder), **WORLD).segment([np.zeros((640, 640, 3), np.uint8)])
+
+
+def test_the_world_is_read_once_for_all_shards_and_again_where_it_was_drawn_again(
+    pictures, monkeypatch
+):
+    folder, found = pictures
+    images = [stored(picture.path) for picture in found]
+    expected = [[c for _, c, _ in each] for each in load(str(folder), **WORLD).segment(images)]
+    read = []
+    monkeypatch.setattr(perfect_masks, "stored", lambda path: read.append(path) or stored(path))
+    again = load(str(folder), **WORLD).segment(images)
+    assert [[c for _, c, _ in each] for each in again] == expected
+    assert read == []
+    write_picture(found[1])
+    load(str(folder), **WORLD)
+    assert read == [found[1].path]
