@@ -172,15 +172,21 @@ def make_run(
 
 
 def make_explanations(run: Path, index: pd.DataFrame) -> None:
-    """Maps of the first test image, by two methods of which one did not pass its check."""
+    """Maps of the first test image by three methods, of which two failed a check each."""
     relevance = np.zeros((ARRAY_SIZE, ARRAY_SIZE), np.float32)
     relevance[:112, :112] = 1 / 112**2
-    maps = {"grad_cam": relevance, "integrated_gradients": relevance}
+    # Similarity to maps of random weights, error of adding up.
+    checks = {
+        "grad_cam": (0.1, ""), "integrated_gradients": (0.1, 0.9), "attention_relevance": (0.8, ""),
+    }  # fmt: skip
+    maps = dict.fromkeys(checks, relevance)
     first = index[index.split == "test"].image_id.iloc[0]
     path = run / "explanations/cnn/original/42.h5"
     write_explanations(path, [Explanation(first, "FR", "NA", maps)])
-    rows = [f"cnn,original,42,{method},{method == 'grad_cam'}" for method in maps]
-    lines = ["model,dataset,seed,method,shown", *rows]
+    rows = [f"cnn,original,42,{name},{error},{similar},"
+            for name, (similar, error) in checks.items()]  # fmt: skip
+    columns = "completeness_error,similarity_100,similarity_labels"
+    lines = [f"model,dataset,seed,method,{columns}", *rows]
     (run / "explanations/faithfulness.csv").write_text("\n".join(lines) + "\n")
 
 

@@ -132,9 +132,10 @@ def test_an_image_shows_masks_names_views_and_answers(new_page):
     assert abs((scored.bounding_box()["x"] - image["x"]) / image["width"] - 100 / 640) < 0.02
     page.uncheck("#names")
     expect(page.locator("#overlay text").first).to_be_hidden()
-    # Four datasets, a score map and a map of relevance; another did not pass its check.
+    # Four datasets, a score map and a map of relevance; two others did not pass their checks.
     expect(page.locator("#views img")).to_have_count(6)
-    expect(page.locator("#views")).to_contain_text("Not shown")
+    expect(page.locator("#views")).to_contain_text("Not shown: the map does not add up")
+    expect(page.locator("#views")).to_contain_text("Not shown: the map hardly depends")
     page.select_option("#shown", "weighted_base")
     expect(page.locator("#large")).to_have_attribute("src", "/pictures/1?dataset=weighted_base")
     expect(page.locator("#answers table")).to_have_count(3)
@@ -155,6 +156,44 @@ def test_the_keyboard_goes_to_the_next_image_and_back_to_the_list(new_page):
     page.keyboard.press("Escape")
     page.wait_for_selector("#list")
     expect(page.locator("#grid .card:focus")).to_have_count(1)
+
+
+def test_the_tab_key_goes_past_the_outlines_and_the_skip_link_keeps_the_filters(new_page):
+    page = new_page("#row=cnn%2Foriginal%2F42&answer=wrong")
+    expect(page.locator("#count")).to_have_text("1–29 of 29 images")
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    expect(page.locator("#grid")).to_be_focused()
+    expect(page.locator("#count")).to_have_text("1–29 of 29 images")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#overlay path")).to_have_count(2)
+    page.focus("#names")
+    page.keyboard.press("Tab")
+    expect(page.locator("#views button").first).to_be_focused()
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    expect(page.locator("#title")).to_be_focused()
+    assert "image=" in page.url
+
+
+def test_the_model_of_an_image_can_be_changed_without_leaving_it(new_page):
+    page = new_page("#image=1")
+    expect(page.locator("#answers")).to_contain_text("Choose a model")
+    page.focus("#model")
+    page.select_option("#model", "cnn/original/42")
+    expect(page.locator("#answers table")).to_have_count(3)
+    expect(page.locator("#model")).to_be_focused()
+    assert "image=1" in page.url
+
+
+def test_names_of_segments_can_be_read_on_a_phone(new_page):
+    page = new_page("#image=1", "phone")
+    name = page.locator("#overlay text").first
+    name.wait_for(state="attached")
+    assert name.bounding_box()["height"] >= 13
+    page.set_viewport_size({"width": 1280, "height": 900})
+    expect(page.locator("#overlay")).to_have_attribute("style", "--scale: 1;")
 
 
 def test_a_late_answer_does_not_bring_back_an_image_that_was_left(new_page):

@@ -19,7 +19,9 @@ cnn,original,42,grad_cam,class,pole,9,0.2,0.05,4.0,3.0,5.0
 cnn,original,42,grad_cam,class,rare <thing>,2,0.2,0.01,20.0,,
 cnn,original,42,grad_cam,country,NA,9,0.2,0.05,4.0,3.0,5.0
 cnn,original,42,integrated_gradients,all,all,20,0.3,0.1,3.0,2.5,3.5
+cnn,original,42,integrated_gradients,class,pole,9,0.9,0.05,18.0,3.0,25.0
 cnn,weighted_base,42,grad_cam,all,all,20,0.9,0.1,9.0,8.5,9.5
+cnn,weighted_base,42,grad_cam,class,pole,9,0.9,0.05,18.0,3.0,25.0
 transfer,original,42,grad_cam,all,all,20,0.1,0.1,1.0,0.8,1.2
 """
 CAUSE = """\
@@ -31,11 +33,11 @@ transfer,original,42,removed_vs_control,black,20,0.01,-0.02,0.04,0.6
 """
 FAITHFULNESS = """\
 model,dataset,seed,method,pointing_game,pointing_chance,deletion,deletion_other,insertion,\
-insertion_other,similarity_100,similarity_labels,shown
-cnn,original,42,grad_cam,0.5,0.1,0.2,0.3,0.6,0.5,0.1,,True
-cnn,original,42,integrated_gradients,0.5,0.1,0.2,0.3,0.6,0.5,0.9,,False
-cnn,weighted_base,42,grad_cam,0.9,0.1,0.2,0.3,0.6,0.5,0.1,,True
-transfer,original,42,grad_cam,0.1,0.1,0.2,0.3,0.6,0.5,0.1,,True
+insertion_other,completeness_error,similarity_100,similarity_labels,shown
+cnn,original,42,grad_cam,0.5,0.1,0.2,0.3,0.6,0.5,,0.1,,True
+cnn,original,42,integrated_gradients,0.5,0.1,0.2,0.3,0.6,0.5,0.96,0.1,,False
+cnn,weighted_base,42,grad_cam,0.9,0.1,0.2,0.3,0.6,0.5,,0.1,,True
+transfer,original,42,grad_cam,0.1,0.1,0.2,0.3,0.6,0.5,,0.1,,True
 """
 CLASSES = """\
 scores,class,class_index,selected,segments,images,image_share,area_share,area_share_where_found,\
@@ -100,7 +102,13 @@ def test_influence_and_cause_have_the_numbers_of_their_tables(html):
     assert len(effects) == 4
 
 
-def test_rare_classes_have_no_ratio_of_their_own(html):
+def test_a_map_that_is_not_trusted_shows_the_check_that_it_failed(html):
+    checks = [[row[1], *row[-3:]] for row in cells(html, "Pointing game (%)")]
+    assert checks[1] == ["Grad-CAM", "0.10", "–", "yes"]
+    assert checks[2] == ["Integrated gradients", "0.10", "0.96", "no"]
+
+
+def test_classes_are_told_of_trusted_maps_of_unchanged_images_without_rare_ones(html):
     assert ["pole", "5.00", "20.00", "4.00"] in cells(
         html, 'Class</th><th scope="col" class="num">Area (%)'
     )

@@ -210,19 +210,26 @@ def faithfulness(rows: Rows) -> pd.DataFrame:
                 [*row, method, len(part), share, low, high, pointed["area"].mean(), len(checked),
                  *checked[["deletion", "deletion_other", "insertion", "insertion_other"]].mean(),
                  error, *similar, misled,
-                 _is_trusted(similar.iloc[-1], misled, error)]
+                 not why_not_shown(similar.iloc[-1], misled, error)]
             )  # fmt: skip
     return pd.DataFrame(found, columns=FAITHFULNESS)
 
 
-def _is_trusted(similarity: float, misled: float, completeness_error: float) -> bool:
-    """Whether maps depend on the weights, on the labels (NaN: not tried) and, where they should,
-    add up (NaN: need not)."""
-    return bool(
-        similarity < SHOWN_BELOW
-        and not misled >= SHOWN_BELOW
-        and not completeness_error > INCOMPLETE_ABOVE
-    )
+def why_not_shown(similarity: float, misled: float, completeness_error: float) -> str:
+    """Return which check maps of a method failed, as a clause; empty if they may be shown.
+
+    Args:
+        similarity: to maps of the model with random weights.
+        misled: to those of the network trained on random labels; NaN if not tried.
+        completeness_error: how far maps are from adding up; NaN if they need not.
+    """
+    if np.isnan(similarity):
+        return "it was not checked"
+    if similarity >= SHOWN_BELOW or misled >= SHOWN_BELOW:
+        return "the map hardly depends on what the model learned"
+    if completeness_error > INCOMPLETE_ABOVE:
+        return "the map does not add up to the score that it explains (raise explain.steps)"
+    return ""
 
 
 def read_row_tables(rows: Sequence[Sequence[str]], paths: Sequence[str]) -> Rows:

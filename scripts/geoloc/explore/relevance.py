@@ -9,6 +9,7 @@ import numpy as np
 
 from geoloc.corpus.index_tables import read_rows
 from geoloc.explain.methods import TITLES
+from geoloc.explain.tables import LABELS, SIMILARITIES, why_not_shown
 from geoloc.explore.pictures import Pictures, encode_png
 from geoloc.explore.requests import Refused
 from geoloc.explore.run import FinishedRun
@@ -31,10 +32,10 @@ class Relevance:
         self._run, self._pictures = run, pictures
 
     def methods(self, n: int, row: str) -> list[dict[str, Any]]:
-        """Return the methods that explained a row's answer to image n, with their titles, and
-        whether the map passed the check of randomized weights, so that it may be shown."""
+        """Return the methods that explained a row's answer to image n, with their titles, and why
+        a map must not be shown: the check that it failed, or "" if it passed all."""
         return [
-            {"method": name, "title": TITLES.get(name, name), "shown": self._passed(row, name)}
+            {"method": name, "title": TITLES.get(name, name), "failed": self._failed(row, name)}
             for name in self._maps(n, row)
         ]
 
@@ -42,10 +43,10 @@ class Relevance:
         """Return a map over its image in gray, as PNG of 224×224 pixels.
 
         Raises:
-            Refused: if there is no such map, or it did not pass its check.
+            Refused: if there is no such map, or it did not pass its checks.
         """
         found = self._maps(n, row)
-        if method not in found or not self._passed(row, method):
+        if method not in found or self._failed(row, method):
             raise Refused(404, f"no map of {method[:60]!r} is shown for this image and model")
         relevance = found[method]
         dataset = explained_test_set(self._run.config, self._run.rows[row].dataset)
@@ -66,11 +67,13 @@ class Relevance:
                 return dict(found.relevance)
         return {}
 
-    def _passed(self, row: str, method: str) -> bool:
+    def _failed(self, row: str, method: str) -> str:
+        """Return which check the maps of a row and method failed, as a clause; "" if none."""
         path = self._run.folder / "explanations/faithfulness.csv"
         names = ("model", "dataset", "seed")
         own = dict(zip(names, row.split("/"), strict=True)) | {"method": method}
-        return path.exists() and any(
-            each["shown"] == "True" and all(each[name] == own[name] for name in own)
-            for each in read_rows(path)
-        )
+        for each in read_rows(path) if path.exists() else ():
+            if all(each[name] == own[name] for name in own):
+                measured = (SIMILARITIES[-1], LABELS, "completeness_error")
+                return why_not_shown(*(float(each[name] or "nan") for name in measured))
+        return "it was not checked"

@@ -30,7 +30,7 @@ TITLES = {
 }
 """What each family of answers asks, in one line."""
 OPEN = ("diagonal", "choice_of_objects", "inverted")  # the question of the study
-WIDTH, HEIGHT = 200, 28  # of the plot of a line, in pixels
+WIDTH, HEIGHT = 160, 28  # of the plot of a line, in pixels
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def explanations_section(run: Run) -> dict[str, Any] | None:
     keys = ["model", "dataset", "seed", "method"]
     trusted = faithfulness[[*keys, "shown"]]
     trusted = trusted.assign(shown=trusted["shown"].astype(str) == "True")
-    whole = influence[influence["group_by"] == "all"].merge(trusted, on=keys, how="left")
+    influence = influence.merge(trusted, on=keys, how="left")
+    whole = influence[influence["group_by"] == "all"]
     contrasts = cause[cause["change"].isin(CONTRASTS)]
     return {
         "influence": [_influence_line(run, line) for line in whole.to_dict("records")],
@@ -42,6 +43,7 @@ def explanations_section(run: Run) -> dict[str, Any] | None:
         ],
         "random_labels": faithfulness["similarity_labels"].notna().any(),
         "classes": _classes(run, influence),
+        "classes_of": _told_of(run, influence)[1],
         "sentences": _sentences(run, whole, contrasts),
         "figures": pictures(run, "explanations"),
     }
@@ -87,8 +89,11 @@ def _cause_line(run: Run, line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _classes(run: Run, influence: pd.DataFrame) -> list[dict[str, Any]]:
-    """Classes of objects by their ratio, over all rows and methods together."""
-    table = influence[(influence["group_by"] == "class") & (influence["images"] >= FEW)]
+    """Classes of objects by their ratio, over trusted maps of all rows of `_told_of` together."""
+    table, _ = _told_of(run, influence)
+    table = table[
+        table["shown"].eq(True) & (table["group_by"] == "class") & (table["images"] >= FEW)
+    ]
     if table.empty:
         return []
     weighted = table.assign(
@@ -110,16 +115,22 @@ def _classes(run: Run, influence: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _sentences(run: Run, influence: pd.DataFrame, contrasts: pd.DataFrame) -> list[str]:
-    """What the tables say of models that were trained on unchanged images, if there are any: on
-    weighted ones, little but scored pixels is left to look at."""
+    """What the tables say of the rows of `_told_of`."""
+    told, whose = _told_of(run, influence)
+    contrasts = contrasts[contrasts["dataset"].isin(told["dataset"])]
+    start = f"{whose}: in".capitalize() if whose else "In"
+    return [f"{start} {_of_influence(told)}", *_of_cause(contrasts)]
+
+
+def _told_of(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the part of a table about models that were trained on unchanged images, if there are
+    any, and their name: on weighted images, little but scored pixels is left to look at. Without
+    such models, return the whole table and an empty name."""
     unchanged = [n for n, entry in run.config["datasets"].items() if _is_unchanged(entry)]
-    unchanged.append(DEFAULT)
-    if influence["dataset"].isin(unchanged).any():
-        influence, contrasts = (t[t["dataset"].isin(unchanged)] for t in (influence, contrasts))
-        start = "Models that were trained on unchanged images: in"
-    else:
-        start = "In"
-    return [f"{start} {_of_influence(influence)}", *_of_cause(contrasts)]
+    own = table[table["dataset"].isin([*unchanged, DEFAULT])]
+    if own.empty:
+        return table, ""
+    return own, "models that were trained on unchanged images"
 
 
 def _is_unchanged(entry: Mapping[str, Any]) -> bool:
@@ -129,7 +140,7 @@ def _is_unchanged(entry: Mapping[str, Any]) -> bool:
 def _of_influence(table: pd.DataFrame) -> str:
     trusted = table[table["shown"].eq(True)]
     if trusted.empty:
-        return f"none of {len(table)} cases the map of relevance depends on what was learned."
+        return f"none of {len(table)} cases the maps of relevance passed their checks."
     above, below = int((trusted["low"] > 1).sum()), int((trusted["high"] < 1).sum())
     return (
         f"{above} of {len(trusted)} trusted combinations of model and method, scored pixels "

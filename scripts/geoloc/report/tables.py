@@ -34,7 +34,7 @@ COLUMNS = {
               "p_adjusted"),
     "faithfulness": ("model", "dataset", "seed", "method", "pointing_game", "pointing_chance",
                      "deletion", "deletion_other", "insertion", "insertion_other",
-                     "similarity_100", "similarity_labels", "shown"),
+                     "completeness_error", "similarity_100", "similarity_labels", "shown"),
     "found_classes": ("scores", "class", "selected", "segments", "image_share",
                       "area_share_where_found", "mean_probability", "mean_score"),
     "found_countries": ("scores", "country", "images", "segments_per_image", "scored_share",

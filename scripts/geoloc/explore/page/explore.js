@@ -60,6 +60,7 @@ function fillFilters() {
     }
   }
   form.object.disabled = !run.objects.length;
+  fill(byId("model"), run.rows, true);
   fill(byId("shown"), run.datasets);
   fill(byId("scores"), run.scores.map((name) => ({ key: name, title: name })));
 }
@@ -168,7 +169,7 @@ function showAnswers(image) {
     return;
   }
   const text = state().get("row") ? "The model was not tested on this image."
-    : "Choose a model in the filter to see its answers.";
+    : "Choose a model to see its answers.";
   box.replaceChildren(element("p", { className: "faint", textContent: text }));
 }
 
@@ -232,11 +233,11 @@ function showViews(image) {
       element("span", { textContent: `Score map (${name})` })));
   }) : [];
   const row = state().get("row");
-  const maps = image.explained.map(({ method, title, shown: passed }) => {
+  const maps = image.explained.map(({ method, title, failed }) => {
     const source = `/relevance/${image.n}?${new URLSearchParams({ row, method })}`;
-    const inside = passed
-      ? element("img", { src: source, alt: `What the answer rests on: ${title}`, width: 224, height: 224 })
-      : element("span", { className: "faint", textContent: "Not shown: the map hardly depends on what the model learned." });
+    const inside = failed
+      ? element("span", { className: "faint", textContent: `Not shown: ${failed}.` })
+      : element("img", { src: source, alt: `What the answer rests on: ${title}`, width: 224, height: 224 });
     return element("li", {}, element("div", { className: "card" }, inside, element("span", { textContent: title })));
   });
   byId("views").replaceChildren(...shown, ...scores, ...maps);
@@ -251,8 +252,11 @@ function showLarge(image) {
 
 const svg = (tag) => document.createElementNS("http://www.w3.org/2000/svg", tag);
 
+let labels = null; // segments whose names are drawn, to draw them again when the width changes
+
 function drawSegments(found) {
   const overlay = byId("overlay");
+  labels = found;
   overlay.setAttribute("viewBox", `0 0 ${found.width} ${found.height}`);
   const shapes = [];
   const items = [];
@@ -268,11 +272,14 @@ function drawSegments(found) {
     const told = segment.score > 0 ? `score ${segment.score}` : `${percent(segment.area)} of the image`;
     const item = element("button", { type: "button" }, element("span", { textContent: name, className: segment.score > 0 ? "scored" : "" }),
       element("span", { className: "faint", textContent: told }));
+    const light = (target, event, on) => target.addEventListener(event, () => path.classList.toggle("active", on));
     for (const target of [item, path]) {
-      for (const [event, on] of [["pointerenter", true], ["pointerleave", false], ["focus", true], ["blur", false]]) {
-        target.addEventListener(event, () => path.classList.toggle("active", on));
-      }
+      light(target, "pointerenter", true);
+      light(target, "pointerleave", false);
     }
+    // Only of the button: a path that listens to focus would be a stop of the Tab key.
+    light(item, "focus", true);
+    light(item, "blur", false);
     items.push(element("li", {}, item));
   });
   overlay.replaceChildren(...shapes.reverse(), ...makeLabels(found));
@@ -284,23 +291,33 @@ function drawSegments(found) {
 }
 
 function makeLabels(found) {
-  const labels = [];
+  const made = [];
   const taken = [];
+  // Names stay readable where the image is shown smaller than it is.
+  const scale = Math.max(1, found.width / (byId("stage").clientWidth || found.width));
+  byId("overlay").style.setProperty("--scale", scale);
   found.segments.forEach((segment) => {
     if (segment.score === 0 && segment.area < 0.01) return;
-    const half = 4.5 * (segment.name.length + 6);
+    const half = 4.5 * scale * (segment.name.length + 6);
     const x = Math.min(Math.max(segment.x, half), found.width - half);
-    const y = Math.min(Math.max(segment.y + 5, 16), found.height - 8);
-    const overlaps = taken.some(([a, b, w]) => Math.abs(a - x) < w + half && Math.abs(b - y) < 17);
+    const y = Math.min(Math.max(segment.y + 5, 16 * scale), found.height - 8 * scale);
+    const overlaps = taken.some(([a, b, w]) => Math.abs(a - x) < w + half && Math.abs(b - y) < 17 * scale);
     if (overlaps) return;
     taken.push([x, y, half]);
     const text = svg("text");
     text.setAttribute("x", x);
     text.setAttribute("y", y);
     text.textContent = `${segment.name} ${percent(segment.probability)}`;
-    labels.push(text);
+    made.push(text);
   });
-  return labels;
+  return made;
+}
+
+function drawLabels() {
+  if (!labels) return;
+  byId("overlay").querySelectorAll("text").forEach((text) => text.remove());
+  byId("overlay").append(...makeLabels(labels));
+  showLayers();
 }
 
 async function showSegments(image, own) {
@@ -308,6 +325,7 @@ async function showSegments(image, own) {
   for (const id of ["segments-box", "outlines-box", "names-box"]) byId(id).hidden = !wanted;
   byId("scores-box").hidden = !wanted || run.scores.length < 2;
   byId("overlay").replaceChildren();
+  labels = null;
   if (!wanted) return;
   const parameters = new URLSearchParams({ scores: byId("scores").value });
   const found = await fetchJson(`/api/images/${image.n}/segments?${parameters}`);
@@ -323,6 +341,7 @@ function showLayers() {
 }
 
 let current = null; // the image that is shown
+let opened = null; // its number as the address has it; null while the list is shown
 
 async function showImage(n, own) {
   const row = state().get("row");
@@ -333,6 +352,7 @@ async function showImage(n, own) {
   document.title = `${image.country_name} – Beyond the Image`;
   byId("shown").value = image.street ? currentDataset() : run.datasets[0].key;
   byId("shown").disabled = !image.street;
+  byId("model").value = row ?? "";
   const back = state();
   back.delete("image");
   byId("back").href = `#${back}`;
@@ -372,8 +392,10 @@ async function draw() {
     }
     byId("list").hidden = wanted !== null;
     byId("detail").hidden = wanted === null;
-    if (wanted !== null) { byId("title").focus(); window.scrollTo(0, 0); }
-    else if (!before) document.querySelector(`a[href$="image=${current?.n}"]`)?.focus();
+    const first = wanted !== opened;
+    opened = wanted;
+    if (wanted !== null && first) { byId("title").focus(); window.scrollTo(0, 0); }
+    else if (wanted === null && !before) document.querySelector(`a[href$="image=${current?.n}"]`)?.focus();
   } catch (error) {
     if (own !== drawn) return;
     byId("problem").textContent = error.message;
@@ -396,6 +418,13 @@ function listenToControls() {
   byId("before").addEventListener("click", () => step(-1));
   byId("after").addEventListener("click", () => step(1));
   byId("shown").addEventListener("change", () => showLarge(current));
+  byId("model").addEventListener("change", (event) => go({ row: event.target.value }));
+  // Followed as a link, it would replace the state in the address.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId(byId("detail").hidden ? "grid" : "title").focus();
+  });
+  new ResizeObserver(drawLabels).observe(byId("stage"));
   byId("scores").addEventListener("change", () => showSegments(current, drawn));
   for (const id of ["outlines", "names"]) byId(id).addEventListener("change", showLayers);
   document.addEventListener("keydown", (event) => {
