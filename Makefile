@@ -10,6 +10,8 @@ LOCK := envs/lock/dev.txt
 INSTALLED := $(VENV)/.installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-12)
 DEMO := --configfile config/demo.yaml
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Each job is a process, which would compile all modules of the project again.
+export PYTHONDONTWRITEBYTECODE :=
 # Snakemake keeps a cache in the home folder, which a user of a service may not have.
 export XDG_CACHE_HOME := $(shell test -n "$$XDG_CACHE_HOME" && echo "$$XDG_CACHE_HOME" || \
   { test -w "$$HOME" && echo "$$HOME/.cache" || echo "$(CURDIR)/.snakemake/cache"; })

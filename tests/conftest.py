@@ -9,6 +9,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# Two workers share the cores. Threads that wait for each other spin, which costs half as much CPU
+# time again where the cores are busy.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for library in ("OMP", "OPENBLAS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 # Tests of PyTorch and of TensorFlow share a process; jobs never do. Triton, which PyTorch loads
 # when it first needs it, crashes if TensorFlow's libraries are there before it.
 with contextlib.suppress(ImportError):

@@ -36,6 +36,7 @@ TRAINED_ON = ("original", "weighted_base", "weighted_custom")
 # goes into starting jobs.
 WORLD = SMALL | {
     "demo": SMALL["demo"] | {"countries": 3},
+    "segmentations": {"sam": {"points_per_side": 6}},
     "explain": {"images": 0},
     "models": {"transfer": {"datasets": ["original"]}},
 }

@@ -31,7 +31,7 @@ PROFILE = (
 # Two countries are left, Brazil with its damaged files and the United States.
 TINY = SMALL | {
     "allow_cpu": True,  # the GPU of each node is a file
-    "demo": {"images_per_country": 10, "test_set_images": 8},
+    "demo": {"images_per_country": 10, "test_set_images": 8, "countries": 7},
     "index": SMALL["index"] | {"min_images": 12},
     "segmentations": {"sam": {"points_per_side": 4}},
 }
