@@ -147,5 +147,27 @@ def test_print_shows_what_is_folded(shown):
     assert hidden.bounding_box()["height"] > 0
 
 
+@of_screens((PHONE, "light"))
+def test_a_phone_shows_estimates_and_answers_without_scrolling(shown):
+    open_all(shown)
+    rows = shown.locator(".answers tbody tr:not([aria-hidden])")
+    assert rows.count() > 3
+    for cell in rows.first.locator("td:visible").all()[:2]:
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= shown.viewport_size["width"]
+
+
+@of_screens((LAPTOP, "light"))
+def test_tables_fit_the_width_of_printed_paper(shown):
+    shown.set_viewport_size({"width": 718, "height": 1000})  # A4 with margins of a centimeter
+    open_all(shown)
+    shown.emulate_media(media="print")
+    wide = shown.evaluate(
+        "[...document.querySelectorAll('table, pre, svg, img')].filter("
+        "each => each.getBoundingClientRect().right > innerWidth).map(each => each.outerHTML)"
+    )
+    assert [html[:200] for html in wide] == []
+
+
 def test_the_file_is_small(report):
     assert os.path.getsize(report) < 8_000_000

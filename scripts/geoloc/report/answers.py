@@ -30,7 +30,7 @@ TITLES = {
 }
 """What each family of answers asks, in one line."""
 OPEN = ("diagonal", "choice_of_objects", "inverted")  # the question of the study
-WIDTH, HEIGHT = 160, 28  # of the plot of a line, in pixels
+WIDTH, MARGIN = 160, 16  # of the plot of a line, in pixels; the margins hold half a label
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Scale:
     width: int = WIDTH
 
     def x(self, value: float) -> float:
-        inner = WIDTH - 2 * HEIGHT
-        return round(HEIGHT + inner * (value - self.low) / (self.high - self.low), 1)
+        inner = WIDTH - 2 * MARGIN
+        return round(MARGIN + inner * (value - self.low) / (self.high - self.low), 1)
 
 
 @dataclass(frozen=True)
