@@ -1,8 +1,22 @@
 """A GPU that was given and can't be used: by which variable, and why."""
 
+import ctypes
+import os
+from types import SimpleNamespace
+
 import pytest
 
-from geoloc.gpus import NoGpu, check_given_gpu, driver_version, given_gpus, why_unusable
+from geoloc import gpus
+from geoloc.gpus import (
+    NoGpu,
+    check_given_gpu,
+    describe_cpu,
+    describe_machine,
+    driver_version,
+    given_gpus,
+    gpu_memory,
+    why_unusable,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +62,50 @@ def test_the_job_stops_with_the_reason_unless_the_cpu_is_allowed(monkeypatch):
     check_given_gpu("X", "old", allow_cpu=True)
     monkeypatch.delenv("SLURM_JOB_GPUS")
     check_given_gpu("X", "old", allow_cpu=False)
+
+
+def put(pointer, value: int) -> int:
+    """Write where a C function would."""
+    pointer._obj.value = value
+    return 0
+
+
+def test_the_memory_of_a_gpu_is_what_its_driver_tells(monkeypatch):
+    sizes = [40 << 30, 85 << 30]
+    driver = SimpleNamespace(
+        cuInit=lambda flags: 0,
+        cuDeviceGet=lambda device, n: put(device, 5 + n) if n < len(sizes) else 101,
+        cuDeviceTotalMem_v2=lambda total, device: put(total, sizes[device.value - 5]),
+    )
+    monkeypatch.setattr(ctypes, "CDLL", {"libcuda.so.1": driver}.__getitem__)
+    assert [gpu_memory(number) for number in range(3)] == [40 << 30, 85 << 30, None]
+    driver.cuInit = lambda flags: 100
+    assert gpu_memory(0) is None
+    del driver.cuInit
+    assert gpu_memory(0) is None
+
+
+def test_without_a_driver_no_memory_of_a_gpu_is_known(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert gpu_memory(0) is None
+
+
+def test_the_cpu_is_named_with_the_memory_of_the_machine(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nmodel name\t: AMD EPYC 7R13\nprocessor\t: 1\n")
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    assert describe_cpu(path) == f"AMD EPYC 7R13, machine of {total:.1f} GiB"
+    assert describe_cpu(tmp_path / "none").startswith(os.uname().machine)
+
+
+def test_a_machine_is_described_with_its_gpu_and_driver(monkeypatch):
+    monkeypatch.setattr(gpus, "driver_version", lambda: "")
+    assert describe_machine() == f"{describe_cpu()}; no NVIDIA driver"
+    monkeypatch.setattr(gpus, "driver_version", lambda: "580.65")
+    monkeypatch.setattr(gpus, "gpu_memory", {0: 85 << 30}.get)
+    assert describe_machine().endswith(" GiB; GPU of 85.0 GiB, driver 580.65")
+    monkeypatch.setattr(gpus, "gpu_memory", lambda number: None)
+    assert describe_machine().endswith("; GPU of unknown memory, driver 580.65")

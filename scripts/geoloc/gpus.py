@@ -1,8 +1,11 @@
-"""The GPUs that a job was given, the driver, and the reason why a framework can't use them."""
+"""What a job computes on: the GPUs that it was given, the driver, the reason why a framework can't
+use them, and the CPU."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +16,7 @@ OLDEST_DRIVERS = {13: 580, 12: 525}
 """Oldest NVIDIA driver on Linux by the major version of CUDA ("CUDA Compatibility", section "Minor
 Version Compatibility")."""
 DRIVER = Path("/proc/driver/nvidia/version")
+CPU = Path("/proc/cpuinfo")
 
 
 class NoGpu(GeolocError, RuntimeError):
@@ -36,6 +40,46 @@ def driver_version(path: Path = DRIVER) -> str:
     except OSError:
         return ""
     return found[1] if found else ""
+
+
+def gpu_memory(number: int) -> int | None:
+    """Return the memory of a GPU in bytes, as its driver tells it; None if that can't be asked.
+
+    TensorFlow has no way to ask for it.
+
+    Args:
+        number: of the GPU among those that CUDA_VISIBLE_DEVICES shows.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        device, total = ctypes.c_int(), ctypes.c_size_t()
+        failed = (
+            driver.cuInit(0)
+            or driver.cuDeviceGet(ctypes.byref(device), number)
+            or driver.cuDeviceTotalMem_v2(ctypes.byref(total), device)
+        )
+    except (OSError, AttributeError):  # no driver, or one without this function
+        return None
+    return None if failed else total.value
+
+
+def describe_cpu(path: Path = CPU) -> str:
+    """Return the name of the CPU and the memory of the machine: `AMD EPYC, machine of 23.5 GiB`."""
+    try:
+        found = re.search(r"^model name\s*: *(\S.*)$", path.read_text(errors="replace"), re.M)
+    except OSError:
+        found = None
+    name = found[1].strip() if found else platform.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{name}, machine of {memory / 2**30:.1f} GiB"
+
+
+def describe_machine() -> str:
+    """Return what a job can use whose framework is unknown: CPU, memory, first GPU and driver."""
+    driver, memory = driver_version(), gpu_memory(0)
+    size = f"{memory / 2**30:.1f} GiB" if memory else "unknown memory"
+    gpu = f"GPU of {size}, driver {driver}" if driver else "no NVIDIA driver"
+    return f"{describe_cpu()}; {gpu}"
 
 
 def why_unusable(cuda: str | None, driver: str) -> str:

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from geoloc.errors import InputError
-from geoloc.gpus import check_given_gpu, driver_version, why_unusable
+from geoloc.gpus import (
+    check_given_gpu,
+    describe_cpu,
+    driver_version,
+    gpu_memory,
+    why_unusable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +54,14 @@ def check_device(allow_cpu: bool = True) -> None:
     cuda, driver = cuda_version(), driver_version()
     name = f"TensorFlow {tf.__version__} (CUDA {cuda or 'none'}), Keras {keras.__version__}"
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
+    for number, gpu in enumerate(gpus):
+        memory = gpu_memory(number)
         about = tf.config.experimental.get_device_details(gpu)
         log.info(
-            "%s computes on %s, compute capability %s, driver %s",
+            "%s computes on %s, %s, compute capability %s, driver %s",
             name,
             about.get("device_name", gpu.name),
+            f"{memory / 2**30:.1f} GiB" if memory else "unknown memory",
             ".".join(map(str, about.get("compute_capability", "?"))),
             driver,
         )
@@ -63,7 +71,7 @@ def check_device(allow_cpu: bool = True) -> None:
     check_given_gpu(name, reason, allow_cpu)
     if driver:
         log.warning("%s leaves the GPU of this machine unused: %s", name, reason)
-    log.info("%s computes on the CPU", name)
+    log.info("%s computes on the CPU (%s)", name, describe_cpu())
 
 
 def cuda_version() -> str | None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from geoloc.errors import InputError
-from geoloc.gpus import check_given_gpu, driver_version, why_unusable
+from geoloc.gpus import check_given_gpu, describe_cpu, driver_version, why_unusable
 from geoloc.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,13 @@ def check_device(allow_cpu: bool = True) -> None:
     if not torch.cuda.is_available():
         check_given_gpu(name, why_unusable(cuda, driver), allow_cpu)
         threads = torch.get_num_threads()
-        log.info("%s computes on the CPU with %d thread%s", name, threads, "s" * (threads != 1))
+        log.info(
+            "%s computes on the CPU with %d thread%s (%s)",
+            name,
+            threads,
+            "s" * (threads != 1),
+            describe_cpu(),
+        )
         return
     for number in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(number)
