@@ -32,8 +32,11 @@ include: "rules/report.smk"
 
 onstart:
     # `geoloc verify` compares the run's files with its last configuration.
-    write_config(f"{RESULTS}/config.yaml", config)
-    HELD.append(hold_while_running(RUNNING))
+    try:
+        write_config(f"{RESULTS}/config.yaml", config)
+        HELD.append(hold_while_running(RUNNING))
+    except OSError as error:  # a full disk, a folder of another user
+        raise WorkflowError(str(error)) from None
 
 
 onsuccess:

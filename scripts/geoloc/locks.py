@@ -96,7 +96,8 @@ def hold_while_running(path: str | Path) -> io.TextIOBase | None:
         file = _locked(path, "running")
     except InUse:
         return None
-    _write_holder(file)
+    with told_if_full(path):
+        _write_holder(file)
     atexit.register(path.unlink, missing_ok=True)
     return file
 

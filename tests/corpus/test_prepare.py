@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from geoloc.corpus.archives import ImageFiles
-from geoloc.corpus.index_tables import MANIFEST_COLUMNS, REJECTED_COLUMNS
+from geoloc.corpus.index_tables import MANIFEST_COLUMNS, REJECTED_COLUMNS, SHARD_COLUMNS
 from geoloc.corpus.prepare import prepare_shard
 from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.corpus.sources import Source, SourceError
+from geoloc.errors import FileError
 from geoloc.stores import read_images
 from tests.corpus.test_archives import make_tar, make_zip
 
@@ -209,3 +210,41 @@ def test_too_many_unreadable_images_say_which_files_to_delete(
     (command,) = re.findall("`(.*)`", str(error.value))
     subprocess.run(command, shell=True, check=True)
     assert [path for path in paths if not path.exists()] == expected
+
+
+@pytest.fixture
+def indexed(tmp_path, photographs) -> Shard:
+    """A shard of two photographs in an index."""
+    folder = tmp_path / "index/shards/street/NA"
+    folder.mkdir(parents=True)
+    shard = Shard(folder, photographs, ["good.png", "bad.png"])
+    shard.manifest = shard.manifest.rename(folder / "0000.csv")
+    text = shard.manifest.read_text().replace(",,,,test", ",,,NA,test")
+    shard.manifest.write_text(text)
+    lines = "street,NA,0000,2,s\nstreet,NA,0001,1,s\n"
+    (tmp_path / "index/shards.csv").write_text(f"{','.join(SHARD_COLUMNS)}\n{lines}")
+    return shard
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("bad.png,s,bad.png,,,NA,test\n", "", r"it has 1 images, but 2 in \S+/shards\.csv"),
+        ("bad.png", "good.png", "good.png occurs twice"),
+        ("bad.png,,,NA", "bad.png,,,FR", "bad.png is of FR"),
+        ("image_id,source", "image,source", "no column image_id"),
+    ],
+)
+def test_a_manifest_that_lost_images_or_is_anothers_is_no_shard(indexed, old, new, reason):
+    assert "bad.png" in indexed.pack()
+    text = indexed.manifest.read_text()
+    indexed.manifest.write_text(text.replace(old, new))
+    with pytest.raises(FileError, match=rf"NA/0000\.csv is damaged \({reason}"):
+        indexed.pack()
+
+
+def test_a_manifest_of_a_shard_that_the_index_does_not_have_is_refused(indexed):
+    other = indexed.manifest.with_stem("0002")
+    indexed.manifest = indexed.manifest.rename(other)
+    with pytest.raises(FileError, match=r"shards\.csv has no line for it\); run snakemake index"):
+        indexed.pack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from geoloc.errors import FileError
 from geoloc.tables import damaged, read_rows
 
 INDEX_COLUMNS = [
@@ -55,6 +56,40 @@ def read_shards(folder: str | Path) -> Shards:
     if countries.exists():  # otherwise Snakemake makes the index again
         _compare_countries(path, listed, countries)
     return shards
+
+
+def read_manifest(path: str | Path) -> list[dict[str, str]]:
+    """Read the images of a shard, and compare them with the shard's line in `shards.csv`.
+
+    Args:
+        path: `…/index/shards/{collection}/{country}/{shard}.csv`. A manifest elsewhere is not
+            compared.
+
+    Raises:
+        FileError: if it is damaged, names an image twice or one of another country, or has another
+            number of images.
+    """
+    path = Path(path)
+    rows = read_rows(path, MANIFEST_COLUMNS)
+    counts = Counter(row["image_id"] for row in rows)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise damaged_index(path, f"{twice[0]} occurs twice")
+    if len(path.parents) < 4 or path.parents[2].name != "shards":
+        return rows
+    if others := [row for row in rows if row["country"] != path.parent.name]:
+        raise damaged_index(path, f"{others[0]['image_id']} is of {others[0]['country']}")
+    table, key = path.parents[3] / "shards.csv", [*path.parts[-3:-1], path.stem]
+    shards = read_rows(table, SHARD_COLUMNS)
+    listed = [row["images"] for row in shards if [row[name] for name in SHARD_KEYS] == key]
+    if listed != [str(len(rows))]:
+        expected = f"{listed[0]} in {table}" if listed else f"{table} has no line for it"
+        raise damaged_index(path, f"it has {len(rows)} images, but {expected}")
+    return rows
+
+
+def damaged_index(path: Path, reason: str) -> FileError:
+    """Return the error for a manifest that can't be used: only a new index makes it again."""
+    return FileError(f"{path} is damaged ({reason}); run snakemake index --force")
 
 
 def count_images(folder: str | Path) -> int:

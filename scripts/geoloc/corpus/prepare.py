@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from geoloc.corpus.archives import ImageFiles
-from geoloc.corpus.index_tables import REJECTED_COLUMNS
+from geoloc.corpus.index_tables import REJECTED_COLUMNS, read_manifest
 from geoloc.corpus.sources import Source, SourceError
 from geoloc.files import atomic_path
 from geoloc.images import MAX_MEGAPIXELS, UnreadableImage, prepare
 from geoloc.progress import Progress
 from geoloc.stores import write_images
-from geoloc.tables import read_rows
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +57,11 @@ def prepare_shard(
 
     Raises:
         SourceError: if a source's folder can't be reached.
+        FileError: if the manifest is damaged.
         OSError: if the disk or the machine fails, not a single file.
     """
     rejected: list[tuple[str, str, str]] = []
-    rows = read_rows(manifest)
+    rows = read_manifest(manifest)
     settings = {name: vars(s.preparation) for name, s in sorted(sources.items())}
     count = write_images(images, _prepared(rows, sources, rejected, max_megapixels), settings)
     with atomic_path(quarantine) as temporary:
