@@ -12,6 +12,8 @@ rule segment:
         "<logs>/segment/{segmentation}/{country}/{shard}.log",
     benchmark:
         "<benchmarks>/segment/{segmentation}/{country}/{shard}.tsv"
+    # First of all that is ready: it takes longest, and most of the rest needs all of its files.
+    priority: 20
     conda:
         "../envs/torch.yaml"
     container:

@@ -26,6 +26,8 @@ rule train:
         "<benchmarks>/train/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
         model=models_of_kinds("cnn", "transfer", "keras"),
+    # Before predicting and explaining: training takes longest, and both need it.
+    priority: 10
     conda:
         "../envs/tensorflow.yaml"
     container:
@@ -94,6 +96,8 @@ rule train_clip:
         "<benchmarks>/train_clip/{model}/{dataset}/{seed}.tsv"
     wildcard_constraints:
         model=models_of("image_text", trained=True),
+    # Before predicting and explaining: training takes longest, and both need it.
+    priority: 10
     conda:
         "../envs/torch.yaml"
     container:

@@ -52,8 +52,8 @@ from geoloc.stores import Arrays
 _, store, folder, target = sys.argv
 np.save(target, predict(load_trained(folder), Arrays([store]), "original"))
 # Keras would import them for what no job uses, at a quarter of the job's start.
-assert not {"matplotlib", "sklearn"} & set(sys.modules)
-import matplotlib.pyplot, sklearn.metrics  # not hidden any more
+assert not {"matplotlib", "sklearn", "pandas"} & set(sys.modules)
+import matplotlib.pyplot, pandas, sklearn.metrics  # not hidden any more
 """
 COLUMNS = ("image_id", "label", "split", "source", "latitude", "longitude")
 

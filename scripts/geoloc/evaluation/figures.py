@@ -143,7 +143,7 @@ def draw_regions(axis: Axes, image: np.ndarray, regions: Sequence[Region]) -> No
         label = f"{region.name} {100 * region.probability:.0f} %".strip()
         x, y = rle.inner_point(region.mask)
         side = image.shape[0] / 640
-        half_width, half_height = 6 * side * len(label), 11 * side
+        half_width, half_height = (7 if region.score else 6) * side * len(label), 11 * side
         x = float(np.clip(x, half_width, image.shape[1] - half_width))
         box = x - half_width, y - half_height, x + half_width, y + half_height
         if any(_overlap(box, other) for other in taken):

@@ -34,8 +34,9 @@ def _not_imported(*packages: str) -> Iterator[None]:
 
 
 # Its libraries print to stderr at any log level: oneDNN is on, no CUDA driver found. Keras imports
-# packages for its image galleries and scikit-learn wrappers if it can: a quarter of a job's start.
-with native_stderr_hidden(), _not_imported("matplotlib", "sklearn"):
+# packages for its image galleries, scikit-learn wrappers and tables if it can: a third of a job's
+# start.
+with native_stderr_hidden(), _not_imported("matplotlib", "sklearn", "pandas"):
     import keras
     import tensorflow  # noqa: F401
 

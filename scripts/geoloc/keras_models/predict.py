@@ -9,9 +9,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from geoloc.countries.places import Answers, Places
 from geoloc.errors import FileError, InputError
+from geoloc.keras_models.fused_batch_norm import fuse
 from geoloc.keras_models.weights import check_saved_model
 from geoloc.model_record import read_record
 from geoloc.probabilities import check_probabilities
@@ -100,6 +102,7 @@ def _load_model(folder: Path, classes: int, remedy: str) -> keras.Model:
             f"classes.json names {classes} classes of images {ARRAY_SIZE}×{ARRAY_SIZE}; train it "
             "again"
         )
+    fuse(model)
     return model
 
 
@@ -157,9 +160,19 @@ def _batches(
     trained: TrainedModel, arrays: Arrays, dataset: str, view: View, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the rows of the images of each batch, and the model's probabilities."""
+    forward = _forward(trained.model)
     starts = range(0, len(arrays), batch_size)
     for start in Progress(starts, unit="batches", description=f"predict {dataset}"):
         rows = np.arange(start, min(start + batch_size, len(arrays)))
-        found = trained.model.predict_on_batch(view(*arrays.read(rows)))
+        found = forward(view(*arrays.read(rows))).numpy()
         check_probabilities(found, arrays.image_id[rows], trained.name, dataset)
         yield rows, found
+
+
+def _forward(model: keras.Model):
+    """Return the model in inference mode, traced once for batches of any size.
+
+    Keras would trace it again for the last batch, which takes as long as dozens of images.
+    """
+    pixels = tf.TensorSpec((None, ARRAY_SIZE, ARRAY_SIZE, 3), tf.uint8)
+    return tf.function(lambda batch: model(batch, training=False), input_signature=[pixels])
