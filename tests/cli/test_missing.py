@@ -41,10 +41,11 @@ def test_without_a_table_nothing_is_taken_for_complete():
 @pytest.fixture
 def runs(monkeypatch):
     """Commands that were run; summaries are taken from a list, its last one again and again."""
-    state = {"summaries": [summary()], "commands": [], "status": 0}
+    state = {"summaries": [summary()], "commands": [], "asked": 0, "status": 0}
 
     def run(command, **options):
         if "--summary" in command:
+            state["asked"] += 1
             text = state["summaries"][0]
             del state["summaries"][: len(state["summaries"]) > 1]
             return subprocess.CompletedProcess(command, state["status"], text, "cannot plan")
@@ -64,10 +65,11 @@ def test_it_asks_again_until_nothing_is_missing(runs, capsys):
     assert "Nothing" not in capsys.readouterr().out
 
 
-def test_a_dry_run_ends_although_the_files_stay_missing(runs):
+@pytest.mark.parametrize(("option", "asked"), [("-n", 1), ("--dry-run", 1), ("-nq", 2)])
+def test_a_dry_run_ends_although_the_files_stay_missing(runs, option, asked):
     runs["summaries"] = [summary(("results/r/a", "missing"))]
-    assert missing.main(["--", "-n"]) == 0
-    assert len(runs["commands"]) == 1
+    assert missing.main(["--", option]) == 0
+    assert (len(runs["commands"]), runs["asked"]) == (1, asked)
 
 
 def test_nothing_missing_is_said_and_a_named_file_is_built(runs, capsys):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from snakemake.utils import update_config
 
+from geoloc.cli.main import COMMANDS
 from geoloc.config import check_config, load_schema
 from tests.conftest import ROOT
-from tests.processes import ENVIRONMENT
 from tests.workflow.test_workflow import make_workdir, run_snakemake
 
 PAGES = [
@@ -35,7 +34,7 @@ def commands(page: Path) -> list[str]:
     return [line.split("  #")[0].split(" # ")[0].strip() for line in lines if line.strip()]
 
 
-COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+WRITTEN = sorted({command for page in PAGES for command in commands(page)})
 
 
 TEXT = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
@@ -59,7 +58,7 @@ def test_the_list_of_kinds_is_complete():
 
 
 def of(program: str) -> list[str]:
-    return [command for command in COMMANDS if command.split()[0] == program]
+    return [command for command in WRITTEN if command.split()[0] == program]
 
 
 def test_the_readme_fits_on_150_lines():
@@ -84,14 +83,11 @@ def test_make_explains_every_target_that_is_named():
     assert {command.split()[1] for command in of("make")} <= told
 
 
-@pytest.mark.parametrize("command", sorted({command.split()[1] for command in of("geoloc")}))
-def test_a_command_of_geoloc_explains_itself(command):
-    result = subprocess.run(
-        [sys.executable, "-m", "geoloc", command, "--help"],
-        capture_output=True, text=True, check=False, env=ENVIRONMENT, cwd=ROOT,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "usage:" in result.stdout
+def test_every_command_of_geoloc_that_is_named_exists():
+    """tests/cli/test_main.py starts each of them with --help."""
+    named = {command.split()[1] for command in of("geoloc")}
+    assert len(named) > 5
+    assert named <= set(COMMANDS)
 
 
 # `my.yaml` stands for the reader's own configuration, X for a rule. `geoloc_all` is a rule of a

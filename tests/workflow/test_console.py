@@ -15,6 +15,7 @@ import yaml
 
 from snakemake_logger_plugin_geoloc.speed import read_speed
 from tests.conftest import ROOT
+from tests.processes import SNAKEMAKE, snakemake
 
 # Rules of the kinds that the workflow has: many small jobs, one that takes long, warnings, errors.
 SNAKEFILE = """
@@ -80,12 +81,10 @@ def command(*arguments: str) -> list[str]:
 
 def run(folder: Path, *arguments: str, status: int = 0) -> str:
     """Run Snakemake and return what a terminal shows."""
-    done = subprocess.run(
-        command(*arguments), cwd=folder, env=ENVIRONMENT, check=False, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == status, done.stdout
-    return done.stdout
+    done = SNAKEMAKE.run(command(*arguments)[1:], folder, ENVIRONMENT)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    return output
 
 
 def test_a_run_prints_lines_for_stages_and_not_for_jobs(folder):
@@ -131,10 +130,7 @@ def test_a_failed_job_is_shown_with_the_end_of_its_log(folder):
 
 def test_a_dry_run_looks_as_usual(folder):
     output = run(folder, "-n", "train/slow")
-    usual = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "-n", "--nocolor", "train/slow"],
-        cwd=folder, env=ENVIRONMENT, check=True, text=True, capture_output=True,
-    ).stdout  # fmt: skip
+    usual = snakemake(folder, "--cores", "2", "-n", "train/slow", environment=ENVIRONMENT).stdout
     assert "Reason: Missing output files" in usual
     without_times = [
         re.sub(r"\[\w{3} .*\]|Date: .*|Workflow ID: .*|Command: .*", "", text)
@@ -177,9 +173,7 @@ def test_the_speed_is_the_last_of_the_log_and_of_this_run(tmp_path):
 
 
 def test_the_options_of_the_slurm_profile_exist():
-    help_text = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--help"], check=True, text=True, capture_output=True
-    ).stdout
+    help_text = snakemake(ROOT, "--help").stdout
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     assert profile["slurm-jobname-prefix"]
     options = set(re.findall(r"--[a-z-]+", help_text))

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from geoloc.errors import InputError
 
 SNAKEMAKE = ("snakemake", "--snakefile", "missing.smk", "--rerun-triggers", "mtime")
+DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 HEAD = "output_file\t"
 SHARDS = re.compile(r"results/[^/]+/index/shards\.csv")
 EXAMPLES = """\
@@ -87,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if status := subprocess.run(command, check=False).returncode:
             return status
         before = files
+        if DRY_RUN.intersection(options.snakemake):  # the same files are still missing
+            break
     if before is None:
         print("Nothing is missing.")
     return 0
