@@ -42,6 +42,10 @@ def test_a_world_that_answers_the_other_way_round_fails():
     assert verdicts("none", **none, majority=0.2)[0] == "failed"
 
 
+def test_only_expectations_of_the_datasets_of_a_run_are_judged():
+    assert verdicts("background", original=0.6, majority=0.2) == ["held"]
+
+
 def test_no_difference_decides_nothing():
     same = dict.fromkeys((*calibrate.DATASETS, "majority"), 0.3)
     assert verdicts("objects", **same)[1] == "undecided"

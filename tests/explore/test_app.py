@@ -184,6 +184,8 @@ def test_maps_of_an_answer_are_shown_if_they_passed_their_checks_or_told_which_t
     ):
         assert client.get(f"/relevance/{n}", params=query).status_code == 404
     assert client.get(f"/api/images/{n + 1}", params={"row": ROW}).json()["explained"] == []
+    assert ids(client, row=ROW, answer="explained") == [small_run[1].image_id.iloc[n]]
+    assert ids(client, row="cnn/weighted_base/42", answer="explained") == []
 
 
 def test_the_other_image_is_that_of_the_models(small_run):

@@ -61,7 +61,7 @@ class Relevance:
     def _maps(self, n: int, row: str) -> dict[str, np.ndarray]:
         """Maps float32 (224, 224) by method; none where the image was not explained."""
         image_id = self._run.images.id_of(n)
-        path = self._run.folder / "explanations" / f"{row}.h5"
+        path = self._run.explanations_of(row)
         if row and path.exists():
             for found in read_explanations(path, {image_id}):
                 return dict(found.relevance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-ANSWERS = ("all", "right", "wrong")
+ANSWERS = ("all", "right", "wrong", "explained")
 
 
 class Refused(Exception):

@@ -23,6 +23,7 @@ from geoloc.matrix import (
     rows,
     titles_of_test_sets,
 )
+from geoloc.stores import explained_images
 
 SCHEMA = "config/config.schema.yaml"
 PROJECT = Path(__file__).parents[3]  # of a checkout
@@ -184,6 +185,20 @@ class FinishedRun:
         mask[place[place >= 0]] = True
         return mask
 
+    # ------------------------------------------------------------------------- explanations
+
+    def explanations_of(self, row: str) -> Path:
+        """Return the store of the maps of a row, which exists if the row was explained."""
+        return self.folder / "explanations" / f"{row}.h5"
+
+    def explained(self, row: str) -> np.ndarray:
+        """Return which images have a map of what the row's answer rests on, bool (n,)."""
+        path, mask = self.explanations_of(row), np.zeros(len(self.images), bool)
+        if path.exists():
+            place = self.images.positions(explained_images(path))
+            mask[place[place >= 0]] = True
+        return mask
+
     # ------------------------------------------------------------------------------ queries
 
     def select(self, query: Query) -> np.ndarray:
@@ -195,7 +210,9 @@ class FinishedRun:
         if query.country:
             chosen &= self.images.mask("country", query.country)
         test_set = self.test_set(query.group, query.dataset)
-        if query.row and test_set and query.answer != "all":
+        if query.row and test_set and query.answer == "explained":
+            chosen &= self.explained(query.row)
+        elif query.row and test_set and query.answer != "all":
             chosen &= self.answers(query.row, test_set).right == (query.answer == "right")
         if query.object:
             chosen &= self.images_with(query.object)

@@ -19,7 +19,12 @@ from geoloc.stores.boxes import read_boxes, write_boxes
 from geoloc.stores.check import check_store
 from geoloc.stores.datasets import by_name, dataset_arrays, open_score_maps, score_key
 from geoloc.stores.errors import StoreError
-from geoloc.stores.explanations import Explanation, read_explanations, write_explanations
+from geoloc.stores.explanations import (
+    Explanation,
+    explained_images,
+    read_explanations,
+    write_explanations,
+)
 from geoloc.stores.images import read_image_columns, read_images, write_images
 from geoloc.stores.layouts import SEGMENT_COLUMNS
 from geoloc.stores.manifests import manifest_of
@@ -40,6 +45,7 @@ __all__ = [
     "config_hash",
     "create_store",
     "dataset_arrays",
+    "explained_images",
     "manifest_of",
     "open_score_maps",
     "open_store",

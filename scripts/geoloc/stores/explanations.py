@@ -59,6 +59,16 @@ def write_explanations(
     return len(found)
 
 
+def explained_images(path: str | Path) -> list[str]:
+    """Return the ids of the images of an `explanations` store, without reading their maps.
+
+    Raises:
+        StoreError: if the store is not what was written.
+    """
+    with open_store(path, "explanations") as store:
+        return store.columns["image_id"].tolist()
+
+
 def read_explanations(
     path: str | Path, image_ids: Container[str] | None = None
 ) -> Iterator[Explanation]:
