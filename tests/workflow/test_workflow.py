@@ -30,7 +30,7 @@ LINKED = (
 )  # fmt: skip
 SMALL = {
     "run": "small",
-    "demo": {"images_per_country": 10, "test_set_images": 8},
+    "demo": {"images_per_country": 10, "test_set_images": 8, "countries": 6},
     "index": {
         "min_images": 7,
         "shard_size": 50,
@@ -39,7 +39,7 @@ SMALL = {
     },
     "prepare": {"max_unreadable": 0.3},
     "scores": {"objects": {"classes": "config/small_classes.txt"}},
-    "segmentations": {"sam": {"points_per_side": 6}},
+    "segmentations": {"sam": {"points_per_side": 5}},
     "train": {"epochs": 1},
     "explain": {"images": 4, "steps": 2, "checked_images": 2, "points": 2},
 }
@@ -78,7 +78,7 @@ def world(tmp_path_factory) -> tuple[Path, Path]:
     return folder, config
 
 
-# What follows from other predictions, and from other arrays of street images. 7 countries are kept.
+# What follows from other predictions, and from other arrays of street images. 6 countries are kept.
 REPORTS = {"run_record": 1, "report": 1}
 AFTER_PREDICTIONS = {"table1": 1, "metrics": 1, "by_country": 1, "answers": 1, "accuracy_figure": 1}
 AFTER_PREDICTIONS |= REPORTS | {"all": 1}
@@ -88,7 +88,7 @@ AFTER_TRAINING |= {"explain": 6} | AFTER_EXPLANATIONS
 # Of score maps and whatever shows them: models of Original are tested on weighted images, too.
 AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
 AFTER_SCORES |= {"describe_segments": 1, "found": 1}
-AFTER_SCORES |= {"pack_scores": 7, "training_curves": 1} | AFTER_PREDICTIONS
+AFTER_SCORES |= {"pack_scores": 6, "training_curves": 1} | AFTER_PREDICTIONS
 AFTER_SCORES |= {"explain": 6, "explain_clip": 1} | AFTER_EXPLANATIONS
 AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1}
 
@@ -477,12 +477,12 @@ def test_another_class_list_reruns_scores_and_not_segments(world):
         jobs = replan(world)
     finally:
         path.write_text(before)
-    assert jobs == {"score": 7} | AFTER_SCORES
+    assert jobs == {"score": 6} | AFTER_SCORES
 
 
 def test_another_minimum_of_the_score_reruns_scores_and_not_segments(world):
     objects = SMALL["scores"]["objects"] | {"minimum": 0.2}
-    assert replan(world, scores={"objects": objects}) == {"score": 7} | AFTER_SCORES
+    assert replan(world, scores={"objects": objects}) == {"score": 6} | AFTER_SCORES
 
 
 def test_another_number_of_epochs_reruns_training_only(world):
@@ -497,7 +497,7 @@ def test_an_edited_script_reruns_its_jobs_and_what_follows(copied):
     assert replan(copied) == {}
     with (folder / "scripts/score.py").open("a") as script:
         script.write("# edited\n")
-    assert replan(copied) == {"score": 7} | AFTER_SCORES
+    assert replan(copied) == {"score": 6} | AFTER_SCORES
     assert plan_missing(folder) == {}
 
 
@@ -544,7 +544,7 @@ def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path)
     shutil.copy(world[1], clone)
     for name in ("results", "resources"):
         shutil.copytree(world[0] / name, clone / name)
-    assert replan((clone, clone / "small.yaml")) == {"score": 7} | AFTER_SCORES
+    assert replan((clone, clone / "small.yaml")) == {"score": 6} | AFTER_SCORES
     assert plan_missing(clone) == {}
 
 
@@ -586,7 +586,7 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
         scores=SMALL["scores"] | {"signs": {"segmentation": "sam", "classes": "signs.txt"}},
         datasets={"signs": {"scores": "signs", "curve": "linear"}},
     )
-    own = {"score": 7, "pack_scores": 7, "score_examples": 1, "train": 2, "predict": 2}
+    own = {"score": 6, "pack_scores": 6, "score_examples": 1, "train": 2, "predict": 2}
     own |= {"describe_segments": 1, "found": 1}
     own |= {"training_curves": 1, "explain": 2}
     assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
