@@ -1,16 +1,15 @@
 """Accuracy by country, and which countries are mistaken for which."""
 
-import pandas as pd
-
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.evaluation.by_country import accuracy_by_country, confusion
 from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.files import atomic_path
 from geoloc.logs import start_log
+from geoloc.tables import read_table
 
 log = start_log(snakemake.log[0])
 inputs, params = snakemake.input, snakemake.params
-index = pd.read_parquet(inputs.index, columns=["collection"])
+index = read_table(inputs.index, ["collection"])
 frames = read_predictions(
     inputs.predictions,
     kept_classes(inputs.countries),

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.explain.changes import Pictures
 from geoloc.explain.keras_probe import KerasProbe
@@ -22,6 +20,7 @@ from geoloc.model_record import check_row
 from geoloc.segmentation.scoring import read_selected
 from geoloc.segmentation.vocabularies import vocabulary
 from geoloc.stores import Arrays, dataset_arrays, write_explanations
+from geoloc.tables import read_table
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
@@ -41,7 +40,7 @@ view = make_view(params.view)
 scores = {view.scores: inputs.scores}
 seen = dataset_arrays(inputs.street, scores, view, "test", params.index_folder, params.seed)
 own = Arrays(inputs.street, "test", params.index_folder, inputs.scores)
-predictions = pd.read_parquet(inputs.predictions)
+predictions = read_table(inputs.predictions)
 rows = sample_rows(seen.image_id, seen.label, predictions, dataset, settings.images, params.seed)
 pictures = Pictures(
     seen.image_id[rows],

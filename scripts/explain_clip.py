@@ -1,7 +1,5 @@
 """Explain the answers of a CLIP on a sample of test images."""
 
-import pandas as pd
-
 from geoloc.corpus.index_tables import kept_classes
 from geoloc.countries.names import display_name
 from geoloc.explain.clip_probe import ClipProbe
@@ -39,7 +37,7 @@ probe = load_probe(inputs.model)
 misled = load_probe(inputs.random_labels) if inputs.get("random_labels") else None
 
 image_id, label = listed_test_images(inputs.street, read_table(inputs.index), params.index_folder)
-predictions = pd.read_parquet(inputs.predictions)
+predictions = read_table(inputs.predictions)
 rows = sample_rows(image_id, label, predictions, params.test_set, settings.images, params.seed)
 pictures = read_pictures(
     probe.seen,

@@ -1,19 +1,19 @@
 """Figure: images as a model sees them, their score maps and what its answers rest on."""
 
 import numpy as np
-import pandas as pd
 
 from geoloc.evaluation.figures import save
 from geoloc.explain.figure import Example, choose, explanation_figure
 from geoloc.explain.tables import read_row_tables
 from geoloc.logs import start_log
 from geoloc.stores import Arrays, by_name, dataset_arrays, read_explanations
+from geoloc.tables import read_csv
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 params, inputs = snakemake.params, snakemake.input
 scores = by_name(list(dict.fromkeys(params.scores)), inputs.scores)
-trusted = pd.read_csv(inputs.faithfulness, dtype=str, keep_default_na=False)
+trusted = read_csv(inputs.faithfulness, dtype=str, na_values=[])
 trusted = trusted[trusted["shown"] == "True"]
 examples = []
 for (model, dataset, seed, checks), maps, of_row in zip(

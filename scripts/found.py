@@ -5,18 +5,13 @@ import pandas as pd
 from geoloc.evaluation.found import visible_table
 from geoloc.files import atomic_path
 from geoloc.logs import start_log
+from geoloc.tables import read_csv
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 
-
-def read(path: str) -> pd.DataFrame:
-    """Read a table in which NA is Namibia."""
-    return pd.read_csv(path, keep_default_na=False, na_values={"mean_score": [""]})
-
-
 tables = {
-    name: pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths])
+    name: pd.concat([read_csv(path, dtype=str, na_values=[]) for path in paths])
     for name, paths in (
         ("classes", snakemake.input.classes),
         ("countries", snakemake.input.countries),
@@ -30,7 +25,7 @@ for name, path in zip(snakemake.params.scores, snakemake.input.histograms, stric
         if settings["scores"] == name
     }
     if views:
-        visible.append(visible_table(read(path), views))
+        visible.append(visible_table(read_csv(path, na_values={"mean_score": [""]}), views))
         visible[-1].insert(0, "scores", name)
 tables["visible"] = pd.concat(visible)
 for name, table in tables.items():

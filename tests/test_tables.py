@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from geoloc.corpus.index import write_index
 from geoloc.corpus.index_tables import COUNTRY_COLUMNS, INDEX_COLUMNS, kept_classes, read_shards
 from geoloc.errors import FileError
-from geoloc.tables import read_rows, read_table
+from geoloc.evaluation.predictions import write_table
+from geoloc.evaluation.read_predictions import read_predictions
+from geoloc.matrix import Row
+from geoloc.tables import read_large_table, read_rows, read_table
 
 WHOLE = "country,images\nNA,3\nFR,\n"
 
@@ -57,6 +61,30 @@ def test_a_damaged_parquet_table_is_named(tmp_path):
     path.unlink()
     with pytest.raises(FileNotFoundError):
         read_table(path)
+
+
+def flip_a_byte(path: Path, column: int) -> None:
+    """Change the last byte of a column's values in a Parquet file, as a failing disk does."""
+    of_column = parquet.ParquetFile(path).metadata.row_group(0).column(column)
+    start = of_column.dictionary_page_offset or of_column.data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start + of_column.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_byte_in_the_tables_of_images_and_predictions_is_noticed(index, tmp_path):
+    predictions = tmp_path / "p.parquet"
+    write_table(predictions, pd.DataFrame({"latitude": [1.5, 2.5]}), Row("cnn", "original", "1"))
+    for path, column in ((index / "images.parquet", 0), (predictions, 0)):
+        whole = read_table(path)
+        flip_a_byte(path, column)
+        assert len(whole) > 1
+        with pytest.raises(FileError, match=rf"^{path} is damaged \(.*CRC"):
+            read_table(path)
+        with pytest.raises(FileError, match="CRC"):
+            read_large_table(path, list(whole), [])
+    with pytest.raises(FileError, match="CRC"):
+        read_predictions([predictions], ["FR"], [["original"]], [])
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geoloc.errors import FileError
 
@@ -33,7 +33,7 @@ def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, s
     rows: list[dict[str, str]] = []
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            _check_end(path)
+            check_end(path)
             reader = csv.DictReader(file, strict=True)
             names = reader.fieldnames or []
             if missing := [name for name in columns if name not in names]:
@@ -65,12 +65,30 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
 
     try:
         if Path(path).suffix == ".parquet":
-            return pd.read_parquet(path, columns=None if columns is None else list(columns))
-        _check_end(path)
-        return pd.read_csv(path, usecols=columns, keep_default_na=False, na_values=[""])
+            names = None if columns is None else list(columns)
+            return pd.read_parquet(path, columns=names, page_checksum_verification=True)
+        return read_csv(path, usecols=columns)
     except (FileNotFoundError, PermissionError, FileError):
         raise
     except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(path, error) from error
+
+
+def read_csv(path: str | Path, **options: Any) -> pd.DataFrame:
+    """Read a CSV that the workflow wrote, with options of pandas.
+
+    Only empty fields are missing values, so that `NA` stays Namibia.
+
+    Raises:
+        FileError: if it is damaged.
+        OSError: if it does not exist or is not readable.
+    """
+    import pandas as pd
+
+    check_end(path)
+    try:
+        return pd.read_csv(path, **{"keep_default_na": False, "na_values": [""]} | options)
+    except ValueError as error:  # of pandas, also for an empty file and text that is not UTF-8
         raise damaged(path, error) from error
 
 
@@ -96,7 +114,12 @@ def read_large_table(
 
     text = {pa.string(): pd.ArrowDtype(pa.string())}
     try:
-        table = parquet.read_table(path, columns=list(columns), read_dictionary=list(categories))
+        table = parquet.read_table(
+            path,
+            columns=list(columns),
+            read_dictionary=list(categories),
+            page_checksum_verification=True,
+        )
         if missing := [name for name in columns if name not in table.column_names]:
             raise damaged(path, f"no column {', '.join(missing)}")
         return table.to_pandas(types_mapper=text.get, self_destruct=True, split_blocks=True)
@@ -106,8 +129,12 @@ def read_large_table(
         raise damaged(path, error) from error
 
 
-def _check_end(path: str | Path) -> None:
-    """Check that the last line ends: the workflow ends every line, so truncation is detected."""
+def check_end(path: str | Path) -> None:
+    """Check that the last line ends: the workflow ends every line, so truncation is detected.
+
+    Raises:
+        FileError: if it does not.
+    """
     with Path(path).open("rb") as file:
         file.seek(-min(1, file.seek(0, 2)), 2)
         if file.read() not in (b"\n", b""):

@@ -44,7 +44,7 @@ def test_the_table_of_images_is_written_as_pandas_writes_it(
     tables = build([street])
     write_index(tmp_path, *tables)
     written, expected = tmp_path / "images.parquet", tmp_path / "pandas.parquet"
-    tables.images.to_parquet(expected, index=False, row_group_size=group)
+    tables.images.to_parquet(expected, index=False, row_group_size=group, write_page_checksum=True)
     assert written.read_bytes() == expected.read_bytes()
     assert parquet.ParquetFile(written).num_row_groups == groups
 

@@ -191,8 +191,9 @@ def test_the_same_tables_give_the_same_page(run, html):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metrics", "model,dataset\n", "has no column"),
-        ("countries", "", "is not a table"),
+        ("metrics", "model,dataset\n", "no column"),
+        ("countries", "", "No columns to parse"),
+        ("metrics", "model,dataset\ncnn,orig", "its last line has no end"),
         ("records", "[{}]", "holds no answers"),
         ("records", "[", "is damaged"),
     ],

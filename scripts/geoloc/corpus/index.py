@@ -353,7 +353,7 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
             raise _not_text(part, numbers) or error from error
 
     first = converted(0)
-    with parquet.ParquetWriter(path, first.schema) as writer:
+    with parquet.ParquetWriter(path, first.schema, write_page_checksum=True) as writer:
         writer.write_table(first)
         for start in range(ROW_GROUP, len(table), ROW_GROUP):
             writer.write_table(converted(start))

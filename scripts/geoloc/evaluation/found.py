@@ -100,7 +100,7 @@ class ObjectTable:
         self._path = path
 
     def __enter__(self) -> ObjectTable:
-        self._writer = pq.ParquetWriter(self._path, self._schema)
+        self._writer = pq.ParquetWriter(self._path, self._schema, write_page_checksum=True)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -107,7 +107,7 @@ def frames_of_test_sets(
 def write_table(path: str | Path, table: pd.DataFrame, row: Row) -> None:
     """Write a predictions table as Parquet, with the row of Table 1 that it is of."""
     table.attrs["row"] = row.path  # pandas keeps attributes in the metadata of the file
-    table.to_parquet(path, index=False)
+    table.to_parquet(path, index=False, write_page_checksum=True)
 
 
 def _ranks(

@@ -65,7 +65,7 @@ def read_predictions(
 
 def _read(path: Path, classes: list[str], datasets: list[str], others: set[str]) -> pd.DataFrame:
     try:
-        found = parquet.read_table(path)
+        found = parquet.read_table(path, page_checksum_verification=True)
         attributes = dict(json.loads((found.schema.metadata or {}).get(ATTRIBUTES, b"{}")))
     except (FileNotFoundError, PermissionError):
         raise

@@ -11,6 +11,7 @@ import pandas as pd
 
 from geoloc.errors import InputError
 from geoloc.evaluation.metrics import accuracy, majority_accuracy
+from geoloc.tables import read_csv
 
 PUBLISHED = Path(__file__).parent / "data" / "table1_published.csv"
 KEYS = ["Model", "Trained On"]
@@ -108,7 +109,7 @@ def published() -> pd.DataFrame:
 
 def read_table1(path: str | Path) -> pd.DataFrame:
     """Read a Table 1 from CSV; cells stay text."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return read_csv(path, dtype=str, na_values=[])
 
 
 def compare(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from geoloc.errors import InputError
 from geoloc.evaluation.comparisons import TAIL, holm
 from geoloc.evaluation.intervals import RESAMPLES, wilson_interval
 from geoloc.explain.influence import ALL
+from geoloc.tables import read_csv
 
 SHOWN_BELOW = 0.5
 """Largest mean rank correlation of a map with that of the model without its weights, or of the same
@@ -247,4 +248,4 @@ def read_row_tables(rows: Sequence[Sequence[str]], paths: Sequence[str]) -> Rows
 
 
 def _read(path: str) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in MEASURED})
+    return read_csv(path, na_values={name: [""] for name in MEASURED})

@@ -19,6 +19,7 @@ from geoloc.explore.pictures import Pictures, outline
 from geoloc.explore.run import FinishedRun
 from geoloc.segmentation import rle
 from geoloc.segmentation.scoring import segment_classes, segment_scores
+from geoloc.tables import check_end
 from geoloc.types import Segments
 
 RANKS = range(1, 6)
@@ -111,6 +112,7 @@ class Details:
             strings_can_be_null=True,
         )
         try:
+            check_end(path)
             table = csv.read_csv(path, convert_options=options)
         except (OSError, pa.ArrowException) as error:
             raise FileError(f"{path} can't be read ({error}); run snakemake again") from error

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from geoloc.report.answers import answer_families
@@ -29,6 +28,7 @@ from geoloc.report.run_details import (
     sources_section,
 )
 from geoloc.report.tables import Run
+from geoloc.tables import read_table
 
 INDEX_COLUMNS = ["collection", "source", "country", "split"]
 
@@ -63,7 +63,7 @@ def render(
         "metrics": metrics_section(run),
         "distances": distances_section(run),
         "leakage": leakage_section(run),
-        "data": data_section(run, countries, pd.read_parquet(index, columns=INDEX_COLUMNS)),
+        "data": data_section(run, countries, read_table(index, INDEX_COLUMNS)),
         "configuration": configuration_section(run, study),
         "software": software_section(run),
         "citations": references(run.config),

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from geoloc.errors import FileError
 from geoloc.evaluation.table1 import published_first
 from geoloc.matrix import Row, columns, dataset_titles, model_titles, rows, titles_of_test_sets
+from geoloc.tables import damaged, read_csv
 
 COLUMNS = {
     "metrics": ("model", "dataset", "test_set", "seeds", "n", "accuracy", "accuracy_low",
@@ -53,15 +53,9 @@ def read_table(path: str | Path, needed: Sequence[str] = (), **options: Any) -> 
     Raises:
         FileError: if the file is missing, is not a table, or does not have the columns `needed`.
     """
-    again = f"delete {path} and run snakemake again"
-    try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""], **options)
-    except OSError:
-        raise
-    except ValueError as error:  # of pandas, also for an empty file and text that is not UTF-8
-        raise FileError(f"{path} is not a table ({error}); {again}") from error
+    table = read_csv(path, **options)
     if missing := [name for name in needed if name not in table]:
-        raise FileError(f"{path} has no column {', '.join(missing)}; {again}")
+        raise damaged(path, f"no column {', '.join(missing)}")
     return table
 
 

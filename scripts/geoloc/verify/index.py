@@ -45,7 +45,7 @@ TEXT_COLUMNS = [name for name in INDEX_COLUMNS if name not in ("latitude", "long
 def check_images_table(run: Run) -> Check:
     """Check that each image occurs once, with a known country, split and shard."""
     try:
-        images = pd.read_parquet(run.folder / IMAGES)
+        images = pd.read_parquet(run.folder / IMAGES, page_checksum_verification=True)
     except Exception as error:
         yield failure(IMAGES, error)
         raise NotChecked("the table of images cannot be read") from None

@@ -52,14 +52,13 @@ class Run:
         It is a data frame from `geoloc.evaluation.distances.median_positions`; None without a
         readable index.
         """
-        import pandas as pd
-
         from geoloc.evaluation.distances import median_positions
+        from geoloc.tables import read_table
 
         path = self.folder / "index/images.parquet"
         try:
             columns = ["split", "country", "latitude", "longitude"]
-            return median_positions(pd.read_parquet(path, columns=columns))
+            return median_positions(read_table(path, columns))
         except (OSError, ValueError, KeyError):
             return None
 

@@ -260,9 +260,9 @@ def check_rejected(source: Source, listed: list[Listed], largest_share: float) -
     if sum(counted.values()) > most_allowed(len(listed), largest_share):
         ((commonest, _),) = reasons.most_common(1)
         hints = {
-            "coordinates out of range": "; are latitude and longitude swapped in it?",
+            "coordinates out of range": " (or are latitude and longitude swapped in it?)",
             "named in the table, but the image is missing": (
-                f"; if the table is meant to name more images, set {section(source)}.subset"
+                f" (or set {section(source)}.subset if the table is meant to name more images)"
             ),
         }
         raise SourceError(
