@@ -77,14 +77,14 @@ def run(stores, tmp_path_factory) -> Run:
     weights = export_efficientnet_lite0(tmp_path_factory.mktemp("weights") / "lite0.safetensors")
     model = {"backbone": "efficientnet_lite0", "weights": weights, "preprocessing": "imagenet"}
     arrays = open_world(stores, "train"), open_world(stores, "val")
-    parameters = TrainingParameters(batch_size=4, epochs=10)
+    parameters = TrainingParameters(batch_size=4, epochs=5)
     history = train(
         "transfer", "weighted_custom", *arrays, CLASSES, folder, 1, parameters, model, PIECEWISE
     )
     return Run(folder, history)
 
 
-def train_briefly(stores, folder, epochs: int = 3) -> list[dict[str, float]]:
+def train_briefly(stores, folder, epochs: int = 2) -> list[dict[str, float]]:
     """A CNN on a few images: dropout, augmentation, order and optimizer as in the study."""
     arrays = open_world(stores, "val"), open_world(stores, "test")
     parameters = TrainingParameters(batch_size=5, epochs=epochs)
