@@ -149,13 +149,14 @@ def compare_worlds(folder: Path, arguments: argparse.Namespace) -> list[str]:
         run = run_world(
             world_config(world, arguments), ["table1.csv", *explained], folder, arguments
         )
-        right, tests = read_world(run, arguments.seeds)
+        right, predictions = read_world(run, arguments.seeds)
         accuracies += [row | {"world": world} for row in accuracy_rows(right)]
         lines += judge(world, right)
         if explained:
             lines += judge_explanations(world, *read_explanations(run, arguments.seeds))
         if world == "none":
-            lines += judge_tests(tests)
+            tests = paired_tests(predictions)
+            lines += judge_tests(tests[tests["test_set"] != "im2gps3k"])
     pd.DataFrame(accuracies).to_csv(folder / "accuracy.csv", index=False)
     draw(pd.DataFrame(accuracies), folder / "accuracy.png")
     return lines
@@ -288,8 +289,8 @@ def read_world(
     seeds: list[int],
     datasets: Sequence[str] = DATASETS,
     columns: Sequence[str] = (ORIGINAL, OWN),
-) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Read which answers are right, and the paired tests of the run.
+) -> tuple[dict[str, np.ndarray], list[tuple[str, str, str, pd.DataFrame]]]:
+    """Read which answers are right, and the predictions of each model.
 
     Args:
         run: its folder.
@@ -299,7 +300,7 @@ def read_world(
 
     Returns:
         For each dataset and for `MAJORITY`, bool (images, seeds), for the test images as that
-        dataset shows them; and the table of `paired_tests`.
+        dataset shows them; and the predictions as `paired_tests` takes them.
     """
     with (run / "index/countries.csv").open(newline="") as file:
         kept = [row for row in csv.DictReader(file) if row["kept"] == "True"]
@@ -316,8 +317,7 @@ def read_world(
         if dataset == ORIGINAL:
             right[MAJORITY].append((own["label"] == majority).to_numpy())
     predictions = [(MODEL, d, str(s), t) for (d, s), t in zip(keys, tables, strict=True)]
-    street = paired_tests(predictions).query("test_set != 'im2gps3k'")
-    return {name: np.stack(columns, axis=1) for name, columns in right.items()}, street
+    return {name: np.stack(answers, axis=1) for name, answers in right.items()}, predictions
 
 
 def accuracy_rows(right: dict[str, np.ndarray]) -> list[dict]:

@@ -8,6 +8,7 @@ import yaml
 from snakemake.utils import update_config
 
 from geoloc.config import check_config, load_schema
+from geoloc.evaluation.predictions import predictions_frame
 from geoloc.matrix import explained_rows, explained_scores, rows, scores_of_run
 from tests.conftest import ROOT
 
@@ -44,6 +45,26 @@ def test_a_world_that_answers_the_other_way_round_fails():
 
 def test_only_expectations_of_the_datasets_of_a_run_are_judged():
     assert verdicts("background", original=0.6, majority=0.2) == ["held"]
+
+
+def test_a_world_of_one_dataset_is_read_without_comparisons(tmp_path):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index/countries.csv").write_text("country,train,kept\nFR,9,True\nNA,5,True\n")
+    labels = pd.Series(["FR"] * 6 + ["NA"] * 4)
+    answer = np.array([0] * 6 + [1, 1, 0, 0])
+    ids = pd.Series([f"s/{n}" for n in range(10)])
+    nowhere = pd.Series(np.full(10, np.nan))
+    frames = [
+        predictions_frame(np.eye(2)[answer], ["FR", "NA"], ids, labels, labels, nowhere, nowhere, t)
+        for t in ("original", "perfect_masks", "im2gps3k")
+    ]
+    path = tmp_path / "predictions/transfer/original/1.parquet"
+    path.parent.mkdir(parents=True)
+    pd.concat(frames).to_parquet(path, index=False)
+    right, _ = calibrate.read_world(tmp_path, [1], ["original"], ["original", "perfect_masks"])
+    assert {name: each.mean() for name, each in right.items()} == {"original": 0.8, "majority": 0.6}
+    (line,) = calibrate.judge("objects", right)
+    assert "+20.0 points" in line
 
 
 def test_no_difference_decides_nothing():
