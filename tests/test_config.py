@@ -61,6 +61,7 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("index.min_images", 75.0, "min_images: must be an integer, got 75.0; write 75"),
         ("index.max_rejected", 5, "must be at most 1, got 5; write 0.05 for 5 %"),
         ("train.learning_rate", "1e-3", "must be a number, got '1e-3'; write 0.001"),
+        ("allow_cpu", "true", "write true, or on the command line --config allow_cpu=True"),
         ("train.learning_rate", float("nan"), "learning_rate: nan is not a finite number"),
         ("train.plateau_factor", float("inf"), "plateau_factor: inf is not a finite number"),
         ("datasets", {True: {}}, "datasets: YAML reads a key as true, which is not text; write"),

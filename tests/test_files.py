@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -21,6 +22,7 @@ from geoloc.files import (
     utf8_name,
     write_text,
 )
+from geoloc.locks import hold_while_running
 from geoloc.stores.layouts import LAYOUTS
 from tests.processes import ENVIRONMENT
 from tests.small_stores import write_small
@@ -110,6 +112,13 @@ def test_a_full_disk_is_told_of_whatever_writes(small_disk):
         assert "no room left on the disk" in line
         assert line.endswith(f"make room and run again: '{small_disk}/results.{kind}'")
     assert list(small_disk.iterdir()) == []
+
+
+def test_a_lock_that_finds_no_room_names_its_file(small_disk):
+    with (small_disk / "fill").open("wb") as file, contextlib.suppress(OSError):
+        file.write(bytes(2 << 20))
+    with pytest.raises(OSError, match=r"no room left on the disk .*/small\.running'$"):
+        hold_while_running(small_disk / "small.running")
 
 
 def test_what_was_there_stays_when_the_disk_is_full(tmp_path):

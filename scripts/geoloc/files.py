@@ -147,6 +147,14 @@ def utf8_name(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def on_one_line(path: str | Path) -> str:
+    """Return a path for people to read: line breaks and other control characters are escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(path)
+    )
+
+
 def file_hash(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:

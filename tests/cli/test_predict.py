@@ -160,6 +160,18 @@ def test_the_table_names_the_likeliest_countries_first(photographs, keras_model,
         assert line.removeprefix(str(path)).split() == expected
 
 
+def test_a_name_with_a_line_break_stays_on_one_line(keras_model, photographs, tmp_path, capsys):
+    good, cut = tmp_path / "a\nb\x1b[2J.png", tmp_path / "c\nd.png"
+    shutil.copy(photographs / "été.png", good)
+    cut.touch()
+    assert predict.main([str(good), str(cut), "--model", str(keras_model), "--top", "1"]) == 1
+    output = capsys.readouterr()
+    header, line = output.out.splitlines()
+    assert line.startswith(f"{tmp_path}/a\\nb\\x1b[2J.png ")
+    assert len(line) == len(header)
+    assert f"error: {tmp_path}/c\\nd.png: the file is empty\n" in output.err
+
+
 def test_a_model_of_places_answers_with_countries_and_places(photographs, monkeypatch, capsys):
     places = Places(np.array([(48.9, 2.4), (45.8, 4.8), (52.5, 13.4)]), ["DE", "FR"])
     shares = lambda images: np.tile(np.float32([0.2, 0.35, 0.45]), (len(images), 1))  # noqa: E731

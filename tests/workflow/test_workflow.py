@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from tests.corpus.test_exif_folder import gps, photograph
 from tests.corpus.test_metadata_table import metadata
 from tests.job_packages import FROM_OUTSIDE, distributions, environments, packages_used
 from tests.processes import snakemake
+from tests.test_files import small_disk  # noqa: F401
 from tests.workflow.test_environments import ENVIRONMENTS, key, lock
 
 LINKED = (
@@ -233,6 +235,22 @@ def test_a_damaged_file_fails_its_job_with_one_message_and_no_traceback(tmp_path
     assert f"log: results/demo/logs/pack_images/{shard}.log" in console
     assert "Traceback" not in console
     assert not (folder / f"results/demo/arrays/images/{shard}.h5").exists()
+
+
+def test_a_run_that_starts_on_a_full_disk_ends_in_one_line(small_disk, tmp_path):  # noqa: F811
+    (tmp_path / "project").mkdir()
+    folder = make_workdir(tmp_path / "project")
+    (folder / "results").symlink_to(small_disk)
+    (small_disk / "demo").mkdir()
+    with (small_disk / "fill").open("wb") as file, contextlib.suppress(OSError):
+        file.write(bytes(2 << 20))
+    result = snakemake(folder, "--configfile", "config/demo.yaml", "--until", "make_demo_data")
+    assert result.returncode == 1
+    console = result.stdout + result.stderr
+    assert "no room left on the disk" in console
+    assert "make room and run again: 'results/demo/config.yaml'" in console
+    assert "atomic_path" not in console  # a stack
+    assert not (folder / "resources").exists()
 
 
 def test_more_test_sets_are_planned_by_configuration_alone(tmp_path):

@@ -161,6 +161,10 @@ def _remedy(error: jsonschema.ValidationError) -> str:
         return f"; write {int(value)}"
     if error.validator in ("maximum", "exclusiveMaximum") and limit == 1 and 1 < value <= 100:
         return f"; write {value / 100:g} for {value:g} %"
+    if error.validator == "type" and limit == "boolean" and str(value).lower() in ("true", "false"):
+        *above, name = error.absolute_path
+        option = "" if above else f", or on the command line --config {name}={value.title()}"
+        return f"; write {value.lower()}{option}"
     if error.validator == "type" and isinstance(value, str) and "number" in _as_list(limit):
         try:
             percent = value.rstrip().endswith("%")

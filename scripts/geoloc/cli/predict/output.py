@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from geoloc.countries.names import display_name
-from geoloc.files import utf8_name
+from geoloc.files import on_one_line, utf8_name
 
 Place = tuple[float, float]
 """Latitude and longitude in degrees."""
@@ -107,12 +107,12 @@ def print_table(rows: Iterable[Row], paths: Sequence[Path], classes: Sequence[st
 
     A photo's first line has its place. Column widths fit all `paths` and all `classes`.
     """
-    width = max(len(str(path)) for path in [Path("Photograph"), *paths])
+    width = max(len(on_one_line(path)) for path in [Path("Photograph"), *paths])
     name_width = max(len(name) for name in ["Country", *map(display_name, classes)])
     print(f"{'Photograph':<{width}}  {'Country':<{name_width}}  Probability")
     for row in rows:
         for rank, country in enumerate(row.countries):
-            photograph = "" if rank else str(row.photograph)
+            photograph = "" if rank else on_one_line(row.photograph)
             percent = f"{100 * country['probability']:.1f} %"
             line = f"{photograph:<{width}}  {country['name']:<{name_width}}  {percent:>11}"
             print(line + ("" if rank else _places(row)), flush=True)

@@ -13,6 +13,7 @@ import numpy as np
 from geoloc.cli.predict.models import CountryModel
 from geoloc.corpus.system_files import is_system_name
 from geoloc.countries.places import Answers
+from geoloc.files import on_one_line
 from geoloc.images import (
     EXTENSIONS,
     MAX_MEGAPIXELS,
@@ -104,7 +105,7 @@ def read_photographs(
 
 def fail(path: Path, error: UnreadableImage, failures: Failures) -> None:
     """Report on stderr why a path has no prediction, and record it."""
-    print(f"error: {path}: {error}", file=sys.stderr)
+    print(f"error: {on_one_line(path)}: {error}", file=sys.stderr)
     failures.append((path, str(error)))
 
 
