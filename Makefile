@@ -69,7 +69,7 @@ missing: setup ## make only files that do not exist (ARGS="--profile slurm -n")
 	@geoloc missing $(TARGETS) -- $(ARGS)
 
 test: setup lint ## lint and run all tests that need no server
-	@python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 IMAGES := $(addprefix containers/,geo.sif torch.sif tensorflow.sif)
 containers: $(IMAGES) ## build the Apptainer images that are missing or out of date

@@ -29,6 +29,25 @@ hypothesis.settings.load_profile("project")
 # These need programs of their own and take long: `make test-slurm` and `make test-containers`.
 collect_ignore = [n for n in ("slurm", "containers") if f"TEST_{n.upper()}" not in os.environ]
 
+# The files of tests that take longest, longest first. They start first, so that at the end neither
+# worker is left with one of them; pytest-xdist would start those with most tests (see the Makefile).
+LONGEST = (
+    "workflow/test_workflow.py", "reference/test_photos.py", "keras_models/test_training.py",
+    "workflow/test_reruns.py", "reference/test_segmentation.py", "verify/test_verify.py",
+    "keras_models/test_build.py", "test_environment.py", "workflow/test_experiments.py",
+    "keras_models/test_multi_gpu.py", "keras_models/test_training_stops.py",
+    "keras_models/test_applications.py", "segmentation/test_demo_sam.py",
+    "segmentation/test_gpu_benchmark.py", "segmentation/test_demo_objects.py",
+    "report/test_browser.py", "explore/test_browser.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    gone = [str(path) for path in order if not path.exists()]
+    assert not gone, f"{gone} in LONGEST of {__file__}: name files that exist"
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
