@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("project")
 collect_ignore = [n for n in ("slurm", "containers") if f"TEST_{n.upper()}" not in os.environ]
 
 # The files of tests that take longest, longest first. They start first, so that at the end neither
-# worker is left with one of them; pytest-xdist would start those with most tests (see the Makefile).
+# worker is left with one of them; pytest-xdist itself would start the files with most tests.
 LONGEST = (
     "workflow/test_workflow.py", "reference/test_photos.py", "keras_models/test_training.py",
     "workflow/test_reruns.py", "reference/test_segmentation.py", "verify/test_verify.py",
