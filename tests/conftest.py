@@ -9,11 +9,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# Two workers share the cores. Threads that wait for each other spin, which costs half as much CPU
-# time again where the cores are busy.
+# Two workers share the cores. Threads of PyTorch that wait for each other spin, at half as much CPU
+# time again where the cores are busy; those of TensorFlow cost a tenth.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    for library in ("OMP", "OPENBLAS"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    for name in ("OMP_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
+        os.environ.setdefault(f"{name}_THREADS", "1")
 
 # Tests of PyTorch and of TensorFlow share a process; jobs never do. Triton, which PyTorch loads
 # when it first needs it, crashes if TensorFlow's libraries are there before it.
