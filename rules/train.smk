@@ -35,7 +35,7 @@ rule train:
     threads: config["threads"]["train"]
     resources:
         gpu=config["train"]["gpus"],
-        mem_mb=scaled(16000),
+        mem_mb=scaled(8000),  # docs/scale.md
         runtime=scaled(720),
     params:
         allow_cpu=untracked(config["allow_cpu"]),
