@@ -52,8 +52,9 @@ def influence(rows: Rows, seed: int) -> pd.DataFrame:
 
     Groups are all images, the images of a country, and for a class of objects the images that have
     it, with the pixels of that class. `ratio` is the quotient of the two shares: above 1, scored
-    pixels matter more to the answer than their area would. `low` and `high` are its 95 % interval,
-    a bootstrap over images; groups of fewer than 5 images have none.
+    pixels have more relevance than their area, which their place in the image alone can explain.
+    `low` and `high` are its 95 % interval, a bootstrap over images; groups of fewer than 5 images
+    have none.
 
     Args:
         rows: tables of `geoloc.explain.influence.influence_table`.

@@ -144,8 +144,8 @@ def _of_influence(table: pd.DataFrame) -> str:
     above, below = int((trusted["low"] > 1).sum()), int((trusted["high"] < 1).sum())
     return (
         f"{above} of {len(trusted)} trusted combinations of model and method, scored pixels "
-        f"matter more than their area, in {below} less; in {len(trusted) - above - below} it "
-        "can’t be told."
+        f"have more relevance than their area, in {below} less; "
+        f"in {len(trusted) - above - below} it can’t be told."
     )
 
 
