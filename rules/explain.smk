@@ -56,12 +56,9 @@ rule explain:
         random_labels=model_of_random_labels,
         # Only to draw right and wrong answers; what changes them are the other inputs.
         predictions=ancient("<results>/predictions/{model}/{dataset}/{seed}.parquet"),
-        street=of_shards(
-            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
-        ),
-        scores=scores_of(
-            "<results>/arrays/scores/{scores}/{country}/{shard}.h5",
-            lambda wildcards: [explained_scores(config, wildcards.dataset)],
+        street=lists_of("arrays/images", "street"),
+        scores=lambda wildcards: lists_of(
+            "arrays/scores", explained_scores(config, wildcards.dataset)
         ),
         curves=training_files,
         segments=segments_to_explain,
@@ -109,10 +106,9 @@ rule explain_clip:
         random_labels=model_of_random_labels,
         # Only to draw right and wrong answers; what changes them are the other inputs.
         predictions=ancient("<results>/predictions/{model}/{dataset}/{seed}.parquet"),
-        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        scores=scores_of(
-            "<results>/scores/{scores}/{country}/{shard}.h5",
-            lambda wildcards: [explained_scores(config, wildcards.dataset)],
+        street=lists_of("images", "street"),
+        scores=lambda wildcards: lists_of(
+            "scores", explained_scores(config, wildcards.dataset)
         ),
         curves=training_files,
         segments=segments_to_explain,

@@ -6,6 +6,7 @@ from functools import cache
 from geoloc.corpus.index_tables import count_images
 from geoloc.corpus.index_tables import read_shards as read_shards_of
 from geoloc.errors import GeolocError
+from geoloc.shard_lists import COMPLETE
 
 
 @cache
@@ -32,6 +33,41 @@ def of_shards(pattern, *collections):
         ]
 
     return files
+
+
+def lists_of(stage, *names):
+    """The lists of the shards of a stage, one for each collection or entry of the configuration,
+    and the files that say that no shard is missing (see rules/list_shards.smk)."""
+    return [
+        f"<results>/lists/{stage}/{name}{suffix}"
+        for name in names
+        for suffix in (".csv", COMPLETE)
+    ]
+
+
+# Files of the shards of each stage.
+LISTED = {
+    "images": [".h5"],
+    "segments": [".h5"],
+    "scores": [".h5"],
+    "arrays/images": [".h5"],
+    "arrays/scores": [".h5"],
+    "arrays/crops": [".h5", ".csv"],
+}
+
+
+def shards_to_list(wildcards):
+    """The shards of a stage; only images have other collections than those of the street."""
+    stage, name = wildcards.stage, wildcards.name
+    of_images = stage.endswith("images")
+    folder = f"<results>/{stage}/{name}/{{country}}/{{shard}}"
+    return [
+        file
+        for suffix in LISTED[stage]
+        for file in of_shards(folder + suffix, name if of_images else "street")(
+            wildcards
+        )
+    ]
 
 
 def countries_table(wildcards):

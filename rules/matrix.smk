@@ -233,10 +233,8 @@ def segmentation_to_explain(wildcards):
 
 
 def segments_to_explain(wildcards):
-    """Its segments, in all shards of street images."""
-    name = entry_to_explain(wildcards)["segmentation"]
-    pattern = f"<results>/segments/{name}/{{country}}/{{shard}}.h5"
-    return of_shards(pattern, "street")(wildcards)
+    """The lists of its segments."""
+    return lists_of("segments", entry_to_explain(wildcards)["segmentation"])
 
 
 def vocabulary_to_explain(wildcards):

@@ -1,5 +1,8 @@
 # Predictions of every model on every test set.
 
+# In the order of the index.
+TEST_SETS_BY_NAME = sorted(TEST_SETS)
+
 
 rule predict:
     input:
@@ -7,19 +10,11 @@ rule predict:
         classes="<results>/models/{model}/{dataset}/{seed}/classes.json",
         cells=cells_of_model,
         code=file_of_network,
-        street=of_shards(
-            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
-        ),
-        scores=scores_of(
-            "<results>/arrays/scores/{scores}/{country}/{shard}.h5", test_scores
-        ),
-        crops=scores_of(
-            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", test_crops
-        ),
+        street=lists_of("arrays/images", "street"),
+        scores=lambda wildcards: lists_of("arrays/scores", *test_scores(wildcards)),
+        crops=lambda wildcards: lists_of("arrays/crops", *test_crops(wildcards)),
         curves=test_files,
-        test_sets=of_shards(
-            "<results>/arrays/images/{collection}/{country}/{shard}.h5", *TEST_SETS
-        ),
+        test_sets=lists_of("arrays/images", *TEST_SETS_BY_NAME),
         countries=countries_table,
     output:
         predictions="<results>/predictions/{model}/{dataset}/{seed}.parquet",
@@ -56,15 +51,11 @@ rule predict:
 rule predict_clip:
     input:
         model=clip_folder,
-        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
-        boxes=scores_of(
-            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
-        ),
+        street=lists_of("images", "street"),
+        scores=lambda wildcards: lists_of("scores", *test_scores(wildcards)),
+        boxes=lambda wildcards: lists_of("arrays/crops", *test_crops(wildcards)),
         curves=test_files,
-        test_sets=of_shards(
-            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
-        ),
+        test_sets=lists_of("images", *TEST_SETS_BY_NAME),
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
     output:
@@ -104,15 +95,11 @@ rule predict_geoclip:
     input:
         model=model_setting("path"),
         gallery=lambda wildcards: config["models"][wildcards.model]["gallery"] or [],
-        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
-        boxes=scores_of(
-            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
-        ),
+        street=lists_of("images", "street"),
+        scores=lambda wildcards: lists_of("scores", *test_scores(wildcards)),
+        boxes=lambda wildcards: lists_of("arrays/crops", *test_crops(wildcards)),
         curves=test_files,
-        test_sets=of_shards(
-            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
-        ),
+        test_sets=lists_of("images", *TEST_SETS_BY_NAME),
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
     output:
@@ -151,15 +138,11 @@ rule predict_geoclip:
 rule predict_python:
     input:
         file=model_setting("file"),
-        street=of_shards("<results>/images/{collection}/{country}/{shard}.h5", "street"),
-        scores=scores_of("<results>/scores/{scores}/{country}/{shard}.h5", test_scores),
-        boxes=scores_of(
-            "<results>/arrays/crops/{scores}/{country}/{shard}.csv", test_crops
-        ),
+        street=lists_of("images", "street"),
+        scores=lambda wildcards: lists_of("scores", *test_scores(wildcards)),
+        boxes=lambda wildcards: lists_of("arrays/crops", *test_crops(wildcards)),
         curves=test_files,
-        test_sets=of_shards(
-            "<results>/images/{collection}/{country}/{shard}.h5", *TEST_SETS
-        ),
+        test_sets=lists_of("images", *TEST_SETS_BY_NAME),
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
     output:

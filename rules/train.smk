@@ -3,15 +3,9 @@
 
 rule train:
     input:
-        arrays=of_shards(
-            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
-        ),
-        scores=scores_of(
-            "<results>/arrays/scores/{scores}/{country}/{shard}.h5", training_scores
-        ),
-        crops=scores_of(
-            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", training_crops
-        ),
+        arrays=lists_of("arrays/images", "street"),
+        scores=lambda wildcards: lists_of("arrays/scores", *training_scores(wildcards)),
+        crops=lambda wildcards: lists_of("arrays/crops", *training_crops(wildcards)),
         curves=training_files,
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
@@ -76,15 +70,9 @@ use rule train as train_cells with:
 
 rule train_clip:
     input:
-        arrays=of_shards(
-            "<results>/arrays/images/{collection}/{country}/{shard}.h5", "street"
-        ),
-        scores=scores_of(
-            "<results>/arrays/scores/{scores}/{country}/{shard}.h5", training_scores
-        ),
-        crops=scores_of(
-            "<results>/arrays/crops/{scores}/{country}/{shard}.h5", training_crops
-        ),
+        arrays=lists_of("arrays/images", "street"),
+        scores=lambda wildcards: lists_of("arrays/scores", *training_scores(wildcards)),
+        crops=lambda wildcards: lists_of("arrays/crops", *training_crops(wildcards)),
         curves=training_files,
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),

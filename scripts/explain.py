@@ -19,7 +19,7 @@ from geoloc.matrix import Row
 from geoloc.model_record import check_row
 from geoloc.segmentation.scoring import read_selected
 from geoloc.segmentation.vocabularies import vocabulary
-from geoloc.stores import Arrays, dataset_arrays, write_explanations
+from geoloc.stores import Arrays, dataset_arrays, read_lists, write_explanations
 from geoloc.tables import read_table
 from geoloc.weighting import make_view
 
@@ -37,9 +37,9 @@ else:
     trained, places = load_trained(folder, classes, inputs.get("code") or None), None
 
 view = make_view(params.view)
-scores = {view.scores: inputs.scores}
-seen = dataset_arrays(inputs.street, scores, view, "test", params.index_folder, params.seed)
-own = Arrays(inputs.street, "test", params.index_folder, inputs.scores)
+images, scores = read_lists(inputs.street), read_lists(inputs.scores)
+seen = dataset_arrays(images, {view.scores: scores}, view, "test", params.index_folder, params.seed)
+own = Arrays(images, "test", params.index_folder, scores)
 predictions = read_table(inputs.predictions)
 rows = sample_rows(seen.image_id, seen.label, predictions, dataset, settings.images, params.seed)
 pictures = Pictures(
@@ -50,7 +50,11 @@ pictures = Pictures(
 )
 selected = read_selected(inputs.selected, params.ambiguous_classes, params.vocabulary)
 maps = class_maps(
-    inputs.segments, set(pictures.image_id), selected, params.minimum, params.index_folder
+    read_lists(inputs.segments),
+    set(pictures.image_id),
+    selected,
+    params.minimum,
+    params.index_folder,
 )
 misled = None
 if inputs.get("random_labels"):

@@ -16,7 +16,7 @@ from geoloc.model_record import check_row
 from geoloc.pytorch.device import check_device, use_threads
 from geoloc.segmentation.scoring import read_selected
 from geoloc.segmentation.vocabularies import vocabulary
-from geoloc.stores import write_explanations
+from geoloc.stores import read_lists, write_explanations
 from geoloc.tables import read_table
 from geoloc.weighting import make_view
 
@@ -36,22 +36,23 @@ def load_probe(folder: str) -> ClipProbe:
 probe = load_probe(inputs.model)
 misled = load_probe(inputs.random_labels) if inputs.get("random_labels") else None
 
-image_id, label = listed_test_images(inputs.street, read_table(inputs.index), params.index_folder)
+images = read_lists(inputs.street)
+image_id, label = listed_test_images(images, read_table(inputs.index), params.index_folder)
 predictions = read_table(inputs.predictions)
 rows = sample_rows(image_id, label, predictions, params.test_set, settings.images, params.seed)
 pictures = read_pictures(
     probe.seen,
     dict(zip(image_id[rows].tolist(), label[rows].tolist(), strict=True)),
     classes,
-    inputs.street,
-    inputs.scores,
+    images,
+    read_lists(inputs.scores),
     make_view(params.view),
     params.index_folder,
     params.seed,
 )
 selected = read_selected(inputs.selected, params.ambiguous_classes, params.vocabulary)
 maps = class_maps(
-    inputs.segments,
+    read_lists(inputs.segments),
     set(pictures.image_id),
     selected,
     params.minimum,

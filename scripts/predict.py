@@ -14,7 +14,7 @@ from geoloc.keras_models.predict import load_trained, predict, predict_places
 from geoloc.logs import start_log
 from geoloc.matrix import Row
 from geoloc.model_record import check_row
-from geoloc.stores import Arrays, by_name, dataset_arrays
+from geoloc.stores import Arrays, by_name, dataset_arrays, read_lists
 from geoloc.weighting import UNCHANGED, View, make_view
 
 start_log(snakemake.log[0])
@@ -29,8 +29,9 @@ if inputs.get("cells"):
     places = load_places(folder, trained.classes, classes)
 else:
     trained, places = load_trained(folder, classes, inputs.get("code") or None), None
-scores = by_name(params.scores, inputs.scores)
-crops = by_name(params.crops, inputs.crops)
+images = read_lists(inputs.street)
+scores = by_name(params.scores, read_lists(inputs.scores))
+crops = by_name(params.crops, read_lists(inputs.crops))
 
 
 def columns(arrays: Arrays) -> tuple:
@@ -46,16 +47,14 @@ def answers(arrays: Arrays, test_set: str, view: View) -> Answers:
 frames = []
 for dataset, settings in params.views.items():
     view = make_view(settings)
-    street = dataset_arrays(
-        inputs.street, scores, view, "test", params.index_folder, params.seed, crops
-    )
+    street = dataset_arrays(images, scores, view, "test", params.index_folder, params.seed, crops)
     found = answers(street, dataset, view)
     frames.append(
         predictions_frame(
             found.probabilities, classes, *columns(street), dataset, places=found.places
         )
     )
-photographs = Arrays(inputs.test_sets, index=params.index_folder)
+photographs = Arrays(read_lists(inputs.test_sets), index=params.index_folder)
 found = answers(photographs, "photographs", UNCHANGED)
 frames += frames_of_test_sets(
     found.probabilities, classes, *columns(photographs), params.test_sets, found.places

@@ -9,17 +9,18 @@ from geoloc.keras_models.augmentation import Augmentation
 from geoloc.keras_models.cells import divide_options, label_with_cells
 from geoloc.keras_models.training import TrainingParameters, train
 from geoloc.logs import start_log
-from geoloc.stores import by_name, dataset_arrays
+from geoloc.stores import by_name, dataset_arrays, read_lists
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
 params, inputs = snakemake.params, snakemake.input
 runtime.check_device(params.allow_cpu)
 view = make_view(params.view)
-scores = by_name(params.scores, inputs.scores)
-crops = by_name(params.crops, inputs.crops)
+arrays = read_lists(inputs.arrays)
+scores = by_name(params.scores, read_lists(inputs.scores))
+crops = by_name(params.crops, read_lists(inputs.crops))
 train_arrays, val_arrays = (
-    dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed, crops)
+    dataset_arrays(arrays, scores, view, split, params.index_folder, params.seed, crops)
     for split in ("train", "val")
 )
 if params.get("random_labels"):

@@ -6,7 +6,7 @@ from geoloc.explain.random_labels import ShuffledLabels
 from geoloc.image_text.training import ClipParameters, train_clip
 from geoloc.logs import start_log
 from geoloc.pytorch.device import check_device, use_threads
-from geoloc.stores import by_name, dataset_arrays
+from geoloc.stores import by_name, dataset_arrays, read_lists
 from geoloc.weighting import make_view
 
 start_log(snakemake.log[0])
@@ -14,10 +14,11 @@ use_threads(snakemake.threads)
 check_device(snakemake.params.allow_cpu)
 params, inputs = snakemake.params, snakemake.input
 view = make_view(params.view)
-scores = by_name(params.scores, inputs.scores)
-crops = by_name(params.crops, inputs.crops)
+arrays = read_lists(inputs.arrays)
+scores = by_name(params.scores, read_lists(inputs.scores))
+crops = by_name(params.crops, read_lists(inputs.crops))
 train_arrays, val_arrays = (
-    dataset_arrays(inputs.arrays, scores, view, split, params.index_folder, params.seed, crops)
+    dataset_arrays(arrays, scores, view, split, params.index_folder, params.seed, crops)
     for split in ("train", "val")
 )
 if params.get("random_labels"):

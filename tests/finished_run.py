@@ -77,6 +77,7 @@ from geoloc.stores import (
     read_image_columns,
     read_segments,
     score_key,
+    write_list,
     write_scores,
     write_segments,
 )
@@ -263,6 +264,14 @@ def make_stores(
         kind = "street" if collection == "street" else "test_sets"
         paths.setdefault(f"{kind} images", []).append(images)
         paths.setdefault(f"{kind} arrays", []).append(arrays)
+    for name, listed in {
+        "images/street": paths["street images"],
+        "arrays/images/street": paths["street arrays"],
+        "arrays/scores/objects": paths["score arrays"],
+        "segments/sam": paths["segments"],
+    }.items():
+        (run / f"lists/{name}.csv").parent.mkdir(parents=True, exist_ok=True)
+        write_list(run / f"lists/{name}.csv", listed)
     sizes = index.source.value_counts().to_dict()
     limit = config["prepare"]["max_unreadable"]
     rows = collect_quarantine(run / "index/rejected.csv", quarantine, sizes, limit)

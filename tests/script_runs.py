@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import logging
 import runpy
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from snakemake.iocontainers import InputFiles, Log, OutputFiles, Params, Wildcards
 from snakemake.script import Snakemake
 
+from geoloc.shard_lists import complete_of
+from geoloc.stores import write_list
 from tests.conftest import ROOT
 
 
@@ -33,22 +37,34 @@ def run_script(
         params = {"index_folder": None} | (params or {})
     if "allow_cpu" in script:
         params = {"allow_cpu": True} | (params or {})
-    job = Snakemake(
-        input_=_files(InputFiles, input),
-        output=_files(OutputFiles, output),
-        params=Params(fromdict=params or {}),
-        wildcards=Wildcards(fromdict=wildcards or {}),
-        threads=threads,
-        resources={},
-        log=Log(["unused.log"]),
-        config={},
-        rulename=name,
-        bench_iteration=None,
-    )
-    with pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as lists, pytest.MonkeyPatch.context() as patch:
+        if "read_lists" in script or "write_predictions" in script:
+            input = {k: _as_list(Path(lists, f"{k}.csv"), v) for k, v in (input or {}).items()}
+        job = Snakemake(
+            input_=_files(InputFiles, input),
+            output=_files(OutputFiles, output),
+            params=Params(fromdict=params or {}),
+            wildcards=Wildcards(fromdict=wildcards or {}),
+            threads=threads,
+            resources={},
+            log=Log(["unused.log"]),
+            config={},
+            rulename=name,
+            bench_iteration=None,
+        )
         # The log of a job takes over the logging and the exceptions of its process.
         patch.setattr("geoloc.logs.start_log", _log)
         runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), {"snakemake": job})
+
+
+def _as_list(path: Path, files: Any) -> Any:
+    """A list of shards in place of the shards, as Snakemake gives it to a job; other inputs as they
+    are."""
+    shards = [Path(file) for file in files] if isinstance(files, list) else []
+    if not shards or not all(file.suffix in (".h5", ".csv") for file in shards):
+        return files
+    write_list(path, shards)
+    return [path, complete_of(path)]
 
 
 def _log(path: str) -> logging.Logger:

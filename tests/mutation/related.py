@@ -112,6 +112,7 @@ SAFETY = (
     "stores/__init__", "stores/arrays", "stores/base", "stores/check", "stores/errors",
     "stores/images", "stores/layouts", "stores/manifests", "stores/scores", "stores/pairs",
     "stores/segments", "stores/sink", "stores/values", "images", "rgb", "files",
+    "stores/lists", "shard_lists",
     "corpus/file_starts", "locks", "corpus/system_files", "corpus/pack", "corpus/prepare",
     "corpus/quarantine", "evaluation/leakage", "corpus/unpack", "segmentation/journal",
     "corpus/download", "corpus/download_checks", "corpus/retrieve", "corpus/archives/__init__",

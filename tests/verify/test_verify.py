@@ -62,7 +62,7 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
     assert "ok    images: 48 in 9 shards" in lines
     assert "ok    keras models: 6 load; their predictions of 2 images agree" in lines
     assert "ok    full-size models: clip: 1 load; their predictions of 2 images agree" in lines
-    assert lines[-1].startswith("0 wrong, 0 of 28 checks not made")
+    assert lines[-1].startswith("0 wrong, 0 of 29 checks not made")
 
 
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
@@ -277,7 +277,18 @@ ANSWERS = ("answers.csv", "answers.json", "verdict.txt", "published_distances.cs
 
 MAPS = "explanations/cnn/original/42.h5"
 
+LIST = "lists/arrays/images/street.csv"
+
 DAMAGES = {
+    # Lists of shards
+    "a shard left out of a list": Damage(
+        lambda run: edit_table(run / LIST, lambda t: without(t, 1)), LIST, "is not a list of"),
+    "a list changed after it was marked as complete": Damage(
+        lambda run: edit_table(run / LIST, lambda t: set_value(t, 0, "bytes", "1")),
+        "lists/arrays/images/street.complete", "is not a list of"),
+    "a listed store written again with other data": Damage(
+        lambda run: refit(run / SCORE_ARRAYS, "score", 0, 7),
+        "lists/arrays/scores/objects.csv", "is not a list of"),
     # Explanations
     "an influence changed": Damage(
         lambda run: edit_table(

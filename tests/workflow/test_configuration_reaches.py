@@ -630,17 +630,50 @@ def test_the_demo_draws_the_world_that_is_asked_for(tmp_path, monkeypatch):
 def test_masks_are_of_street_images_only_and_tests_of_the_test_sets(default):
     counts = {"segment": 2, "score": 2, "pack_scores": 2, "prepare": 3, "pack_images": 3}
     assert {rule: len(default[rule]) for rule in counts} == counts
-    arrays = "results/reaches/arrays/"
-    street = {f"{arrays}images/street/{code}/0000.h5" for code in ("FR", "NA")}
-    scores = {f"{arrays}scores/objects/{code}/0000.h5" for code in ("FR", "NA")}
-    test_set = f"{arrays}images/im2gps3k/FR/0000.h5"
-    assert street < set(value_at(default, "train.input"))
+    lists = "results/reaches/lists/"
+    arrays, scores = f"{lists}arrays/images/street.csv", f"{lists}arrays/scores/objects.csv"
+    test_set = f"{lists}arrays/images/im2gps3k.csv"
+    assert arrays in value_at(default, "train.input")
     assert test_set not in value_at(default, "train.input")
-    assert {*street, test_set, *scores} < set(value_at(default, "predict.input"))
+    assert {arrays, test_set, scores} < set(value_at(default, "predict.input"))
+
+
+def test_each_list_of_shards_is_made_of_all_shards_of_its_stage(default):
+    found = {
+        f"{job.wildcards.stage}/{job.wildcards.name}": {str(file) for file in job.input}
+        for job in default["list_shards"]
+    }
+    street = {f"street/{code}/0000.h5" for code in ("FR", "NA")}
+    of_entries = ("segments/sam", "scores/objects", "arrays/scores/objects")
+    expected = {name: {f"{name}/{code}/0000.h5" for code in ("FR", "NA")} for name in of_entries}
+    for stage in ("images", "arrays/images"):
+        expected[f"{stage}/street"] = {f"{stage}/{shard}" for shard in street}
+        expected[f"{stage}/im2gps3k"] = {f"{stage}/im2gps3k/FR/0000.h5"}
+    crops = {f"arrays/crops/objects/{code}/0000" for code in ("FR", "NA")}
+    expected["arrays/crops/objects"] = {
+        f"{shard}{end}" for shard in crops for end in (".h5", ".csv")
+    }
+    assert found == {
+        name: {f"results/reaches/{file}" for file in files} for name, files in expected.items()
+    }
+
+
+def test_jobs_that_read_all_shards_wait_for_their_lists(default):
+    read = {
+        "train[weighted_base]": ["arrays/images/street", "arrays/scores/objects"],
+        "predict": ["arrays/images/street", "arrays/scores/objects", "arrays/images/im2gps3k"],
+        "predict_clip": ["images/street", "scores/objects", "images/im2gps3k"],
+        "explain": ["arrays/images/street", "arrays/scores/objects", "segments/sam"],
+        "explain_clip": ["images/street", "scores/objects", "segments/sam"],
+    }
+    for rule, names in read.items():
+        files = {f"results/reaches/lists/{n}{end}" for n in names for end in (".csv", ".complete")}
+        found = {file for file in value_at(default, f"{rule}.input") if "/lists/" in file}
+        assert found == files, rule
 
 
 def test_a_row_waits_only_for_the_score_maps_that_its_datasets_need(default):
-    scores = {"original": 0, "weighted_base": 2, "weighted_custom": 2, "objects": 0}
+    scores = {"original": 0, "weighted_base": 2, "weighted_custom": 2, "objects": 0}  # list, mark
     for job in default["train"]:
         found = [path for path in map(str, job.input) if "/arrays/scores/" in path]
         assert len(found) == scores[job.wildcards.dataset]

@@ -135,6 +135,27 @@ def test_another_crop_or_size_prepares_the_shards_of_its_source_only(
     assert planned_jobs(call(folder, config, "-n", "--", f"{IMAGES}/street/FR/0000.h5")) == {}
 
 
+def test_a_deleted_shard_is_made_again_for_its_list_and_a_changed_one_is_listed_again(tiny):
+    folder, config = tiny
+    listed = "results/tiny/lists/arrays/images/street.csv"
+    complete = "results/tiny/lists/arrays/images/street.complete"
+
+    def plan() -> dict:
+        return planned_jobs(call(folder, config, "-n", "--", complete))
+
+    assert plan() == {"pack_images": 3, "list_shards": 1}
+    call(folder, config, "--", complete)
+    before = (folder / listed).read_bytes()
+    assert plan() == {}
+    shard = folder / "results/tiny/arrays/images/street/FR/0000.h5"
+    shutil.copyfile(shard.parents[1] / "JP/0000.h5", shard)
+    assert plan() == {"list_shards": 1}
+    call(folder, config, "--", complete)
+    assert (folder / listed).read_bytes() != before
+    shard.unlink()
+    assert plan() == {"pack_images": 1, "list_shards": 1}
+
+
 def test_what_changes_no_image_and_no_place_reruns_nothing(tiny):
     folder, config = tiny
     config["test_sets"]["im2gps3k"] |= {

@@ -89,10 +89,10 @@ AFTER_TRAINING = {"train": 6, "predict": 6, "training_curves": 1} | AFTER_PREDIC
 AFTER_TRAINING |= {"explain": 6} | AFTER_EXPLANATIONS
 # Of score maps and whatever shows them: models of Original are tested on weighted images, too.
 AFTER_SCORES = {"train": 4, "predict": 6, "predict_clip": 1, "score_examples": 1}
-AFTER_SCORES |= {"describe_segments": 1, "found": 1}
+AFTER_SCORES |= {"describe_segments": 1, "found": 1, "list_shards": 2}
 AFTER_SCORES |= {"pack_scores": 6, "training_curves": 1} | AFTER_PREDICTIONS
 AFTER_SCORES |= {"explain": 6, "explain_clip": 1} | AFTER_EXPLANATIONS
-AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1}
+AFTER_IMAGES = AFTER_SCORES | {"train": 6, "train_clip": 1, "list_shards": 7}
 
 
 @pytest.fixture
@@ -378,7 +378,7 @@ def test_a_finished_run_is_found_whole(world):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "0 wrong, 0 of 28 checks not made" in result.stdout
+    assert "0 wrong, 0 of 29 checks not made" in result.stdout
 
 
 # Packages that others import if they are installed, and do without otherwise.
@@ -524,7 +524,7 @@ def test_a_deleted_mask_is_made_again_when_it_is_missed_or_asked_for(copied):
     mask = folder / "results/small/scores/objects/FR/0000.h5"
     mask.unlink()
     assert replan(copied) == {}  # all that is made of it is there
-    assert plan_missing(folder) == {"score": 1}
+    assert plan_missing(folder) == {"score": 1, "list_shards": 1}
     demo = ("--configfile", "config/demo.yaml", str(config))
     asked = run_snakemake(folder, "-n", *demo, "--", str(mask.relative_to(folder)))
     assert planned_jobs(asked) == {"score": 1}
@@ -605,7 +605,7 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
         datasets={"signs": {"scores": "signs", "curve": "linear"}},
     )
     own = {"score": 6, "pack_scores": 6, "score_examples": 1, "train": 2, "predict": 2}
-    own |= {"describe_segments": 1, "found": 1}
+    own |= {"describe_segments": 1, "found": 1, "list_shards": 1}
     own |= {"training_curves": 1, "explain": 2}
     assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
 

@@ -104,7 +104,8 @@ def write_predictions(
     Args:
         model: the model.
         classes: ISO codes of its columns.
-        inputs: the rule's input: `index`, `street`, `scores`, `boxes` and `test_sets`.
+        inputs: the rule's input: `index`, and lists of shards: `street`, `scores`, `boxes` and
+            `test_sets`.
         params: the rule's params: `views`, `scores`, `crops`, `test_sets`, `batch_size`,
             `index_folder` and `seed`.
         path: the table to write.
@@ -114,11 +115,11 @@ def write_predictions(
         model,
         classes,
         read_table(inputs.index),
-        inputs.street,
-        stores.by_name(params.scores, inputs.scores),
-        stores.by_name(params.crops, inputs.boxes),
+        stores.read_lists(inputs.street),
+        stores.by_name(params.scores, stores.read_lists(inputs.scores)),
+        stores.by_name(params.crops, stores.read_lists(inputs.boxes, ".csv")),
         {name: make_view(settings) for name, settings in params.views.items()},
-        inputs.test_sets,
+        stores.read_lists(inputs.test_sets),
         params.test_sets,
         params.batch_size,
         params.index_folder,

@@ -27,6 +27,7 @@ from geoloc.stores.explanations import (
 )
 from geoloc.stores.images import read_image_columns, read_images, write_images
 from geoloc.stores.layouts import SEGMENT_COLUMNS
+from geoloc.stores.lists import list_rows, read_lists, write_list
 from geoloc.stores.manifests import manifest_of
 from geoloc.stores.pairs import read_images_and_scores
 from geoloc.stores.scores import ScoreMaps, read_scores, write_scores
@@ -46,6 +47,7 @@ __all__ = [
     "create_store",
     "dataset_arrays",
     "explained_images",
+    "list_rows",
     "manifest_of",
     "open_score_maps",
     "open_store",
@@ -56,6 +58,7 @@ __all__ = [
     "read_image_columns",
     "read_images",
     "read_images_and_scores",
+    "read_lists",
     "read_score_arrays",
     "read_scores",
     "read_segments",
@@ -66,6 +69,7 @@ __all__ = [
     "write_boxes",
     "write_explanations",
     "write_images",
+    "write_list",
     "write_score_arrays",
     "write_scores",
     "write_segments",

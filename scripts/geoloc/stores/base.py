@@ -290,8 +290,8 @@ def _open(path: Path) -> h5py.File:
         return h5py.File(path, "r")  # this process already has it open
 
 
-def _attributes(path: Path, file: h5py.File, schema: str) -> dict[str, str]:
-    """Return the checked attributes of a store."""
+def _attributes(path: Path, file: h5py.File, schema: str | None = None) -> dict[str, str]:
+    """Return the checked attributes of a store, of any layout if `schema` is None."""
     if "schema_version" in file.attrs:
         kind = file.attrs.get_id("schema_version")
         version = file.attrs["schema_version"] if kind.dtype.kind == "i" else None
@@ -309,7 +309,7 @@ def _attributes(path: Path, file: h5py.File, schema: str) -> dict[str, str]:
         if file.attrs.get_id(name).shape != () or text is None or text.length is None:
             raise damaged(path, f"the attribute {name} is not a text")
         attributes[name] = _text(file.attrs[name])
-    if attributes["schema"] != schema:
+    if schema and attributes["schema"] != schema:
         raise StoreError(
             f"{path} holds {attributes['schema']}, expected {schema}; delete it and run snakemake "
             "again"
@@ -330,6 +330,21 @@ def read_digest(path: str | Path, schema: str) -> str:
     """
     with open_store(path, schema) as store:
         return store.attributes["digest"]
+
+
+def stored_digest(path: str | Path) -> str:
+    """Return the digest in the attributes of a store of any layout, without reading its content.
+
+    Raises:
+        StoreError: if the file is missing, not readable, or its attributes are not those that were
+            written.
+    """
+    path = Path(path)
+    check_readable(path)
+    with reading(path):
+        file = _open(path)
+    with file, reading(path):
+        return _attributes(path, file)["digest"]
 
 
 def read_config(path: str | Path, schema: str) -> str:

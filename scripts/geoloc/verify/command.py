@@ -82,6 +82,7 @@ CHECKS: dict[str, Callable[[Run], Check]] = {
     "segments": shards.check_segments,
     "scores": shards.check_scores,
     "arrays": shards.check_arrays,
+    "lists of shards": strays.check_lists,
     "other files": strays.check_strays,
     "leakage": results.check_leakage,
     "predictions": predictions.check_predictions,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from geoloc.verify.run import SNAKEMAKE, Check, Finding, Run, of_street_images
+import csv
+from pathlib import Path
 
+from geoloc.shard_lists import COLUMNS, COMPLETE
+from geoloc.stores.lists import list_rows, mark_of
+from geoloc.verify.run import SNAKEMAKE, Check, Finding, Run, failure, of_street_images
+
+LISTS = "lists"  # folder of the lists of shards
 STAGES = ("images", "segments", "scores", "arrays", "quarantine")  # folders of a run
 
 
@@ -39,6 +45,39 @@ def check_strays(run: Run) -> Check:
                 )
                 yield Finding(run.relative(path), f"{problem}; delete it", warning=other)
     return f"{count} files in {len(STAGES)} folders"
+
+
+def check_lists(run: Run) -> Check:
+    """Check that the lists of shards name the shards of the index, as these are now."""
+    folder, count = run.folder / LISTS, 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name.startswith("."):  # left by a killed job, see check_leftovers
+            continue
+        count += 1
+        stage = path.parent.relative_to(folder).as_posix()
+        try:
+            current = _is_current(run, path, stage)
+        except (OSError, ValueError) as error:
+            yield failure(run.relative(path), error)
+            continue
+        if not current:
+            problem = f"is not a list of the shards of {stage} as they are"
+            yield Finding(run.relative(path), f"{problem}; delete it and run snakemake again")
+    return f"{count} files"
+
+
+def _is_current(run: Run, path: Path, stage: str) -> bool:
+    """Return whether a list, or the file that marks it as complete, is what its job would write."""
+    if path.suffix == COMPLETE:
+        return path.read_text(encoding="ascii") == mark_of(path.with_suffix(".csv"))
+    of_images = stage.endswith("images")
+    collection, stage = ("street", f"{stage}/{path.stem}") if not of_images else (path.stem, stage)
+    shards = [shard.path(stage) for shard, _ in run.shards() if shard.collection == collection]
+    if stage.startswith("arrays/crops/"):
+        shards += [shard.with_suffix(".csv") for shard in shards]
+    with path.open(encoding="utf-8", newline="") as file:
+        found = list(csv.reader(file))
+    return found == [list(COLUMNS), *list_rows(path.parent, shards)]
 
 
 def check_leftovers(run: Run) -> Check:
