@@ -12,7 +12,14 @@ import pytest
 
 from geoloc.config import default_config, load_schema
 from geoloc.errors import InputError
-from geoloc.explain.changes import Pictures, foreign_rows, measure_changes, remove, resized
+from geoloc.explain.changes import (
+    Pictures,
+    control_pixels,
+    foreign_rows,
+    measure_changes,
+    remove,
+    resized,
+)
 from geoloc.explain.faithfulness import deletion_and_insertion, pointing_game
 from geoloc.explain.methods import Settings
 from geoloc.explain.objects import class_map, class_maps
@@ -73,6 +80,21 @@ def test_a_region_shrinks_and_grows_to_the_size_that_is_asked_for(count):
 def brightness(image: np.ndarray) -> np.ndarray:
     share = image.mean(axis=(1, 2, 3)) / 255
     return np.stack([1 - share, share], axis=1)
+
+
+def test_a_control_is_as_large_as_an_image_s_scored_pixels_and_where_another_has_its_own():
+    scored = np.zeros((4, 40, 40), bool)
+    scored[0, 2:6, 2:6] = scored[1, 30:38, 20:36] = scored[3, 20:22, 2:30] = True
+    for seed in range(4):
+        control = control_pixels(scored, seed)
+        np.testing.assert_array_equal(control.sum(axis=(1, 2)), scored.sum(axis=(1, 2)))
+        for row in (0, 1, 3):
+            # One contains the other, as a region grows or shrinks evenly to the number of pixels.
+            others = [scored[n] for n in {0, 1, 3} - {row}]
+            shared = [np.logical_and(control[row], other).sum() for other in others]
+            smaller = [min(control[row].sum(), other.sum()) for other in others]
+            assert any(np.equal(shared, smaller))
+    assert not control_pixels(scored[:1], 0).any()
 
 
 def test_controls_change_as_many_pixels_and_images_without_scores_are_left_out():

@@ -33,6 +33,7 @@ VIEWS = {"original": {"curve": "none"}, "weighted_base": VIEW}
 
 def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypatch):
     (tmp_path / "countries.csv").write_text(COUNTRIES)
+    street, scores, segments = ([str(path)] for path in write_stores(tmp_path)[:3])
     for name in ("index", "predictions"):
         pd.DataFrame({"name": [name]}).to_parquet(tmp_path / f"{name}.parquet")
     ids, labels = np.array(["s/0", "s/1", "s/2"]), np.array(["DE", "FR", "NA"])
@@ -61,8 +62,8 @@ def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypat
     run_script(
         "explain_clip",
         input={"model": "clip", "random_labels": "misled", "countries": tmp_path / "countries.csv",
-               "street": ["i.h5"], "scores": ["s.h5"], "index": tmp_path / "index.parquet",
-               "predictions": tmp_path / "predictions.parquet", "segments": ["segments.h5"],
+               "street": street, "scores": scores, "index": tmp_path / "index.parquet",
+               "predictions": tmp_path / "predictions.parquet", "segments": segments,
                "selected": "classes.txt"},
         output={"maps": tmp_path / "maps.h5"} | {n: tmp_path / f"{n}.csv" for n in TABLES},
         params={"index_folder": "the index", "seed": 5, "view": VIEW, "ambiguous_classes": "all",
@@ -80,21 +81,21 @@ def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypat
         {"model": model, "names": names, "template": "in {country}"} for model in ("clip", "misled")
     ]
     ((images, index, folder),) = [call.values() for call in calls["listed"]]
-    assert (images, index["name"].tolist(), folder) == (["i.h5"], ["index"], "the index")
+    assert (images, index["name"].tolist(), folder) == (street, ["index"], "the index")
     ((*of, predictions, test_set, count, seed),) = [call.values() for call in calls["sampled"]]
     assert [each.tolist() for each in of] == [ids.tolist(), labels.tolist()]
     assert predictions["name"].tolist() == ["predictions"]
     assert (test_set, count, seed) == ("weighted_base", EXPLAIN["images"], 5)
     assert calls["read"] == [{
         "seen": "seen", "labels": {"s/0": "DE", "s/2": "NA"}, "classes": CLASSES,
-        "images": ["i.h5"], "scores": ["s.h5"], "view": make_view(VIEW),
+        "images": street, "scores": scores, "view": make_view(VIEW),
         "index_folder": "the index", "seed": 5,
     }]  # fmt: skip
     assert [list(call.values()) for call in calls["selected"]] == [
         ["classes.txt", "all", "imagenet"]
     ]
     assert [list(call.values()) for call in calls["maps"]] == [
-        [["segments.h5"], {"s/0", "s/2"}, "selected", 0.3, "the index", 32]
+        [segments, {"s/0", "s/2"}, "selected", 0.3, "the index", 32]
     ]
     (explained,) = calls["explained"]
     assert [explained.pop(name).model["model"] for name in ("probe", "misled")] == [

@@ -56,6 +56,9 @@ def test_influence_and_cause_find_the_objects_that_a_network_looks_at(left):
     method = "integrated_gradients"
     found = table[(table.method == method) & (table.group_by == "all")].iloc[0]
     assert found.ratio > found.low > 1.5
+    # All that a network looks at lies left, where other images have their scored pixels, too.
+    assert found.excess == pytest.approx(found.relevance_share - found.control_share)
+    assert found.excess_low < found.excess < found.excess_high
     (by_class,) = table[(table.method == method) & (table.group_by == "class")].itertuples()
     assert (by_class.group, by_class.ratio) == ("sign", pytest.approx(found.ratio))
     number = left.changes.image_id.str[2:].astype(int)
@@ -69,6 +72,7 @@ def test_influence_and_cause_find_the_objects_that_a_network_looks_at(left):
 def test_influence_and_cause_deny_objects_that_a_network_does_not_look_at(right):
     table = influence([("cnn", "original", "1", right.influence)], 0)
     assert table[table.method == "integrated_gradients"].ratio.max() < 1e-6
+    assert table[table.method == "integrated_gradients"].excess.abs().max() < 1e-6
     removed = right.changes[right.changes.change.isin(["removed", "removed_control"])]
     black = removed[removed.fill == "black"]
     np.testing.assert_allclose(black.probability_after, black.probability_before, atol=1e-5)

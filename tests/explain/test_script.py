@@ -60,7 +60,7 @@ def calls(tmp_path, monkeypatch) -> SimpleNamespace:
         "explain",
         input={"model": tmp_path / "m/model.keras", "countries": tmp_path / "countries.csv",
                "street": paths, "scores": [scores_of(path) for path in paths],
-               "predictions": tmp_path / "predictions.parquet", "segments": ["segments.h5"],
+               "predictions": tmp_path / "predictions.parquet", "segments": paths[:1],
                "selected": "classes.txt", "random_labels": tmp_path / "r/model.keras"},
         output={"maps": tmp_path / "maps.h5"} | {n: tmp_path / f"{n}.csv" for n in TABLES},
         params={"index_folder": "the index", "seed": 5, "view": VIEW, "ambiguous_classes": "all",
@@ -86,7 +86,7 @@ def test_explain_is_given_everything_that_is_configured(calls):
     assert list(selected.values()) == ["classes.txt", "all", "imagenet"]
     (maps,) = calls.maps
     assert maps == {
-        "paths": ["segments.h5"],
+        "paths": [str(calls.paths[0])],
         "image_ids": set(pictures.image_id),
         "selected": "selected",
         "minimum": 0.3,

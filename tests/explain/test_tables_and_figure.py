@@ -15,10 +15,13 @@ RNG = np.random.default_rng(4)
 ROW = ("cnn", "original", "42")
 
 
-def image_rows(count: int, label: str, relevance: float, area: float) -> list[dict]:
+def image_rows(
+    count: int, label: str, relevance: float, area: float, control: float = 0.2
+) -> list[dict]:
     return [
         {"image_id": f"s/{label}{n}", "label": label, "method": "grad_cam", "class": name,
-         "relevance": relevance * share, "area": area * share}
+         "relevance": relevance * share, "area": area * share,
+         "control": control if name == "" else np.nan}
         for n in range(count)
         for name, share in (("", 1.0), ("sign", 0.5))
     ]  # fmt: skip
@@ -35,6 +38,34 @@ def test_influence_is_relevance_by_area_of_all_images_classes_and_countries(tmp_
     assert found.images["class", "sign"] == 8
     assert found.low["all", "all"] < found.ratio["all", "all"] < found.high["all", "all"]
     assert np.isnan(found.low["country", "NA"])
+
+
+def test_excess_is_relevance_less_that_at_the_places_of_another_image(tmp_path):
+    """An image without scored pixels, in the middle, has no control."""
+    rows = [
+        row
+        for n, (relevance, control) in enumerate(
+            [(0.5, 0.1), (0.4, 0.2), (0.0, np.nan), (0.3, 0.2), (0.6, 0.1), (0.4, 0.1)]
+        )
+        for row in image_rows(1, f"C{n}", relevance, 0.1, control)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "i.csv", index=False)
+    table = influence(read_row_tables([ROW], [str(tmp_path / "i.csv")]), seed=0)
+    found = table.set_index(["group_by", "group"])
+    whole = found.loc["all", "all"]
+    assert whole.images == 6
+    assert whole.control_share == pytest.approx(0.14)
+    assert whole.excess == pytest.approx(2.2 / 5 - 0.14)
+    assert 0.1 < whole.excess_low < whole.excess < whole.excess_high < 0.5
+    assert found.loc["class", "sign"][["control_share", "excess", "excess_low"]].isna().all()
+    assert found.loc["country", "C0"].excess == pytest.approx(0.4)
+    assert np.isnan(found.loc["country", "C0"].excess_low)
+
+
+def test_influence_without_a_control_is_refused(tmp_path):
+    table = pd.DataFrame(image_rows(6, "FR", 0.4, 0.1)).drop(columns="control")
+    with pytest.raises(InputError, match="cnn/original/42 has no column control; delete"):
+        influence([(*ROW, table)], seed=0)
 
 
 def changes(effect: float, count: int = 12) -> pd.DataFrame:

@@ -13,16 +13,17 @@ from tests.report.small_results import write_results
 from tests.report.test_page import cells, page, plain
 
 INFLUENCE = """\
-model,dataset,seed,method,group_by,group,images,relevance_share,area_share,ratio,low,high
-cnn,original,42,grad_cam,all,all,20,0.3,0.1,3.0,2.5,3.5
-cnn,original,42,grad_cam,class,pole,9,0.2,0.05,4.0,3.0,5.0
-cnn,original,42,grad_cam,class,rare <thing>,2,0.2,0.01,20.0,,
-cnn,original,42,grad_cam,country,NA,9,0.2,0.05,4.0,3.0,5.0
-cnn,original,42,integrated_gradients,all,all,20,0.3,0.1,3.0,2.5,3.5
-cnn,original,42,integrated_gradients,class,pole,9,0.9,0.05,18.0,3.0,25.0
-cnn,weighted_base,42,grad_cam,all,all,20,0.9,0.1,9.0,8.5,9.5
-cnn,weighted_base,42,grad_cam,class,pole,9,0.9,0.05,18.0,3.0,25.0
-transfer,original,42,grad_cam,all,all,20,0.1,0.1,1.0,0.8,1.2
+model,dataset,seed,method,group_by,group,images,relevance_share,area_share,ratio,low,high,\
+control_share,excess,excess_low,excess_high
+cnn,original,42,grad_cam,all,all,20,0.3,0.1,3.0,2.5,3.5,0.1,0.2,0.15,0.25
+cnn,original,42,grad_cam,class,pole,9,0.2,0.05,4.0,3.0,5.0,,,,
+cnn,original,42,grad_cam,class,rare <thing>,2,0.2,0.01,20.0,,,,,,
+cnn,original,42,grad_cam,country,NA,9,0.2,0.05,4.0,3.0,5.0,,,,
+cnn,original,42,integrated_gradients,all,all,20,0.3,0.1,3.0,2.5,3.5,0.1,0.2,0.15,0.25
+cnn,original,42,integrated_gradients,class,pole,9,0.9,0.05,18.0,3.0,25.0,,,,
+cnn,weighted_base,42,grad_cam,all,all,20,0.9,0.1,9.0,8.5,9.5,0.4,0.5,0.45,0.55
+cnn,weighted_base,42,grad_cam,class,pole,9,0.9,0.05,18.0,3.0,25.0,,,,
+transfer,original,42,grad_cam,all,all,20,0.1,0.1,1.0,0.8,1.2,0.08,0.02,-0.01,0.05
 """
 CAUSE = """\
 model,dataset,seed,change,fill,images,difference,low,high,p_adjusted
@@ -85,8 +86,8 @@ def test_the_sentences_count_trusted_maps_and_sure_effects_of_unchanged_images(h
     text = plain(html)
     assert (
         "Models that were trained on unchanged images: in 1 of 2 trusted combinations of model and "
-        "method, scored pixels have more relevance than their area, in 0 less; in 1 it can’t be "
-        "told."
+        "method, scored pixels have more relevance than as many at the places of another image’s, "
+        "in 0 less; in 1 it can’t be told."
     ) in text
     assert "Removing scored pixels makes the right country less likely" in text
     assert "in 1 of 2 comparisons and more likely in 0; in 1 it can’t be told." in text
@@ -96,7 +97,8 @@ def test_the_sentences_count_trusted_maps_and_sure_effects_of_unchanged_images(h
 def test_influence_and_cause_have_the_numbers_of_their_tables(html):
     rows = {(row[0].split(",")[-1].strip(), row[1]): row for row in cells(html, "Relevance (%)<")}
     own = rows["Weighted Base", "Grad-CAM"]
-    assert own[2:] == ["20", "10.0", "90.0", "9.00", "8.50 to 9.50", "more than their area"]
+    interval = "+45.0 to +55.0"
+    assert own[2:] == ["20", "10.0", "90.0", "40.0", "+50.0", interval, "more than elsewhere"]
     assert any("map not trusted" in row for row in cells(html, "Relevance (%)<"))
     effects = [row[1:] for row in cells(html, "Effect in points")]
     assert ["removed", "black", "20", "−20.0", "−30.0 to −10.0", "0.001"] in effects

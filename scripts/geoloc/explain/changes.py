@@ -101,6 +101,25 @@ def foreign_rows(label: np.ndarray, seed: int) -> np.ndarray:
     return found
 
 
+def control_pixels(scored: np.ndarray, seed: int) -> np.ndarray:
+    """Choose for each image as many pixels as it has scored ones, where another image has its own.
+
+    Args:
+        scored: bool (n, H, W).
+        seed: draws the other images.
+
+    Returns:
+        bool (n, H, W). Images without a scored pixel neither give nor get any; if there is only one
+        with some, it gets none either.
+    """
+    found, usable = np.zeros_like(scored), np.flatnonzero(scored.any(axis=(1, 2)))
+    if len(usable) > 1:
+        others = usable[other_rows(len(usable), seed)]
+        for row, other in zip(usable, others, strict=True):
+            found[row] = resized(scored[other], int(scored[row].sum()))
+    return found
+
+
 def measure_changes(
     predict: Predict, pictures: Pictures, fills: Sequence[str], seed: int
 ) -> pd.DataFrame:
@@ -143,9 +162,7 @@ def measure_changes(
 
 def _changed(pictures: Pictures, fill: str, seed: int) -> Iterator[tuple[str, Pictures]]:
     """Yield each change and the changed images; `label` is the class that is asked for."""
-    other = pictures.scored[other_rows(len(pictures), seed)]
-    counts = pictures.scored.sum(axis=(1, 2))
-    control = np.stack([resized(*each) for each in zip(other, counts, strict=True)])
+    control = control_pixels(pictures.scored, seed)
     for change, pixels in {
         "removed": pictures.scored,
         "removed_control": control,

@@ -1,4 +1,5 @@
-"""Influence: the share of relevance that lies on scored pixels, against their share of the area."""
+"""Influence: the share of relevance that lies on scored pixels, against their share of the area
+and against the share of as many pixels where another image has its scored ones."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pandas as pd
 from geoloc.explain.objects import NO_CLASS
 
 ALL = ""  # the class of the row that holds all scored pixels of an image
+COLUMNS = ["image_id", "label", "method", "class", "relevance", "area", "control"]
 
 
 def image_influence(
@@ -17,6 +19,7 @@ def image_influence(
     label: str,
     maps: Mapping[str, np.ndarray],
     scored: np.ndarray,
+    control: np.ndarray,
     classes: np.ndarray,
     names: Sequence[str],
 ) -> Iterator[dict]:
@@ -27,12 +30,14 @@ def image_influence(
         label: ISO code of its country.
         maps: relevance (H, W) by method, with a sum of 1, or of 0 without any.
         scored: bool (H, W).
+        control: bool (H, W), see `geoloc.explain.changes.control_pixels`.
         classes: class of each pixel, int (H, W), see `geoloc.explain.objects.class_map`.
         names: names of the classes by index.
 
     Yields:
-        image_id, label, method, class ("" for all scored pixels), relevance and area (0–1). A map
-        without relevance has none to share, and is skipped.
+        The columns COLUMNS: class is "" for all scored pixels, which alone have a control, NaN if
+        there is none; relevance, area and control (relevance of the control) are shares (0–1). A
+        map without relevance has none to share, and is skipped.
     """
     parts = {ALL: scored}
     for number in np.unique(classes[scored]):
@@ -42,14 +47,20 @@ def image_influence(
         if not relevance.any():
             continue
         for name, pixels in parts.items():
+            controlled = name == ALL and control.any()
             yield {
                 "image_id": image_id,
                 "label": label,
                 "method": method,
                 "class": name,
-                "relevance": float(relevance[pixels].sum(dtype=np.float64)),
+                "relevance": _sum(relevance, pixels),
                 "area": float(pixels.mean()),
+                "control": _sum(relevance, control) if controlled else np.nan,
             }
+
+
+def _sum(relevance: np.ndarray, pixels: np.ndarray) -> float:
+    return float(relevance[pixels].sum(dtype=np.float64))
 
 
 def influence_table(rows: Sequence[dict]) -> pd.DataFrame:
@@ -59,7 +70,6 @@ def influence_table(rows: Sequence[dict]) -> pd.DataFrame:
         rows: of any number of images.
 
     Returns:
-        Columns image_id, label, method, class, relevance and area, even without a row.
+        The columns COLUMNS, even without a row.
     """
-    columns = ["image_id", "label", "method", "class", "relevance", "area"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from geoloc.explain.changes import Pictures, measure_changes
+from geoloc.explain.changes import Pictures, control_pixels, measure_changes
 from geoloc.explain.faithfulness import deletion_and_insertion, pointing_game
 from geoloc.explain.influence import image_influence, influence_table
 from geoloc.explain.methods import Probe, Settings
@@ -89,7 +89,7 @@ def explain_row(
     checks["probability"] = np.tile(probabilities.max(axis=1), len(maps))
     return Explained(
         stored_explanations(pictures.image_id, labels, answers, maps),
-        influence_of_maps(pictures, labels, maps, class_maps, names),
+        influence_of_maps(pictures, labels, maps, class_maps, names, seed),
         changes,
         checks.reindex(columns=CHECK_COLUMNS),
     )
@@ -138,13 +138,20 @@ def influence_of_maps(
     maps: Maps,
     class_maps: Mapping[str, np.ndarray],
     names: Sequence[str],
+    seed: int,
 ) -> pd.DataFrame:
     """Return the table of `image_influence` of all images; arguments as in `explain_row`."""
-    found = []
+    found, control = [], control_pixels(pictures.scored, seed)
     for row, image_id in enumerate(map(str, pictures.image_id)):
         own = {method: relevance[row] for method, relevance in maps.items()}
         found += image_influence(
-            image_id, labels[row], own, pictures.scored[row], class_maps[image_id], names
+            image_id,
+            labels[row],
+            own,
+            pictures.scored[row],
+            control[row],
+            class_maps[image_id],
+            names,
         )
     return influence_table(found)
 

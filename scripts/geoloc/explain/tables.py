@@ -25,7 +25,8 @@ LEAST_IMAGES = 5  # of a group with an interval
 LABELS = "similarity_labels"  # to the maps of a network that was trained on random labels
 SIMILARITIES = tuple(f"similarity_{stage}" for stage in (25, 50, 75, 100))
 INFLUENCE = ["model", "dataset", "seed", "method", "group_by", "group", "images",
-             "relevance_share", "area_share", "ratio", "low", "high"]  # fmt: skip
+             "relevance_share", "area_share", "ratio", "low", "high",
+             "control_share", "excess", "excess_low", "excess_high"]  # fmt: skip
 CAUSE = ["model", "dataset", "seed", "change", "fill", "images", "probability_before",
          "probability_after", "difference", "low", "high", "p_value", "p_adjusted",
          "accuracy_before", "accuracy_after"]  # fmt: skip
@@ -40,21 +41,24 @@ CONTRASTS = {
 """Differences that are tested: the control, and what is compared with it."""
 
 MEASURED = ("pointing_game", "deletion", "deletion_other", "insertion", "insertion_other",
-            "completeness_error", *SIMILARITIES, LABELS)  # fmt: skip
-"""Columns of the checks that may be empty."""
+            "completeness_error", "control", *SIMILARITIES, LABELS)  # fmt: skip
+"""Columns of the rows' tables that may be empty."""
 
 Rows = Sequence[tuple[str, str, str, pd.DataFrame]]
 """Model, dataset, seed and table of each row."""
 
 
 def influence(rows: Rows, seed: int) -> pd.DataFrame:
-    """Compare the share of relevance on scored pixels with their share of the area.
+    """Compare the share of relevance on scored pixels with their share of the area, and with the
+    share where other images have their scored pixels.
 
     Groups are all images, the images of a country, and for a class of objects the images that have
     it, with the pixels of that class. `ratio` is the quotient of the two shares: above 1, scored
     pixels have more relevance than their area, which their place in the image alone can explain.
-    `low` and `high` are its 95 % interval, a bootstrap over images; groups of fewer than 5 images
-    have none.
+    `excess` is the mean difference of the relevance of scored pixels and of as many at the places
+    of another image's (`control_share`); images without such a control are left out, and classes
+    have none. `low` and `high` are 95 % intervals, a bootstrap over images; groups of fewer than 5
+    images have none.
 
     Args:
         rows: tables of `geoloc.explain.influence.influence_table`.
@@ -62,16 +66,34 @@ def influence(rows: Rows, seed: int) -> pd.DataFrame:
 
     Returns:
         The columns INFLUENCE, with a row for each method and group of each row of Table 1.
+
+    Raises:
+        InputError: if a table has no control, as those of earlier versions.
     """
     found = []
     for *row, table in rows:
+        if "control" not in table:
+            raise InputError(
+                f"the influence of {'/'.join(row)} has no column control; delete the run's folder "
+                "explanations and run snakemake again"
+            )
         for method, part in table.groupby("method"):
             for group_by, group, images in _groups(part):
                 shares = images[["relevance", "area"]].mean()
                 low, high = _interval(images[["relevance", "area"]].to_numpy(), _ratio, seed)
                 found.append([*row, method, group_by, group, len(images), *shares,
-                              float(_ratio(shares.to_numpy())), low, high])  # fmt: skip
+                              float(_ratio(shares.to_numpy())), low, high,
+                              *_excess(images, seed)])  # fmt: skip
     return pd.DataFrame(found, columns=INFLUENCE)
+
+
+def _excess(images: pd.DataFrame, seed: int) -> list[float]:
+    """Return the last four values of INFLUENCE; NaN without a control."""
+    images = images[images["control"].notna()]
+    differences = (images["relevance"] - images["control"]).to_numpy(float)
+    low, high = _interval(differences[:, None], lambda means: means[..., 0], seed)
+    return [images["control"].mean(), images["relevance"].mean() - images["control"].mean(),
+            low, high]  # fmt: skip
 
 
 def _groups(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:

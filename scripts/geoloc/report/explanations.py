@@ -56,24 +56,25 @@ def _row(run: Run, line: dict[str, Any]) -> str:
 
 
 def _influence_line(run: Run, line: dict[str, Any]) -> dict[str, Any]:
-    interval = "" if pd.isna(line["low"]) else f"{line['low']:.2f} to {line['high']:.2f}"
+    ends = line["excess_low"], line["excess_high"]
     return {
         "row": _row(run, line),
         "method": TITLES.get(line["method"], line["method"]),
         "images": f"{line['images']:,}",
         "area": line["area_share"],
         "relevance": line["relevance_share"],
-        "ratio": line["ratio"],
-        "interval": interval,
+        "control": line["control_share"],
+        "excess": "" if pd.isna(line["excess"]) else points(line["excess"]),
+        "interval": "" if pd.isna(ends[0]) else " to ".join(map(points, ends)),
         "says": _more_or_less(line),
         "shown": line["shown"],
     }
 
 
 def _more_or_less(line: dict[str, Any]) -> str:
-    if line["low"] > 1:
-        return "more than their area"
-    return "less than their area" if line["high"] < 1 else "can’t be told"
+    if line["excess_low"] > 0:
+        return "more than elsewhere"
+    return "less than elsewhere" if line["excess_high"] < 0 else "can’t be told"
 
 
 def _cause_line(run: Run, line: dict[str, Any]) -> dict[str, Any]:
@@ -141,10 +142,11 @@ def _of_influence(table: pd.DataFrame) -> str:
     trusted = table[table["shown"].eq(True)]
     if trusted.empty:
         return f"none of {len(table)} cases the maps of relevance passed their checks."
-    above, below = int((trusted["low"] > 1).sum()), int((trusted["high"] < 1).sum())
+    above = int((trusted["excess_low"] > 0).sum())
+    below = int((trusted["excess_high"] < 0).sum())
     return (
         f"{above} of {len(trusted)} trusted combinations of model and method, scored pixels "
-        f"have more relevance than their area, in {below} less; "
+        f"have more relevance than as many at the places of another image’s, in {below} less; "
         f"in {len(trusted) - above - below} it can’t be told."
     )
 
