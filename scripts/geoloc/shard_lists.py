@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from geoloc.errors import FileError
 from geoloc.tables import read_rows
 
 COLUMNS = ("path", "bytes", "digest")
@@ -24,10 +25,16 @@ def forget_incomplete(folder: str | Path) -> None:
     results that are older than it were made from other files.
 
     Raises:
-        FileError: if a list is damaged.
+        FileError: if a list is damaged, or its mark can't be removed.
     """
     for mark in Path(folder).rglob(f"*{COMPLETE}"):
         path = mark.with_suffix(".csv")
         listed = read_rows(path, COLUMNS) if path.exists() else []
         if not all(os.path.exists(path.parent / row["path"]) for row in listed):
-            mark.unlink(missing_ok=True)
+            try:
+                mark.unlink(missing_ok=True)
+            except OSError as error:
+                raise FileError(
+                    f"{mark} can't be removed ({error.strerror}), but a file of its list is "
+                    "missing; ask the owner of the results to run snakemake"
+                ) from error

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from geoloc.errors import GeolocError
+from geoloc.errors import FileError, GeolocError
 from geoloc.shard_lists import complete_of, forget_incomplete
 from geoloc.stores import StoreError, read_lists, write_boxes, write_list
 from tests.script_runs import run_script
@@ -90,6 +90,28 @@ def test_missing_and_damaged_files_are_named(listed):
     path.write_text("path,bytes\n")
     with pytest.raises(GeolocError, match=r"objects\.csv is damaged \(no column digest\)"):
         read_lists([path])
+
+
+def test_a_list_that_lost_a_line_is_not_the_marked_one(listed):
+    path, _, _ = listed
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2] + lines[3:]))
+    with pytest.raises(StoreError, match=r"objects\.csv is not the list that .*; delete both"):
+        read_lists([path])
+    write_list(path, [])
+    assert read_lists([path]) == []
+    complete_of(path).unlink()
+    with pytest.raises(StoreError, match="is not the list"):
+        read_lists([path])
+
+
+def test_a_mark_that_can_not_be_removed_is_named(listed):
+    path, shards, _ = listed
+    os.remove(shards[1])
+    complete_of(path).unlink()
+    complete_of(path).mkdir()  # not removed by unlink, whoever asks
+    with pytest.raises(FileError, match=r"objects\.complete can't be removed .*; ask the owner"):
+        forget_incomplete(path.parents[1])
 
 
 def test_only_lists_of_a_missing_file_lose_their_mark_and_no_list_is_removed(listed):

@@ -51,7 +51,7 @@ def mark_of(path: str | Path) -> str:
 
 
 def read_lists(paths: Iterable[str | Path], suffix: str = ".h5") -> list[str]:
-    """Return the files of lists in order, each compared with its list.
+    """Return the files of lists in order, each compared with its list, and each list with its mark.
 
     Args:
         paths: lists; the files that mark them as complete may be among them.
@@ -59,15 +59,20 @@ def read_lists(paths: Iterable[str | Path], suffix: str = ".h5") -> list[str]:
 
     Raises:
         FileError: if a list is damaged.
-        StoreError: if a listed file is missing, damaged, or another one than when it was listed.
+        StoreError: if a list is not the marked one, or a listed file is missing, damaged, or not
+            the one that was listed.
     """
     lists = [path for path in map(Path, paths) if path.suffix != COMPLETE]
     return [found for path in lists for found in _read_list(path, suffix)]
 
 
 def _read_list(path: Path, suffix: str) -> list[str]:
-    found = []
-    for row in read_rows(path, COLUMNS):
+    rows, mark, found = read_rows(path, COLUMNS), complete_of(path), []
+    if not mark.exists() or mark.read_text(encoding="ascii", errors="replace") != mark_of(path):
+        raise StoreError(
+            f"{path} is not the list that {mark} marks; delete both and run snakemake again"
+        )
+    for row in rows:
         file = os.path.normpath(path.parent / row["path"])
         if not file.endswith(suffix):
             continue
