@@ -48,6 +48,7 @@ from geoloc.evaluation.leakage import (
     leakage_summary,
     leakage_table,
 )
+from geoloc.files import file_hash
 from geoloc.tables import read_large_table, read_table
 
 PROJECT = ("Snakefile", "rules", "scripts", "envs", "profiles", "report", "demo", "config")
@@ -244,7 +245,8 @@ def enlarge(study: Path, folder: Path, factor: int, shard_size: int) -> dict:
         home.mkdir(parents=True)
         for shard, part in rows.groupby("shard"):
             part[MANIFEST_COLUMNS].to_csv(home / f"{shard}.csv", index=False)
-        tables.append(shard_table(rows))
+        manifests = sorted(home.iterdir())  # only of this country
+        tables.append(shard_table(rows, [file_hash(path) for path in manifests]))
     pd.concat(tables).to_csv(index / "shards.csv", index=False)
     countries = read_table(study / INDEX / "countries.csv")
     countries[["images", "train", "val", "test"]] *= factor

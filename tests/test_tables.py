@@ -146,3 +146,13 @@ def test_tables_of_the_index_that_contradict_each_other_are_named(damage, named,
     with pytest.raises(FileError, match=why) as error:
         read_shards(index)
     assert str(error.value).startswith(f"{index / named} is damaged")
+
+
+def test_a_manifest_that_is_not_the_one_that_the_index_wrote_is_named(index):
+    folder, table = index / "shards/street/FR", index / "shards.csv"
+    shutil.copy(folder / "0000.csv", folder / "0001.csv")
+    with pytest.raises(FileError, match=r"FR/0001\.csv is damaged \(its SHA-256.*index --force"):
+        read_shards(index)
+    without = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns="sha256")
+    without.to_csv(table, index=False)  # of earlier commits
+    assert len(read_shards(index)) == 5

@@ -17,6 +17,7 @@ from geoloc.corpus.index import assign_shards, build_index, write_index
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.corpus.sources import Source, SourceError
 from geoloc.corpus.split import split_names, unique_names
+from geoloc.files import file_hash
 
 RATIO = (0.8, 0.1, 0.1)
 COUNTS = {"France": 30, "Japan": 20, "Namibia": 10, "Iceland": 3}
@@ -126,6 +127,8 @@ def test_the_list_of_shards_names_the_sources_of_each(street, tmp_path):
     more = Source("photos", "street", "country_folders", photos.parent)
     write_index(tmp_path / "index", *build([street, more], shard_size=100))
     shards = pd.read_csv(tmp_path / "index/shards.csv", dtype=str, keep_default_na=False)
+    digests = [file_hash(path) for path in sorted(tmp_path.glob("index/shards/*/*/*.csv"))]
+    assert shards.pop("sha256").tolist() == digests
     assert shards.to_numpy().tolist() == [
         ["street", "FR", "0000", "30", "geoguessr"],
         ["street", "JP", "0000", "20", "geoguessr"],

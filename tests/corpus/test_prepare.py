@@ -20,6 +20,7 @@ from geoloc.corpus.prepare import prepare_shard
 from geoloc.corpus.quarantine import collect_quarantine
 from geoloc.corpus.sources import Source, SourceError
 from geoloc.errors import FileError
+from geoloc.files import file_hash
 from geoloc.stores import read_images
 from tests.corpus.test_archives import make_tar, make_zip
 
@@ -221,8 +222,9 @@ def indexed(tmp_path, photographs) -> Shard:
     shard.manifest = shard.manifest.rename(folder / "0000.csv")
     text = shard.manifest.read_text().replace(",,,,test", ",,,NA,test")
     shard.manifest.write_text(text)
-    lines = "street,NA,0000,2,s\nstreet,NA,0001,1,s\n"
-    (tmp_path / "index/shards.csv").write_text(f"{','.join(SHARD_COLUMNS)}\n{lines}")
+    digest = file_hash(shard.manifest)
+    lines = f"street,NA,0000,2,s,{digest}\nstreet,NA,0001,1,s,{digest}\n"
+    (tmp_path / "index/shards.csv").write_text(f"{','.join(SHARD_COLUMNS)},sha256\n{lines}")
     return shard
 
 
@@ -241,6 +243,17 @@ def test_a_manifest_that_lost_images_or_is_anothers_is_no_shard(indexed, old, ne
     indexed.manifest.write_text(text.replace(old, new))
     with pytest.raises(FileError, match=rf"NA/0000\.csv is damaged \({reason}"):
         indexed.pack()
+
+
+def test_a_manifest_in_the_place_of_another_one_of_its_country_and_size_is_refused(indexed):
+    others = indexed.manifest.read_text().replace("bad.png", "gone.png")
+    indexed.manifest.write_text(others)
+    with pytest.raises(FileError, match=r"NA/0000\.csv is damaged \(its SHA-256 is not the one in"):
+        indexed.pack()
+    table = indexed.manifest.parents[3] / "shards.csv"  # as earlier commits wrote it
+    lines = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join([*lines, ""]))
+    assert list(indexed.pack()) == ["gone.png"]
 
 
 def test_a_manifest_of_a_shard_that_the_index_does_not_have_is_refused(indexed):

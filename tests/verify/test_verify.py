@@ -65,6 +65,13 @@ def test_nothing_is_wrong_with_a_whole_run(finished, capsys, monkeypatch):
     assert lines[-1].startswith("0 wrong, 0 of 29 checks not made")
 
 
+def test_an_index_of_earlier_commits_without_digests_is_whole(copied):
+    edit_table(copied / "index/shards.csv", lambda table: table.drop(columns="sha256"))
+    run = Run(copied, isolate=False)
+    found = verify(run, skip=[name for name in CHECKS if name not in ("index", "shards")])
+    assert [outcome.findings for outcome in found if outcome.findings] == []
+
+
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
     code = (
         "import sys, geoloc.verify as v; status = v.main([sys.argv[1]]); "
@@ -334,6 +341,9 @@ DAMAGES = {
         "index/countries.csv", "NA"),
     "count of a shard changed": Damage(
         lambda run: edit_table(run / "index/shards.csv", lambda t: set_value(t, 1, "images", "1")),
+        "index/shards.csv", "line 3"),
+    "digest of a manifest changed": Damage(
+        lambda run: edit_table(run / "index/shards.csv", lambda t: set_value(t, 1, "sha256", "0")),
         "index/shards.csv", "line 3"),
     "manifest row deleted": Damage(
         lambda run: edit_table(run / MANIFEST, lambda t: without(t, 1)), MANIFEST, "line 3"),

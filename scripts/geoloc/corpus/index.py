@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from geoloc.corpus.index_tables import (
+    DIGEST,
     INDEX_COLUMNS,
     LISTING_COLUMNS,
     MANIFEST_COLUMNS,
@@ -34,7 +35,7 @@ from geoloc.corpus.sources.contents import Tally
 from geoloc.corpus.spatial_split import grid_cells, split_cells
 from geoloc.corpus.split import split_names, unique_names
 from geoloc.countries.names import display_name
-from geoloc.files import atomic_path, utf8_name
+from geoloc.files import atomic_path, file_hash, utf8_name
 from geoloc.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -303,10 +304,12 @@ def write_index(
     The files are images.parquet, countries.csv, rejected.csv, listing.csv, shards.csv and the
     manifests shards/{collection}/{country}/{shard}.csv.
     """
+    digests = []
     for (collection, country, shard), rows in images.groupby(SHARD_KEYS):
         target = folder / "shards" / collection / country / f"{shard}.csv"
         _write_csv(target, rows[MANIFEST_COLUMNS])
-    _write_csv(folder / "shards.csv", shard_table(images))
+        digests.append(file_hash(target))
+    _write_csv(folder / "shards.csv", shard_table(images, digests))
     _write_csv(folder / "countries.csv", countries)
     _write_csv(folder / "rejected.csv", rejected)
     _write_csv(folder / "listing.csv", listing)
@@ -314,14 +317,19 @@ def write_index(
         _write_parquet(temporary, images)
 
 
-def shard_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Return a sorted row for each shard: collection, country, shard, images, sources.
+def shard_table(images: pd.DataFrame, digests: Sequence[str]) -> pd.DataFrame:
+    """Return a sorted row for each shard: collection, country, shard, images, sources, sha256.
 
     `images` is their number, `sources` their sorted names with spaces between.
+
+    Args:
+        images: columns INDEX_COLUMNS.
+        digests: SHA-256 of each shard's manifest, in the order of `images.groupby(SHARD_KEYS)`.
     """
     shards = images.groupby(SHARD_KEYS)
     sources = shards.source.agg(lambda names: " ".join(sorted(set(names))))
-    return pd.DataFrame({"images": shards.size(), "sources": sources}).reset_index()
+    table = pd.DataFrame({"images": shards.size(), "sources": sources, DIGEST: list(digests)})
+    return table.reset_index()
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

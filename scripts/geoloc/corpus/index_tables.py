@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from geoloc.errors import FileError
+from geoloc.files import file_hash
 from geoloc.tables import damaged, read_rows
 
 INDEX_COLUMNS = [
@@ -24,6 +25,7 @@ SHARD_KEYS = ["collection", "country", "shard"]
 MANIFEST_COLUMNS = ["image_id", "source", "path", "latitude", "longitude", "country", "split"]
 REJECTED_COLUMNS = ["source", "path", "reason"]
 SHARD_COLUMNS = [*SHARD_KEYS, "images", "sources"]
+DIGEST = "sha256"  # the column of shards.csv; an index of earlier commits has none
 COUNTRY_COLUMNS = ["country", "name", "images", "train", "val", "test", "kept"]
 LISTING_COLUMNS = ["source", "kind", "files", "examples"]
 
@@ -37,7 +39,7 @@ def read_shards(folder: str | Path) -> Shards:
 
     Raises:
         FileError: if `shards.csv` or `countries.csv` is damaged, the manifests don't match the
-            shards, or a country's number of street images differs.
+            shards or their digests, or a country's number of street images differs.
     """
     path, manifests = Path(folder, "shards.csv"), Path(folder, "shards")
     rows = read_rows(path, SHARD_COLUMNS)
@@ -49,6 +51,7 @@ def read_shards(folder: str | Path) -> Shards:
         raise damaged(path, f"it {where} for {manifests}/{shard}.csv")
     listed: Counter[str] = Counter()
     for row in rows:
+        _check_digest(manifests.joinpath(*(row[key] for key in SHARD_KEYS)), row, path)
         count = _count(path, row["images"])
         if row["collection"] == "street":
             listed[row["country"]] += count
@@ -66,8 +69,8 @@ def read_manifest(path: str | Path) -> list[dict[str, str]]:
             compared.
 
     Raises:
-        FileError: if it is damaged, names an image twice or one of another country, or has another
-            number of images.
+        FileError: if it is damaged, names an image twice or one of another country, has another
+            number of images, or is not the file that the index wrote.
     """
     path = Path(path)
     rows = read_rows(path, MANIFEST_COLUMNS)
@@ -80,11 +83,23 @@ def read_manifest(path: str | Path) -> list[dict[str, str]]:
         raise damaged_index(path, f"{others[0]['image_id']} is of {others[0]['country']}")
     table, key = path.parents[3] / "shards.csv", [*path.parts[-3:-1], path.stem]
     shards = read_rows(table, SHARD_COLUMNS)
-    listed = [row["images"] for row in shards if [row[name] for name in SHARD_KEYS] == key]
-    if listed != [str(len(rows))]:
-        expected = f"{listed[0]} in {table}" if listed else f"{table} has no line for it"
+    listed = [row for row in shards if [row[name] for name in SHARD_KEYS] == key]
+    if [row["images"] for row in listed] != [str(len(rows))]:
+        expected = f"{listed[0]['images']} in {table}" if listed else f"{table} has no line for it"
         raise damaged_index(path, f"it has {len(rows)} images, but {expected}")
+    _check_digest(path.with_suffix(""), listed[0], table)
     return rows
+
+
+def _check_digest(manifest: Path, row: dict[str, str], table: Path) -> None:
+    """Compare a manifest, given without its suffix, with its row of the table of shards.
+
+    Manifests of one country and size could be exchanged otherwise. An index of earlier commits has
+    no digests.
+    """
+    path = manifest.with_name(f"{manifest.name}.csv")
+    if DIGEST in row and file_hash(path) != row[DIGEST]:
+        raise damaged_index(path, f"its SHA-256 is not the one in {table}")
 
 
 def damaged_index(path: Path, reason: str) -> FileError:
