@@ -5,6 +5,7 @@ from functools import cache
 
 from geoloc.corpus.index_tables import count_images
 from geoloc.corpus.index_tables import read_shards as read_shards_of
+from geoloc.corpus.sources import listing_digest
 from geoloc.errors import GeolocError
 from geoloc.shard_lists import COMPLETE
 
@@ -54,6 +55,17 @@ LISTED = {
     "arrays/scores": [".h5"],
     "arrays/crops": [".h5", ".csv"],
 }
+
+
+def listings(wildcards):
+    """Digest of each source's listing: new and deleted files rerun the index."""
+    # Snakemake evaluates this once more when all sources are retrieved, but would record what it
+    # has cached while it planned, when folders may have been missing. It has no public way to
+    # forget that.
+    forget = getattr(workflow.persistence._params, "cache_clear", None)
+    if forget:
+        forget()
+    return {name: listing_digest(source) for name, source in sorted(SOURCES.items())}
 
 
 def shards_to_list(wildcards):

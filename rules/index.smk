@@ -1,7 +1,5 @@
 # The only checkpoint: all images with their country, split and shard.
 
-from geoloc.corpus.sources import listing_digest
-
 
 checkpoint index:
     input:
@@ -33,10 +31,7 @@ checkpoint index:
     params:
         sources=entries_for_the_index("sources"),
         test_sets=entries_for_the_index("test_sets"),
-        # A function, so that it is evaluated after retrieval: new and deleted files rerun the index.
-        listing=lambda wildcards: {
-            n: listing_digest(s) for n, s in sorted(SOURCES.items())
-        },
+        listing=listings,
         min_images=config["index"]["min_images"],
         shard_size=config["index"]["shard_size"],
         split=config["index"]["split"],

@@ -194,6 +194,14 @@ def test_a_retrieved_folder_is_never_retrieved_again(tiny):
     assert len(list(images.with_name("renamed").rglob("*.jpg"))) == 6
 
 
+def test_a_source_that_was_deleted_with_the_results_is_listed_once(tiny):
+    folder, config = tiny
+    shutil.rmtree(folder / "results/tiny")
+    shutil.rmtree(folder / "resources/fetched")
+    assert "Retrieving fetched" in call(folder, config, "--", QUARANTINE)
+    assert replan(folder, config) == {}
+
+
 def start(folder: Path, *arguments: str, path: str | None = None) -> tuple[int, str]:
     """Run Snakemake, which may fail; its exit status and what it says."""
     environment = os.environ | {"PATH": path or os.environ["PATH"]}
