@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from geoloc import progress
+from geoloc.gpus import describe_cpu
 from tests.conftest import ROOT
 from tests.processes import ENVIRONMENT
 
@@ -110,6 +112,7 @@ def test_a_log_tells_the_packages_and_nothing_is_taken_from_beside_snakemake(tmp
     assert "packages of" in packages
     assert f"h5py {h5py.__version__}" in packages
     assert str(Path(h5py.__file__).parents[1]) in packages
+    assert f"INFO ran on {platform.node()}: {describe_cpu()}\n" in log.read_text()
 
 
 def test_stderr_has_warnings_and_the_log_file_has_all(tmp_path):

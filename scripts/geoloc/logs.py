@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from geoloc.errors import GeolocError
+from geoloc.gpus import describe_cpu
 
 # Shortages of the machine that can occur in any call: space, permissions.
 OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -76,9 +78,10 @@ def native_stderr_hidden() -> Iterator[None]:
 def start_log(path: str | Path) -> logging.Logger:
     """Log to the job's log file; warnings, errors and uncaught exceptions also go to stderr.
 
-    The file ends with the packages that were used. An expected error (see `expected_at`) ends the
-    log with its message, any other with its traceback. In both cases stderr gets one line:
-    Snakemake shows the log of a failed job there anyway (`show-failed-logs` in profiles/).
+    The file ends with the machine and the packages that were used. An expected error (see
+    `expected_at`) ends the log with its message, any other with its traceback. In both cases stderr
+    gets one line: Snakemake shows the log of a failed job there anyway (`show-failed-logs` in
+    profiles/).
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     file, console = _LogFile(path, mode="w", encoding="utf-8"), _Console(path)
@@ -92,7 +95,7 @@ def start_log(path: str | Path) -> logging.Logger:
     log = logging.getLogger("geoloc")
 
     def log_exception(kind, error, traceback):
-        atexit.unregister(log_packages)  # the error is the last thing to be logged
+        atexit.unregister(log_origin)  # the error is the last thing to be logged
         place = expected_at(error, traceback)
         message = f"{error} ({place})" if place else f"{kind.__name__}: {error}"
         log.error("%s", message)
@@ -111,7 +114,7 @@ def start_log(path: str | Path) -> logging.Logger:
     sys.excepthook = log_exception
     packages = logging.getLogger(PACKAGES)
     packages.handlers, packages.propagate = [file], False
-    atexit.register(log_packages, packages)
+    atexit.register(log_origin, packages)
     return log
 
 
@@ -129,6 +132,12 @@ def expected_at(error: BaseException, traceback: TracebackType | None) -> str:
     if not (of_the_machine or isinstance(error, GeolocError)):
         return ""
     return f"{Path(traceback.tb_frame.f_code.co_filename).name}, line {traceback.tb_lineno}"
+
+
+def log_origin(log: logging.Logger) -> None:
+    """Log the machine that a job ran on, and its packages."""
+    log.info("ran on %s: %s", platform.node(), describe_cpu())
+    log_packages(log)
 
 
 def log_packages(log: logging.Logger) -> None:

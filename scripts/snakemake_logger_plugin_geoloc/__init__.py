@@ -254,6 +254,6 @@ def _last_lines(path: str) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         return [f"cannot be read: {error.strerror}"]
-    lines = [line for line in lines if not re.match(r"\S+ INFO packages of ", line)]
+    lines = [line for line in lines if not re.match(r"\S+ INFO (ran on|packages of) ", line)]
     left = len(lines) - LOG_LINES
     return ([f"… {left} lines before"] if left > 0 else []) + lines[-LOG_LINES:]

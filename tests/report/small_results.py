@@ -193,6 +193,7 @@ def _record(folder: Path, config: dict) -> dict:
     log.parent.mkdir(parents=True)
     log.write_text(
         "10:00:00 INFO TensorFlow computes on the CPU\n"
+        "10:00:00 INFO ran on node7: AMD EPYC, machine of 62.5 GiB\n"
         "10:00:00 INFO packages of /site-packages: keras 3.9.0, tensorflow 2.21.0\n"
     )
     code = {"commit": "0" * 40, "clean": False}

@@ -156,6 +156,8 @@ def test_stages_and_devices_come_from_benchmarks_and_logs(html):
     assert rows[2][:3] == ["index", "1", "3.5 s"]
     text = plain(html)
     assert "TensorFlow computes on the CPU" in text
+    assert "Machines of the jobs AMD EPYC, machine of 62.5 GiB" in " ".join(text.split())
+    assert "node7" not in text
     assert "tensorflow 2.21.0" in text
     assert "with changes that are not committed" in text
 

@@ -194,13 +194,17 @@ def software_section(run: Run) -> dict[str, Any]:
                 versions[name].append(version)
     shown = [(name, ", ".join(versions[name])) for name in PACKAGES if name in versions]
     others = [(n, ", ".join(v)) for n, v in sorted(versions.items()) if n not in PACKAGES]
-    devices = [d for s in run.record["software_of_stages"].values() for d in s["devices"]]
+    told = run.record["software_of_stages"].values()
+    devices = [device for stage in told for device in stage["devices"]]
+    # Without their names: the page is for readers elsewhere.
+    machines = [each.partition(": ")[2] for stage in told for each in stage.get("machines", [])]
     stages = sorted(run.record["stages"], key=lambda stage: -(stage["wall_s"] or 0))
     return {
         "record": run.record,
         "packages": shown,
         "others": others,
         "devices": list(dict.fromkeys(devices)),
+        "machines": list(dict.fromkeys(machines)),
         "stages": stages,
         "wall_s": sum(stage["wall_s"] or 0 for stage in stages),
     }

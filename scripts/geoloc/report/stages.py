@@ -11,6 +11,7 @@ from typing import Any
 
 PACKAGES = re.compile(r" INFO packages of .*?: (.+)$")
 DEVICE = re.compile(r" (?:INFO|WARNING) (.* computes on .*)$")
+MACHINE = re.compile(r" INFO ran on (.*: .+)$")
 PROJECT = ("geoloc", "snakemake_logger_plugin_geoloc")
 
 
@@ -71,21 +72,29 @@ def _round(value: float) -> float | None:
 
 
 def stage_software(logs: Path) -> dict[str, dict[str, Any]]:
-    """Return the packages and the device of each stage as its logs tell them.
+    """Return the packages, devices and machines of each stage as its logs tell them.
 
     Returns:
-        By stage: `packages`, sorted version by name, and `devices`, what was computed on, in the
-        words of the logs.
+        By stage: `packages`, sorted version by name; `devices`, what was computed on, and
+        `machines`, their names and what they are, in the words of the logs. Jobs that failed name
+        no packages and no machine.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(logs.rglob("*.log")):
-        stage = found.setdefault(stage_of(path.relative_to(logs)), {"packages": {}, "devices": []})
+        stage = found.setdefault(
+            stage_of(path.relative_to(logs)), {"packages": {}, "devices": [], "machines": []}
+        )
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if match := PACKAGES.search(line):
-                named = (package.rpartition(" ") for package in match[1].split(", "))
-                stage["packages"] |= {n: v for n, _, v in named if n not in PROJECT}
-            elif (match := DEVICE.search(line)) and match[1] not in stage["devices"]:
-                stage["devices"].append(match[1])
+            _read_line(line, stage)
     for stage in found.values():
         stage["packages"] = dict(sorted(stage["packages"].items()))
-    return {name: stage for name, stage in found.items() if stage["packages"] or stage["devices"]}
+    return {name: stage for name, stage in found.items() if any(stage.values())}
+
+
+def _read_line(line: str, stage: dict[str, Any]) -> None:
+    if match := PACKAGES.search(line):
+        named = (package.rpartition(" ") for package in match[1].split(", "))
+        stage["packages"] |= {n: v for n, _, v in named if n not in PROJECT}
+    for name, pattern in (("devices", DEVICE), ("machines", MACHINE)):
+        if (match := pattern.search(line)) and match[1] not in stage[name]:
+            stage[name].append(match[1])
