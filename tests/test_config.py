@@ -1,4 +1,5 @@
 import copy
+import datetime
 import re
 
 import pytest
@@ -67,7 +68,24 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("datasets", {True: {}}, "datasets: YAML reads a key as true, which is not text; write"),
         ("models.other", {"kind": "vgg"}, "models.other.kind: must be one of 'cnn', 'transfer'"),
         ("models.other", {"title": "?"}, "models.other.kind: must be one of 'cnn', 'transfer'"),
+        ("models.other", {"kind": ["cnn"]}, "models.other.kind: must be one of 'cnn', 'transfer'"),
+        ("segmentations.other", {"kind": {}}, "other.kind: must be one of 'sam', 'sam2', 'sem"),
         ("models.other", 3, "models.other: must be a mapping of keys, got 3"),
+        ("models.clip", "null", "got 'null'; write null without quotes, in a file: --config reads"),
+        ("models", {"a" * 101: {}}, "models: must have at most 100 characters, got 'aaa"),
+        ("run", "a" * 101, "run: must have at most 100 characters, got 'aaa"),
+        ("models.a\n", {"kind": "cnn"}, r"models: the key 'a\n' has a line break or another con"),
+        ("sources.a\n", None, r"sources: the key 'a\n' has a line break or another control char"),
+        ("run", "a\n", r"run: 'a\n' has a line break or another control character; write it with"),
+        ("models.clip.path", "a\0b", r"models.clip.path: 'a\x00b' has a line break or another con"),
+        ("models.clip.path", "", "clip.path: must not be empty, got ''"),
+        ("sources.streetview.table", "", "streetview.table: must not be empty, got ''"),
+        ("train.batch_size", "1e3", "must be an integer, got '1e3'; write 1000"),
+        ("seeds", ["42"], "seeds.0: must be an integer, got '42'; write 42"),
+        ("run", 2024, "run: must be text, got 2024; write it in quotes"),
+        ("models.cnn.title", True, "must be text or null, got true; write it in quotes"),
+        ("datasets", {datetime.date(2024, 1, 1): {}}, "YAML reads a key as 2024-01-01, which is n"),
+        ("index.place_km", 1e-300, "place_km: must be at least 0.001, got 1e-300"),
         ("models.cnn.datasets", ["gone"], "datasets has no entry 'gone'; write one of its entries"),
         ("models.Cnn", {"kind": "cnn"}, "models: must match ^[a-z][a-z0-9_]*$, got 'Cnn'"),
         ("scores.objects.segmentation", "gone", "segmentations has no entry 'gone'; write one of"),
@@ -82,6 +100,10 @@ def test_the_configuration_states_every_key_with_the_default_of_the_schema():
         ("datasets.default", {}, "datasets.default: this name is reserved"),
         ("datasets.other", {"title": "Original"}, "2 entries have the title 'Original'"),
         ("models.other", {"kind": "cnn", "title": "StreetCLIP"}, "2 entries have the title 'Str"),
+        ("datasets.other", {"title": "original"}, "have the title 'Original' or 'original'; giv"),
+        ("datasets.other", {"title": "Weighted  Base"}, "title 'Weighted Base' or 'Weighted  Base"),
+        ("datasets.other", {"title": "ｏriginal"}, "title 'Original' or 'ｏriginal'; give each"),
+        ("datasets.other", {"title": "default"}, "'Default' stands for models that are not train"),
         ("seeds", [1, 1], "seeds: must not name anything twice, got [1, 1]"),
         ("sources.geoguessr.kind", "folder", "must be one of 'country_folders', 'coordinates_t"),
         ("sources.geoguessr.pth", "x", "geoguessr: unknown key pth; write one of kind"),
@@ -191,6 +213,10 @@ def test_only_a_given_clip_is_called_as_the_published_one(clip, title):
         ("seed: 042\n", "line 1: YAML reads 042 as 34; write the number without leading zeros"),
         ("a: 1\nb: [1:30]\n", "line 2: YAML reads 1:30 as 90; write the number without"),
         ("- a\n", "has no keys"),
+        (
+            "a: &x\n  b: *x\n",
+            "my.yaml: an alias (*) stands inside its own anchor (&); write the ke",
+        ),
         ("a: [1\n", "is not YAML"),
     ],
 )
@@ -278,6 +304,7 @@ def test_two_more_test_sets_are_a_configuration_file():
         ("weighted_custom", None, "this name is already in use"),
         ("geoguessr", None, "this name is already in use"),
         ("other", "Im2GPS-3k-modified", "2 columns of Table 1 are named 'Im2GPS-3k-modified A"),
+        ("other", "im2gps-3k-modified", "2 columns of Table 1 are named 'Im2GPS-3k-modified A"),
         ("other", "Original Test", "2 columns of Table 1 are named 'Original Test Accuracy'"),
     ],
 )

@@ -37,6 +37,19 @@ def test_a_section_and_the_rows_of_table_1(capsys):
     assert "no section nowhere; use one of run, seed" in capsys.readouterr().err
 
 
+def test_an_entry_that_is_removed_is_printed_as_null_so_that_the_output_is_a_configuration_file(
+    tmp_path, capsys
+):
+    (tmp_path / "my.yaml").write_text("models: {clip: null}\ndatasets: {weighted_base: null}\n")
+    main(["--configfile", DEMO, str(tmp_path / "my.yaml")])
+    printed = capsys.readouterr().out
+    (tmp_path / "printed.yaml").write_text(printed)
+    main(["--configfile", str(tmp_path / "printed.yaml")])
+    assert capsys.readouterr().out == printed
+    main(["--configfile", str(tmp_path / "printed.yaml"), "--rows"])
+    assert "clip" not in capsys.readouterr().out
+
+
 def test_mistakes_are_an_error(tmp_path):
     (tmp_path / "my.yaml").write_text("index: {min_images: many}")
     with pytest.raises(ConfigError, match=r"index\.min_images: must be an integer"):

@@ -192,6 +192,15 @@ def test_wrong_lines_are_explained(tmp_path, line, message):
     assert str(path) in str(raised.value)
 
 
+def test_a_list_is_utf_8_with_or_without_a_byte_order_mark(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("pole\n", encoding="utf-8-sig")
+    assert read_selected(path).size == 1
+    path.write_text("pole\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"classes\.txt is not UTF-8 text; save it as UTF-8"):
+        read_selected(path)
+
+
 def test_empty_list_is_refused(tmp_path):
     with pytest.raises(ValueError, match="selects no class"):
         read_selected(write_list(tmp_path, "# nothing"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from geoloc.config import read_config
+from geoloc.config import MATRIX, load_schema, read_config
 from geoloc.matrix import columns, rows
 
 EXAMPLES = """\
@@ -57,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.section and options.section not in config:
         options.parser.error(f"no section {options.section}; use one of {', '.join(config)}")
+    # What is printed can be given to Snakemake, which puts it on top of config/config.yaml.
+    study = load_schema("config/config.yaml")
+    for section in MATRIX:
+        config[section] |= {name: None for name in study[section] if name not in config[section]}
     shown = {options.section: config[options.section]} if options.section else config
     plain = json.loads(json.dumps(shown, default=str))  # without aliases of YAML
     print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), end="")

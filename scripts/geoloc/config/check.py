@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import count
 
@@ -18,6 +19,10 @@ from geoloc.config.paths import path_mistakes
 from geoloc.config.prompts import prompt_mistakes
 from geoloc.config.schema import Validator, describe, set_defaults
 from geoloc.types import SCORE_SIZE
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Titles have a check of their own, and options are a user's own affair.
+ANY_TEXT = re.compile(r"\.title$|\.options\.")
 
 
 def default_config(schema: dict) -> dict:
@@ -115,7 +120,8 @@ def _size_mistakes(config: dict) -> list[str]:
 
 
 def _value_mistakes(value: object, place: str = "") -> Iterator[str]:
-    """Find keys that YAML does not read as text, and numbers that are not finite."""
+    """Find keys that YAML does not read as text, control characters, and numbers that are not
+    finite."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
@@ -123,6 +129,8 @@ def _value_mistakes(value: object, place: str = "") -> Iterator[str]:
                     f"{place or 'top level'}: YAML reads a key as {shown(key)}, which is not "
                     "text; write it in quotes"
                 )
+            elif CONTROL.search(key):
+                yield f"{place or 'top level'}: the key {_without_control(key)}"
             else:
                 yield from _value_mistakes(inner, f"{place}.{key}".lstrip("."))
     elif isinstance(value, list):
@@ -130,3 +138,9 @@ def _value_mistakes(value: object, place: str = "") -> Iterator[str]:
             yield from _value_mistakes(inner, f"{place}.{number}")
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{place}: {value} is not a finite number; write a finite one"
+    elif isinstance(value, str) and CONTROL.search(value) and not ANY_TEXT.search(place):
+        yield f"{place}: {_without_control(value)}"
+
+
+def _without_control(text: str) -> str:
+    return f"{shown(text)} has a line break or another control character; write it without"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 
 from geoloc.errors import GeolocError
@@ -12,7 +13,9 @@ class ConfigError(GeolocError, ValueError):
 
 
 def shown(value: object) -> str:
-    """Return a value for messages: null, true and false as in YAML, text in quotes."""
+    """Return a value for messages: null, true, false and dates as in YAML, text in quotes."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
     return repr(value)

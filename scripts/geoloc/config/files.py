@@ -92,7 +92,12 @@ def check_keys_once(paths: Sequence[str | Path]) -> None:
             raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         if node is not None and not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{path} has no keys; write keys and values, as in config/demo.yaml")
-        lines += [f"{path}, {line}" for line in (*_repeated(node, ""), *_other_bases(node))]
+        try:
+            lines += [f"{path}, {line}" for line in (*_repeated(node, ""), *_other_bases(node))]
+        except RecursionError:
+            raise ConfigError(
+                f"{path}: an alias (*) stands inside its own anchor (&); write the keys out"
+            ) from None
     if lines:
         raise ConfigError("the configuration has mistakes:\n  " + "\n  ".join(lines))
 

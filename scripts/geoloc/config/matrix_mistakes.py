@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 
 from geoloc.config.errors import shown
 from geoloc.matrix import (
@@ -125,7 +125,7 @@ def _title_mistakes(config: Mapping) -> Iterator[str]:
                 )
     reserved = dataset_titles(config)[DEFAULT]
     for name, entry in config["datasets"].items():
-        if entry["title"] == reserved:
+        if entry["title"] and _look(entry["title"]) == _look(reserved):
             yield (
                 f"datasets.{name}.title: {reserved!r} stands for models that are not trained on a "
                 "dataset; write another title"
@@ -134,18 +134,30 @@ def _title_mistakes(config: Mapping) -> Iterator[str]:
 
 def _title_clashes(config: Mapping) -> Iterator[str]:
     """Find titles that would make two rows or columns of Table 1 look the same."""
-    models = {name: entry["title"] for name, entry in config["models"].items()}
-    datasets = {name: entry["title"] or name for name, entry in config["datasets"].items()}
+    models = [entry["title"] for entry in config["models"].values()]
+    datasets = [entry["title"] or name for name, entry in config["datasets"].items()]
     for section, titles in (("models", models), ("datasets", datasets)):
-        for title, count in Counter(titles.values()).items():
-            if count > 1:
-                yield f"{section}: {count} entries have the title {title!r}; give each its own"
-    for title, count in Counter(columns(config).values()).items():
-        if count > 1:
-            yield f"test_sets: {count} columns of Table 1 are named {title!r}; change a title"
-    for title in ("Model", "Trained On"):
-        if title in columns(config).values():
-            yield f"test_sets: the title {title!r} is reserved; change it"
+        for alike in _looking_alike(titles):
+            told = f"{section}: {len(alike)} entries have the title {_told(alike)}"
+            yield f"{told}; give each its own"
+    for alike in _looking_alike(columns(config).values()):
+        yield f"test_sets: {len(alike)} columns of Table 1 are named {_told(alike)}; change a title"
+
+
+def _looking_alike(titles: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the titles that differ in nothing but capitals, spaces and forms of Unicode."""
+    found: dict[str, list[str]] = {}
+    for title in titles:
+        found.setdefault(_look(title), []).append(title)
+    yield from (alike for alike in found.values() if len(alike) > 1)
+
+
+def _look(title: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", title).casefold().split())
+
+
+def _told(titles: list[str]) -> str:
+    return " or ".join(map(repr, dict.fromkeys(titles)))
 
 
 def _dataset_mistakes(config: Mapping) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ TYPES = {
     "null": "null",
 }
 
+
+# What YAML reads from text without quotes.
+SCALARS = (bool, int, float, datetime.date)
 
 MOVED = {
     "segment": "segmentations.sam",
@@ -68,8 +72,14 @@ def _resolve(schema: dict, root: dict, value: object = None) -> dict:
             found = found[part]
         return _resolve(found, root, value)
     if "kinds" in schema and isinstance(value, dict):
-        return _resolve(schema["kinds"].get(value.get("kind"), {}), root, value)
+        return _resolve(_kind_of(value, schema["kinds"]) or {}, root, value)
     return schema
+
+
+def _kind_of(entry: dict, kinds: dict) -> dict | None:
+    """Return the schema of an entry by its kind; None if no kind has this name."""
+    kind = entry.get("kind")
+    return kinds.get(kind) if isinstance(kind, str) else None
 
 
 def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
@@ -80,7 +90,7 @@ def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
         yield jsonschema.ValidationError(
             "", validator="type", validator_value="object", instance=instance, schema=schema
         )
-    elif instance.get("kind") not in kinds:
+    elif (kind := _kind_of(instance, kinds)) is None:
         yield jsonschema.ValidationError(
             "",
             validator="enum",
@@ -90,7 +100,7 @@ def _kinds(validator, kinds: dict, instance: object, schema: dict) -> Iterator:
             schema=schema,
         )
     else:
-        yield from validator.descend(instance, kinds[instance["kind"]])
+        yield from validator.descend(instance, kind)
 
 
 def _is_integer(checker: object, value: object) -> bool:
@@ -133,6 +143,7 @@ def describe(error: jsonschema.ValidationError) -> str:
         "exclusiveMaximum": lambda: f"must be below {limit}",
         "multipleOf": lambda: f"must be a multiple of {limit}",
         "minLength": lambda: "must not be empty",
+        "maxLength": lambda: f"must have at most {limit} characters",
         "minItems": lambda: f"must have at least {limit} entries",
         "maxItems": lambda: f"must have at most {limit} entries",
         "minProperties": lambda: "must not be empty",
@@ -165,14 +176,25 @@ def _remedy(error: jsonschema.ValidationError) -> str:
         *above, name = error.absolute_path
         option = "" if above else f", or on the command line --config {name}={value.title()}"
         return f"; write {value.lower()}{option}"
-    if error.validator == "type" and isinstance(value, str) and "number" in _as_list(limit):
-        try:
-            percent = value.rstrip().endswith("%")
-            number = float(value.replace(",", ".").rstrip(" %")) / (100 if percent else 1)
-            return f"; write {number!r}" if math.isfinite(number) else ""
-        except ValueError:
-            return ""
+    if error.validator == "type" and value == "null":
+        return "; write null without quotes, in a file: --config reads what is in braces as text"
+    if error.validator == "type" and isinstance(value, str):
+        return _number_in(value, _as_list(limit))
+    if error.validator == "type" and "string" in _as_list(limit) and isinstance(value, SCALARS):
+        return "; write it in quotes"
     return ""
+
+
+def _number_in(text: str, types: list[str]) -> str:
+    """Return what to write instead of text that has a number of one of these types, or ""."""
+    try:
+        percent = text.rstrip().endswith("%")
+        number = float(text.replace(",", ".").rstrip(" %")) / (100 if percent else 1)
+    except ValueError:
+        return ""
+    if "integer" in types and number.is_integer():
+        return f"; write {int(number)}"
+    return f"; write {number!r}" if "number" in types and math.isfinite(number) else ""
 
 
 def _as_list(value: str | list[str]) -> list[str]:

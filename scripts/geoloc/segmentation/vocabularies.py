@@ -63,10 +63,18 @@ def title_of(name: str) -> str:
     return Path(name).name if is_vocabulary_file(name) else TITLES[name]
 
 
+def _read_lines(path: str | Path) -> list[str]:
+    """Return the lines of a UTF-8 text file, with or without a byte order mark."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+
+
 def _read_vocabulary(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise MissingFile(f"{path}: no such file; write one class name per line into it")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in _read_lines(path)]
     for number, name in enumerate(names, start=1):
         if not name or "#" in name or name[0].isdecimal():
             raise InputError(
@@ -148,7 +156,7 @@ def read_class_list(
         InputError: if a line names no class (the message gives the file, the line and close names),
             the list is empty, or the reading or the vocabulary is unknown.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = _read_lines(path)
     selected: set[int] = set()
     for number, line in enumerate(lines, start=1):
         entry = line.split("#")[0].strip()
