@@ -13,12 +13,17 @@ ROOT = Path(workflow.snakefile).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from geoloc.config import (
+    MATRIX,
     ConfigError,
     check_config,
     check_keys_once,
+    files_of,
+    link_name,
     load_schema,
     order_entries,
     place_paths,
+    replaced_part,
+    set_link,
     write_config,
 )
 from geoloc.corpus.sources import configured_sources
@@ -54,3 +59,31 @@ RESULTS, RESOURCES = (
 )
 # Every job checks the stores that it reads against the index.
 INDEX = f"{RESULTS}/index"
+
+
+def link_to(path):
+    """A link with a name of which Snakemake replaces nothing."""
+    link = placed(f".snakemake/paths/{link_name(path)}")
+    try:
+        set_link(Path(link), path)
+    except OSError as error:
+        raise WorkflowError(f"can't make a link to {path}: {error}") from None
+    return link
+
+
+# Links that stand in for paths of which Snakemake would take a part for a wildcard, also if an input
+# function returns them. All are made now: later, Snakemake may have listed their folder already.
+LINKS = {
+    path: link_to(path)
+    for section in ("sources", "test_sets", *MATRIX)
+    for entry in config[section].values()
+    for path in files_of(entry or {})
+    if replaced_part(path)
+}
+
+
+def as_input(path):
+    """A configured path, or each of a list, for the inputs of a rule."""
+    if isinstance(path, list):
+        return [LINKS.get(inner, inner) for inner in path]
+    return LINKS.get(path, path)

@@ -2,7 +2,7 @@
 
 import re
 
-from geoloc.config import file_mistakes, files_of, missing_paths
+from geoloc.config import file_mistakes, missing_paths
 from geoloc.corpus.download import load_weights
 from geoloc.corpus.unpack import ArchiveError, find_archive
 from geoloc.matrix import is_trained
@@ -23,7 +23,7 @@ WEIGHTS_USED = [
 # Sources to retrieve. An existing folder is not the output of any job, because an edited script or
 # --forceall would delete data that may not be available any more.
 try:
-    RETRIEVED = [
+    TO_RETRIEVE = [
         name
         for name, entry in ENTRIES.items()
         if entry and not SOURCES[name].path.exists()
@@ -31,7 +31,7 @@ try:
     ]
 except ArchiveError as error:
     raise WorkflowError(str(error)) from None
-
+RETRIEVED = [name for name in TO_RETRIEVE if not replaced_part(SOURCES[name].path)]
 
 # The names of those that are not in the folder of resources, by their folders.
 RETRIEVED_ELSEWHERE = {
@@ -74,6 +74,12 @@ if workflow.is_main_process:
     # Only a warning: finished results don't need what they were made from.
     for told in missing_paths(WITH_PATHS, made_by_the_workflow):
         print(f"missing: {told}", file=sys.stderr)
+    for path in [SOURCES[name].path for name in TO_RETRIEVE if name not in RETRIEVED]:
+        print(
+            f"missing: {path} can't be the target of a download or an archive, because Snakemake "
+            f"takes {replaced_part(path)} for a wildcard; unpack its images there yourself",
+            file=sys.stderr,
+        )
 
 
 def weights_entry(path):
@@ -89,7 +95,7 @@ def weights_before_index(wildcards):
     run shows them. Later, only the jobs that read them require them."""
     if Path(INDEX, "countries.csv").exists():
         return []
-    return WEIGHTS_USED
+    return as_input(WEIGHTS_USED)
 
 
 def names_of(kind):

@@ -9,7 +9,7 @@ rule describe_segments:
             "<results>/scores/{scores}/{country}/{shard}.h5",
             lambda wildcards: [wildcards.scores],
         ),
-        classes=score_setting("classes"),
+        classes=class_list,
         vocabulary=vocabulary_file,
     output:
         classes="<results>/found/{scores}/classes.csv",
@@ -52,7 +52,7 @@ rule found:
         classes=[f"<results>/found/{name}/classes.csv" for name in SCORES_USED],
         countries=[f"<results>/found/{name}/countries.csv" for name in SCORES_USED],
         histograms=[f"<results>/found/{name}/histogram.csv" for name in SCORES_USED],
-        curves=used_files(*VIEWS_OF_SCORES.values()),
+        curves=as_input(used_files(*VIEWS_OF_SCORES.values())),
     output:
         classes=report(
             "<results>/found_classes.csv",

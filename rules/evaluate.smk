@@ -57,7 +57,7 @@ rule table1_comparison:
         table=rules.table1.output.table,
         countries=countries_table,
         classes=[
-            config["scores"][name]["classes"]
+            as_input(config["scores"][name]["classes"])
             for name in default_config(SCHEMA)["scores"]
             if name in SCORES_USED
         ],

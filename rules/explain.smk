@@ -62,7 +62,7 @@ rule explain:
         ),
         curves=training_files,
         segments=segments_to_explain,
-        selected=explained_setting("classes"),
+        selected=class_list_to_explain,
         vocabulary=vocabulary_to_explain,
         countries=countries_table,
     output:
@@ -112,7 +112,7 @@ rule explain_clip:
         ),
         curves=training_files,
         segments=segments_to_explain,
-        selected=explained_setting("classes"),
+        selected=class_list_to_explain,
         vocabulary=vocabulary_to_explain,
         countries=countries_table,
         index=lambda wildcards: checkpoints.index.get().output.images,
@@ -225,7 +225,9 @@ rule explanation_examples:
             "<results>/arrays/scores/{scores}/{country}/{shard}.h5",
             lambda wildcards: list(dict.fromkeys(example_scores(wildcards))),
         ),
-        curves=lambda wildcards: used_files(*example_views(wildcards).values()),
+        curves=lambda wildcards: as_input(
+            used_files(*example_views(wildcards).values())
+        ),
     output:
         figure=report(
             "<results>/figures/explanations/{model}.png",

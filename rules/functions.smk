@@ -115,9 +115,24 @@ def untracked(value):
 SMALL = {"mem_mb": 2000, "runtime": 10}
 
 
+def sources_of_shard(wildcards):
+    """Names of the sources of a shard. Waits for the index, so that a file of a single shard can be
+    asked for before any shard is known."""
+    path = str(checkpoints.index.get().output.shards)
+    shards = read_shards(path, os.stat(path).st_mtime_ns)
+    shard = wildcards.collection, wildcards.country, wildcards.shard
+    if shard not in shards:
+        raise WorkflowError(f"there is no shard {'/'.join(shard)}; {path} lists them")
+    return shards[shard]
+
+
+def manifest(wildcards):
+    """Input function: the list of a shard's images."""
+    sources_of_shard(wildcards)
+    return "<results>/index/shards/{collection}/{country}/{shard}.csv"
+
+
 def preparation(wildcards):
     """Crop and size by source, for the sources that have images in the shard."""
-    path = f"{INDEX}/shards.csv"
-    sources = read_shards(path, os.stat(path).st_mtime_ns)
-    names = sources[wildcards.collection, wildcards.country, wildcards.shard]
+    names = sources_of_shard(wildcards)
     return {n: vars(SOURCES[n].preparation) for n in names if n in SOURCES}

@@ -3,9 +3,12 @@
 
 checkpoint index:
     input:
-        sources=FOLDERS.values(),
+        sources=[
+            LINKS.get(ENTRIES[name]["path"], folder)
+            for name, folder in FOLDERS.items()
+        ],
         code=[
-            entry["file"]
+            as_input(entry["file"])
             for entry in ENTRIES.values()
             if entry and entry["kind"] == "python"
         ],

@@ -58,13 +58,13 @@ def clip_folder(wildcards):
         return (
             f"<results>/models/{wildcards.model}/{wildcards.dataset}/{wildcards.seed}"
         )
-    return entry["path"]
+    return as_input(entry["path"])
 
 
 def file_of_network(wildcards):
     """The Python file of a model of the kind `keras`; nothing for other models."""
     entry = config["models"][wildcards.model]
-    return entry["file"] if entry["kind"] == "keras" else []
+    return as_input(entry["file"]) if entry["kind"] == "keras" else []
 
 
 def model_setting(key):
@@ -72,9 +72,19 @@ def model_setting(key):
     return lambda wildcards: config["models"][wildcards.model][key]
 
 
+def model_file(key):
+    """Input function: the file or folder that a key of a model names; nothing if it is null."""
+    return lambda wildcards: as_input(config["models"][wildcards.model][key] or [])
+
+
 def score_setting(key):
     """A function of the wildcards that returns a key of the entry of score maps."""
     return lambda wildcards: config["scores"][wildcards.scores][key]
+
+
+def class_list(wildcards):
+    """The file of the classes that score maps are made of."""
+    return as_input(config["scores"][wildcards.scores]["classes"])
 
 
 def training_view(wildcards):
@@ -109,12 +119,12 @@ def test_scores(wildcards):
 
 def training_files(wildcards):
     """Python files of the dataset that a row is trained on."""
-    return used_files(training_view(wildcards))
+    return as_input(used_files(training_view(wildcards)))
 
 
 def test_files(wildcards):
     """Python files of the datasets that a row is tested on."""
-    return used_files(*test_views(wildcards).values())
+    return as_input(used_files(*test_views(wildcards).values()))
 
 
 def segmentation(wildcards):
@@ -145,7 +155,7 @@ def vocabulary_to_score(wildcards):
 def vocabulary_file(wildcards):
     """The file of that vocabulary, if it is of a user's segmenter."""
     name = vocabulary_to_score(wildcards)
-    return name if is_vocabulary_file(name) else []
+    return as_input(name) if is_vocabulary_file(name) else []
 
 
 def model_to_train(wildcards):
@@ -180,6 +190,11 @@ def weighted_views(wildcards):
         if settings.get("scores") == wildcards.scores
         and settings.get("scores_of") == "self"
     }
+
+
+def weighting_files(wildcards):
+    """Python files of the datasets that weight images by some score maps."""
+    return as_input(used_files(*weighted_views(wildcards).values()))
 
 
 def curve_titles():
@@ -227,6 +242,11 @@ def explained_setting(key):
     return lambda wildcards: entry_to_explain(wildcards)[key]
 
 
+def class_list_to_explain(wildcards):
+    """The file of the classes that they are made of."""
+    return as_input(entry_to_explain(wildcards)["classes"])
+
+
 def segmentation_to_explain(wildcards):
     """The entry in `segmentations` that they were made from."""
     return config["segmentations"][entry_to_explain(wildcards)["segmentation"]]
@@ -240,7 +260,7 @@ def segments_to_explain(wildcards):
 def vocabulary_to_explain(wildcards):
     """The file of its vocabulary, if it is of a user's segmenter."""
     name = vocabulary_of(segmentation_to_explain(wildcards))
-    return name if is_vocabulary_file(name) else []
+    return as_input(name) if is_vocabulary_file(name) else []
 
 
 def example_rows(wildcards):

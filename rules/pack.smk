@@ -56,7 +56,7 @@ rule pack_crops:
     input:
         images="<results>/images/street/{country}/{shard}.h5",
         segments=segments_to_score,
-        classes=score_setting("classes"),
+        classes=class_list,
         vocabulary=vocabulary_file,
     output:
         arrays="<results>/arrays/crops/{scores}/{country}/{shard}.h5",

@@ -93,8 +93,8 @@ rule predict_clip:
 
 rule predict_geoclip:
     input:
-        model=model_setting("path"),
-        gallery=lambda wildcards: config["models"][wildcards.model]["gallery"] or [],
+        model=model_file("path"),
+        gallery=model_file("gallery"),
         street=lists_of("images", "street"),
         scores=lambda wildcards: lists_of("scores", *test_scores(wildcards)),
         boxes=lambda wildcards: lists_of("arrays/crops", *test_crops(wildcards)),
@@ -137,7 +137,7 @@ rule predict_geoclip:
 
 rule predict_python:
     input:
-        file=model_setting("file"),
+        file=model_file("file"),
         street=lists_of("images", "street"),
         scores=lambda wildcards: lists_of("scores", *test_scores(wildcards)),
         boxes=lambda wildcards: lists_of("arrays/crops", *test_crops(wildcards)),

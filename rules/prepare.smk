@@ -3,7 +3,7 @@
 
 rule prepare:
     input:
-        manifest="<results>/index/shards/{collection}/{country}/{shard}.csv",
+        manifest=manifest,
     output:
         images="<results>/images/{collection}/{country}/{shard}.h5",
         quarantine="<results>/quarantine/{collection}/{country}/{shard}.csv",

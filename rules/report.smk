@@ -17,9 +17,9 @@ rule score_examples:
             lambda wildcards: [wildcards.scores],
         ),
         segments=all_segments_to_score,
-        classes=score_setting("classes"),
+        classes=class_list,
         vocabulary=vocabulary_file,
-        curves=lambda wildcards: used_files(*weighted_views(wildcards).values()),
+        curves=weighting_files,
     output:
         figure=report(
             "<results>/figures/score_examples/{scores}.png",
@@ -81,7 +81,8 @@ rule training_curves:
         **SMALL,
     params:
         titles=curve_titles(),
-        captioned=[
+        # A function, because Snakemake takes braces in texts for wildcards.
+        captioned=lambda wildcards: [
             MODEL_TITLES[row.model] for row in rows(config, "image_text", trained=True)
         ],
     message:

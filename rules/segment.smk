@@ -5,7 +5,7 @@
 rule segment:
     input:
         images="<results>/images/street/{country}/{shard}.h5",
-        models=lambda wildcards: files_of(segmentation(wildcards)),
+        models=lambda wildcards: as_input(files_of(segmentation(wildcards))),
     output:
         segments="<results>/segments/{segmentation}/{country}/{shard}.h5",
     log:
@@ -44,7 +44,7 @@ rule segment:
 rule score:
     input:
         segments=segments_to_score,
-        classes=score_setting("classes"),
+        classes=class_list,
         vocabulary=vocabulary_file,
     output:
         scores="<results>/scores/{scores}/{country}/{shard}.h5",

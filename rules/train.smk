@@ -9,7 +9,9 @@ rule train:
         curves=training_files,
         countries=countries_table,
         quarantine=ancient("<results>/quarantine.csv"),
-        backbone_weights=lambda wildcards: files_of(config["models"][wildcards.model]),
+        backbone_weights=lambda wildcards: as_input(
+            files_of(config["models"][wildcards.model])
+        ),
     output:
         model="<results>/models/{model}/{dataset}/{seed}/model.keras",
         classes="<results>/models/{model}/{dataset}/{seed}/classes.json",

@@ -11,12 +11,15 @@ from geoloc.config import (
     check_keys_once,
     default_config,
     file_mistakes,
+    link_name,
     load_schema,
     missing_paths,
     order_entries,
     place_paths,
     read_config,
     read_written_config,
+    replaced_part,
+    set_link,
     write_config,
 )
 from geoloc.config.entries import set_titles
@@ -383,16 +386,37 @@ def test_entries_of_python_files_say_what_they_lack(section, entry, message):
         check_config(config, SCHEMA)
 
 
-def test_braces_in_a_path_are_refused_with_the_key():
+def test_braces_are_refused_only_where_no_link_can_stand_in():
     config = copy.deepcopy(STUDY)
     config["sources"]["geoguessr"]["path"] = "my {old} photos"
-    config["models"]["clip"]["path"] = "clip}"
+    config["models"]["clip"]["path"] = "<clip>"
+    check_config(config, SCHEMA)
+    config |= {"demo": {}, "containers": {"torch": "my {new}.sif"}}
     with pytest.raises(ConfigError) as error:
         check_config(config, SCHEMA)
-    told = str(error.value)
-    assert "sources.geoguessr.path: my {old} photos has braces" in told
-    assert "models.clip.path: clip} has braces" in told
-    assert told.count("or give a link to it") == 2
+    told = str(error.value).splitlines()[1:]
+    remedy = "for a wildcard; rename it"
+    assert told == [
+        f"  containers.torch: Snakemake takes {{new}} in my {{new}}.sif {remedy}",
+        f"  sources.geoguessr.path: Snakemake takes {{old}} in my {{old}} photos {remedy}",
+    ]
+
+
+def test_a_link_stands_in_for_a_path_and_is_older_than_it(tmp_path):
+    path = tmp_path / "a{b}<c>.py"
+    link = tmp_path / "links" / link_name(path)
+    assert replaced_part(path) == "{b}"
+    assert not replaced_part(link)
+    assert link.suffix == ".py"
+    assert link_name(path.with_name("a_b__c_.py")) != link.name
+    for content in ("one", "two"):
+        path.write_text(content)
+        set_link(link, path)
+        assert link.read_text() == content
+    assert link.lstat().st_mtime == 0
+    set_link(link, tmp_path)
+    assert link.samefile(tmp_path)
+    assert [file.name for file in link.parent.iterdir()] == [link.name]
 
 
 def test_paths_that_do_not_exist_and_that_no_rule_makes_are_named_with_their_key(tmp_path):

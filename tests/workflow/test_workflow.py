@@ -23,6 +23,7 @@ from tests.conftest import ROOT
 from tests.corpus.test_exif_folder import gps, photograph
 from tests.corpus.test_metadata_table import metadata
 from tests.job_packages import FROM_OUTSIDE, distributions, environments, packages_used
+from tests.planning import planned
 from tests.processes import snakemake
 from tests.test_files import small_disk  # noqa: F401
 from tests.workflow.test_environments import ENVIRONMENTS, key, lock
@@ -253,6 +254,22 @@ def test_a_run_that_starts_on_a_full_disk_ends_in_one_line(small_disk, tmp_path)
     assert not (folder / "resources").exists()
 
 
+def test_without_room_for_snakemakes_records_a_run_ends_in_one_line(small_disk, tmp_path):  # noqa: F811
+    (tmp_path / "project").mkdir()
+    folder = make_workdir(tmp_path / "project")
+    (folder / ".snakemake").symlink_to(small_disk)
+    with (small_disk / "fill").open("wb") as file, contextlib.suppress(OSError):
+        file.write(bytes(2 << 20))
+    demo = ("--configfile", "config/demo.yaml")
+    result = snakemake(folder, *demo)
+    assert result.returncode == 1
+    console = result.stdout + result.stderr
+    assert f"less than 20 MB are free for {folder}/.snakemake" in console
+    assert "Traceback" not in console
+    assert "Logging error" not in console
+    run_snakemake(folder, "--unlock", *demo)
+
+
 def test_more_test_sets_are_planned_by_configuration_alone(tmp_path):
     folder = make_workdir(tmp_path)
     jobs = planned_jobs(run_snakemake(folder, "-n", "--configfile", "config/test_sets.yaml"))
@@ -260,31 +277,52 @@ def test_more_test_sets_are_planned_by_configuration_alone(tmp_path):
     assert (jobs["predict"], jobs["table1"], jobs["metrics"]) == (6, 1, 1)
 
 
+# A function of users that lists the images of a folder.
+LISTING_CODE = """
+class Source:
+    def images(self, folder):
+        return ((path.name, "Japan") for path in sorted(folder.iterdir()))
+
+def load():
+    return Source()
+"""
+
+
 def test_all_kinds_of_sources_and_several_test_sets_reach_the_packed_images(tmp_path):
-    """Photographs with GPS, a zip archive and two test sets, placed by the borders."""
+    """Photographs with GPS, a zip archive, code of the user and two test sets, placed by the
+    borders, in a folder of whose name Snakemake would replace two parts."""
     folder = make_workdir(tmp_path)
+    top = "a{b}c [x]* <y>"
+    data = folder / top
     for number in range(6):
         paris = gps((48, 51, number), (2, 21, 3))
-        photograph(folder / f"photos/trip 'é'/{number}.jpg", paris, (32, 24))
+        photograph(data / f"photos/trip 'é'/{number}.jpg", paris, (32, 24))
+        photograph(data / f"mine/{number}.jpg", None, (24, 32))
     rows = [[str(number), "-22.56", "17.08"] for number in range(6)]
-    archive = metadata(folder / "osv5m", rows).folder / "00.zip"
+    archive = metadata(data / "osv5m", rows).folder / "00.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for number in range(6):
-            file.write(folder / f"photos/trip 'é'/{number}.jpg", f"00/{number}.jpg")
-    table = {"kind": "metadata_table", "path": "osv5m", "images": "images", "table": "table.csv"}
-    photos = {"kind": "exif_folder", "path": "photos"}
+            file.write(data / f"photos/trip 'é'/{number}.jpg", f"00/{number}.jpg")
+    table = {"kind": "metadata_table", "path": f"{top}/osv5m", "images": "images",
+             "table": "table.csv"}  # fmt: skip
+    photos = {"kind": "exif_folder", "path": f"{top}/photos"}
+    (data / "{list}.py").write_text(LISTING_CODE)
+    mine = {"kind": "python", "path": f"{top}/mine", "file": f"{top}/{{list}}.py"}
     for name in ("osv5m", "photos"):  # sources may not share files
-        shutil.copytree(folder / name, folder / f"{name}_test")
+        shutil.copytree(data / name, data / f"{name}_test")
     config = {
         "run": "kinds",
         "sources": {"geoguessr": None, "streetview": None, "osv5m": table | {"size": 640},
-                    "photos": photos | {"size": 640}},
-        "test_sets": {"im2gps3k": None, "first": table | {"path": "osv5m_test"},
-                       "second": photos | {"path": "photos_test", "title": "Trip"}},
+                    "photos": photos | {"size": 640},
+                    "mine": mine | {"size": 640, "crop": "center"}},
+        "test_sets": {"im2gps3k": None, "first": table | {"path": f"{top}/osv5m_test"},
+                      "second": photos | {"path": f"{top}/photos_test", "title": "Trip"}},
         "index": {"min_images": 5, "split": [0.6, 0.2, 0.2], "geocoder": "country_polygon"},
     }  # fmt: skip
-    (folder / "kinds.yaml").write_text(yaml.safe_dump(config))
-    run_snakemake(folder, "--configfile", "kinds.yaml", "--", "results/kinds/quarantine.csv")
+    configured = data / "kinds.yaml"
+    configured.write_text(yaml.safe_dump(config))
+    target = ("--configfile", str(configured), "--", "results/kinds/quarantine.csv")
+    run_snakemake(folder, *target)
     assert pd.read_csv(folder / "results/kinds/quarantine.csv").empty
     packed = {
         path.relative_to(folder / "results/kinds/images").as_posix(): len(list(read_images(path)))
@@ -292,10 +330,97 @@ def test_all_kinds_of_sources_and_several_test_sets_reach_the_packed_images(tmp_
     }
     assert packed == {
         "street/FR/0000.h5": 6,
+        "street/JP/0000.h5": 6,
         "street/NA/0000.h5": 6,
         "first/NA/0000.h5": 6,
         "second/FR/0000.h5": 6,
     }
+    assert planned_jobs(run_snakemake(folder, "-n", *target)) == {}
+    (data / "{list}.py").write_text(LISTING_CODE + "# changed")
+    assert planned_jobs(run_snakemake(folder, "-n", *target))["index"] == 1
+
+
+def test_every_configured_path_may_have_braces_but_the_target_of_an_archive(tmp_path):
+    folder = make_workdir(tmp_path)
+    top = "a{b}c [x]* <y>"
+    files = ("sam.pth", "crops.pth", "classes.txt", "segmenter.py", "curve.py", "network.py",
+             "model.py", "gallery.csv", "backbone.h5")  # fmt: skip
+    for name in ("clip", "geoclip", "world/France"):
+        (folder / top / name).mkdir(parents=True)
+    at = {Path(name).stem: f"{top}/{name}" for name in (*files, "clip", "geoclip", "world")}
+    for name in files:
+        (folder / top / name).write_text("tench\n")
+    crops = {"kind": "resnet50", "weights": at["crops"]}
+    config = {
+        "run": "braces",
+        "sources": {
+            "geoguessr": {"path": at["world"], "images": ".", "retrieve": None},
+            "streetview": None,
+        },
+        "test_sets": {"im2gps3k": None},
+        "segmentations": {
+            "sam": {"weights": at["sam"], "classifier": crops},
+            "mine": {"kind": "python", "file": at["segmenter"], "classes": at["classes"]},
+        },
+        "scores": {
+            "objects": {"classes": at["classes"]},
+            "mine": {"segmentation": "mine", "classes": at["classes"]},
+        },
+        "datasets": {
+            "soft": {"scores": "mine", "curve": "python", "file": at["curve"]},
+            "hard": {"scores": "objects", "curve": "linear"},
+        },
+        "models": {
+            "cnn": {"title": "CNN {x}"},
+            "transfer": {"weights": at["backbone"]},
+            "clip": {"path": at["clip"], "title": "CLIP {country}"},
+            "small": {"kind": "contrastive", "title": "Small {y}"},
+            "geoclip": {"kind": "geoclip", "path": at["geoclip"], "gallery": at["gallery"]},
+            "net": {"kind": "keras", "file": at["network"]},
+            "own": {"kind": "python", "file": at["model"]},
+        },
+    }
+    inputs = {
+        os.path.realpath(folder / path): path
+        for jobs in planned(folder, config).values()
+        for job in jobs
+        for path in map(str, job.input)
+    }
+    assert {os.path.realpath(folder / path) for path in at.values()} <= set(inputs)
+    assert not [path for path in inputs.values() if set("{}<>") & set(path)]
+
+    (folder / top / "world").rename(folder / top / "moved")
+    shutil.make_archive(str(folder / top / "world"), "zip", folder / top / "moved")
+    result = snakemake(folder, "-n", "--configfile", "planned.yaml")
+    assert result.returncode == 1
+    told = result.stdout + result.stderr
+    assert f"missing: sources.geoguessr.path: {at['world']} does not exist" in told
+    assert f"{at['world']} can't be the target of a download or an archive" in told
+
+
+def test_a_file_of_one_shard_can_be_asked_for_before_the_index_exists(tmp_path):
+    folder = make_workdir(tmp_path)
+    for number in range(6):
+        for country in ("France", "Namibia"):
+            photograph(folder / f"world/{country}/{number}.jpg", None, (24, 32))
+    source = {"path": "world", "images": ".", "retrieve": None}
+    config = {
+        "run": "one",
+        "sources": {"geoguessr": source, "streetview": None},
+        "test_sets": {"im2gps3k": None},
+        "index": {"min_images": 5, "split": [0.6, 0.2, 0.2]},
+    }
+    (folder / "one.yaml").write_text(yaml.safe_dump(config))
+    shard = "results/one/arrays/images/street/{}/0000.h5"
+    target = ("--configfile", "one.yaml", "--")
+    jobs = planned_jobs(run_snakemake(folder, "-n", *target, shard.format("FR")))
+    assert jobs == {"index": 1, "prepare": 1, "pack_images": 1}
+    run_snakemake(folder, *target, shard.format("FR"))
+    assert (folder / shard.format("FR")).exists()
+    result = snakemake(folder, "-n", *target, shard.format("IT"))
+    assert result.returncode == 1
+    told = "there is no shard street/IT/0000; results/one/index/shards.csv lists them"
+    assert told in result.stdout + result.stderr
 
 
 def refused(folder: Path, sources: dict, *arguments: str) -> str:
