@@ -5,13 +5,15 @@
 Every world is a run of the workflow with the transfer model, three seeds and five datasets: the
 original images, images weighted by their scores, two controls (another image's scores and inverted
 scores), and images weighted by the generator's own masks, which bound what a better segmenter could
-give. `EXPECTATIONS` was written before the first run, but after a look at linear probes on scenes
-weighted by the generator's own masks.
+give. In the world of background, nothing is expected of the generator's masks, so that they are
+left out. `EXPECTATIONS` was written before the first run, but after a look at linear probes on
+scenes weighted by the generator's own masks.
 
-In the worlds of objects and of background, the models of the original images are explained, too:
-their relevance, and what removing scored pixels costs, must be where the informative marks are.
-`EXPLANATION_EXPECTATIONS` was written before any of them was explained. `--only explanations` asks
-only this, with the generator's own masks as scored pixels: it needs no SAM and one dataset.
+`--only explanations` asks instead whether explanations of models of original images find the
+informative marks: their relevance, and what removing scored pixels costs, must be where these are.
+It takes easier worlds, which the models learn, and the generator's own masks as scored pixels: it
+needs no SAM and one dataset. `--explain` explains the models of the first worlds, too.
+`EXPLANATION_EXPECTATIONS` was written before any model was explained.
 
 Run it again to resume. Writes results/calibrate/.
 """
@@ -48,6 +50,7 @@ PERFECT = "perfect_masks"
 DATASETS = (ORIGINAL, OWN, OTHER, INVERTED, PERFECT)
 MAJORITY = "majority"  # always predicts the most frequent country
 WORLDS = ("objects", "background", "none")
+PERFECT_IN = ("objects", "none")  # worlds in which something is expected of perfect masks
 LEVEL = 0.05  # of each paired test
 # All kinds that carry an object mark, so that inverted scores hide all of them. The demo's own list
 # has no houses, whose walls carry a mark.
@@ -129,7 +132,7 @@ def main() -> None:
     folder = ROOT / "results" / "calibrate"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("\n".join(SELECTED) + "\n", encoding="utf-8")
-    print_expectations()
+    print_expectations(arguments)
     if arguments.only == "explanations":
         worlds = [w for w in arguments.worlds if explained_files(w, arguments.seeds)]
         lines = [each for world in worlds for each in explain_world(world, folder, arguments)]
@@ -145,11 +148,10 @@ def compare_worlds(folder: Path, arguments: argparse.Namespace) -> list[str]:
     """Run every world with all datasets; write accuracies to `folder` and return the verdicts."""
     accuracies, lines = [], []
     for world in arguments.worlds:
-        explained = explained_files(world, arguments.seeds)
-        run = run_world(
-            world_config(world, arguments), ["table1.csv", *explained], folder, arguments
-        )
-        right, predictions = read_world(run, arguments.seeds)
+        explained = explained_files(world, arguments.seeds) if arguments.explain else []
+        config = compared_config(world, arguments)
+        run = run_world(config, ["table1.csv", *explained], folder, arguments)
+        right, predictions = read_world(run, arguments.seeds, trained_on(world, arguments))
         accuracies += [row | {"world": world} for row in accuracy_rows(right)]
         lines += judge(world, right)
         if explained:
@@ -175,7 +177,17 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=list(WORLDS))
     parser.add_argument("--only", choices=["explanations"])
-    parser.add_argument("--images-per-country", type=int, default=70)
+    parser.add_argument(
+        "--explain", action="store_true", help="explain models that are compared, too"
+    )
+    parser.add_argument(
+        "--perfect-masks",
+        nargs="*",
+        choices=WORLDS,
+        default=list(PERFECT_IN),
+        help="worlds with models of images weighted by the generator's masks",
+    )
+    parser.add_argument("--images-per-country", type=int, default=60)
     parser.add_argument("--countries", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -183,12 +195,22 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def print_expectations() -> None:
+def print_expectations(arguments: argparse.Namespace) -> None:
+    only = arguments.only == "explanations"
+    alone = {ORIGINAL, MAJORITY}  # all that is compared if models are only explained
+    asked = [e for e in EXPECTATIONS if not only or e.contrast.keys() <= alone]
     print("Expected, and written down before the first run:")
-    for expectation in (*EXPECTATIONS, *EXPLANATION_EXPECTATIONS):
+    for expectation in (*asked, *(EXPLANATION_EXPECTATIONS if only or arguments.explain else ())):
         print(f"  {expectation.world}: {expectation.text}")
-    print("  none: every accuracy is the majority's")
-    print(f"  none: no more paired tests below {LEVEL} than chance allows\n", flush=True)
+    if not only:
+        print("  none: every accuracy is the majority's")
+        print(f"  none: no more paired tests below {LEVEL} than chance allows")
+    print(flush=True)
+
+
+def trained_on(world: str, arguments: argparse.Namespace) -> list[str]:
+    """Return the datasets that the models of a world are trained on."""
+    return [each for each in DATASETS if each != PERFECT or world in arguments.perfect_masks]
 
 
 def world_config(world: str, arguments: argparse.Namespace, suffix: str = "") -> dict:
@@ -235,6 +257,13 @@ def world_config(world: str, arguments: argparse.Namespace, suffix: str = "") ->
         "models": {"cnn": None, "clip": None},
         "seeds": arguments.seeds,
     }
+
+
+def compared_config(world: str, arguments: argparse.Namespace) -> dict:
+    """Return the configuration of a world whose models are compared."""
+    config = world_config(world, arguments)
+    config["datasets"] |= dict.fromkeys(set(DATASETS) - set(trained_on(world, arguments)))
+    return config
 
 
 def explanations_config(world: str, arguments: argparse.Namespace) -> dict:
@@ -340,7 +369,7 @@ def judge(world: str, right: dict[str, np.ndarray]) -> list[str]:
             verdict = "held" if low > 0 else "failed" if high < 0 else "undecided"
             lines.append(line(world, verdict, expectation.text, value.mean(), low, high))
     if world == "none":
-        for name in DATASETS:
+        for name in (each for each in DATASETS if each in right):
             value = right[name].astype(float) - right[MAJORITY]
             low, high = interval_over_seeds(value)
             verdict = "held" if low <= 0 <= high else "failed"
@@ -427,7 +456,8 @@ def draw(accuracies: pd.DataFrame, path: Path) -> None:
         figure.subplots(1, len(worlds), sharey=True, squeeze=False)[0], worlds, strict=True
     ):
         rows = accuracies[accuracies["world"] == world].set_index("dataset")
-        shown = 100 * rows.loc[list(DATASETS), ["accuracy", "low", "high"]]
+        # No point where a world has no models of a dataset.
+        shown = 100 * rows.reindex(DATASETS)[["accuracy", "low", "high"]]
         error = [shown.accuracy - shown.low, shown.high - shown.accuracy]
         axes.errorbar(range(len(shown)), shown.accuracy, error, fmt="o", capsize=3)
         axes.axhline(100 * rows.loc[MAJORITY, "accuracy"], linestyle=":", color="gray")

@@ -1,5 +1,7 @@
 """Calibration says which expectations held, and cannot pass by saying nothing."""
 
+import math
+
 import calibrate
 import numpy as np
 import pandas as pd
@@ -33,6 +35,8 @@ def test_a_world_that_answers_as_expected_holds():
     assert verdicts("background", **background, majority=0.2) == ["held"] * 4
     none = dict.fromkeys(calibrate.DATASETS, 0.2)
     assert verdicts("none", **none, majority=0.2) == ["held"] * 5
+    del none["perfect_masks"]
+    assert verdicts("none", **none, majority=0.2) == ["held"] * 4
 
 
 def test_a_world_that_answers_the_other_way_round_fails():
@@ -104,28 +108,50 @@ def test_a_map_that_failed_its_checks_proves_nothing():
     assert found == ["held", "not shown", "held"]
 
 
-@pytest.mark.parametrize("world", calibrate.WORLDS)
-def test_each_world_is_a_configuration_of_the_workflow(world, monkeypatch):
+def configured(monkeypatch, name, world, *arguments):
+    """The workflow's configuration for a world, from a function of `calibrate`."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("sys.argv", ["calibrate.py"])
+    monkeypatch.setattr("sys.argv", ["calibrate.py", *arguments])
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     update_config(config, yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")))
-    update_config(config, calibrate.world_config(world, calibrate.parse_arguments()))
+    update_config(config, getattr(calibrate, name)(world, calibrate.parse_arguments()))
     check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
+    return config
+
+
+@pytest.mark.parametrize("world", calibrate.WORLDS)
+def test_each_world_is_a_configuration_of_the_workflow(world, monkeypatch):
+    config = configured(monkeypatch, "compared_config", world)
     assert config["demo"]["informative"] == world
     assert config["demo"]["difficulty"] == 0  # the world in which expectations were measured
-    trained = {(row.model, row.dataset) for row in rows(config)}
-    assert trained == {(calibrate.MODEL, dataset) for dataset in calibrate.DATASETS}
+    needed = {name for e in calibrate.EXPECTATIONS if e.world == world for name in e.contrast}
+    trained = {row.dataset for row in rows(config)}
+    assert {row.model for row in rows(config)} == {calibrate.MODEL}
+    assert trained <= set(calibrate.DATASETS)
+    assert needed - {calibrate.MAJORITY} <= trained
+    assert ("perfect" in scores_of_run(config)) == (world != "background")
+    everywhere = ("--perfect-masks", *calibrate.WORLDS)
+    config = configured(monkeypatch, "compared_config", world, *everywhere)
+    assert {row.dataset for row in rows(config)} == set(calibrate.DATASETS)
+
+
+def test_without_differences_there_are_forty_comparisons_or_more(monkeypatch):
+    config = configured(monkeypatch, "compared_config", "none")
+    trained = {row.dataset for row in rows(config)}
+    columns = [name for name, entry in config["datasets"].items() if entry and entry["column"]]
+    assert math.comb(len(trained), 2) * len(columns) * len(config["seeds"]) == 60
+
+
+def test_every_world_is_drawn_whatever_its_datasets(tmp_path):
+    few = [{"dataset": name, "accuracy": 0.5, "low": 0.4, "high": 0.6, "world": "background"}
+           for name in ("original", "weighted_base", calibrate.MAJORITY)]  # fmt: skip
+    calibrate.draw(pd.DataFrame(few), tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("world", ["objects", "background"])
 def test_explanations_alone_need_one_dataset_and_the_generators_masks(world, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("sys.argv", ["calibrate.py", "--only", "explanations"])
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    update_config(config, yaml.safe_load((ROOT / "config/demo.yaml").read_text(encoding="utf-8")))
-    update_config(config, calibrate.explanations_config(world, calibrate.parse_arguments()))
-    check_config(config, load_schema(ROOT / "config/config.schema.yaml"))
+    config = configured(monkeypatch, "explanations_config", world, "--only", "explanations")
     expected = [(calibrate.MODEL, calibrate.ORIGINAL, str(seed)) for seed in (1, 2, 3)]
     assert [tuple(map(str, row)) for row in explained_rows(config)] == expected
     assert explained_scores(config, calibrate.ORIGINAL) == "perfect"
