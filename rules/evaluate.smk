@@ -1,7 +1,7 @@
 # Table 1, the metrics and the answers, from the predictions of every row.
 
 from geoloc.config import default_config
-from geoloc.evaluation.study import study_models
+from geoloc.evaluation.study import study_titles
 from geoloc.matrix import answer_settings, columns, figure_titles
 
 # What each row is tested on, besides photographs.
@@ -82,7 +82,7 @@ rule table1_comparison:
         **SMALL,
     params:
         differences=DIFFERENCES_FROM_STUDY,
-        titles=study_models(config, SCHEMA),
+        titles=study_titles(config, SCHEMA),
     message:
         "Comparing Table 1 with the published one"
     script:

@@ -1,7 +1,7 @@
 # Figures, the record of the run, and the report. `snakemake --report` makes another one, of the rules.
 
 from geoloc.config import default_config
-from geoloc.evaluation.study import study_models
+from geoloc.evaluation.study import study_titles
 from geoloc.matrix import answer_settings
 from geoloc.report.code_version import code_version
 
@@ -237,7 +237,7 @@ rule report:
         trained=[list(row) for row in KERAS_ROWS + CLIP_ROWS],
         titles=answer_settings(config)["titles"],
         differences=DIFFERENCES_FROM_STUDY,
-        published_titles=study_models(config, SCHEMA),
+        published_titles=study_titles(config, SCHEMA),
     message:
         "Making the report"
     script:

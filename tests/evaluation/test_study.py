@@ -8,7 +8,7 @@ from geoloc.config import check_config, load_schema
 from geoloc.evaluation.study import (
     differences,
     refuse_differences,
-    study_models,
+    study_titles,
 )
 from tests.conftest import ROOT
 
@@ -45,7 +45,7 @@ def test_the_study_on_another_machine_or_with_more_models_stays_the_study(change
     config = configured(changes)
     assert differences(config, SCHEMA) == []
     published = ["Convolutional Neural Network", "Transfer Learning", "StreetCLIP"]
-    assert list(study_models(config, SCHEMA).values()) == published
+    assert list(study_titles(config, SCHEMA)["Model"].values()) == published
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_other_images_datasets_or_training_are_another_question(changes, keys):
 def test_only_models_that_are_the_study_s_are_compared():
     other = {"transfer": {"preprocessing": "imagenet"}, "clip": {"path": None}}
     title = "Convolutional Neural Network"
-    assert study_models(configured({"models": other}), SCHEMA) == {title: title}
+    assert study_titles(configured({"models": other}), SCHEMA)["Model"] == {title: title}

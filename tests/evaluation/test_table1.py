@@ -1,5 +1,6 @@
 """Table 1: its form, its order, the published values and the comparison with them."""
 
+import copy
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import yaml
 
 from geoloc.config import check_config, load_schema
 from geoloc.evaluation.predictions import predictions_frame
+from geoloc.evaluation.study import study_titles
 from geoloc.evaluation.table1 import (
     baselines,
     compare,
@@ -39,7 +41,7 @@ HEADER = (
 )
 TEST_SETS = tuple(COLUMNS)
 FURTHER = COLUMNS | {"im2gps": "Im2GPS Accuracy", "yfcc25600": "YFCC 25,600 Accuracy"}
-TITLES = {title: title for title in model_titles(STUDY).values()}
+TITLES = study_titles(STUDY, SCHEMA)
 
 
 def make_frame(correct, n=8, test_sets=TEST_SETS):
@@ -123,18 +125,37 @@ def test_comparison_of_the_published_table_with_itself_is_zero():
 
 def test_a_model_of_another_title_is_compared_with_its_published_one():
     """Also where its title is that of another published model."""
-    cnn, transfer = list(TITLES)[:2]
+    cnn, transfer, _ = TITLES["Model"]
     renamed = {cnn: transfer, transfer: "ResNet50, frozen"}
     ours = published().replace({"Model": renamed})
-    titles = {transfer: cnn, "ResNet50, frozen": transfer, "StreetCLIP": "StreetCLIP"}
+    models = {transfer: cnn, "ResNet50, frozen": transfer, "StreetCLIP": "StreetCLIP"}
+    titles = TITLES | {"Model": models}
     pd.testing.assert_frame_equal(compare(ours, titles), compare(published(), TITLES))
 
 
 def test_a_model_without_a_published_counterpart_is_not_compared():
-    titles = {title: title for title in TITLES if title != "StreetCLIP"}
-    lines = compare(published(), titles)
-    assert set(lines["Model"]) == set(titles)
+    models = {title: title for title in TITLES["Model"] if title != "StreetCLIP"}
+    lines = compare(published(), TITLES | {"Model": models})
+    assert set(lines["Model"]) == set(models)
     assert len(lines) == 24
+
+
+def test_datasets_and_photos_are_compared_by_what_they_are_and_not_by_their_titles():
+    """A dataset of one's own may have the title of one of the study that has been renamed."""
+    config = copy.deepcopy(STUDY)
+    config["datasets"]["original"]["title"] = "Plain"
+    config["datasets"]["own"] = config["datasets"]["weighted_base"] | {
+        "title": "Original", "fill": "blur"
+    }  # fmt: skip
+    config["test_sets"]["im2gps3k"]["title"] = "Flickr"
+    renamed = {"Original": "Plain", "Original Test Accuracy": "Plain Test Accuracy"}
+    renamed |= {"Im2GPS-3k-modified Accuracy": "Flickr Accuracy"}
+    ours = published().replace({"Trained On": renamed}).rename(columns=renamed)
+    own = ours.iloc[:1].assign(**{"Trained On": "Original"})
+    ours = pd.concat([ours, own], ignore_index=True)
+    ours["Original Test Accuracy"] = "99.00"
+    found = compare(ours, study_titles(config, SCHEMA))
+    pd.testing.assert_frame_equal(found, compare(published(), TITLES))
 
 
 def test_further_columns_of_datasets_stand_after_the_published_ones_too():

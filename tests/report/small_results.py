@@ -18,6 +18,7 @@ from geoloc.evaluation.leakage import leakage_summary
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table
 from geoloc.evaluation.predictions import predictions_frame
 from geoloc.evaluation.published_distances import compare_distances
+from geoloc.evaluation.study import study_titles
 from geoloc.evaluation.table1 import compare, table1
 from geoloc.matrix import (
     Row,
@@ -109,8 +110,9 @@ def write_results(folder: Path, config: dict | None = None, compared: bool = Fal
     write_json(files["records"], tables["answers"])
     files["examples/objects"] = folder / "objects.png"
     Image.new("RGB", (1500, 300), "teal").save(files["examples/objects"])
+    titles = study_titles(config, SCHEMA)
     own = model_titles(config)
-    titles = {own[name]: title for name, title in PUBLISHED.items() if name in own}
+    titles["Model"] = {own[name]: title for name, title in PUBLISHED.items() if name in own}
     if compared:
         files["comparison"] = folder / "table1_comparison.csv"
         compare(tables["table1"], titles).to_csv(files["comparison"], index=False)

@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from geoloc.config import default_config, load_schema
+from geoloc.evaluation.study import study_titles
 from geoloc.evaluation.table1 import published
 from geoloc.stores import write_images, write_scores, write_segments
 from geoloc.types import SCORE_SIZE
+from tests.conftest import ROOT
 from tests.script_runs import recorded, run_script
 from tests.small_stores import segments_of
 
@@ -236,7 +239,11 @@ def test_distances_are_listed_after_the_published_ones_of_the_same_test_set(tmp_
     assert (set(table.test_set), ours.source) == ({"im2gps3k"}, "this run")
 
 
-STUDY_TITLES = {TITLES["cnn"]: TITLES["cnn"], "Head": "Transfer Learning"}
+SCHEMA = load_schema(ROOT / "config/config.schema.yaml")
+PHOTOS = {"test_sets": {"im2gps3k": {"title": "Im2GPS-3k-modified"}}}
+STUDY_TITLES = study_titles(default_config(SCHEMA) | PHOTOS, SCHEMA) | {
+    "Model": {TITLES["cnn"]: TITLES["cnn"], "Head": "Transfer Learning"}
+}
 
 
 def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
@@ -267,7 +274,7 @@ def test_the_comparison_is_of_the_models_that_it_is_given(folder, monkeypatch):
     assert found[found.Difference != 0][
         ["Ours", "Published", "Difference"]
     ].to_numpy().tolist() == [[50.0, 40.99, 9.01]]
-    assert len(compare(titles={"Head": "Transfer Learning"})) == 12
+    assert len(compare(titles=STUDY_TITLES | {"Model": {"Head": "Transfer Learning"}})) == 12
     with pytest.raises(ValueError, match="scores.objects.minimum"):
         compare(differences=["scores.objects.minimum"])
     monkeypatch.setattr(

@@ -565,11 +565,14 @@ def test_the_table_of_the_study_is_compared_with_the_published_one(tmp_path):
     )  # fmt: skip
 
 
-def test_a_clip_of_ones_own_is_not_compared_with_streetclip_and_titles_drop_no_model(tmp_path):
+def test_a_clip_of_ones_own_is_not_compared_with_streetclip_and_titles_drop_nothing(tmp_path):
     folder = make_workdir(tmp_path)
     models = {"cnn": {"title": "Small network"}, "clip": {"path": None, "title": "StreetCLIP"}}
-    (folder / "own.yaml").write_text(yaml.safe_dump({"models": models}))
+    changes = {"models": models, "datasets": {"original": {"title": "Plain"}}}
+    (folder / "own.yaml").write_text(yaml.safe_dump(changes))
     table = published().replace("Convolutional Neural Network", "Small network")
+    table = table.replace("Original", "Plain")
+    table = table.rename(columns={"Original Test Accuracy": "Plain Test Accuracy"})
     found = compared(folder, table, "--configfile", "own.yaml")
     expected = {"Convolutional Neural Network": 12, "Transfer Learning": 12}
     assert found["Model"].value_counts().to_dict() == expected

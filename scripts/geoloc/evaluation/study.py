@@ -15,6 +15,7 @@ import numpy as np
 
 from geoloc.config import default_config
 from geoloc.errors import InputError
+from geoloc.matrix import DEFAULT, dataset_titles, model_titles, titles_of_test_sets
 
 # The 73 countries with at least 75 images: the classes of all published models.
 _CODES = (
@@ -30,6 +31,7 @@ SOURCES = {
     "geoguessr": {"kind": "country_folders", "crop": "center", "size": 640},
     "streetview": {"kind": "coordinates_table", "crop": "center", "size": 640},
 }
+PUBLISHED_TEST_SETS = {"im2gps3k": {"title": "Im2GPS-3k-modified"}}
 TEST_SETS = {"im2gps3k": {"kind": "coordinates_table", "crop": "none", "size": None}}
 SECTIONS = ("index", "train")
 # Sections whose entries must match the study's; more entries only add rows or columns.
@@ -107,21 +109,46 @@ def _other_entries(config: dict, kind: str, known: dict, required: bool) -> Iter
                 yield f"{kind}.{name}.{key}"
 
 
-def study_models(config: dict, schema: dict) -> dict[str, str]:
-    """Return the study's models in a checked configuration: our title -> published title.
+def study_titles(config: dict, schema: dict) -> dict[str, dict[str, str]]:
+    """Return the published titles of what a checked configuration has of the study, by ours.
 
     A CLIP trained by the workflow is not StreetCLIP.
+
+    Returns:
+        Titles of models, datasets and columns of Table 1, by the columns of the comparison that
+        have them (`table1.COMPARED`).
     """
-    study = default_config(schema)["models"]
+    study = default_config(schema) | {"test_sets": PUBLISHED_TEST_SETS}
 
-    def settings(entry: dict) -> dict:
-        return {k: v for k, v in _settings(entry, "") if k not in ("title", "batch_size")}
+    def same(section: str, ours: dict, published: dict) -> dict[str, str]:
+        return {
+            ours[name]: published[name]
+            for name, entry in study[section].items()
+            if name in config[section] and _alike(section, config[section][name], entry)
+        }
 
-    return {
-        config["models"][name]["title"]: entry["title"]
-        for name, entry in study.items()
-        if name in config["models"] and settings(config["models"][name]) == settings(entry)
+    datasets = same("datasets", dataset_titles(config), dataset_titles(study))
+    columns = {
+        f"{ours} Test Accuracy": f"{title} Test Accuracy" for ours, title in datasets.items()
     }
+    photos = same("test_sets", titles_of_test_sets(config), titles_of_test_sets(study))
+    columns |= {f"{ours} Accuracy": f"{title} Accuracy" for ours, title in photos.items()}
+    always = dataset_titles(config)[DEFAULT]
+    return {
+        "Model": same("models", model_titles(config), model_titles(study)),
+        "Trained On": {always: dataset_titles(study)[DEFAULT]} | datasets,
+        "Test Set": columns,
+    }
+
+
+def _alike(section: str, ours: dict | None, published: dict) -> bool:
+    """Return whether an entry is the one of the study, whatever its title."""
+    if section == "test_sets":
+        return ours is not None
+    found, wanted = (dict(_settings(entry, "")) for entry in (ours, published))
+    return all(
+        found.get(key) == wanted.get(key) for key in {*found, *wanted} - {"title", "batch_size"}
+    )
 
 
 def _settings(section: dict, prefix: str) -> Iterator[tuple[str, Any]]:

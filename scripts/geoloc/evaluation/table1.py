@@ -15,6 +15,7 @@ from geoloc.tables import read_csv
 
 PUBLISHED = Path(__file__).parent / "data" / "table1_published.csv"
 KEYS = ["Model", "Trained On"]
+COMPARED = [*KEYS, "Test Set"]  # columns of the comparison that hold titles
 
 
 Predictions = Iterable[tuple[str, str, str, pd.DataFrame]]
@@ -112,20 +113,22 @@ def read_table1(path: str | Path) -> pd.DataFrame:
     return read_csv(path, dtype=str, na_values=[])
 
 
-def compare(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+def compare(table: pd.DataFrame, titles: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """Compare Table 1 with the published one: a row for each model, dataset and test set of both.
 
     Args:
         table: Table 1.
-        titles: the published title of each model of the study, by its title in `table`. Other rows
-            are skipped, whatever their title.
+        titles: for each of `COMPARED`, the published titles of what is the study's, by their titles
+            in `table`. Everything else is skipped, whatever its title.
 
     Returns:
-        Columns Model (as published), Trained On, Test Set, Ours, Published, Difference (percent and
+        Columns Model, Trained On, Test Set (as published), Ours, Published, Difference (percent and
         percentage points, float).
     """
-    ours = table.assign(Model=table["Model"].map(titles)).dropna(subset="Model")
-    both = _long(ours, "Ours").merge(_long(published(), "Published"), on=[*KEYS, "Test Set"])
+    ours = _long(table, "Ours")
+    for column in COMPARED:
+        ours[column] = ours[column].map(titles[column])
+    both = ours.dropna().merge(_long(published(), "Published"), on=COMPARED)
     both["Difference"] = (both["Ours"] - both["Published"]).round(2)
     return both
 

@@ -88,9 +88,13 @@ def published_histories(run: Run) -> Mapping[tuple[str, str], pd.DataFrame]:
         return {}
     table = read_table(PUBLISHED, ("model", "trained_on", *COLUMNS["history"]))
     found = {key: part.reset_index() for key, part in table.groupby(["model", "trained_on"])}
-    names = {(row.model, row.dataset) for row in run.histories}
+    models, datasets = run.published_titles["Model"], run.published_titles["Trained On"]
     keys = {
-        name: (run.published_titles.get(run.model(name[0])), run.dataset(name[1])) for name in names
+        (row.model, row.dataset): (
+            models.get(run.model(row.model)),
+            datasets.get(run.dataset(row.dataset)),
+        )
+        for row in run.histories
     }
     return {name: found[key] for name, key in keys.items() if key in found}
 

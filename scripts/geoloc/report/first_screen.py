@@ -13,6 +13,7 @@ import pandas as pd
 
 from geoloc.countries.names import display_name
 from geoloc.errors import FileError
+from geoloc.evaluation.table1 import COMPARED
 from geoloc.evaluation.verdict import verdict
 from geoloc.report.tables import Run
 
@@ -121,11 +122,13 @@ def _published(run: Run) -> dict[tuple[str, str, str], str]:
     """Published accuracies by model, dataset and column as Table 1 of this run names them."""
     if not run.has("comparison"):
         return {}
-    ours = {published: title for title, published in run.published_titles.items()}
+    ours = {
+        column: {published: title for title, published in run.published_titles[column].items()}
+        for column in COMPARED
+    }
     return {
-        (ours[row["Model"]], row["Trained On"], row["Test Set"]): f"{row['Published']:.2f}"
+        tuple(ours[column][row[column]] for column in COMPARED): f"{row['Published']:.2f}"
         for row in run.table("comparison").to_dict("records")
-        if row["Model"] in ours
     }
 
 

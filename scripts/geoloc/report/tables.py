@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from geoloc.evaluation.table1 import published_first
+from geoloc.evaluation.table1 import COMPARED, published_first
 from geoloc.matrix import Row, columns, dataset_titles, model_titles, rows, titles_of_test_sets
 from geoloc.tables import damaged, read_csv
 
@@ -72,7 +72,7 @@ class Run:
         histories: path of each training's history, by row.
         record: what `run.json` holds.
         differences: keys by which the configuration is not the study's.
-        published_titles: published title of each model of the study by its title here.
+        published_titles: published titles of what is the study's, see `study.study_titles`.
     """
 
     config: Mapping[str, Any]
@@ -80,7 +80,9 @@ class Run:
     histories: Mapping[Row, Path]
     record: Mapping[str, Any]
     differences: Sequence[str] = ()
-    published_titles: Mapping[str, str] = field(default_factory=dict)
+    published_titles: Mapping[str, Mapping[str, str]] = field(
+        default_factory=lambda: {column: {} for column in COMPARED}
+    )
 
     def table(self, name: str, **options: Any) -> pd.DataFrame:
         """Read a table of the run by its name, see `read_table`."""
