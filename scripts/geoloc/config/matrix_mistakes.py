@@ -17,6 +17,9 @@ from geoloc.matrix import (
 
 RESERVED = {"street", DEFAULT}
 SCALE_THEIR_INPUT = ("ConvNeXt", "EfficientNet", "MobileNetV3")  # of keras.applications
+# Keys of datasets that dim, and of cells with a backbone, with their defaults.
+DIMMING = {"invert": False, "scores_of": "self", "fill": "black"}
+OF_BACKBONES = {"backbone": "resnet50", "preprocessing": "rescale", "fine_tune": "none"}
 KNOWN_BLOCKS = ("resnet50", "efficientnet_lite0")
 
 
@@ -71,10 +74,14 @@ def _curve_mistakes(config: Mapping) -> Iterator[str]:
                 )
             if entry["curve"] != "none":
                 yield f"{key}.curve: a crop is not dimmed; write curve: none, or view: whole"
+            if changed := [k for k in DIMMING if entry[k] != DIMMING[k]]:
+                yield (
+                    f"{key}.{changed[0]}: has no effect with view: object; write view: whole, or "
+                    f"remove {changed[0]}"
+                )
         elif entry["curve"] == "none":
-            others = ("invert", "scores_of", "fill", "scores")
-            defaults = {"invert": False, "scores_of": "self", "fill": "black", "scores": None}
-            if changed := [other for other in others if entry[other] != defaults[other]]:
+            others = DIMMING | {"scores": None}
+            if changed := [other for other in others if entry[other] != others[other]]:
                 yield (
                     f"{key}.{changed[0]}: has no effect with curve: none; write curve: linear, "
                     f"piecewise or python, or remove {changed[0]}"
@@ -186,6 +193,12 @@ def _network_mistakes(config: Mapping) -> Iterator[str]:
                     f"{key}.weights: the network transfer needs the file of its backbone, and "
                     "the network cnn has none; write network: transfer and weights, or neither"
                 )
+            if entry["network"] == "cnn":
+                for other in (k for k in OF_BACKBONES if entry[k] != OF_BACKBONES[k]):
+                    yield (
+                        f"{key}.{other}: has no effect with network: cnn; write network: transfer, "
+                        f"or remove {other}"
+                    )
         if entry["kind"] == "transfer" or entry.get("network") == "transfer":
             yield from _backbone_mistakes(key, entry)
 
