@@ -181,13 +181,17 @@ def test_the_settings_of_a_users_curve_change_with_its_file_and_outlive_it(tmp_p
         ("lambda score: 0.5", r"float64 \(\) instead of float"),
         ("lambda score: score / 50", "the factor 1.02 for the score 51, not one in 0–1"),
         ("lambda score: score / score", "the factor nan for the score 0"),
-        ("lambda score: score.gone", ", line 2: AttributeError"),
+        ("lambda score: score.gone", ", line 3: AttributeError"),
+        (
+            "lambda score: np.random.default_rng().random(101)",
+            "other factors when called again",
+        ),
         ("0.5", "must return a function from scores to factors, but it returned float"),
     ],
 )
 def test_what_is_no_curve_is_refused_before_it_is_used(returned, message, tmp_path):
     with pytest.raises(ValueError, match=r"my_curve\.py.*" + message):
-        own(tmp_path, f"def load():\n    return {returned}\n")
+        own(tmp_path, f"import numpy as np\ndef load():\n    return {returned}\n")
 
 
 def test_a_curve_needs_a_file_that_exists(tmp_path):

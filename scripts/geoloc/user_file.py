@@ -7,6 +7,7 @@ job, like the workflow itself: use only files that you trust.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 import traceback
@@ -80,9 +81,42 @@ def run_user_file(path: str | Path) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # pickle and dataclasses look up modules by name
         # Not exec_module, which runs cached bytecode after an edit in the same second.
-        code = compile(path.read_bytes(), str(path.resolve()), "exec", dont_inherit=True)
+        tree = ast.parse(path.read_bytes(), str(path.resolve()))
+        _check_imports(path, tree)
+        code = compile(tree, str(path.resolve()), "exec", dont_inherit=True)
         exec(code, module.__dict__)
     return module
+
+
+def _check_imports(path: Path, tree: ast.Module) -> None:
+    """Raise InputError if a file would import another module than the one next to it.
+
+    Python keeps one module for each name: that of another user's file, of a package, or its own.
+    """
+    for name in sorted(_imported(tree)):
+        own = [path.resolve().parent / name for name in (f"{name}.py", f"{name}/__init__.py")]
+        if not any(map(Path.is_file, own)):
+            continue
+        if name in sys.modules:
+            origin = getattr(sys.modules[name], "__file__", None)
+        else:
+            origin = importlib.util.find_spec(name).origin
+        if origin is None or Path(origin).resolve() not in own:
+            raise InputError(
+                f"{path}: `import {name}` gives {origin or 'a module of Python'}, not the {name} "
+                "next to the file; rename that and the import"
+            )
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Return the top-level names of the modules that a file imports."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 @contextmanager

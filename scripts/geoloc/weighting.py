@@ -182,12 +182,14 @@ def user_factor(score: np.ndarray, view: View) -> np.ndarray:
             f"{type(curve).__name__}; correct the file"
         )
     with user_errors(view.file):
-        found = np.asarray(curve(np.arange(101)))
+        found, again = (np.asarray(curve(np.arange(101))) for _ in range(2))
     if found.dtype.kind != "f" or found.shape != (101,):
         fault = f"{found.dtype} {found.shape} instead of float (101,)"
     elif (wrong := ~((found >= 0) & (found <= 1))).any():
         first = int(wrong.argmax())
         fault = f"the factor {found[first]:g} for the score {first}, not one in 0–1"
+    elif not np.array_equal(found, again):
+        fault = "other factors when called again, so training and tests would differ"
     else:
         return found[score]
     raise InputError(f"{view.file}: the curve returned {fault}; correct the file")

@@ -1,5 +1,6 @@
 """A user's own model runs from its file, and what it returns is checked."""
 
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -39,6 +40,12 @@ OF_PLACES = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_helper_of_an_earlier_test(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    sys.modules.pop("helper", None)
+
+
 def write(folder: Path, text: str) -> Path:
     (folder / "helper.py").write_text("def brightest(i):\n    return i.mean((0, 1)).argmax()\n")
     path = folder / "my_model.py"
@@ -72,6 +79,7 @@ def returning(method: str, value: str) -> str:
     arguments = "self, images, countries" if method == "predict" else "self, images"
     return f"""
     import numpy as np
+    import pandas as pd
     class Model:
         def {method}({arguments}):
             return {value}
@@ -88,6 +96,17 @@ def returning(method: str, value: str) -> str:
         ("predict", "np.array([[0.5, np.nan, 0.5]])", "not finite"),
         ("predict", "np.array([[1.5, -0.5, 0.0]])", r"negative probability \(-0\.5\)"),
         ("predict", "np.array([[0.5, 0.2, 0.2]])", "add up to 0.9, not to 1"),
+        (
+            "predict",
+            "pd.DataFrame([[0.7, 0.2, 0.1]], columns=['NA', 'FR', 'DE'])",
+            "the columns NA, FR, DE instead of DE, FR, NA",
+        ),
+        ("predict", "np.ma.masked_less([[0.7, 0.2, 0.1]], 0.2)", "masked values"),
+        (
+            "places",
+            "pd.DataFrame([[2.4, 48.9]], columns=['longitude', 'latitude'])",
+            "the columns longitude, latitude instead of latitude, longitude",
+        ),
         ("places", "np.array([[139.7, 35.7]])", r"latitude 139\.7, longitude 35\.7"),
         ("places", "np.array([[0.0, np.inf]])", "not finite"),
         ("places", "None", r"object \(\) instead of float \(1, 2\)"),
@@ -104,7 +123,7 @@ def test_what_no_model_returns_is_refused_with_the_file(method, value, fault, tm
 
 def test_an_error_of_the_file_is_one_line_with_its_place(tmp_path):
     model = UserModel(write(tmp_path, returning("places", "images['a']\n")), CLASSES)
-    with pytest.raises(InputError, match=r"my_model\.py, line 5: IndexError: .*; correct the file"):
+    with pytest.raises(InputError, match=r"my_model\.py, line 6: IndexError: .*; correct the file"):
         model.answer([colored(0)])
 
 
@@ -130,3 +149,32 @@ def test_a_file_that_is_missing_or_no_python_is_named(tmp_path):
     (tmp_path / "model.txt").touch()
     with pytest.raises(InputError, match=r"model\.txt: not a Python file"):
         UserModel(tmp_path / "model.txt", CLASSES)
+
+
+def test_a_table_with_the_countries_in_order_is_taken(tmp_path):
+    value = "pd.DataFrame([[0.7, 0.2, 0.1]], columns=countries)"
+    answers = UserModel(write(tmp_path, returning("predict", value)), CLASSES).answer([colored(0)])
+    np.testing.assert_allclose(answers.probabilities, [[0.7, 0.2, 0.1]])
+
+
+def folder_of(path: Path, name: str, value: str) -> Path:
+    """A model whose answer is the `VALUE` of a module next to it."""
+    path.mkdir()
+    (path / f"{name}.py").write_text(f"VALUE = {value}\n")
+    file = path / "my_model.py"
+    file.write_text(f"import {name}\n" + dedent(returning("predict", f"{name}.VALUE")))
+    return file
+
+
+def test_a_module_next_to_a_file_is_not_exchanged_for_another_one_of_its_name(tmp_path):
+    """That of an earlier file, or of Python itself."""
+    first = folder_of(tmp_path / "a", "my_values", "np.eye(3)[:1]")
+    UserModel(folder_of(tmp_path / "c", "values_of_mine", "1"), CLASSES)
+    (tmp_path / "a/my_values.py").write_text("VALUE = 1\n")
+    UserModel(first, CLASSES)
+    second = folder_of(tmp_path / "b", "my_values", "2")
+    with pytest.raises(InputError, match=r"b/my_model\.py: `import my_values` gives .*a/my_values"):
+        UserModel(second, CLASSES)
+    for name in ("colorsys", "sys"):
+        with pytest.raises(InputError, match=f"`import {name}` gives .*rename that and the import"):
+            UserModel(folder_of(tmp_path / name, name, "3"), CLASSES)

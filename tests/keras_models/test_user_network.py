@@ -114,3 +114,45 @@ def test_what_is_no_network_is_refused(tmp_path):
     path.write_text("def load():\n    return lambda classes: 3\n")
     with pytest.raises(InputError, match="returned int, not a keras.Model"):
         build_model("keras", 3, {"file": str(path)})
+
+
+LAYER = """
+@keras.saving.register_keras_serializable("mine")
+class Mine(layers.Layer):
+    def __init__(self, factor=1.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+    def call(self, x):
+        return {answer}
+    def get_config(self):
+        return super().get_config()
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "end", "message"),
+    [
+        ("x * self.factor", "", "differently once it is saved and loaded; let get_config"),
+        ("x / 255 * keras.random.uniform((3,))", "", "answers differently to the same images"),
+        ("x", "model.trainable = False", "a model without trainable weights"),
+    ],
+    ids=["a lost argument", "a random answer", "nothing to train"],
+)
+def test_a_network_that_is_not_the_trained_one_later_is_refused(answer, end, message, tmp_path):
+    path = tmp_path / "my_network.py"
+    path.write_text(
+        "import keras\nfrom keras import layers\n"
+        + LAYER.replace("{answer}", answer)
+        + f"""
+def load():
+    def build(classes):
+        pixels = keras.Input((224, 224, 3))
+        x = layers.GlobalAveragePooling2D()(Mine(0.01)(pixels))
+        model = keras.Model(pixels, layers.Dense(classes, activation="softmax")(x))
+        {end}
+        return model
+    return build
+"""
+    )
+    with pytest.raises(InputError, match=rf"my_network\.py: build\(3\) returned .*{message}"):
+        build_model("keras", 3, {"file": str(path)})

@@ -73,6 +73,8 @@ MASK = "np.ones((40, 60), bool)"
         (f"({MASK}, 'dark', 1.0)", "the class 'dark', not an index"),
         (f"({MASK}, 0, 1.5)", "the probability 1.5, not a number in 0–1"),
         (f"({MASK}, 0, float('nan'))", "the probability nan"),
+        (f"({MASK}, True, 1.0)", "the class True, not an index"),
+        (f"({MASK}, 0, True)", "the probability True, not a number"),
     ],
 )
 def test_what_is_no_segment_is_refused(segment, fault, tmp_path):
@@ -125,3 +127,22 @@ def test_what_is_no_vocabulary_is_refused(names, message, tmp_path):
         vocabulary(write(tmp_path, names=names)["classes"])
     with pytest.raises(OSError, match=r"gone\.txt: no such file"):
         vocabulary(str(tmp_path / "gone.txt"))
+
+
+def test_a_generator_may_use_the_array_of_a_mask_again(tmp_path):
+    files = write(tmp_path)
+    Path(files["file"]).write_text(
+        "import numpy as np\n"
+        "class Segmenter:\n"
+        "    def segment(self, images):\n"
+        "        return [self.rows(np.zeros(image.shape[:2], bool)) for image in images]\n"
+        "    def rows(self, mask):\n"
+        "        for row in range(2):\n"
+        "            mask[:] = False\n"
+        "            mask[row] = True\n"
+        "            yield mask, row, 0.5\n"
+        "def load():\n"
+        "    return Segmenter()\n"
+    )
+    (found,) = UserSegmenter(**files).segment([half()])
+    assert [rle.decode(c, (40, 60)).argmax() // 60 for c in found.counts] == [0, 1]

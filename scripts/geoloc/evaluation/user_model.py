@@ -5,6 +5,9 @@ The file has a function `load(**options)` that returns an object with one of two
     predict(images, countries): probabilities, float (n, k), each row adding up to 1
     places(images): latitude in −90…90 and longitude in −180…180 degrees, float (n, 2)
 
+A table with named columns, such as one of pandas, is accepted if the names are the countries, or
+`latitude` and `longitude`, in this order.
+
 `images` are uint8 (n, height, width, 3), RGB, at full size. `countries` are the k ISO 3166-1
 alpha-2 codes of the columns. The configured geocoder finds the countries of places
 (`geoloc.countries.places`).
@@ -24,6 +27,7 @@ from geoloc.probabilities import SUM_TOLERANCE
 from geoloc.user_file import load_user_object, user_errors
 
 METHODS = ("predict", "places")
+PLACE = ["latitude", "longitude"]
 
 
 class UserModel:
@@ -83,15 +87,27 @@ class UserModel:
 
     def _call(self, images: np.ndarray) -> np.ndarray:
         arguments = [images, list(self.classes)] if self._method == "predict" else [images]
+        columns = self.classes if self._method == "predict" else PLACE
         with user_errors(self.name):
-            found = np.asarray(getattr(self._model, self._method)(*arguments))
-        columns = len(self.classes) if self._method == "predict" else 2
-        if fault := _fault(found, (len(images), columns), self._method):
+            answer = getattr(self._model, self._method)(*arguments)
+            found = np.asarray(answer)
+            fault = _lost_fault(answer, columns)
+        if fault := fault or _fault(found, (len(images), len(columns)), self._method):
             raise InputError(
                 f"{self.name}: {self._method}() returned {fault}, for {len(images)} images of "
                 f"{images.shape[1]} × {images.shape[2]} pixels; correct the file"
             )
         return found
+
+
+def _lost_fault(answer: Any, columns: list[str]) -> str:
+    """Return what would be lost by taking only the numbers of an answer, or ""."""
+    if np.ma.is_masked(answer):
+        return "masked values"
+    names = getattr(answer, "columns", None)
+    if names is not None and list(names) != columns:
+        return f"the columns {', '.join(map(str, names))} instead of {', '.join(columns)}"
+    return ""
 
 
 def _fault(found: np.ndarray, shape: tuple[int, int], method: str) -> str:

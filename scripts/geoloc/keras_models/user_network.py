@@ -21,6 +21,8 @@ from geoloc.probabilities import SUM_TOLERANCE
 from geoloc.types import ARRAY_SIZE
 from geoloc.user_file import load_user_object, user_errors
 
+RELATIVE, ABSOLUTE = 0.01, 1e-6  # differences that the order of sums in half precision makes
+
 
 def build(classes: int, file: str | Path, options: Mapping[str, Any] | None = None) -> keras.Model:
     """Build the network of a user's file and check it before hours of training.
@@ -45,7 +47,8 @@ def build(classes: int, file: str | Path, options: Mapping[str, Any] | None = No
         model = build_network(classes)
     if fault := _shape_fault(model, classes) or _output_fault(model):
         raise InputError(f"{file}: build({classes}) returned {fault}; correct the file")
-    _check_loads_again(model, file)
+    if fault := _reloaded_fault(model, _load_again(model, file)):
+        raise InputError(f"{file}: build({classes}) returned {fault}; correct the file")
     return model
 
 
@@ -65,8 +68,7 @@ def _shape_fault(model: Any, classes: int) -> str:
 
 def _output_fault(model: keras.Model) -> str:
     """Return what is wrong with the predictions for noise, or ""."""
-    noise = np.random.default_rng(0).integers(0, 256, (2, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8)
-    found = keras.ops.convert_to_numpy(model(noise, training=False))
+    found = _answers(model)
     if found.dtype != np.float32:
         return f'a model with outputs of {found.dtype}; give its last layer dtype="float32"'
     sums = found.sum(axis=1, dtype=np.float64)
@@ -78,12 +80,36 @@ def _output_fault(model: keras.Model) -> str:
     return ""
 
 
-def _check_loads_again(model: keras.Model, file: str | Path) -> None:
+def _answers(model: keras.Model) -> np.ndarray:
+    """Return a model's outputs for two images of noise, (2, classes)."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, ARRAY_SIZE, ARRAY_SIZE, 3), np.uint8)
+    return keras.ops.convert_to_numpy(model(noise, training=False))
+
+
+def _reloaded_fault(model: keras.Model, loaded: keras.Model) -> str:
+    """Return why what is loaded would not be the trained model, or ""."""
+    answers = _answers(model)
+    if not np.allclose(answers, _answers(model), RELATIVE, ABSOLUTE):
+        return "a model that answers differently to the same images"
+    if not np.allclose(answers, _answers(loaded), RELATIVE, ABSOLUTE):
+        return (
+            "a model that answers differently once it is saved and loaded; let get_config of its "
+            "layers return all of their arguments"
+        )
+    return "" if model.trainable_weights else "a model without trainable weights"
+
+
+def _load_again(model: keras.Model, file: str | Path) -> keras.Model:
+    """Save a model and return what is loaded.
+
+    Raises:
+        InputError: if it can't be loaded.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
         try:
             model.save(path)
-            keras.models.load_model(path, compile=False, safe_mode=True)
+            return keras.models.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises anything here
             reason = str(error).strip().partition("\n")[0]
             raise InputError(

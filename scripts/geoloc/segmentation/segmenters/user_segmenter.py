@@ -8,7 +8,7 @@ mask bool (H, W), index of its class in the vocabulary, probability in 0–1.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -66,31 +66,35 @@ class UserSegmenter:
                 images. The message names the file.
         """
         start = time.perf_counter()
+        sizes, found = [image.shape[:2] for image in images], []
         with user_errors(self.file):
-            found = [list(segments) for segments in self._model.segment(list(images))]
+            for number, segments in enumerate(self._model.segment(list(images))):
+                found.append(self._segments(sizes[number], segments) if number < len(sizes) else [])
         self.seconds["encoder"] += time.perf_counter() - start
         if len(found) != len(images):
             raise InputError(
                 f"{self.file}: segment() returned {len(found)} lists for {len(images)} images; "
                 "correct the file"
             )
-        return [
-            self._segments(image.shape[:2], segments)
-            for image, segments in zip(images, found, strict=True)
-        ]
+        return found
 
-    def _segments(self, size: tuple[int, int], found: list[Any]) -> Segments:
+    def _segments(self, size: tuple[int, int], found: Iterable[Any]) -> Segments:
+        """Check and encode the segments of an image, each before the next is asked for: a generator
+        may use the array of a mask again."""
+        counts, classes, probabilities = [], [], []
         for number, segment in enumerate(found):
             if fault := self._fault(segment, size):
                 raise InputError(
                     f"{self.file}: segment() returned {fault}, as segment {number} of an image of "
                     f"{size[0]} × {size[1]} pixels; correct the file"
                 )
-        probabilities = np.array([probability for _, _, probability in found], np.float32)
-        counts = [_run_lengths(mask, size) for mask, _, _ in found]
-        segments = to_segments(size, counts, probabilities, probabilities)
-        segments.class_id[:, 0] = [class_id for _, class_id, _ in found]
-        segments.class_probability[:, 0] = probabilities
+            mask, class_id, probability = segment
+            counts.append(_run_lengths(mask, size))
+            classes.append(class_id)
+            probabilities.append(probability)
+        shares = np.array(probabilities, np.float32)
+        segments = to_segments(size, counts, shares, shares)
+        segments.class_id[:, 0], segments.class_probability[:, 0] = classes, shares
         return segments
 
     def _fault(self, segment: Any, size: tuple[int, int]) -> str:
@@ -103,12 +107,17 @@ class UserSegmenter:
             return f"the mask {found} instead of an array bool {size}"
         if not mask.any():
             return "an empty mask"
-        if not isinstance(class_id, Integral) or not 0 <= class_id < self._classes:
+        if not _is(Integral, class_id) or not 0 <= class_id < self._classes:
             last = self._classes - 1
             return f"the class {class_id!r}, not an index in 0–{last} of {self.vocabulary}"
-        if not isinstance(probability, Real) or not 0 <= probability <= 1:
+        if not _is(Real, probability) or not 0 <= probability <= 1:
             return f"the probability {probability!r}, not a number in 0–1"
         return ""
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Return whether a value is a number of a kind; a truth value is none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _run_lengths(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
