@@ -9,7 +9,7 @@ from geoloc.explain.methods import Settings
 from geoloc.explain.objects import class_maps
 from geoloc.explain.row import explain_row
 from geoloc.explain.sample import sample_rows
-from geoloc.files import atomic_path
+from geoloc.explain.tables import write_row_table
 from geoloc.keras_models import runtime
 from geoloc.keras_models.batches import class_index
 from geoloc.keras_models.cells import load_places
@@ -29,7 +29,7 @@ runtime.check_device(params.allow_cpu)
 runtime.setup(params.seed, snakemake.threads)
 settings, dataset = Settings(**params.explain), snakemake.wildcards.dataset
 classes, folder = kept_classes(inputs.countries), Path(inputs.model).parent
-check_row(folder, Row.of(snakemake.wildcards))
+check_row(folder, Row.of(snakemake.wildcards), params.view)
 if inputs.get("cells"):
     trained = load_trained(folder)
     places = load_places(folder, trained.classes, classes)
@@ -73,5 +73,4 @@ found = explain_row(
 )
 write_explanations(outputs.maps, found.explanations, params.explain)
 for name in ("influence", "changes", "checks"):
-    with atomic_path(outputs[name]) as temporary:
-        getattr(found, name).to_csv(temporary, index=False)
+    write_row_table(outputs[name], getattr(found, name), Row.of(snakemake.wildcards))

@@ -8,7 +8,7 @@ from geoloc.explain.methods import Settings
 from geoloc.explain.objects import class_maps
 from geoloc.explain.row import explain_row
 from geoloc.explain.sample import sample_rows
-from geoloc.files import atomic_path
+from geoloc.explain.tables import write_row_table
 from geoloc.image_text.zero_shot import ClipZeroShot, check_classes
 from geoloc.logs import start_log
 from geoloc.matrix import Row
@@ -25,7 +25,7 @@ use_threads(snakemake.threads)
 check_device(snakemake.params.allow_cpu)
 params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
 settings, classes = Settings(**params.explain), kept_classes(inputs.countries)
-check_row(inputs.model, Row.of(snakemake.wildcards))
+check_row(inputs.model, Row.of(snakemake.wildcards), params.view)
 check_classes(inputs.model, classes)
 
 
@@ -64,5 +64,4 @@ found = explain_row(
 )
 write_explanations(outputs.maps, found.explanations, params.explain)
 for name in ("influence", "changes", "checks"):
-    with atomic_path(outputs[name]) as temporary:
-        getattr(found, name).to_csv(temporary, index=False)
+    write_row_table(outputs[name], getattr(found, name), Row.of(snakemake.wildcards))

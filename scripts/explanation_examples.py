@@ -3,7 +3,7 @@
 import numpy as np
 
 from geoloc.evaluation.figures import save
-from geoloc.explain.figure import Example, choose, explanation_figure
+from geoloc.explain.figure import Example, check_answers, choose, explanation_figure
 from geoloc.explain.tables import read_row_tables
 from geoloc.logs import start_log
 from geoloc.stores import Arrays, by_name, dataset_arrays, read_explanations
@@ -27,6 +27,7 @@ for (model, dataset, seed, checks), maps, of_row in zip(
     probability = checks.drop_duplicates("image_id").set_index("image_id")["probability"]
     for explanation in read_explanations(maps):
         if explanation.image_id in chosen:
+            check_answers(maps, explanation, checks)
             row = np.flatnonzero(seen.image_id == explanation.image_id)
             examples.append(
                 Example(

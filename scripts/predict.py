@@ -23,7 +23,7 @@ runtime.check_device(params.allow_cpu)
 runtime.setup(params.seed, snakemake.threads)
 classes = kept_classes(inputs.countries)
 folder, row = Path(inputs.model).parent, Row.of(snakemake.wildcards)
-check_row(folder, row)
+check_row(folder, row, params.views.get(row.dataset))
 if inputs.get("cells"):
     trained = load_trained(folder)
     places = load_places(folder, trained.classes, classes)

@@ -14,7 +14,7 @@ use_threads(snakemake.threads)
 check_device(snakemake.params.allow_cpu)
 params, inputs = snakemake.params, snakemake.input
 classes, row = kept_classes(inputs.countries), Row.of(snakemake.wildcards)
-check_row(inputs.model, row)
+check_row(inputs.model, row, params.views.get(row.dataset))
 check_classes(inputs.model, classes)
 model = ClipZeroShot(inputs.model, [display_name(c) for c in classes], params.prompt)
 write_predictions(model, classes, inputs, params, snakemake.output.predictions, row)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from geoloc.corpus.index_tables import kept_classes
+from geoloc.countries.cells import FILE as CELLS
 from geoloc.explain.random_labels import ShuffledLabels
 from geoloc.keras_models import runtime
 from geoloc.keras_models.augmentation import Augmentation
@@ -27,12 +28,14 @@ if params.get("random_labels"):
     # They can only be learned by heart, so the epoch that knows most of them is kept.
     train_arrays = val_arrays = ShuffledLabels(train_arrays, int(snakemake.wildcards.seed))
 classes, folder = kept_classes(inputs.countries), Path(snakemake.output.model).parent
+files = []
 network, options = params.model["kind"], {k: v for k, v in params.model.items() if k != "kind"}
 if network == "cells":
     network, options, settings = divide_options(options)
     train_arrays, val_arrays, classes = label_with_cells(
         train_arrays, val_arrays, classes, folder, settings, params.geocoder
     )
+    files.append(CELLS)
 train(
     network,
     snakemake.wildcards.dataset,
@@ -48,4 +51,5 @@ train(
     view,
     snakemake.threads,
     snakemake.wildcards.model,
+    files,
 )

@@ -62,3 +62,19 @@ def test_records_of_earlier_versions_name_no_files_and_no_entry(folder):
     del record["files"], record["entry"], record["seed"]
     (folder / "classes.json").write_text(json.dumps(record))
     check_row(folder, Row("transfer", "original", "7"))
+
+
+def test_a_model_of_images_that_were_shown_otherwise_is_refused(folder):
+    """As when a dataset was changed and its models were kept."""
+    check_row(folder, ROW, {"curve": "none"})
+    linear = {"curve": "linear", "scores": "objects"}
+    message = (
+        r"other settings of the dataset original \(curve, fill, invert, scores, scores_of\); del"
+    )
+    with pytest.raises(OSError, match=message):
+        check_row(folder, ROW, linear)
+    record = json.loads((folder / "classes.json").read_text()) | {"view": linear}
+    (folder / "classes.json").write_text(json.dumps(record))
+    check_row(folder, ROW, linear)
+    with pytest.raises(OSError, match=r"\(invert\)"):
+        check_row(folder, ROW, linear | {"invert": True})

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoloc.errors import FileError
 from geoloc.files import file_hash
@@ -97,7 +98,7 @@ def file_digests(folder: str | Path) -> dict[str, str]:
     return {path.name: file_hash(path) for path in sorted(Path(folder).iterdir()) if path.is_file()}
 
 
-def check_row(folder: str | Path, row: Row) -> None:
+def check_row(folder: str | Path, row: Row, settings: Mapping[str, Any] | None = None) -> None:
     """Check that the model in the folder of a row was trained for this row.
 
     A model that the workflow does not train belongs to no row.
@@ -105,9 +106,12 @@ def check_row(folder: str | Path, row: Row) -> None:
     Args:
         folder: the folder, with a `classes.json`.
         row: the row.
+        settings: how the run shows the row's dataset, see `geoloc.weighting.make_view`; not
+            compared if None.
 
     Raises:
-        FileError: if it is the model of another row.
+        FileError: if it is the model of another row, or was trained on images that were shown with
+            other settings.
     """
     if row.seed == ANY_SEED:
         return
@@ -117,4 +121,12 @@ def check_row(folder: str | Path, row: Row) -> None:
         raise FileError(
             f"{folder} holds the model {'/'.join(found)}, not {row.path}; delete it and run "
             "snakemake again"
+        )
+    if settings is None:
+        return
+    trained, shown = record.view.settings(), make_view(settings).settings()
+    if other := sorted(key for key in trained | shown if trained.get(key) != shown.get(key)):
+        raise FileError(
+            f"{folder} was trained with other settings of the dataset {row.dataset} "
+            f"({', '.join(other)}); delete it and run snakemake again"
         )

@@ -72,7 +72,8 @@ def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypat
         wildcards={"model": "clip", "dataset": "default", "seed": "8"},
         threads=3,
     )  # fmt: skip
-    assert calls["row"] == [{"folder": "clip", "row": ("clip", "default", "8")}]
+    row = {"folder": "clip", "row": ("clip", "default", "8"), "settings": VIEW}
+    assert calls["row"] == [row]
     assert [list(call.values()) for call in calls["threads"]] == [[3]]
     assert [list(call.values()) for call in calls["device"]] == [[False]]
     assert [list(call.values()) for call in calls["checked"]] == [["clip", CLASSES]]
@@ -114,7 +115,8 @@ def test_explain_clip_is_given_everything_that_is_configured(tmp_path, monkeypat
         [str(tmp_path / "maps.h5"), ["maps"], EXPLAIN]
     ]
     for name in TABLES:
-        assert (tmp_path / f"{name}.csv").read_text() == f"{name}\n1\n"
+        text = f"{name},row\n1,clip/default/8\n"
+        assert (tmp_path / f"{name}.csv").read_text() == text
 
 
 def checks(answers: list[str], ids: list[str]) -> pd.DataFrame:

@@ -79,7 +79,8 @@ def test_explain_is_given_everything_that_is_configured(calls):
         "classes": CLASSES, "class_maps": "class maps", "names": vocabulary("imagenet"),
         "settings": Settings(**EXPLAIN), "seed": 5,
     }  # fmt: skip
-    assert calls.row == [{"folder": folder / "m", "row": ("cnn", "weighted_base", "8")}]
+    row = {"folder": folder / "m", "row": ("cnn", "weighted_base", "8"), "settings": VIEW}
+    assert calls.row == [row]
     assert calls.setup == [{"seed": 5, "threads": 1}]
     assert [call["folder"] for call in calls.loaded] == [folder / "m", folder / "r"]
     (selected,) = calls.selected
@@ -96,7 +97,8 @@ def test_explain_is_given_everything_that_is_configured(calls):
     (written,) = calls.written
     assert list(written.values()) == [str(folder / "maps.h5"), ["maps"], EXPLAIN]
     for name in TABLES:
-        assert (folder / f"{name}.csv").read_text() == f"{name}\n1\n"
+        row = "cnn/weighted_base/8"
+        assert (folder / f"{name}.csv").read_text() == f"{name},row\n1,{row}\n"
 
 
 def test_pictures_are_test_images_as_the_dataset_shows_them(calls):

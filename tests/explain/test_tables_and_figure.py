@@ -6,9 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geoloc.errors import InputError
-from geoloc.explain.figure import Example, choose, explanation_figure
-from geoloc.explain.tables import SIMILARITIES, cause, faithfulness, influence, read_row_tables
+from geoloc.errors import FileError, InputError
+from geoloc.explain.figure import Example, check_answers, choose, explanation_figure
+from geoloc.explain.tables import (
+    SIMILARITIES,
+    cause,
+    faithfulness,
+    influence,
+    read_row_tables,
+    write_row_table,
+)
+from geoloc.matrix import Row
 from geoloc.stores import Explanation
 
 RNG = np.random.default_rng(4)
@@ -179,3 +187,19 @@ def test_the_figure_has_a_right_and_a_wrong_answer_of_a_row():
         chosen = choose(checks, seed)
         assert "d" in chosen
         assert len(set(chosen)) == 2
+
+
+def test_a_table_of_another_row_is_refused(tmp_path):
+    path, table = tmp_path / "i.csv", pd.DataFrame(image_rows(6, "FR", 0.4, 0.1))
+    write_row_table(path, table, Row(*ROW))
+    ((*_, read),) = read_row_tables([ROW], [str(path)])
+    pd.testing.assert_frame_equal(read, table)
+    with pytest.raises(FileError, match=r"i\.csv is damaged \(it is of the row cnn/original/42\)"):
+        read_row_tables([("cnn", "original", "43")], [str(path)])
+
+
+def test_maps_of_another_answer_than_the_rows_are_refused():
+    checks = pd.DataFrame({"image_id": ["a", "a", "b"], "answer": ["FR", "FR", "NA"]})
+    check_answers("maps.h5", Explanation("a", "FR", "FR", {}), checks)
+    with pytest.raises(FileError, match=r"maps\.h5 is damaged \(it explains DE for b, but .* NA"):
+        check_answers("maps.h5", Explanation("b", "FR", "DE", {}), checks)

@@ -132,13 +132,17 @@ def test_a_model_learns_the_cells_and_answers_with_their_places(tmp_path, monkey
     parameters = TrainingParameters(
         batch_size=6, epochs=12, learning_rate=0.05, precise_batch_norm=36, augmentation=None
     )
-    training.train("cnn", "original", *found, tmp_path, 1, parameters)
+    training.train("cnn", "original", *found, tmp_path, 1, parameters, files=["cells.json"])
     trained = load_trained(tmp_path)
     places = load_places(tmp_path, trained.classes, COUNTRIES)
     answers = predict_places(trained, places, train, "original", batch_size=5)
     assert answers.probabilities.argmax(1).tolist() == [COUNTRIES.index(c) for c in labels]
     towns = np.array([TOWNS[c][i % len(TOWNS[c])] for i, c in enumerate(labels)])
     assert np.abs(answers.places - towns).max() < 0.05
+    cells = tmp_path / "cells.json"
+    cells.write_text(cells.read_text().replace('"latitude": ', '"latitude": -'))
+    with pytest.raises(OSError, match=r"its cells\.json is not the file that its training wrote"):
+        load_trained(tmp_path)
 
 
 def test_a_model_of_other_countries_or_cells_is_refused(images, tmp_path):

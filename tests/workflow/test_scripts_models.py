@@ -340,3 +340,29 @@ def test_predict_clip_sees_every_dataset_with_the_prompt_and_the_weighting(
     columns = ["test_set", "image_id", "label", "source"]
     assert found[columns].to_numpy().tolist() == expected
     np.testing.assert_allclose(found.label_probability, [0.3, 0.3, 0.3, 0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("script", ["predict", "predict_clip"])
+def test_a_model_is_compared_with_its_row_and_how_its_dataset_shows_images(
+    script, folder, tmp_path, monkeypatch
+):
+    class Compared(Exception):
+        pass
+
+    def stop(call):
+        raise Compared
+
+    calls = recorded(monkeypatch, "geoloc.model_record.check_row", stop)
+    for function in ("geoloc.keras_models.runtime.setup", "geoloc.pytorch.device.use_threads"):
+        monkeypatch.setattr(function, lambda *_: None)
+    with pytest.raises(Compared):
+        run_script(
+            script,
+            input={"countries": folder / "countries.csv", "model": tmp_path / "m/model.keras"},
+            output={"predictions": tmp_path / "p.parquet"},
+            params={"views": VIEWS, "seed": 1},
+            wildcards={"model": "cnn", "dataset": "weighted_custom", "seed": "5"},
+        )
+    (call,) = calls
+    assert call["row"] == ("cnn", "weighted_custom", "5")
+    assert call["settings"] == CUSTOM

@@ -16,6 +16,7 @@ from geoloc.errors import InputError
 from geoloc.evaluation.figures import STYLE
 from geoloc.explain.methods import TITLES
 from geoloc.stores import Explanation
+from geoloc.tables import damaged
 
 CLIPPED = 99.5  # percentile of a map that is drawn as its maximum: a few pixels outshine the others
 
@@ -57,6 +58,26 @@ def choose(checks: pd.DataFrame, seed: int) -> list[str]:
     right = images["label"] == images["answer"]
     chosen = pd.concat([images[right][:1], images[~right][:1], images[right][1:], images[~right]])
     return chosen["image_id"].drop_duplicates().tolist()[:2]
+
+
+def check_answers(path: str, explanation: Explanation, checks: pd.DataFrame) -> None:
+    """Check that maps explain the answer that a row's table has for their image.
+
+    Args:
+        path: the store of the maps, for the message.
+        explanation: the maps.
+        checks: table of the row, see `choose`.
+
+    Raises:
+        FileError: if it has another one: the maps or the table are of another row.
+    """
+    answers = checks.set_index("image_id")["answer"]
+    if set(answers.loc[[explanation.image_id]]) != {explanation.predicted}:
+        raise damaged(
+            path,
+            f"it explains {explanation.predicted} for {explanation.image_id}, but the row answers "
+            f"{answers[explanation.image_id]}",
+        )
 
 
 def explanation_figure(title: str, examples: Sequence[Example]) -> Figure:

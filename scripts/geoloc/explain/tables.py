@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from geoloc.errors import InputError
 from geoloc.evaluation.comparisons import TAIL, holm
 from geoloc.evaluation.intervals import RESAMPLES, wilson_interval
 from geoloc.explain.influence import ALL
-from geoloc.tables import read_csv
+from geoloc.files import atomic_path
+from geoloc.matrix import Row
+from geoloc.tables import damaged, read_csv
 
 SHOWN_BELOW = 0.5
 """Largest mean rank correlation of a map with that of the model without its weights, or of the same
@@ -256,19 +259,31 @@ def why_not_shown(similarity: float, misled: float, completeness_error: float) -
     return ""
 
 
+def write_row_table(path: str | Path, table: pd.DataFrame, row: Row) -> None:
+    """Write a table of `geoloc.explain.row.Explained`, with the row of Table 1 that it is of."""
+    with atomic_path(path) as temporary:
+        table.assign(row=row.path).to_csv(temporary, index=False)
+
+
 def read_row_tables(rows: Sequence[Sequence[str]], paths: Sequence[str]) -> Rows:
     """Read a kind of table of every row, as `scripts/explain.py` wrote it.
 
     Args:
         rows: model, dataset and seed of each.
-        paths: its table.
+        paths: its table, see `write_row_table`; those of earlier versions name no row.
 
     Returns:
         Model, dataset, seed and table of each row. `NA` is Namibia, and an empty field is missing
         in the columns of numbers MEASURED only.
+
+    Raises:
+        FileError: if a table is damaged or of another row.
     """
-    return [(*row, _read(path)) for row, path in zip(rows, paths, strict=True)]
+    return [(*row, _read(path, "/".join(row))) for row, path in zip(rows, paths, strict=True)]
 
 
-def _read(path: str) -> pd.DataFrame:
-    return read_csv(path, na_values={name: [""] for name in MEASURED})
+def _read(path: str, row: str) -> pd.DataFrame:
+    table = read_csv(path, na_values={name: [""] for name in MEASURED})
+    if others := set(table.pop("row")) - {row} if "row" in table else ():
+        raise damaged(path, f"it is of the row {min(others)}")
+    return table

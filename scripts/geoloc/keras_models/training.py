@@ -82,6 +82,7 @@ def train(
     view: View = UNCHANGED,
     threads: int = 0,
     entry: str | None = None,
+    files: Sequence[str] = (),
 ) -> list[dict[str, float]]:
     """Train a model on a dataset and keep the epoch with the best validation accuracy.
 
@@ -105,6 +106,7 @@ def train(
         threads: CPU threads of TensorFlow; one fewer prepares batches. With 0, TensorFlow decides,
             and one thread prepares batches.
         entry: name of the model's entry in the configuration, for the record.
+        files: names of other files in `folder` that the model needs; the record has their digests.
 
     Returns:
         One row per epoch with the columns of history.csv: epoch (from 1), seconds, loss, accuracy,
@@ -143,6 +145,7 @@ def train(
             epochs = range(state.epoch, parameters.epochs)
             _fit(model, train_batches, val_batches, epochs, callbacks, class_weight, threads)
         named = record | ({"entry": entry} if entry else {})
+        named |= {"files": {name: file_hash(folder / name) for name in files}}
         _write_results(folder, state.best_model, named, state.history)
         state.delete()
     return state.history
@@ -321,7 +324,7 @@ def _write_results(
     folder: Path, best: Path, record: Mapping[str, Any], history: Sequence[Mapping[str, float]]
 ) -> None:
     """Write the two small files, then the model: if it exists, everything does."""
-    record = {**record, "files": {"model.keras": file_hash(best)}}
+    record = {**record, "files": record["files"] | {"model.keras": file_hash(best)}}
     write_text(folder / "classes.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(folder / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)

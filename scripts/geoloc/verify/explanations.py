@@ -61,8 +61,18 @@ def mistakes(run: Run, row: Row, columns: dict, test: pd.DataFrame) -> Iterator[
         yield f"has the answers {some(unknown)}, no classes of the run"
     for kind in TABLES.values():
         ((*_, table),) = read_row_tables([row], [table_path(run, row, kind)])
+        if kind == "checks":
+            yield from _other_answers(columns, table)
         if strange := sorted(set(table["image_id"]) - set(ids)):
             yield f"does not have {some(strange)} of its table {row.seed}_{kind}.csv"
+
+
+def _other_answers(columns: dict, checks: pd.DataFrame) -> Iterator[str]:
+    """Yield which maps explain another answer than the row's own table names."""
+    answers = dict(zip(checks["image_id"], checks["answer"], strict=True))
+    pairs = zip(columns["image_id"].tolist(), columns["predicted"].tolist(), strict=True)
+    if other := [image_id for image_id, found in pairs if answers.get(image_id, found) != found]:
+        yield f"explains another answer than the row's for {some(other)}"
 
 
 def table_path(run: Run, row: Row, kind: str) -> str:
