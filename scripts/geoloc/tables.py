@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,33 +19,40 @@ def damaged(path: str | Path, reason: object) -> FileError:
     return FileError(f"{path} is damaged ({text}); delete it and run snakemake again")
 
 
-def read_rows(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+def read_rows(
+    path: str | Path,
+    columns: Sequence[str] = (),
+    fault: Callable[[str | Path, object], FileError] = damaged,
+) -> list[dict[str, str]]:
     """Read the rows of a small CSV as text; `NA` stays Namibia.
 
     Args:
         path: UTF-8, with a header.
         columns: columns that the table must have; it may have others.
+        fault: makes the error of the table and the reason.
 
     Raises:
-        FileError: if the table is damaged: not text, no header, a missing column, or a row with
-            more or fewer fields than the header.
+        FileError: if the table is damaged: not text, no header, a missing column or one that occurs
+            twice, a row with more or fewer fields than the header, or no end of the last line.
     """
     rows: list[dict[str, str]] = []
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            check_end(path)
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            check_end(path, fault)
             reader = csv.DictReader(file, strict=True)
             names = reader.fieldnames or []
             if missing := [name for name in columns if name not in names]:
-                raise damaged(path, f"no column {', '.join(missing)}")
+                raise fault(path, f"no column {', '.join(missing)}")
             if not names:
-                raise damaged(path, "it is empty")
+                raise fault(path, "it is empty")
+            if len(set(names)) < len(names):
+                raise fault(path, "a column occurs twice")
             for row in reader:
                 if None in row or None in row.values():
-                    raise damaged(path, f"line {reader.line_num} has not {len(names)} fields")
+                    raise fault(path, f"line {reader.line_num} has not {len(names)} fields")
                 rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise damaged(path, error) from error
+        raise fault(path, error) from error
     return rows
 
 
@@ -129,7 +136,7 @@ def read_large_table(
         raise damaged(path, error) from error
 
 
-def check_end(path: str | Path) -> None:
+def check_end(path: str | Path, fault: Callable[[str | Path, object], FileError] = damaged) -> None:
     """Check that the last line ends: the workflow ends every line, so truncation is detected.
 
     Raises:
@@ -138,4 +145,4 @@ def check_end(path: str | Path) -> None:
     with Path(path).open("rb") as file:
         file.seek(-min(1, file.seek(0, 2)), 2)
         if file.read() not in (b"\n", b""):
-            raise damaged(path, "its last line has no end")
+            raise fault(path, "its last line has no end")

@@ -117,10 +117,15 @@ def test_gallery_of_the_package_is_its_hundred_thousand_places():
     [
         ("lat,lon\n1,2\n3,4\n", "LAT"),
         ("LAT,LON\n1,2\n95,4\n", "place 1 is latitude 95"),
-        ("LAT,LON\n1,2\n,4\n", "place 1 is latitude nan"),
-        ("LAT,LON\n1,2\nx,4\n", "could not convert"),
+        ("LAT,LON\n1,2\n,4\n", "place 1 is latitude nan|Unable to parse"),
+        ("LAT,LON\n1,2\nx,4\n", 'Unable to parse string "x"'),
         ("LAT,LON\n1,2\n", "1 places are not a choice"),
-        ("", "No columns"),
+        ("", "no column LAT"),
+        ("LAT,LON\n1,2\n4_8,4\n", "Unable to parse"),
+        ("LAT,LON\n1,2\n3,4,5\n", "line 3 has not 2 fields"),
+        ("LAT,LON\n0,1,2\n1,3,4\n", "line 2 has not 2 fields"),
+        ("LAT,LON,LAT\n1,2,3\n4,5,6\n", "a column occurs twice"),
+        ("LAT,LON\n1,2\n3,139.7"[:-3], "its last line has no end"),
     ],
 )
 def test_a_gallery_that_is_none_is_refused(text, fault, tmp_path):

@@ -296,6 +296,10 @@ def test_an_image_processor_of_another_model_is_refused(folder):
     change_json(path, lambda c: c["image_processor"].update(crop_size=other))
     with pytest.raises(OSError, match=r"makes \(3, 48, 48\) of an image, its model sees \(3, 32"):
         load_clip(folder)
+    right = {"height": 32, "width": 32}
+    change_json(path, lambda c: c["image_processor"].update(crop_size=right, do_rescale=False))
+    with pytest.raises(OSError, match=r"turns white into 9\d\d, so it does not scale pixels"):
+        load_clip(folder)
     change_json(path, dict.clear)
     with pytest.raises(OSError, match="clip: its (tokenizer or )?image processor"):
         load_clip(folder)

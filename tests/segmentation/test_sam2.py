@@ -1,6 +1,7 @@
 """SAM 2 finds the masks that the mask generation of transformers finds."""
 
 import copy
+import json
 from functools import partial
 
 import cv2
@@ -233,6 +234,10 @@ def test_a_damaged_folder_is_refused_in_one_line(folder):
 
 def test_the_processor_of_another_model_is_refused(folder):
     path = folder / "preprocessor_config.json"
-    path.write_text(path.read_text().replace(str(SIDE), "64"))
+    text = path.read_text()
+    path.write_text(text.replace(str(SIDE), "64"))
     with pytest.raises(OSError, match=r"makes \(3, 64, 64\) of an image, its model sees \(3, 128"):
+        load_sam2(folder)
+    path.write_text(json.dumps(json.loads(text) | {"do_rescale": False}))
+    with pytest.raises(OSError, match=r"turns white into 1\d\d\d, so it does not scale pixels"):
         load_sam2(folder)

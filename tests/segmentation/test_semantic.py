@@ -232,6 +232,10 @@ def test_labels_other_than_the_vocabulary_are_refused(tmp_path):
         ("config.json", {"architectures": None}, "the architecture None, not one of Mask2Former"),
         ("preprocessor_config.json", {"image_std": [1, 0, 1]}, "must be three numbers each"),
         ("preprocessor_config.json", {"image_mean": None}, "must be three numbers each"),
+        ("preprocessor_config.json", {"image_mean": [123.7, 116.3, 103.5]}, "not scaled to 0–1"),
+        ("preprocessor_config.json", {"rescale_factor": 1.0}, "not scaled to 0–1"),
+        ("preprocessor_config.json", {"do_rescale": False}, "not scaled to 0–1"),
+        ("preprocessor_config.json", {"do_normalize": False}, "not scaled to 0–1"),
     ],
 )
 def test_a_folder_that_does_not_fit_is_refused(tmp_path, name, change_config, message):

@@ -22,6 +22,7 @@ from geoloc.errors import FileError, InputError, MissingFile
 from geoloc.image_text.folder import load_clip, pixel_values
 from geoloc.pytorch.device import choose_device
 from geoloc.pytorch.weights import load_weights
+from geoloc.tables import read_rows
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ CLIP_FEATURES = 768
 CLIP_SHAPE = {"hidden_size": 1024, "num_hidden_layers": 24, "patch_size": 14, "image_size": 224}
 GALLERY_CHUNK = 8192  # places embedded at once
 REINSTALL = "install the package geoclip again"
+GALLERY = "give a CSV file with the columns LAT and LON in degrees"
 
 
 class GeoClip:
@@ -108,20 +110,21 @@ def read_gallery(path: str | Path) -> np.ndarray:
         OSError: if the file is missing or not such a table, or it holds fewer than two places or an
             invalid one.
     """
-    path, remedy = Path(path), "give a CSV file with the columns LAT and LON in degrees"
+    path = Path(path)
     if not path.is_file():
-        raise MissingFile(f"{path}: no such gallery of places; {remedy}")
+        raise MissingFile(f"{path}: no such gallery of places; {GALLERY}")
+    rows = read_rows(path, ["LAT", "LON"], _no_gallery)
+    if len(rows) < 2:
+        raise FileError(f"{path}: {len(rows)} places are not a choice; {GALLERY}")
     try:
-        table = pd.read_csv(path, usecols=["LAT", "LON"], dtype=np.float64)
-        coordinates = check_coordinates(table[["LAT", "LON"]].to_numpy())
-    except PermissionError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise FileError(f"{path}: no gallery of places ({reason}); {remedy}") from error
-    if len(coordinates) < 2:
-        raise FileError(f"{path}: {len(coordinates)} places are not a choice; {remedy}")
-    return coordinates
+        numbers = [pd.to_numeric([row[name] for row in rows]) for name in ("LAT", "LON")]
+        return check_coordinates(np.column_stack(numbers))
+    except ValueError as error:
+        raise _no_gallery(path, error) from error
+
+
+def _no_gallery(path: str | Path, reason: object) -> FileError:
+    return FileError(f"{path}: no gallery of places ({str(reason).splitlines()[0]}); {GALLERY}")
 
 
 def _package() -> Path:

@@ -17,6 +17,7 @@ from geoloc.pytorch.model_folder import check_files, read_json, unusable, weight
 from geoloc.pytorch.weights import load_tensors, read_tensors
 
 REMEDY = "retrieve or train it again"
+LARGEST_PIXEL = 10  # of normalized pixels; those of CLIP are at most 2.3
 NEEDED = (
     *model_folder.NEEDED,
     (("tokenizer_config.json",),),
@@ -117,11 +118,16 @@ def _check_fit(folder: Path, config: CLIPConfig, processor: CLIPProcessor) -> No
         )
     side = config.vision_config.image_size
     try:
-        pixels = pixel_values(processor, [np.zeros((40, 60, 3), np.uint8)])
+        pixels = pixel_values(processor, [np.full((40, 60, 3), 255, np.uint8)])
     except Exception as error:  # values may have wrong types or contradict each other
         raise unusable(folder, "its image processor does not work", error, REMEDY) from error
     if pixels.shape[1:] != (3, side, side) or not pixels.isfinite().all():
         raise FileError(
             f"{folder}: its image processor makes {tuple(pixels.shape[1:])} of an image, its model "
             f"sees (3, {side}, {side}), finite: the processor is of another model; {REMEDY}"
+        )
+    if (largest := float(pixels.abs().max())) > LARGEST_PIXEL:
+        raise FileError(
+            f"{folder}: its image processor turns white into {largest:.0f}, so it does not scale "
+            f"pixels to 0–1 before it normalizes them: it is of another model; {REMEDY}"
         )

@@ -38,6 +38,7 @@ VIDEO_ONLY = (
     "occlusion_spatial_embedding_parameter",
 )
 MASK_THRESHOLD = 0.0
+LARGEST_PIXEL = 10  # of normalized pixels; those of SAM 2 are at most 2.7
 
 
 class Sam2Segmenter(PointGridSegmenter):
@@ -176,7 +177,7 @@ def load_sam2(folder: str | Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
     try:
         processor = Sam2ImageProcessor.from_pretrained(folder, local_files_only=True)
         pixels = processor(
-            [np.zeros((40, 60, 3), np.uint8)],
+            [np.full((40, 60, 3), 255, np.uint8)],
             input_data_format="channels_last",
             return_tensors="pt",
         )["pixel_values"]
@@ -189,6 +190,11 @@ def load_sam2(folder: str | Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
         raise FileError(
             f"{folder}: its image processor makes {tuple(pixels.shape[1:])} of an image, its model "
             f"sees (3, {side}, {side}), finite: the processor is of another model; {REMEDY}"
+        )
+    if (largest := float(pixels.abs().max())) > LARGEST_PIXEL:
+        raise FileError(
+            f"{folder}: its image processor turns white into {largest:.0f}, so it does not scale "
+            f"pixels to 0–1 before it normalizes them: it is of another model; {REMEDY}"
         )
     return network, processor
 

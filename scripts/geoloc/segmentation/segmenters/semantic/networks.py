@@ -141,7 +141,8 @@ def read_normalization(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read the mean and standard deviation of a folder's image processor, float32 (3,) each.
 
     Raises:
-        FileError: if they are not three finite numbers each, or a deviation is not positive.
+        FileError: if they are not three finite numbers each, a mean is outside 0–1, a deviation is
+            not positive, or the processor does not scale pixels to 0–1 and normalize them.
     """
     name = "preprocessor_config.json"
     if not (folder / name).is_file():
@@ -153,11 +154,22 @@ def read_normalization(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         usable = (
             mean.shape == std.shape == (3,) and np.isfinite([mean, std]).all() and std.min() > 0
         )
+        scaled = (
+            config.get("do_rescale", True)
+            and config.get("do_normalize", True)
+            and abs(255 * config.get("rescale_factor", 1 / 255) - 1) < 0.01
+            and bool((mean >= 0).all() and (mean <= 1).all())
+        )
     except (KeyError, TypeError, ValueError):
         usable = False
     if not usable:
         raise FileError(
             f"{folder / name}: image_mean and image_std must be three numbers each; {REMEDY}"
+        )
+    if not scaled:
+        raise FileError(
+            f"{folder / name}: pixels are not scaled to 0–1 (rescale_factor 1/255) and normalized "
+            f"(image_mean in 0–1), as these networks need it; {REMEDY}"
         )
     return mean, std
 
