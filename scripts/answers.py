@@ -8,6 +8,7 @@ from geoloc.evaluation.answers import (
     write_json,
 )
 from geoloc.evaluation.evidence import Evidence
+from geoloc.evaluation.intervals import authors_of_images
 from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.evaluation.verdict import verdict
 from geoloc.files import atomic_path, write_text
@@ -16,7 +17,7 @@ from geoloc.tables import read_table
 
 log = start_log(snakemake.log[0])
 inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-index = read_table(inputs.index, columns=["image_id", "collection", "author"])
+index = read_table(inputs.index, columns=["image_id", "source", "collection", "author"])
 frames = read_predictions(
     inputs.predictions,
     kept_classes(inputs.countries),
@@ -29,8 +30,10 @@ table = answers(
         predictions=[(*row, frame) for row, frame in zip(params.rows, frames, strict=True)],
         **params.settings,
         majority=majority_country(inputs.countries),
-        near_duplicates=near_duplicate_ids(leakage, params.near_duplicate_bits),
-        authors=index.set_index("image_id")["author"].to_dict(),
+        near_duplicates=near_duplicate_ids(
+            leakage, params.near_duplicate_bits, set(frames[0]["image_id"])
+        ),
+        authors=authors_of_images(index),
         seed=params.seed,
     )
 )

@@ -2,6 +2,7 @@
 
 from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.evaluation.distances import median_positions, warn_of_unplaced
+from geoloc.evaluation.intervals import authors_of_images
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.read_predictions import check_index, read_predictions
 from geoloc.files import atomic_path
@@ -19,7 +20,7 @@ for path, table in zip(paths, tables, strict=True):
 if missing:
     log.warning("%d test images have no prediction, as they could not be read", missing)
 predictions = [(*row, table) for row, table in zip(snakemake.params.rows, tables, strict=True)]
-authors, seed = index.set_index("image_id")["author"].to_dict(), snakemake.params.seed
+authors, seed = authors_of_images(index), snakemake.params.seed
 positions = median_positions(index)
 warn_of_unplaced(classes, positions)
 results = {

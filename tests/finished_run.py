@@ -42,6 +42,7 @@ from geoloc.evaluation.found import (
     visible_table,
 )
 from geoloc.evaluation.full_size import predict_images, read_full_size
+from geoloc.evaluation.intervals import authors_of_images
 from geoloc.evaluation.leakage import hash_stores, leakage_summary, leakage_table
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.published_distances import compare_distances
@@ -385,7 +386,7 @@ def clip_predictions(
 def make_tables(run: Path, index: pd.DataFrame, predictions: list, config: dict) -> None:
     models, datasets = model_titles(config), dataset_titles(config)
     majority = majority_country(run / "index/countries.csv")
-    authors, seed = index.set_index("image_id")["author"].to_dict(), config["seed"]
+    authors, seed = authors_of_images(index), config["seed"]
     titled = [(models[m], datasets[d], seed, frame) for m, d, seed, frame in predictions]
     table = table1(titled, columns(config))
     baseline = baselines(predictions[0][3], majority)

@@ -74,7 +74,11 @@ def flip_a_byte(path: Path, column: int) -> None:
 
 def test_a_flipped_byte_in_the_tables_of_images_and_predictions_is_noticed(index, tmp_path):
     predictions = tmp_path / "p.parquet"
-    write_table(predictions, pd.DataFrame({"latitude": [1.5, 2.5]}), Row("cnn", "original", "1"))
+    write_table(
+        predictions,
+        pd.DataFrame({"latitude": [1.5, 2.5], "country_1": "FR"}),
+        Row("cnn", "original", "1"),
+    )
     for path, column in ((index / "images.parquet", 0), (predictions, 0)):
         whole = read_table(path)
         flip_a_byte(path, column)

@@ -257,3 +257,33 @@ def test_a_value_that_is_no_text_is_named_with_its_source_and_image(tmp_path, mo
     table = images_table(author=["", "", "", 7])
     with pytest.raises(SourceError, match=r"source s: the author of 3\.jpg is 7, not text"):
         index._write_parquet(tmp_path / "images.parquet", table)
+
+
+def test_photos_of_countries_without_a_class_are_counted(street, tmp_path, caplog):
+    """All of them is a warning: the test set is empty."""
+    caplog.set_level("INFO")
+    for name, rows in (
+        ("some", "a.jpg,48.8,2.3\nb.jpg,64.1,-21.9\nc.jpg,-1.3,36.8\nd.jpg,64.2,-21.8\n"),
+        ("none", "a.jpg,64.1,-21.9\n"),
+    ):
+        (tmp_path / name).mkdir()
+        for row in rows.split():
+            (tmp_path / name / row.split(",")[0]).touch()
+        (tmp_path / name / "t.csv").write_text("file,latitude,longitude\n" + rows)
+    images, *_ = build(
+        [
+            street,
+            *(
+                Source(name, name, "coordinates_table", tmp_path / name, ".", "t.csv", "file")
+                for name in ("some", "none")
+            ),
+        ]
+    )
+    assert images[images.collection != "street"].image_id.tolist() == ["some/a.jpg"]
+    told = {r.levelname: r.getMessage() for r in caplog.records if "skipped" in r.getMessage()}
+    assert told == {
+        "INFO": "some: 3 of 4 images are skipped: they are of 2 countries that are no classes, "
+        "most of IS",
+        "WARNING": "none: 1 of 1 images are skipped: they are of 1 countries that are no classes, "
+        "most of IS",
+    }

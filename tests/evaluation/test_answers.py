@@ -243,6 +243,9 @@ def test_near_duplicates_are_test_images_within_the_limit():
         {"image_id": list("abcd"), "split": ["test", "test", "val", "test"], "bits": [6, 7, 0, 0]}
     )
     assert near_duplicate_ids(leakage, 6) == {"a", "d"}
+    assert near_duplicate_ids(leakage, 6, {"a"}) == {"a", "d"}
+    with pytest.raises(InputError, match="no row for x, one of 1 tested images; delete the run's"):
+        near_duplicate_ids(leakage, 6, {"a", "x"})
 
 
 def test_seeds_are_paired_and_other_images_or_seeds_are_a_mistake():

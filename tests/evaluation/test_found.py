@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -262,3 +263,10 @@ def test_namibia_stays_a_country_and_every_dataset_has_its_own_scores(shards, tm
         ("more", "odd"): 3,
     }
     assert visible[visible.country == "NA"]["mean_factor"].tolist() == [0.35, 0.35]
+
+
+def test_score_maps_of_nothing_are_a_warning(shards, caplog):
+    describe(shards, Found(NAMING))
+    assert "none of" not in caplog.text
+    describe(shards, Found(Naming(NAMES, NAMING.selected, 1.0)))
+    assert re.search(r"none of \d+ segments scores, .* class list and minimum fit", caplog.text)

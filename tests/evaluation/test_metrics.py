@@ -14,6 +14,7 @@ from geoloc.evaluation.figures import accuracy_figure
 from geoloc.evaluation.intervals import (
     RESAMPLES,
     author_interval,
+    authors_of_images,
     interval_over_seeds,
     wilson_interval,
 )
@@ -386,3 +387,16 @@ def test_an_answer_in_no_class_is_wrong_and_has_no_share_in_the_first_class():
     assert row["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
     assert (row["distances_to"], row["within_1_km"], row["n_unplaced"]) == ("places", 1.0, 0)
     assert math.isfinite(row["log_loss"])
+
+
+def test_authors_of_two_sources_are_not_the_same_person():
+    index = pd.DataFrame(
+        {
+            "image_id": ["a/1", "b/1", "a/2", "a/3"],
+            "source": list("abaa"),
+            "author": ["7", "7", "7", ""],
+        }
+    )
+    authors = authors_of_images(index)
+    assert authors["a/1"] == authors["a/2"] != authors["b/1"]
+    assert authors["a/3"] == ""

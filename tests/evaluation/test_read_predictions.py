@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -287,3 +288,15 @@ def test_what_no_model_of_places_predicts_is_refused(change, fault, tmp_path):
     path = write(tmp_path / "p.parquet", change(of_places()))
     with pytest.raises(ValueError, match=rf"{path}.*{fault}.*; delete {path} and run"):
         read(path)
+
+
+def test_answers_in_no_country_of_the_run_are_counted(tmp_path, caplog):
+    """They are wrong, whatever the place."""
+    table, row = predictions(), Row("places", "default", "any")
+    write_table(tmp_path / "p.parquet", table, row)
+    assert not caplog.records
+    for count, told in ((1, "1 of 24 answers are places in none of"), (24, "24 of 24 .*swapped")):
+        table.loc[: count - 1, "country_1"] = None
+        write_table(tmp_path / "p.parquet", table, row)
+        assert re.search(told, caplog.text)
+    assert caplog.text.count("swapped") == 1

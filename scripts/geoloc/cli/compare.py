@@ -17,6 +17,7 @@ from geoloc.corpus.index_tables import kept_classes, majority_country
 from geoloc.errors import FileError
 from geoloc.evaluation.compare_runs import Compared, compare_runs, images_in_words
 from geoloc.evaluation.evidence import Evidence
+from geoloc.evaluation.intervals import authors_of_images
 from geoloc.evaluation.read_predictions import read_predictions
 from geoloc.files import atomic_path
 from geoloc.matrix import answer_settings, rows, street_test_sets, titles_of_test_sets
@@ -134,13 +135,13 @@ def read_evidence(folder: Path, config: Mapping[str, Any]) -> Evidence:
         [list(street_test_sets(config, row.dataset)) for row in paths],
         titles_of_test_sets(config),
     )
-    images = read_table(index, columns=["image_id", "author"])
+    images = read_table(index, columns=["image_id", "source", "author"])
     return Evidence(
         predictions=[(*row, frame) for row, frame in zip(paths, frames, strict=True)],
         **answer_settings(config),
         majority=majority_country(countries),
         near_duplicates=frozenset(),
-        authors=images.set_index("image_id")["author"].to_dict(),
+        authors=authors_of_images(images),
         seed=config["seed"],
     )
 

@@ -232,7 +232,7 @@ def build_index(
 ) -> Tables:
     """Build the index of all sources, with the images of the kept countries.
 
-    Images of a test set from other countries are skipped, as in the study.
+    Images of a test set from other countries are skipped, as in the study; the log counts them.
 
     Args:
         sources: the sources.
@@ -251,6 +251,7 @@ def build_index(
     images, rejected, listing = list_sources(sources, max_rejected, geocoder, unusable)
     kept = kept_countries(images, min_images)
     countries = images[images.collection == "street"].country.value_counts()
+    _tell_of_skipped(images[images.collection != "street"], kept)
     images = images[images.country.isin(kept)].reset_index(drop=True)
     images["split"] = assign_splits(images, seed, ratio, place_km)
     images["shard"] = assign_shards(images, shard_size)
@@ -258,6 +259,23 @@ def build_index(
         _warn_of_missing_splits(images)
     table = summarize_countries(images, countries, kept)
     return Tables(images[INDEX_COLUMNS], table, rejected, listing)
+
+
+def _tell_of_skipped(photos: pd.DataFrame, kept: Sequence[str]) -> None:
+    """Log how many images of each test set are of other countries; warn if that is all of them."""
+    for name, countries in photos.groupby("collection", sort=False).country:
+        other = countries[~countries.isin(kept)]
+        if len(other):
+            log.log(
+                logging.WARNING if len(other) == len(countries) else logging.INFO,
+                "%s: %d of %d images are skipped: they are of %d countries that are no classes, "
+                "most of %s",
+                name,
+                len(other),
+                len(countries),
+                other.nunique(),
+                other.mode()[0],
+            )
 
 
 def _warn_of_missing_splits(images: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, permutations
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from geoloc.errors import InputError
 from geoloc.evaluation.comparisons import (
     Estimate,
     difference_of_groups,
@@ -77,12 +78,27 @@ def write_json(path: str | Path, table: pd.DataFrame) -> None:
     write_text(path, json.dumps(as_records(table), indent=1, ensure_ascii=False) + "\n")
 
 
-def near_duplicate_ids(leakage: pd.DataFrame, near_duplicate_bits: int) -> frozenset[str]:
+def near_duplicate_ids(
+    leakage: pd.DataFrame, near_duplicate_bits: int, tested: Collection[str] = ()
+) -> frozenset[str]:
     """Return the ids of the test images in a `leakage_table` that are near-duplicates.
 
     Their 64-bit perceptual hashes differ from that of a training image in at most
     `near_duplicate_bits`.
+
+    Args:
+        leakage: the table.
+        near_duplicate_bits: see above.
+        tested: ids of images that the table must have.
+
+    Raises:
+        InputError: if it lacks one of them, which would count as no near-duplicate.
     """
+    if missing := set(tested) - set(leakage["image_id"]):
+        raise InputError(
+            f"the table of leakage has no row for {min(missing)}, one of {len(missing)} tested "
+            "images; delete the run's leakage.csv and run snakemake again"
+        )
     near = (leakage["split"] == "test") & (leakage["bits"] <= near_duplicate_bits)
     return frozenset(leakage.loc[near, "image_id"])
 

@@ -6,6 +6,7 @@ has none.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from geoloc.segmentation import rle
 from geoloc.stores import StoreError, read_scores, read_segments
 from geoloc.types import Segments
 from geoloc.weighting import View
+
+log = logging.getLogger(__name__)
 
 ALL = "all"
 """Stands for all countries together."""
@@ -117,7 +120,7 @@ def describe(
     index: str | Path | None = None,
     write: Callable[[pd.DataFrame], object] = lambda rows: None,
 ) -> None:
-    """Count the images of all shards, one at a time.
+    """Count the images of all shards, one at a time; warn if nothing in them scores.
 
     Args:
         shards: the stores of each shard.
@@ -144,6 +147,13 @@ def describe(
                 )
             objects.append(found.add(country, images, each, score))
         write(pd.concat(objects).astype(OBJECT_COLUMNS))
+    segments, scored = found.classes[:2].sum(axis=1)
+    if segments and not scored:
+        log.warning(
+            "none of %d segments scores, so all score maps are 0; do the class list and minimum "
+            "fit the segmentation?",
+            segments,
+        )
 
 
 def classes_table(found: Found) -> pd.DataFrame:

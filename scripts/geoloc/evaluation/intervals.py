@@ -24,6 +24,18 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     return float(interval.low), float(interval.high)
 
 
+def authors_of_images(index: pd.DataFrame) -> dict[str, str]:
+    """Return the author of each image by its id, "" if unknown.
+
+    Sources name authors independently: the author 17 of two sources is not the same person.
+
+    Args:
+        index: columns image_id, source and author.
+    """
+    author = index["source"] + "\0" + index["author"]
+    return dict(zip(index["image_id"], author.where(index["author"] != "", ""), strict=True))
+
+
 def author_interval(
     frame: pd.DataFrame, authors: Mapping[str, str], seed: int, confidence: float = 0.95
 ) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The predictions table: one row per image, the same columns for every model."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pandas as pd
 
 from geoloc.errors import InputError
 from geoloc.matrix import Row
+
+log = logging.getLogger(__name__)
 
 
 def predictions_frame(
@@ -105,7 +108,18 @@ def frames_of_test_sets(
 
 
 def write_table(path: str | Path, table: pd.DataFrame, row: Row) -> None:
-    """Write a predictions table as Parquet, with the row of Table 1 that it is of."""
+    """Write a predictions table as Parquet, with the row of Table 1 that it is of.
+
+    A warning counts the answers of a model of places that name no country: all of them are wrong.
+    """
+    if unnamed := int(table["country_1"].isna().sum()):
+        swapped = " (are its latitudes and longitudes swapped?)" if 2 * unnamed > len(table) else ""
+        log.warning(
+            "%d of %d answers are places in none of the run's countries%s",
+            unnamed,
+            len(table),
+            swapped,
+        )
     table.attrs["row"] = row.path  # pandas keeps attributes in the metadata of the file
     table.to_parquet(path, index=False, write_page_checksum=True)
 

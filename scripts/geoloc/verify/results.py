@@ -15,6 +15,7 @@ from geoloc.countries.names import display_name
 from geoloc.evaluation.answers import answers, as_records, near_duplicate_ids
 from geoloc.evaluation.distances import median_positions
 from geoloc.evaluation.evidence import Evidence
+from geoloc.evaluation.intervals import authors_of_images
 from geoloc.evaluation.leakage import leakage_summary, search_limit
 from geoloc.evaluation.metrics import accuracy_by_source, metrics_table, paired_tests
 from geoloc.evaluation.published_distances import compare_distances, published_test_sets
@@ -81,7 +82,7 @@ def check_metrics(run: Run) -> Check:
     with the value they must contain.
     """
     predictions, images = all_predictions(run), run.images
-    authors = images.set_index("image_id")["author"].to_dict() if run.digests else {}
+    authors = authors_of_images(images) if run.digests else {}
     seed = run.config["seed"]
     positions = median_positions(images)
     tables = {
@@ -168,7 +169,7 @@ def check_answers(run: Run) -> Check:
             near_duplicates=near_duplicate_ids(
                 leakage, run.config["leakage"]["near_duplicate_bits"]
             ),
-            authors=images.set_index("image_id")["author"].to_dict(),
+            authors=authors_of_images(images),
             seed=run.config["seed"],
         )
     )

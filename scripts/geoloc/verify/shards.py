@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -145,7 +145,24 @@ def check_segments(run: Run) -> Check:
         for shard, rows in street
     ]
     yield from run.map(segments_of_shard, tasks)
+    for name in names:
+        yield from _other_settings(name, [shard for shard, _ in street])
     return f"{sum(len(rows) for _, rows in street):,} images by {', '.join(names) or 'none'}"
+
+
+def _other_settings(segmentation: str, shards: list[Shard]) -> Iterator[Finding]:
+    """Warn of shards that were segmented with other settings or weights than most."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for shard in shards:
+        with contextlib.suppress(OSError, ValueError):  # reported as a shard of its own
+            settings = read_config(shard.path(f"segments/{segmentation}"), "segments")
+            found[settings].append(shard.name(f"segments/{segmentation}"))
+    for names in sorted(found.values(), key=len, reverse=True)[1:]:
+        problem = (
+            f"{some(names)}: settings or weights differ from those of most other shards; if you "
+            f"did not change them during the run, {AGAIN}"
+        )
+        yield Finding(names[0], problem, warning=True)
 
 
 def segments_of_shard(
