@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from geoloc.config import default_config, load_schema
+from geoloc.errors import InputError
 from geoloc.evaluation.study import study_titles
 from geoloc.evaluation.table1 import published
 from geoloc.stores import write_images, write_scores, write_segments
@@ -179,8 +180,9 @@ def test_metrics_are_of_the_images_of_the_index(folder, tmp_path, caplog):
 def test_answers_use_the_leakage_the_majority_the_authors_and_the_seed(
     folder, tmp_path, monkeypatch
 ):
-    leakage = {"image_id": ["s/0", "s/1", "far/0"], "split": "test", "bits": [3, 9, 64]}
-    pd.DataFrame(leakage).to_csv(tmp_path / "leakage.csv", index=False)
+    ids = [f"{source}/{number}" for source in ("s", "far") for number in range(len(LABELS))]
+    leakage = pd.DataFrame({"image_id": ids, "split": "test", "bits": [3, 9, *[64] * 14]})
+    leakage.to_csv(tmp_path / "leakage.csv", index=False)
     settings = {
         "datasets": {
             "original": {"curve": "none"},
@@ -214,6 +216,9 @@ def test_answers_use_the_leakage_the_majority_the_authors_and_the_seed(
     assert make(bits=9).n["near_duplicates/cnn/original/without"] == 6
     monkeypatch.setattr("geoloc.evaluation.intervals.RESAMPLES", 3)
     assert len({tuple(make(6, seed).low) for seed in range(3)}) > 1
+    leakage[:-1].to_csv(tmp_path / "leakage.csv", index=False)
+    with pytest.raises(InputError, match="leakage has no row for far/7"):
+        make(bits=6)
 
 
 def test_distances_are_listed_after_the_published_ones_of_the_same_test_set(tmp_path):

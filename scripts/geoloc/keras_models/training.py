@@ -324,7 +324,7 @@ def _write_results(
     folder: Path, best: Path, record: Mapping[str, Any], history: Sequence[Mapping[str, float]]
 ) -> None:
     """Write the two small files, then the model: if it exists, everything does."""
-    record = {**record, "files": record["files"] | {"model.keras": file_hash(best)}}
+    record = {**record, "files": record.get("files", {}) | {"model.keras": file_hash(best)}}
     write_text(folder / "classes.json", json.dumps(record, indent=2) + "\n")
     with atomic_path(folder / "history.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)
