@@ -14,8 +14,8 @@ from geoloc.matrix import Row
 from geoloc.verify import Run
 from geoloc.verify.models import load_apart, record_mistakes
 from geoloc.verify.run import Shard
-from geoloc.verify.shards import score_settings, segments_of_shard
-from tests.small_stores import IDS, write_small
+from geoloc.verify.shards import _other_settings, score_settings, segments_of_shard
+from tests.small_stores import IDS, edit, write_small
 
 
 def test_segments_of_another_size_than_score_maps_are_found(tmp_path):
@@ -28,6 +28,21 @@ def test_segments_of_another_size_than_score_maps_are_found(tmp_path):
     assert finding.path == "segments/sam/FR/0000.h5"
     assert f"{len(IDS)} ({IDS[0]}" in finding.problem
     assert "pixels, expected 640×640" in finding.problem
+
+
+def test_segments_of_other_settings_than_most_are_a_warning(tmp_path):
+    """They may be those of another segmentation of the same images."""
+    shards = [Shard(tmp_path, "street", "FR", f"000{number}") for number in range(3)]
+    for shard in shards:
+        path = shard.path("segments/sam")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_small(tmp_path, "segments").rename(path)
+    assert list(_other_settings("sam", shards)) == []
+    other = shards[1].path("segments/sam")
+    edit(other, lambda file: file.attrs.modify("config", "other"), fitting=True)
+    (finding,) = _other_settings("sam", shards)
+    assert (finding.path, finding.warning) == ("segments/sam/FR/0001.h5", True)
+    assert "1 (segments/sam/FR/0001.h5): settings or weights differ" in finding.problem
 
 
 def test_a_vocabulary_of_the_users_own_is_read_beside_the_run_from_any_folder(

@@ -72,16 +72,6 @@ def test_an_index_of_earlier_commits_without_digests_is_whole(copied):
     assert [outcome.findings for outcome in found if outcome.findings] == []
 
 
-def test_segments_of_other_settings_than_most_are_a_warning(copied):
-    """They may be those of another segmentation of the same images."""
-    edit(copied / SEGMENTS, lambda file: file.attrs.modify("config", "other"), fitting=True)
-    skipped = [name for name in CHECKS if name not in ("index", "quarantine", "segments")]
-    outcomes = verify(Run(copied, isolate=False), skip=skipped)
-    found = [finding for outcome in outcomes for finding in outcome.findings]
-    assert [(finding.path, finding.warning) for finding in found] == [(SEGMENTS, True)]
-    assert "settings or weights differ" in found[0].problem
-
-
 def test_the_command_starts_without_frameworks_and_ends_with_2_where_there_is_no_run(tmp_path):
     code = (
         "import sys, geoloc.verify as v; status = v.main([sys.argv[1]]); "
