@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
+from geoloc.errors import InputError
 from geoloc.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ class ClipState:
         if not self.path.is_file():
             return None
         try:
+            self._check_sums()
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
             fingerprint = saved["fingerprint"]
         except PermissionError:
@@ -42,6 +45,12 @@ class ClipState:
             log.info("%s: of other settings or images, training starts again", self.path)
             return None
         return saved
+
+    def _check_sums(self) -> None:
+        """Compare the parts of the file with their checksums, which torch writes and ignores."""
+        with ZipFile(self.path) as parts:
+            if damaged := parts.testzip():
+                raise InputError(f"{damaged} is not what was written")
 
     def save(self, values: dict[str, Any]) -> None:
         """Save tensors, numbers, texts, and lists and dicts of them."""
