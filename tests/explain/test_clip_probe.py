@@ -183,6 +183,21 @@ def row_of(folder: Path, seen: np.ndarray):
     return explain_row(probe, pictures, ["BR", "JP", "NA"], maps, ["sign"], SETTINGS, 1)
 
 
+def test_answers_do_not_keep_the_attention_of_every_layer(folder, seen, monkeypatch):
+    """That of 32 images is 16 GB in a CLIP of StreetCLIP's size."""
+    probe, kept = ClipProbe(clip(folder)), []
+    features = probe._network.get_image_features
+    monkeypatch.setattr(
+        probe._network,
+        "get_image_features",
+        lambda *args, **options: kept.append(features(*args, **options)) or kept[-1],
+    )
+    probe.probabilities(seen)
+    assert [found.attentions for found in kept] == [None]
+    probe.patch_relevance(seen, np.zeros(len(seen), int))
+    assert len(kept[1].attentions) == 3
+
+
 def test_a_clip_has_the_tables_of_every_other_model(folder, seen):
     found, again = row_of(folder, seen), row_of(folder, seen)
     for each in found.explanations:

@@ -46,6 +46,7 @@ class ClipProbe:
         tokens = (vision.image_size // vision.patch_size) ** 2 + 1
         attention = 4 * vision.num_hidden_layers * vision.num_attention_heads * tokens**2
         self._batches = AdaptiveBatches(max(1, ATTENTION_BYTES // attention), "explanation")
+        self._answers = AdaptiveBatches(BATCH, "answer")
         _check_whole(model)
 
     def seen(self, image: np.ndarray) -> np.ndarray:
@@ -58,12 +59,14 @@ class ClipProbe:
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Return probabilities float32 (n, classes) of images uint8 (n, side, side, 3)."""
-        found = []
+
+        def probabilities(part: slice) -> np.ndarray:
+            # Without attention: that of all layers of StreetCLIP takes 0.5 GB an image.
+            logits, _ = self._logits(self._pixels(image[part]), attention=False)
+            return logits.softmax(dim=-1).cpu().numpy()
+
         with torch.inference_mode():
-            for start in range(0, len(image), BATCH):
-                logits, _ = self._logits(self._pixels(image[start : start + BATCH]))
-                found.append(logits.softmax(dim=-1).cpu().numpy())
-        return np.concatenate(found)
+            return np.concatenate(self._answers.map(probabilities, len(image)))
 
     def explainers(self, settings: Settings) -> dict[str, Explain]:
         """Return the only method for a CLIP, see `Explain`. It has no settings."""
@@ -132,7 +135,7 @@ class ClipProbe:
 
     def _patch_relevance(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         # Gradients with respect to attention need a graph, which begins at the pixels.
-        logits, attentions = self._logits(self._pixels(image).requires_grad_(True))
+        logits, attentions = self._logits(self._pixels(image).requires_grad_(True), attention=True)
         chosen = logits[torch.arange(len(answer)), torch.as_tensor(answer)]
         gradients = torch.autograd.grad(chosen.sum(), attentions)
         relevance = torch.zeros(len(image), 1, attentions[0].shape[-1], device=logits.device)
@@ -146,10 +149,12 @@ class ClipProbe:
     def _pixels(self, image: np.ndarray) -> torch.Tensor:
         return normalized_pixels(self._processor, image).to(self._device)
 
-    def _logits(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Return scores before the softmax, float32 (n, classes), and the attention of each layer,
-        (n, heads, tokens, tokens)."""
-        found = self._network.get_image_features(pixels, output_attentions=True)
+    def _logits(
+        self, pixels: torch.Tensor, attention: bool
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
+        """Return scores before the softmax, float32 (n, classes), and, if asked for, the attention
+        of each layer, (n, heads, tokens, tokens)."""
+        found = self._network.get_image_features(pixels, output_attentions=attention)
         embeddings = functional.normalize(found.pooler_output, dim=-1)
         logits = self._network.logit_scale.exp() * embeddings @ self._texts.T
         return logits.float(), found.attentions
