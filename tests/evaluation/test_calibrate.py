@@ -84,7 +84,13 @@ def test_significant_tests_are_counted_against_their_level(significant, verdict)
     assert f"{significant} of 60" in line
 
 
-MEASURES = ("grad_cam", "integrated_gradients", "removed")
+MEASURES = (
+    "grad_cam",
+    "integrated_gradients",
+    "grad_cam_excess",
+    "integrated_gradients_excess",
+    "removed",
+)
 
 
 def explanation_verdicts(world, mean, **shown):
@@ -95,17 +101,17 @@ def explanation_verdicts(world, mean, **shown):
 
 
 def test_explanations_must_be_where_the_informative_marks_are():
-    assert explanation_verdicts("objects", 0.05) == ["held"] * 3
-    assert explanation_verdicts("objects", -0.05) == ["failed"] * 3
-    assert explanation_verdicts("background", -0.05) == ["held"] * 3
-    assert explanation_verdicts("background", 0.05) == ["failed"] * 3
-    assert explanation_verdicts("objects", 0.0) == ["undecided"] * 3
+    assert explanation_verdicts("objects", 0.05) == ["held"] * 5
+    assert explanation_verdicts("objects", -0.05) == ["failed"] * 5
+    assert explanation_verdicts("background", -0.05) == ["held"] * 5
+    assert explanation_verdicts("background", 0.05) == ["failed"] * 5
+    assert explanation_verdicts("objects", 0.0) == ["undecided"] * 5
     assert explanation_verdicts("none", 0.05) == []
 
 
 def test_a_map_that_failed_its_checks_proves_nothing():
     found = explanation_verdicts("objects", 0.05, grad_cam=True, integrated_gradients=False)
-    assert found == ["held", "not shown", "held"]
+    assert found == ["held", "not shown", "held", "not shown", "held"]
 
 
 def configured(monkeypatch, name, world, *arguments):
@@ -151,7 +157,10 @@ def test_every_world_is_drawn_whatever_its_datasets(tmp_path):
 
 @pytest.mark.parametrize("world", ["objects", "background"])
 def test_explanations_alone_need_one_dataset_and_the_generators_masks(world, monkeypatch):
-    config = configured(monkeypatch, "explanations_config", world, "--only", "explanations")
+    arguments = ("--only", "explanations", "--world-seed", "7")
+    config = configured(monkeypatch, "explanations_config", world, *arguments)
+    # The generator's masks are those of the world that is drawn.
+    assert config["seed"] == config["segmentations"]["perfect"]["options"]["seed"] == 7
     expected = [(calibrate.MODEL, calibrate.ORIGINAL, str(seed)) for seed in (1, 2, 3)]
     assert [tuple(map(str, row)) for row in explained_rows(config)] == expected
     assert explained_scores(config, calibrate.ORIGINAL) == "perfect"

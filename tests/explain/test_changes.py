@@ -21,6 +21,7 @@ from geoloc.explain.changes import (
     resized,
 )
 from geoloc.explain.faithfulness import deletion_and_insertion, pointing_game
+from geoloc.explain.influence import CONTROLS, control_shares
 from geoloc.explain.methods import Settings
 from geoloc.explain.objects import class_map, class_maps
 from geoloc.explain.random_labels import ShuffledLabels
@@ -95,6 +96,25 @@ def test_a_control_is_as_large_as_an_image_s_scored_pixels_and_where_another_has
             smaller = [min(control[row].sum(), other.sum()) for other in others]
             assert any(np.equal(shared, smaller))
     assert not control_pixels(scored[:1], 0).any()
+
+
+def test_relevance_elsewhere_is_the_mean_over_the_places_of_several_other_images():
+    scored = np.zeros((5, 40, 40), bool)
+    scored[0, 2:6, 2:6] = scored[1, 30:38, 20:36] = scored[3, 20:22, 2:30] = True
+    maps = {
+        "a": as_relevance(np.random.default_rng(1).random((5, 40, 40))),
+        "b": np.zeros((5, 40, 40), np.float32),
+    }
+    maps["a"][:, 10:] = 0  # so that it matters where other images have their scored pixels
+    found = control_shares(maps, scored, seed=3)
+    controls = [control_pixels(scored, 3 + number) for number in range(CONTROLS)]
+    expected = np.mean([(maps["a"] * each).sum(axis=(1, 2)) for each in controls], axis=0)
+    np.testing.assert_allclose(found["a"][[0, 1, 3]], expected[[0, 1, 3]], rtol=1e-5)
+    assert len(np.unique(found["a"][[0, 1, 3]])) == 3
+    assert not found["b"][[0, 1, 3]].any()
+    # Images without scored pixels have no control, and one that is alone has none either.
+    assert np.isnan(found["a"][[2, 4]]).all()
+    assert np.isnan(control_shares({"a": maps["a"][:1]}, scored[:1], seed=3)["a"]).all()
 
 
 def test_controls_change_as_many_pixels_and_images_without_scores_are_left_out():

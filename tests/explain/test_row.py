@@ -98,6 +98,9 @@ def test_calibration_tells_where_a_network_looks(left, right, tmp_path):
     found = calibrated("objects", left, tmp_path / "left")
     assert found[gradients.format("more")] == "held"
     assert calibrated("background", left, tmp_path / "left")[gradients.format("less")] == "failed"
+    # Where other images have their scored pixels, the network looks, too.
+    elsewhere = "integrated gradients put more there than at these places"
+    assert calibrated("objects", left, tmp_path / "left")[elsewhere] != "held"
     found = calibrated("background", right, tmp_path / "right")
     assert found[gradients.format("less")] == "held"
     # Nothing that is removed from the right half is missed, scored or not.

@@ -86,7 +86,7 @@ def test_the_sentences_count_trusted_maps_and_sure_effects_of_unchanged_images(h
     text = plain(html)
     assert (
         "Models that were trained on unchanged images: in 1 of 2 trusted combinations of model and "
-        "method, scored pixels have more relevance than as many at the places of another image’s, "
+        "method, scored pixels have more relevance than as many at the places of other images’, "
         "in 0 less; in 1 it can’t be told."
     ) in text
     assert "Removing scored pixels makes the right country less likely" in text

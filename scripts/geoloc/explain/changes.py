@@ -72,15 +72,27 @@ def resized(pixels: np.ndarray, count: int) -> np.ndarray:
     Returns:
         bool (H, W): the `count` pixels that lie deepest inside, or nearest outside.
     """
+    found = np.zeros(pixels.size, bool)
+    found[by_depth(pixels)[:count]] = True
+    return found.reshape(pixels.shape)
+
+
+def by_depth(pixels: np.ndarray) -> np.ndarray:
+    """Order all pixels of an image by their distance from the outline of a region.
+
+    Args:
+        pixels: bool (H, W), at least one of them: the region.
+
+    Returns:
+        int64 (H × W,): positions in the flattened image; first those that lie deepest inside, last
+        those that are farthest outside.
+    """
     inside, outside = pixels.astype(np.uint8), (~pixels).astype(np.uint8)
     depth = [
         cv2.distanceTransform(each, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         for each in (inside, outside)
     ]
-    signed = np.where(pixels, depth[0], -depth[1]).ravel()
-    found = np.zeros(pixels.size, bool)
-    found[np.argsort(-signed, kind="stable")[:count]] = True
-    return found.reshape(pixels.shape)
+    return np.argsort(-np.where(pixels, depth[0], -depth[1]).ravel(), kind="stable")
 
 
 def foreign_rows(label: np.ndarray, seed: int) -> np.ndarray:

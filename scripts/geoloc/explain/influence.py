@@ -1,5 +1,5 @@
 """Influence: the share of relevance that lies on scored pixels, against their share of the area
-and against the share of as many pixels where another image has its scored ones."""
+and against the share of as many pixels where other images have their scored ones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from geoloc.explain.changes import by_depth
 from geoloc.explain.objects import NO_CLASS
+from geoloc.weighting import other_rows
 
 ALL = ""  # the class of the row that holds all scored pixels of an image
+CONTROLS = 10
+"""Other images at whose places an image's relevance is measured. With one, half of the noise of the
+comparison would be that of its draw."""
 COLUMNS = ["image_id", "label", "method", "class", "relevance", "area", "control"]
 
 
@@ -19,7 +24,7 @@ def image_influence(
     label: str,
     maps: Mapping[str, np.ndarray],
     scored: np.ndarray,
-    control: np.ndarray,
+    control: Mapping[str, float],
     classes: np.ndarray,
     names: Sequence[str],
 ) -> Iterator[dict]:
@@ -30,14 +35,14 @@ def image_influence(
         label: ISO code of its country.
         maps: relevance (H, W) by method, with a sum of 1, or of 0 without any.
         scored: bool (H, W).
-        control: bool (H, W), see `geoloc.explain.changes.control_pixels`.
+        control: by method, the image's share of `control_shares`.
         classes: class of each pixel, int (H, W), see `geoloc.explain.objects.class_map`.
         names: names of the classes by index.
 
     Yields:
         The columns COLUMNS: class is "" for all scored pixels, which alone have a control, NaN if
-        there is none; relevance, area and control (relevance of the control) are shares (0–1). A
-        map without relevance has none to share, and is skipped.
+        there is none; relevance, area and control are shares (0–1). A map without relevance has
+        none to share, and is skipped.
     """
     parts = {ALL: scored}
     for number in np.unique(classes[scored]):
@@ -47,7 +52,6 @@ def image_influence(
         if not relevance.any():
             continue
         for name, pixels in parts.items():
-            controlled = name == ALL and control.any()
             yield {
                 "image_id": image_id,
                 "label": label,
@@ -55,8 +59,40 @@ def image_influence(
                 "class": name,
                 "relevance": _sum(relevance, pixels),
                 "area": float(pixels.mean()),
-                "control": _sum(relevance, control) if controlled else np.nan,
+                "control": control[method] if name == ALL else np.nan,
             }
+
+
+def control_shares(
+    maps: Mapping[str, np.ndarray], scored: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Measure relevance where other images have their scored pixels, on as many pixels as an image
+    has scored ones.
+
+    Args:
+        maps: relevance (n, H, W) by method, see `geoloc.explain.relevance.as_relevance`.
+        scored: bool (n, H, W).
+        seed: draws CONTROLS other images for each image, an image perhaps more than once.
+
+    Returns:
+        The mean share of each image's relevance (0–1), float64 (n,), by method; NaN for images that
+        have no scored pixel, or are the only ones with some.
+    """
+    counts = scored.sum(axis=(1, 2))
+    usable = np.flatnonzero(counts)
+    found = {method: np.full(len(scored), np.nan) for method in maps}
+    if len(usable) < 2:
+        return found
+    drawn = np.stack([other_rows(len(usable), seed + number) for number in range(CONTROLS)])
+    for shares in found.values():
+        shares[usable] = 0
+    for other, row in enumerate(usable):
+        places = by_depth(scored[row])
+        for image in usable[np.nonzero(drawn == other)[1]]:
+            for method, relevance in maps.items():
+                control = relevance[image].ravel()[places[: counts[image]]]
+                found[method][image] += control.sum(dtype=np.float64) / CONTROLS
+    return found
 
 
 def _sum(relevance: np.ndarray, pixels: np.ndarray) -> float:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from geoloc.explain.changes import Pictures, control_pixels, measure_changes
+from geoloc.explain.changes import Pictures, measure_changes
 from geoloc.explain.faithfulness import deletion_and_insertion, pointing_game
-from geoloc.explain.influence import image_influence, influence_table
+from geoloc.explain.influence import control_shares, image_influence, influence_table
 from geoloc.explain.methods import Probe, Settings
 from geoloc.explain.randomization import STAGES, randomized_maps
 from geoloc.explain.relevance import as_relevance, similarity
@@ -141,7 +141,7 @@ def influence_of_maps(
     seed: int,
 ) -> pd.DataFrame:
     """Return the table of `image_influence` of all images; arguments as in `explain_row`."""
-    found, control = [], control_pixels(pictures.scored, seed)
+    found, controls = [], control_shares(maps, pictures.scored, seed)
     for row, image_id in enumerate(map(str, pictures.image_id)):
         own = {method: relevance[row] for method, relevance in maps.items()}
         found += image_influence(
@@ -149,7 +149,7 @@ def influence_of_maps(
             labels[row],
             own,
             pictures.scored[row],
-            control[row],
+            {method: float(shares[row]) for method, shares in controls.items()},
             class_maps[image_id],
             names,
         )

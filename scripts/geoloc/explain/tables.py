@@ -59,7 +59,7 @@ def influence(rows: Rows, seed: int) -> pd.DataFrame:
     it, with the pixels of that class. `ratio` is the quotient of the two shares: above 1, scored
     pixels have more relevance than their area, which their place in the image alone can explain.
     `excess` is the mean difference of the relevance of scored pixels and of as many at the places
-    of another image's (`control_share`); images without such a control are left out, and classes
+    of other images' (`control_share`); images without such a control are left out, and classes
     have none. `low` and `high` are 95 % intervals, a bootstrap over images; groups of fewer than 5
     images have none.
 

@@ -146,7 +146,7 @@ def _of_influence(table: pd.DataFrame) -> str:
     below = int((trusted["excess_high"] < 0).sum())
     return (
         f"{above} of {len(trusted)} trusted combinations of model and method, scored pixels "
-        f"have more relevance than as many at the places of another image’s, in {below} less; "
+        f"have more relevance than as many at the places of other images’, in {below} less; "
         f"in {len(trusted) - above - below} it can’t be told."
     )
 
