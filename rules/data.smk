@@ -1,5 +1,6 @@
 # Sources and weights that the workflow reads: which of them it downloads, and which are missing.
 
+import os
 import re
 
 from geoloc.config import file_mistakes, missing_paths
@@ -31,7 +32,17 @@ try:
     ]
 except ArchiveError as error:
     raise WorkflowError(str(error)) from None
-RETRIEVED = [name for name in TO_RETRIEVE if not replaced_part(SOURCES[name].path)]
+
+
+def obstacle(path):
+    """Why Snakemake can't make a folder; empty if it can."""
+    if part := replaced_part(path):
+        return f"Snakemake takes {part} for a wildcard"
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    return "" if os.access(above, os.W_OK) else f"{above} can't be written to"
+
+
+RETRIEVED = [name for name in TO_RETRIEVE if not obstacle(SOURCES[name].path)]
 
 # The names of those that are not in the folder of resources, by their folders.
 RETRIEVED_ELSEWHERE = {
@@ -76,8 +87,9 @@ if workflow.is_main_process:
         print(f"missing: {told}", file=sys.stderr)
     for path in [SOURCES[name].path for name in TO_RETRIEVE if name not in RETRIEVED]:
         print(
-            f"missing: {path} can't be the target of a download or an archive, because Snakemake "
-            f"takes {replaced_part(path)} for a wildcard; unpack its images there yourself",
+            f"missing: {path} can't be the target of a download or an archive, because "
+            f"{obstacle(path)}; unpack its images there yourself, or set path to another folder "
+            "and retrieve.archive to the archive",
             file=sys.stderr,
         )
 

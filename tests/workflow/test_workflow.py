@@ -150,6 +150,23 @@ def test_a_source_anywhere_may_have_its_archive_beside_it(tmp_path):
     assert (elsewhere / "France/a.jpg").exists()
 
 
+def test_an_archive_where_nothing_can_be_written_is_not_unpacked_there(small_disk, tmp_path):  # noqa: F811
+    (tmp_path / "project").mkdir()
+    folder = make_workdir(tmp_path / "project")
+    (small_disk / "mine.zip").write_bytes(b"PK")
+    mine = {"kind": "country_folders", "path": str(small_disk / "mine")}
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"test_sets": {"mine": mine}}))
+    plan = ("-n", "--configfile", "mine.yaml")
+    assert planned_jobs(run_snakemake(folder, *plan))["retrieve_folder"] == 1
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    result = snakemake(folder, *plan)
+    assert result.returncode == 1
+    told = result.stdout + result.stderr
+    assert f"missing: test_sets.mine.path: {small_disk}/mine does not exist" in told
+    assert f"because {small_disk} can't be written to; unpack its images there yourself" in told
+    assert "Traceback" not in told
+
+
 def test_paths_that_nothing_makes_are_named_with_their_key_before_snakemake_stops(tmp_path):
     folder = make_workdir(tmp_path)
     assert "missing: " not in run_snakemake(folder, "-n")  # of the study
