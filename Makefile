@@ -59,8 +59,8 @@ REPORT ?= results/demo/snakemake_report.html
 snakemake-report: setup ## write Snakemake's own report of the rules and their runs (of the demo)
 	@snakemake $(or $(ARGS),$(DEMO)) --report $(REPORT)
 
-# CALIBRATE: options of demo/calibrate.py, for example --worlds none.
-calibrate: setup ## run worlds whose answer is known and print which expectations held (more than an hour)
+# CALIBRATE: options of demo/calibrate.py, for example --worlds none. docs/science.md: how long it takes.
+calibrate: setup ## run worlds whose answer is known and print which expectations held (about 50 minutes)
 	@python demo/calibrate.py $(CALIBRATE)
 
 # ARGS: options of snakemake, such as --configfile my.yaml, --profile slurm or -n. TARGETS: further
