@@ -174,6 +174,15 @@ def test_a_folder_that_cannot_be_listed_stops_the_index_and_not_the_planning(tmp
         (tmp_path / "Japan/x").chmod(0o700)
 
 
+def test_a_folder_of_which_nothing_can_be_told_stops_the_index_and_not_the_planning(tmp_path):
+    source = countries(tmp_path / ("x" * 300))
+    assert listing_digest(source)
+    with pytest.raises(
+        SourceError, match=r"cannot read the folder .* \(File name too long\); make"
+    ):
+        list_source(source)
+
+
 def test_a_folder_that_vanishes_while_it_is_listed_is_named(tmp_path, monkeypatch):
     source = countries(tree(tmp_path, "France/a.jpg"))
 

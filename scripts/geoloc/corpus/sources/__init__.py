@@ -91,6 +91,16 @@ def _reads_archives(source: Source) -> bool:
     return source.kind == "metadata_table"
 
 
+def _has_folder(source: Source) -> bool:
+    try:
+        return source.folder.is_dir()
+    except OSError as error:  # it lies in a folder that may not be searched
+        raise SourceError(
+            f"source {source.name}: cannot read the folder {source.folder} ({error.strerror}); "
+            f"make it readable or change {section(source)}.path"
+        ) from error
+
+
 def listing_digest(source: Source) -> str:
     """Hash the names of a source's images, the names and sizes of its archives, and its table.
 
@@ -102,9 +112,9 @@ def listing_digest(source: Source) -> str:
         16 hexadecimal digits, or "" if the folder does not exist.
     """
     digest = hashlib.sha256()
-    if not source.folder.is_dir():
-        return ""
     try:
+        if not _has_folder(source):
+            return ""
         for name in _noticed(source):
             digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
         if source.table and (source.path / source.table).is_file():
@@ -156,7 +166,7 @@ def read_source(source: Source, geocoder: str = "nearest_city") -> Listing:
         SourceError: if the folder, the table or a column is missing, an archive can't be read, or a
             folder is not named after a country.
     """
-    if not source.folder.is_dir():
+    if not _has_folder(source):
         raise SourceError(
             f"source {source.name}: the folder {source.folder} does not exist; put the images "
             f"there or change {section(source)}.path"
