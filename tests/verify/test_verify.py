@@ -19,7 +19,14 @@ import pytest
 
 from geoloc.config import write_config
 from geoloc.evaluation import leakage
-from geoloc.stores import read_image_columns, read_images, read_scores, write_images, write_scores
+from geoloc.stores import (
+    config_hash,
+    read_image_columns,
+    read_images,
+    read_scores,
+    write_images,
+    write_scores,
+)
 from geoloc.verify import Run, main, results, verify
 from geoloc.verify.command import CHECKS
 from tests.finished_run import configuration, finish, kept_run
@@ -397,6 +404,11 @@ DAMAGES = {
     # Segments and masks
     "segments of another shard": Damage(
         lambda run: swap(run / SEGMENTS, run / "segments/sam/GB/0000.h5"), SEGMENTS, "has others"),
+    "images of another crop": Damage(
+        lambda run: edit(
+            run / "images/street/FR/0000.h5",
+            lambda file: file.attrs.modify("config", config_hash({"geoguessr": {}})), fitting=True),
+        "images/street/FR/0000.h5", "another crop or size"),
     "segments cut": Damage(lambda run: cut(run / SEGMENTS, 5000), SEGMENTS, "damaged"),
     "class 5000": Damage(
         lambda run: edit(run / SEGMENTS, set_rows("class_id", (0, 0), 5000)),

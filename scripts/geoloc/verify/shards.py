@@ -13,6 +13,7 @@ import pandas as pd
 from geoloc import matrix
 from geoloc.corpus.index_tables import REJECTED_COLUMNS
 from geoloc.corpus.quarantine import collect_quarantine
+from geoloc.corpus.sources import configured_sources
 from geoloc.images import decode, resize_nearest
 from geoloc.segmentation.objects import best_object
 from geoloc.segmentation.scoring import read_selected, score_map
@@ -103,7 +104,21 @@ def check_images(run: Run) -> Check:
         (shard.name("images"), shard, rows, run.digests) for shard, rows in shards_with_packed(run)
     ]
     yield from run.map(images_of_shard, tasks)
+    if run.configuration:
+        yield from _other_preparation(run)
     return f"{len(run.need(PACKED)):,} in {len(tasks)} shards"
+
+
+def _other_preparation(run: Run) -> Iterator[Finding]:
+    """Find shards whose images were cropped or resized otherwise than configured, such as those of
+    another run."""
+    settings = {source.name: vars(source.preparation) for source in configured_sources(run.config)}
+    for shard, rows in run.shards():
+        expected = config_hash({name: settings.get(name) for name in sorted(set(rows.source))})
+        with contextlib.suppress(OSError, ValueError):  # the check of the shard reports it
+            if read_config(shard.path("images"), "images") != expected:
+                problem = "was made with another crop or size than the configuration's"
+                yield Finding(shard.name("images"), f"{problem}; {AGAIN}")
 
 
 def images_of_shard(name: str, shard: Shard, rows: pd.DataFrame, digests: bool) -> list[Finding]:
