@@ -198,6 +198,15 @@ def test_a_table_of_another_row_is_refused(tmp_path):
         read_row_tables([("cnn", "original", "43")], [str(path)])
 
 
+@pytest.mark.parametrize(("name", "value"), [("relevance", 1.5), ("area", ""), ("control", -0.1)])
+def test_a_share_that_is_none_is_named_with_its_line(name, value, tmp_path):
+    table = pd.DataFrame(image_rows(2, "FR", 0.4, 0.1)).astype({name: object})
+    table.loc[2, name] = value
+    table.to_csv(tmp_path / "i.csv", index=False)
+    with pytest.raises(FileError, match=rf"damaged \({name} in line 4 is .*, not in 0–1\)"):
+        read_row_tables([ROW], [str(tmp_path / "i.csv")])
+
+
 def test_maps_of_another_answer_than_the_rows_are_refused():
     checks = pd.DataFrame({"image_id": ["a", "a", "b"], "answer": ["FR", "FR", "NA"]})
     check_answers("maps.h5", Explanation("a", "FR", "FR", {}), checks)

@@ -85,6 +85,8 @@ def test_a_model_of_cells_is_trained_and_predicts_places(folder, monkeypatch):
     record = read_cells(model)
     assert (record.countries, record.geocoder) == (COUNTRIES, "country_polygon")
     assert record.cells.images.tolist() == [9] * 4
+    written = json.loads((model / "classes.json").read_text())
+    assert sorted(written["files"]) == ["cells.json", "model.keras"]
     run_script(
         "predict",
         input={"model": model / "model.keras", "cells": model / "cells.json",

@@ -46,6 +46,9 @@ CONTRASTS = {
 MEASURED = ("pointing_game", "deletion", "deletion_other", "insertion", "insertion_other",
             "completeness_error", "control", *SIMILARITIES, LABELS)  # fmt: skip
 """Columns of the rows' tables that may be empty."""
+SHARES = ("relevance", "area", "control", "probability", "probability_before", "probability_after")
+"""Columns of the rows' tables that are shares."""
+ROUNDING = 1e-3  # of sums in float32
 
 Rows = Sequence[tuple[str, str, str, pd.DataFrame]]
 """Model, dataset, seed and table of each row."""
@@ -286,4 +289,10 @@ def _read(path: str, row: str) -> pd.DataFrame:
     table = read_csv(path, na_values={name: [""] for name in MEASURED})
     if others := set(table.pop("row")) - {row} if "row" in table else ():
         raise damaged(path, f"it is of the row {min(others)}")
+    for name in filter(table.columns.__contains__, SHARES):
+        values = pd.to_numeric(table[name], errors="coerce")
+        known = values.between(-ROUNDING, 1 + ROUNDING) | (values.isna() & (name in MEASURED))
+        if not known.all():
+            line = int((~known).to_numpy().argmax())
+            raise damaged(path, f"{name} in line {line + 2} is {table[name][line]!r}, not in 0–1")
     return table
