@@ -233,7 +233,10 @@ def confusion(scenes: list[Judged]) -> str:
     names = np.concatenate([scene.name for scene in scenes])
     table = np.zeros((CLASSES, CLASSES), int)
     np.add.at(table, tuple(names.T), 1)
-    lines = ["| masks of | number | named right, % | most often taken for |", "|---|--:|--:|---|"]
+    lines = [
+        "| masks of | number | named right, % | most often mistaken for |",
+        "|---|--:|--:|---|",
+    ]
     for row in np.flatnonzero(table.sum(axis=1)):
         wrong = table[row] * (np.arange(CLASSES) != row)
         worst = f"{NAMES[wrong.argmax()]} ({wrong.max()})" if wrong.any() else "–"
@@ -245,7 +248,8 @@ def confusion(scenes: list[Judged]) -> str:
 def class_lists_table(scenes: list[Judged]) -> str:
     """Return a Markdown table of what each of `CLASS_LISTS` lights, and how much that reveals."""
     lines = [
-        "| class list | lit, % of the picture | of it not selected, % | told by the lit, % |",
+        "| class list | lit, % of the picture | share of it not selected, % "
+        "| country revealed, % |",
         "|---|--:|--:|--:|",
     ]
     for column, kinds in enumerate(CLASS_LISTS):
