@@ -134,7 +134,7 @@ rule explain_clip:
     threads: config["threads"]["predict"]
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
+        mem_mb=scaled(12000),  # docs/scale.md
         runtime=scaled(240),
     params:
         allow_cpu=untracked(config["allow_cpu"]),

@@ -95,7 +95,7 @@ rule train_clip:
     threads: config["threads"]["train"]
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
+        mem_mb=scaled(8000),  # docs/scale.md
         runtime=scaled(720),
     params:
         allow_cpu=untracked(config["allow_cpu"]),
