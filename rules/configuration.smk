@@ -41,7 +41,7 @@ try:
     check_config(config, SCHEMA)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-order_entries(config, load_schema(ROOT / "config/config.yaml"))
+order_entries(config, load_schema(ROOT / "config/config.yaml"), SCHEMA)
 # For inputs and outputs: Snakemake adds the module's prefix to these itself.
 FOLDERS = {source.name: source.path for source in configured_sources(config)}
 config = place_paths(config, ROOT, placed)

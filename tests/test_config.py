@@ -263,10 +263,38 @@ def test_an_entry_of_the_study_needs_only_the_keys_that_differ():
 def test_entries_of_the_study_come_first_whatever_the_order_of_the_files():
     config = copy.deepcopy(STUDY)
     config["datasets"] = {"own": {"title": "Own"}, **dict(reversed(config["datasets"].items()))}
-    config["test_sets"] = {"mine": {}, **config["test_sets"]}
-    order_entries(config, STUDY)
+    photos = config["test_sets"]["im2gps3k"]
+    config["test_sets"] = {"mine": photos | {"title": "Mine"}, "im2gps3k": photos}
+    config["sources"] = dict(reversed(config["sources"].items()))
+    check_config(config, SCHEMA)
+    order_entries(config, STUDY, SCHEMA)
     assert list(config["datasets"]) == ["original", "weighted_base", "weighted_custom", "own"]
     assert list(config["test_sets"]) == ["im2gps3k", "mine"]
+    assert list(config["sources"]) == ["streetview", "geoguessr"]
+
+
+def test_keys_have_one_order_whatever_files_they_are_from():
+    """Otherwise a key that moves to another file would repeat the jobs that get its entry."""
+
+    def turned(value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {key: turned(inner) for key, inner in reversed(value.items())}
+
+    config = copy.deepcopy(STUDY)
+    config["models"]["own"] = {"kind": "cells", "title": "Own"}
+    config["models"]["more"] = {"kind": "python", "file": "a.py", "options": {"b": 1, "a": 2}}
+    check_config(config, SCHEMA)
+    order_entries(config, STUDY, SCHEMA)
+    assert list(config["segmentations"]["sam"])[:3] == ["kind", "model", "weights"]
+    assert list(config["models"]["more"]["options"]) == ["b", "a"]
+    other = turned(config)
+    other["models"] = dict(reversed(other["models"].items()))
+    other["sources"] = dict(reversed(other["sources"].items()))
+    del other["models"]["more"]["options"], config["models"]["more"]["options"]
+    assert repr(other) != repr(config)
+    order_entries(other, STUDY, SCHEMA)
+    assert repr(other) == repr(config)
 
 
 def test_an_entry_that_is_like_another_one_has_its_keys_and_its_own():

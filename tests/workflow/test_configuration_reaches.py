@@ -607,7 +607,7 @@ def test_the_comparison_knows_what_is_not_the_study_and_compares_its_models_only
     found = planned(folder, config, target="results/reaches/table1_comparison.csv")
     params = value_at(found, "table1_comparison.params")
     assert params.differences == ["sources.streetview", "scores.objects.minimum"]
-    assert dict(params.titles) == {
+    assert params.titles["Model"] == {
         "Network": "Convolutional Neural Network",
         "StreetCLIP": "StreetCLIP",
     }

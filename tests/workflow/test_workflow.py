@@ -713,9 +713,8 @@ def test_results_that_were_copied_beside_a_fresh_clone_are_used(world, tmp_path)
 
 def test_a_contrastive_model_adds_its_rows_and_reruns_no_other(world):
     jobs = replan(world, models={"contrastive": {"kind": "contrastive", "epochs": 1}})
-    assert jobs["train_clip"] == jobs["predict_clip"] == jobs["explain_clip"] == 3
-    assert jobs["table1"] == jobs["metrics"] == jobs["training_curves"] == 1
-    assert jobs["train"] == jobs["predict"] == jobs["explain"] == jobs["pack_images"] == 0
+    own = {"train_clip": 3, "predict_clip": 3, "explain_clip": 3, "training_curves": 1}
+    assert jobs == own | AFTER_PREDICTIONS | AFTER_EXPLANATIONS | {"explanation_examples": 4}
 
 
 def test_a_dataset_that_is_added_plans_its_own_jobs_only(world):
@@ -756,10 +755,49 @@ def test_a_second_class_list_is_scored_and_packed_beside_the_first(world):
 
 
 def test_another_title_makes_tables_and_figures_only(world):
-    jobs = replan(world, datasets={"weighted_base": {"title": "Linear"}})
-    figures = {"score_examples": 1, "training_curves": 1, "accuracy_figure": 1}
-    figures |= {"explanation_examples": 3}
-    assert jobs == {"table1": 1, "answers": 1, "all": 1} | figures | REPORTS
+    tables = {"table1": 1, "answers": 1, "accuracy_figure": 1, "all": 1} | REPORTS
+    figures = {"score_examples": 1, "training_curves": 1, "explanation_examples": 3}
+    assert replan(world, datasets={"weighted_base": {"title": "Linear"}}) == tables | figures
+    figures = {"training_curves": 1, "explanation_examples": 1}
+    assert replan(world, models={"transfer": {"title": "Head"}}) == tables | figures
+    assert replan(world, test_sets={"im2gps3k": {"title": "Flickr"}}) == tables
+
+
+def test_a_segmentation_that_is_added_segments_for_itself_only_and_only_if_it_is_used(world):
+    sections = {
+        "segmentations": SMALL["segmentations"] | {"more": {"like": "sam", "points_per_side": 4}}
+    }
+    assert replan(world, **sections) == {}
+    sam = SMALL["segmentations"]["sam"] | {"engine": {"image_batch": 2}}
+    assert replan(world, segmentations={"sam": sam}) == {}
+    classes = SMALL["scores"]["objects"]["classes"]
+    sections["scores"] = SMALL["scores"] | {"more": {"segmentation": "more", "classes": classes}}
+    assert replan(world, **sections) == {}
+    jobs = replan(world, **sections, datasets={"more": {"scores": "more", "curve": "linear"}})
+    own = {"segment": 6, "score": 6, "pack_scores": 6, "list_shards": 2, "train": 2, "predict": 2}
+    own |= {"describe_segments": 1, "found": 1, "score_examples": 1, "training_curves": 1}
+    assert jobs == own | {"explain": 2} | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
+
+
+def test_crops_are_cut_for_the_dataset_that_shows_them_only(world):
+    jobs = replan(world, datasets={"crop": {"view": "object", "scores": "objects"}})
+    own = {"pack_crops": 6, "list_shards": 1, "train": 2, "predict": 2, "training_curves": 1}
+    assert jobs == own | {"explanation_examples": 3} | AFTER_PREDICTIONS
+
+
+def test_keys_that_move_to_another_file_rerun_nothing(world):
+    """Also with all defaults, as `geoloc config` prints them."""
+    folder, config = world
+    demo = ("--configfile", "config/demo.yaml", str(config))
+    (folder / "more.yaml").write_text("segmentations: {sam: {points_per_side: 5, kind: sam}}")
+    assert planned_jobs(run_snakemake(folder, "-n", *demo, "more.yaml")) == {}
+    command = [sys.executable, "-m", "geoloc", "config", *demo]
+    printed = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+    ).stdout  # fmt: skip
+    (folder / "printed.yaml").write_text(printed)
+    assert planned_jobs(run_snakemake(folder, "-n", "--configfile", "printed.yaml")) == {}
 
 
 def test_other_settings_of_explanations_explain_again_and_change_nothing_else(world):
@@ -780,6 +818,15 @@ def test_more_seeds_train_their_own_models_and_leave_the_first_alone(world):
     expected = {"train": 6, "predict": 6, "train_clip": 1, "predict_clip": 1}
     expected |= {"training_curves": 1, "explain": 6, "explain_clip": 1}
     assert jobs == expected | AFTER_PREDICTIONS | AFTER_EXPLANATIONS
+
+
+def test_a_removed_entry_makes_tables_and_figures_and_a_removed_column_predictions(world):
+    tables = {"training_curves": 1} | AFTER_PREDICTIONS
+    gone = {"explanations": 1, "explanation_examples": 2}
+    assert replan(world, models={"transfer": None}) == tables | gone
+    jobs = replan(world, datasets={"weighted_base": None})
+    shown = {"predict": 4, "predict_clip": 1, "score_examples": 1, "found": 1}
+    assert jobs == tables | shown
 
 
 def test_a_removed_entry_leaves_its_files_and_disappears_from_the_tables(copied):

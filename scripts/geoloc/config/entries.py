@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from geoloc.config.errors import shown
+from geoloc.config.schema import resolve
 
 # Sections of entries with names of the user's choice; an entry set to null is skipped.
 MATRIX = ("segmentations", "scores", "datasets", "models")
@@ -87,15 +88,27 @@ def _model_title(name: str, entry: dict) -> str:
     return "StreetCLIP" if folder == "streetclip" else folder
 
 
-def order_entries(config: dict, first: Mapping) -> None:
-    """Put the entries that are also in `first` before the others, in its order, in place.
+def order_entries(config: dict, first: Mapping, schema: dict) -> None:
+    """Put all keys of a checked configuration in one order, in place, whatever files they are from.
 
-    Snakemake puts the keys of a file given with --configfile before those of config/config.yaml,
-    but the published rows and columns of Table 1 come first.
+    Snakemake puts the keys of a file given with --configfile before those of config/config.yaml.
+    But the published rows and columns of Table 1 come first, and jobs run again if the order of
+    keys in a parameter changes: a key that moves from one file to another would repeat `segment`.
+
+    Entries that are also in `first` come before the others, in its order, except sources. The keys
+    of an entry have the order of `first`, then of the schema.
     """
-    for section in (*MATRIX, "test_sets"):
-        entries = config[section]
-        names = dict.fromkeys([*(n for n in first[section] if n in entries), *entries])
-        ordered = {name: entries[name] for name in names}
-        entries.clear()
-        entries.update(ordered)
+    ordered = _ordered(config, first, schema, schema)
+    ordered["sources"] = {name: ordered["sources"][name] for name in config["sources"]}
+    config.clear()
+    config.update(ordered)
+
+
+def _ordered(value: object, first: object, schema: dict, root: dict) -> object:
+    """Return a value with its keys in the order of `first`, then of its schema."""
+    if not isinstance(value, dict):
+        return value
+    schema, first = resolve(schema, root, value), first if isinstance(first, Mapping) else {}
+    known, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
+    names = dict.fromkeys(name for name in (*first, *known, *value) if name in value)
+    return {n: _ordered(value[n], first.get(n), known.get(n, others), root) for n in names}

@@ -52,7 +52,7 @@ def load_schema(path: str | Path) -> dict:
 
 def set_defaults(config: dict, schema: dict, root: dict) -> None:
     """Set missing keys to the defaults of the schema, at every level."""
-    schema = _resolve(schema, root, config)
+    schema = resolve(schema, root, config)
     for key, entry in schema.get("properties", {}).items():
         if "default" in entry:
             config.setdefault(key, copy.deepcopy(entry["default"]))
@@ -62,7 +62,7 @@ def set_defaults(config: dict, schema: dict, root: dict) -> None:
             set_defaults(value, entry, root)
 
 
-def _resolve(schema: dict, root: dict, value: object = None) -> dict:
+def resolve(schema: dict, root: dict, value: object = None) -> dict:
     """Return the schema of a value, after following references and its kind."""
     for option in schema.get("anyOf", []):
         schema = option if "$ref" in option else schema
@@ -70,9 +70,9 @@ def _resolve(schema: dict, root: dict, value: object = None) -> dict:
         found = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
             found = found[part]
-        return _resolve(found, root, value)
+        return resolve(found, root, value)
     if "kinds" in schema and isinstance(value, dict):
-        return _resolve(_kind_of(value, schema["kinds"]) or {}, root, value)
+        return resolve(_kind_of(value, schema["kinds"]) or {}, root, value)
     return schema
 
 
