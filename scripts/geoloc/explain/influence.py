@@ -14,8 +14,8 @@ from geoloc.weighting import other_rows
 
 ALL = ""  # the class of the row that holds all scored pixels of an image
 CONTROLS = 10
-"""Other images at whose places an image's relevance is measured. With one, its draw makes more than a
-third of the variance of the comparison (docs/science.md)."""
+"""Other images at whose places an image's relevance is measured. With one, its draw adds to the
+noise of the comparison (docs/science.md)."""
 COLUMNS = ["image_id", "label", "method", "class", "relevance", "area", "control"]
 
 
