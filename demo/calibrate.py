@@ -473,6 +473,7 @@ def draw(accuracies: pd.DataFrame, path: Path) -> None:
         axes.axhline(100 * rows.loc[MAJORITY, "accuracy"], linestyle=":", color="gray")
         names = [name.replace("_", "\n") for name in DATASETS]
         axes.set_xticks(range(len(shown)), names, fontsize=8)
+        axes.set_xlim(-0.4, len(shown) - 0.6)
         axes.set_title(f"informative: {world}")
         axes.set_ylim(0, 100)
         axes.set_ylabel("accuracy, %" if world == worlds[0] else "")
