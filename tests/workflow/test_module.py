@@ -41,9 +41,9 @@ def outer(folder: Path, *modules: str, config: str = "config.yaml") -> Path:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A folder with images of two countries, in `images` and below a prefix, and a configuration
+    """A folder with images of two countries, in `im{a}ges` and below a prefix, and a configuration
     that states only what has no default."""
-    for top in ("images", "near/images"):
+    for top in ("im{a}ges", "near/im{a}ges"):
         for country in COUNTRIES:
             (tmp_path / top / country).mkdir(parents=True)
             for number in range(6):
@@ -51,7 +51,7 @@ def folder(tmp_path) -> Path:
                 Image.new("RGB", (32, 32), (shade, 0, 99)).save(
                     tmp_path / top / country / f"{number}.png"
                 )
-    source = {"kind": "country_folders", "path": "images", "crop": "center", "size": 640}
+    source = {"kind": "country_folders", "path": "im{a}ges", "crop": "center", "size": 640}
     index = {"min_images": 5, "split": [0.6, 0.2, 0.2]}
     config = {"run": "mine", "sources": {"own": source}, "index": index}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
