@@ -10,6 +10,7 @@ from geoloc.segmentation import rle
 from geoloc.segmentation.classifiers import build_classifier
 from geoloc.segmentation.crops import cut_crops
 from geoloc.segmentation.segments import to_segments
+from geoloc.segmentation.shard import classify_segments
 
 SIZE = (200, 320)
 
@@ -63,6 +64,22 @@ def test_classes_of_crops_equal_the_plain_way():
     expected_id, expected = classifier.classify(torch.from_numpy(plain))
     assert (class_id[:, 0] == expected_id[:, 0]).mean() >= 0.99
     assert np.abs(probability - expected).max() <= 0.01
+
+
+def test_a_classifier_gets_crops_of_its_own_size():
+    class SmallClassifier:
+        resize, input_size = 80, 64
+
+        def classify(self, crops: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+            self.crops = crops
+            return np.zeros((len(crops), 10), np.int16), np.zeros((len(crops), 10))
+
+    image, segments = scene(2), segments_of(shapes(6, seed=2))
+    classifier = SmallClassifier()
+    classify_segments(image, segments, classifier, {"classifier": 0.0})
+    expected, _ = cut_crops(image, segments, resize=80, input_size=64)
+    assert classifier.crops.shape[1:] == (64, 64, 3)
+    assert np.array_equal(classifier.crops, expected)
 
 
 def test_only_the_largest_part_is_cut():
