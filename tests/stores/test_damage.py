@@ -47,7 +47,7 @@ def copies(whole, tmp_path) -> dict[str, Path]:
     return {s: Path(shutil.copy(path, tmp_path / path.name)) for s, path in whole.items()}
 
 
-def refused(path: Path, schema: str, words: str = "") -> None:
+def refused(path: Path, schema: str, words: str | None = None) -> None:
     """All content is read, and refused with the file, the words and the remedy."""
     with pytest.raises(StoreError, match=words) as raised:
         check_store(path, schema)

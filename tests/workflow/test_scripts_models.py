@@ -94,7 +94,7 @@ def test_train_is_given_everything_that_is_configured(folder, monkeypatch, compa
     assert call == {
         "model_name": "transfer", "dataset": "weighted_base", "classes": CLASSES,
         "folder": Path("m"), "seed": 8, "threads": 6, "model_parameters": {"backbone": "b"},
-        "view": make_view(CUSTOM), "entry": "head",
+        "view": make_view(CUSTOM), "entry": "head", "files": [],
         "parameters": TrainingParameters(
             batch_size=5, epochs=3, learning_rate=0.3, plateau_patience=2,
             augmentation=Augmentation(4, 0.5, False),
