@@ -18,7 +18,7 @@ tables = read_predictions(
 for path, table in zip(paths, tables, strict=True):
     missing = check_index(table, path, index)
 if missing:
-    log.warning("%d test images have no prediction, as they could not be read", missing)
+    log.warning("test images that could not be read and have no prediction: %d", missing)
 predictions = [(*row, table) for row, table in zip(snakemake.params.rows, tables, strict=True)]
 authors, seed = authors_of_images(index), snakemake.params.seed
 positions = median_positions(index)

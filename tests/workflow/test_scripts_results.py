@@ -172,7 +172,7 @@ def test_metrics_are_of_the_images_of_the_index(folder, tmp_path, caplog):
 
     more = index.iloc[:2].assign(image_id=["s/more", "s/another"])
     make(pd.concat([index, more]))
-    assert "2 test images have no prediction" in caplog.text
+    assert "could not be read and have no prediction: 2" in caplog.text
     with pytest.raises(ValueError, match=r"0.parquet: 1 images are not .* such as s/3"):
         make(index.assign(country=index.country.mask(index.image_id == "s/3", "NA")))
 
