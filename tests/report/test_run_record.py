@@ -47,7 +47,7 @@ def test_packages_devices_and_machines_are_those_that_logs_name(tmp_path):
         "10:00:00 INFO TensorFlow computes on 2 GPU(s)\n10:00:01 INFO epoch 1\n"
         "10:00:02 INFO ran on node7: AMD EPYC, machine of 62.5 GiB\n"
         "10:00:02 INFO packages of /site-packages: keras 3.9.0, tensorflow 2.21.0\n"
-        "10:00:02 INFO packages of /work/scripts: geoloc 0.2.0\n",
+        "10:00:02 INFO packages of /project/scripts: geoloc 0.2.0\n",
     )
     second = "10:00:00 INFO ran on node8: Xeon, machine of 31.2 GiB\n"
     write(tmp_path / "train/cnn/original/2.log", second)
